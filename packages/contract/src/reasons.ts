@@ -1,0 +1,91 @@
+/** Canonical gRPC status codes that StateMesh answers with. */
+export const Code = {
+  OK: 0,
+  CANCELLED: 1,
+  UNKNOWN: 2,
+  INVALID_ARGUMENT: 3,
+  DEADLINE_EXCEEDED: 4,
+  NOT_FOUND: 5,
+  ALREADY_EXISTS: 6,
+  PERMISSION_DENIED: 7,
+  RESOURCE_EXHAUSTED: 8,
+  FAILED_PRECONDITION: 9,
+  ABORTED: 10,
+  OUT_OF_RANGE: 11,
+  UNIMPLEMENTED: 12,
+  INTERNAL: 13,
+  UNAVAILABLE: 14,
+  DATA_LOSS: 15,
+  UNAUTHENTICATED: 16,
+} as const;
+
+export type Code = (typeof Code)[keyof typeof Code];
+
+/**
+ * Every reason that an error of StateMesh can carry (`google.rpc.ErrorInfo.reason`, domain `statemesh`),
+ * with its code. The set is closed: an error outside of it is a defect and is answered as INTERNAL.
+ */
+export const Reasons = {
+  /** A field is missing, malformed or out of its range; the message names the field and the rule. */
+  INVALID_FIELD: Code.INVALID_ARGUMENT,
+  /** The bytes are not the message, or an integer passes 2^53-1. */
+  MALFORMED_MESSAGE: Code.INVALID_ARGUMENT,
+  /** The message is larger than the server takes. */
+  MESSAGE_TOO_LARGE: Code.INVALID_ARGUMENT,
+  /** The type is not in the policy table, or not of a class that the call serves. */
+  UNKNOWN_TYPE: Code.INVALID_ARGUMENT,
+  /** The claimed time is further ahead than the maximum offset. */
+  TIMESTAMP_IN_FUTURE: Code.INVALID_ARGUMENT,
+  /** The page token is not from this call with these arguments. */
+  INVALID_PAGE_TOKEN: Code.INVALID_ARGUMENT,
+  /** The resume token is not from this cluster or was damaged. */
+  INVALID_RESUME_TOKEN: Code.INVALID_ARGUMENT,
+  /** The operation id was used with other content; metadata names both fingerprints. */
+  OPERATION_ID_REUSED: Code.ALREADY_EXISTS,
+  /** The claimed time is older than the decisions that are kept: whether the id was decided is no longer known. */
+  DECISION_FORGOTTEN: Code.FAILED_PRECONDITION,
+  /** The operations map to more than one Raft group. */
+  SPANS_GROUPS: Code.FAILED_PRECONDITION,
+  /** The epoch is not the region's current one, or another server owns it; metadata holds `current_epoch` and `owner_server_id`. */
+  FENCED: Code.FAILED_PRECONDITION,
+  /** The server is not registered, or its registration ran out. */
+  SERVER_NOT_REGISTERED: Code.FAILED_PRECONDITION,
+  /** The priority differs from the operator's table. */
+  PRIORITY_FORGED: Code.PERMISSION_DENIED,
+  /** Another live server has that name or id. */
+  SERVER_ALREADY_REGISTERED: Code.ALREADY_EXISTS,
+  /** Another server's lease on the region runs; metadata names it. */
+  LEASE_HELD: Code.FAILED_PRECONDITION,
+  /** The stored version is not the expected one; metadata holds `current_version`. */
+  VERSION_MISMATCH: Code.ABORTED,
+  /** The request id was used with other content. */
+  REQUEST_ID_REUSED: Code.ALREADY_EXISTS,
+  /** What was asked for does not exist. */
+  NOT_FOUND: Code.NOT_FOUND,
+  /** The group has no leader that a quorum supports. */
+  NO_QUORUM: Code.UNAVAILABLE,
+  /** This node is not the leader; metadata holds `leader_node_id` and `leader_address`. */
+  NOT_LEADER: Code.UNAVAILABLE,
+  /** The write may have been committed, or not: ask again with the same id. */
+  OUTCOME_UNKNOWN: Code.UNAVAILABLE,
+  /** The node or service is going down; try another. */
+  SHUTTING_DOWN: Code.UNAVAILABLE,
+  /** SQL does not answer. */
+  STORE_UNAVAILABLE: Code.UNAVAILABLE,
+  /** A stated limit is reached: wait `retry_delay`, then try again. */
+  OVERLOADED: Code.RESOURCE_EXHAUSTED,
+  /** No space is left for the log. */
+  LOG_FULL: Code.RESOURCE_EXHAUSTED,
+  /** The caller's deadline passed before anything was done. */
+  DEADLINE_EXCEEDED: Code.DEADLINE_EXCEEDED,
+  /** The caller cancelled before anything was done. */
+  CANCELLED: Code.CANCELLED,
+  /** The peer speaks no protocol version of ours, or is of another cluster. */
+  PEER_REFUSED: Code.FAILED_PRECONDITION,
+  /** Leadership did not move in time. */
+  TRANSFER_ABORTED: Code.ABORTED,
+  /** A defect of StateMesh; the log has more. */
+  INTERNAL: Code.INTERNAL,
+} as const satisfies Record<string, Code>;
+
+export type Reason = keyof typeof Reasons;

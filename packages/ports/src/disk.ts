@@ -1,0 +1,43 @@
+/**
+ * One folder of a disk. Names are flat (no separators). Every method may fail with a DiskError, and a
+ * failed `sync` says nothing about what is durable: the caller must stop.
+ */
+export interface Disk {
+  /** Names of the files, sorted bytewise. */
+  list(): Promise<string[]>;
+  /** The whole content. Fails with code `ENOENT` where there is no such file. */
+  read(name: string): Promise<Uint8Array>;
+  /** Opens a file for appending; makes it where it is not there. */
+  openAppend(name: string): Promise<DiskFile>;
+  /** Replaces `to`, atomically once `syncDirectory` has returned. */
+  rename(from: string, to: string): Promise<void>;
+  /** Removes a file; one that is not there is no error. */
+  remove(name: string): Promise<void>;
+  /** Makes creations, renames and removals durable. */
+  syncDirectory(): Promise<void>;
+}
+
+/** A file open for appending. One call at a time a file. */
+export interface DiskFile {
+  /** Size in bytes, appended bytes included. */
+  readonly size: number;
+  /** Writes the pieces one after another at the end. Not durable before `sync`. */
+  append(pieces: readonly Uint8Array[]): Promise<void>;
+  /** Makes everything appended durable (fdatasync). */
+  sync(): Promise<void>;
+  /** Cuts the file. */
+  truncate(size: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** What a disk can fail with: the operating system's code. */
+export class DiskError extends Error {
+  override readonly name = "DiskError";
+  /** `ENOENT`, `ENOSPC`, `EIO`, ... */
+  readonly code: string;
+
+  constructor(code: string, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+  }
+}
