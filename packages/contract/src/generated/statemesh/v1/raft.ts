@@ -22,7 +22,7 @@ import {
 } from "@grpc/grpc-js";
 import { DeliveredEvent, EventualValue, OperationError, OperationResult, VectorClockEntry } from "./consistency.ts";
 import { Operation } from "./operation.ts";
-import { Region } from "./space.ts";
+import { HybridTimestamp, Region } from "./space.ts";
 
 /** Raft peer transport: consensus nodes among themselves. Not for clients. */
 
@@ -254,12 +254,22 @@ export interface ForwardedCall {
 }
 
 export interface ForwardedOperations {
-  operations: Operation[];
+  operations: StampedOperation[];
 }
 
 export interface ForwardedTransaction {
   transactionId: string;
-  operations: Operation[];
+  operations: StampedOperation[];
+}
+
+/** An operation as the node that took it validated and stamped it. */
+export interface StampedOperation {
+  operation: Operation | undefined;
+  stamp:
+    | HybridTimestamp
+    | undefined;
+  /** Fingerprint of the content, to tell a retry from a reused id. */
+  fingerprint: number;
 }
 
 export interface ForwardedAnswer {
@@ -1718,7 +1728,7 @@ function createBaseForwardedOperations(): ForwardedOperations {
 export const ForwardedOperations: MessageFns<ForwardedOperations> = {
   encode(message: ForwardedOperations, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.operations) {
-      Operation.encode(v!, writer.uint32(10).fork()).join();
+      StampedOperation.encode(v!, writer.uint32(10).fork()).join();
     }
     return writer;
   },
@@ -1741,7 +1751,7 @@ export const ForwardedOperations: MessageFns<ForwardedOperations> = {
               break;
             }
 
-            message.operations.push(Operation.decode(reader, reader.uint32()));
+            message.operations.push(StampedOperation.decode(reader, reader.uint32()));
             continue;
           }
         }
@@ -1759,7 +1769,7 @@ export const ForwardedOperations: MessageFns<ForwardedOperations> = {
   fromJSON(object: any): ForwardedOperations {
     return {
       operations: globalThis.Array.isArray(object?.operations)
-        ? object.operations.map((e: any) => Operation.fromJSON(e))
+        ? object.operations.map((e: any) => StampedOperation.fromJSON(e))
         : [],
     };
   },
@@ -1767,7 +1777,7 @@ export const ForwardedOperations: MessageFns<ForwardedOperations> = {
   toJSON(message: ForwardedOperations): unknown {
     const obj: any = {};
     if (message.operations?.length) {
-      obj.operations = message.operations.map((e) => Operation.toJSON(e));
+      obj.operations = message.operations.map((e) => StampedOperation.toJSON(e));
     }
     return obj;
   },
@@ -1777,7 +1787,7 @@ export const ForwardedOperations: MessageFns<ForwardedOperations> = {
   },
   fromPartial(object: DeepPartial<ForwardedOperations>): ForwardedOperations {
     const message = createBaseForwardedOperations();
-    message.operations = object.operations?.map((e) => Operation.fromPartial(e)) || [];
+    message.operations = object.operations?.map((e) => StampedOperation.fromPartial(e)) || [];
     return message;
   },
 };
@@ -1792,7 +1802,7 @@ export const ForwardedTransaction: MessageFns<ForwardedTransaction> = {
       writer.uint32(10).string(message.transactionId);
     }
     for (const v of message.operations) {
-      Operation.encode(v!, writer.uint32(18).fork()).join();
+      StampedOperation.encode(v!, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -1823,7 +1833,7 @@ export const ForwardedTransaction: MessageFns<ForwardedTransaction> = {
               break;
             }
 
-            message.operations.push(Operation.decode(reader, reader.uint32()));
+            message.operations.push(StampedOperation.decode(reader, reader.uint32()));
             continue;
           }
         }
@@ -1846,7 +1856,7 @@ export const ForwardedTransaction: MessageFns<ForwardedTransaction> = {
         ? globalThis.String(object.transaction_id)
         : "",
       operations: globalThis.Array.isArray(object?.operations)
-        ? object.operations.map((e: any) => Operation.fromJSON(e))
+        ? object.operations.map((e: any) => StampedOperation.fromJSON(e))
         : [],
     };
   },
@@ -1857,7 +1867,7 @@ export const ForwardedTransaction: MessageFns<ForwardedTransaction> = {
       obj.transactionId = message.transactionId;
     }
     if (message.operations?.length) {
-      obj.operations = message.operations.map((e) => Operation.toJSON(e));
+      obj.operations = message.operations.map((e) => StampedOperation.toJSON(e));
     }
     return obj;
   },
@@ -1868,7 +1878,112 @@ export const ForwardedTransaction: MessageFns<ForwardedTransaction> = {
   fromPartial(object: DeepPartial<ForwardedTransaction>): ForwardedTransaction {
     const message = createBaseForwardedTransaction();
     message.transactionId = object.transactionId ?? "";
-    message.operations = object.operations?.map((e) => Operation.fromPartial(e)) || [];
+    message.operations = object.operations?.map((e) => StampedOperation.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseStampedOperation(): StampedOperation {
+  return { operation: undefined, stamp: undefined, fingerprint: 0 };
+}
+
+export const StampedOperation: MessageFns<StampedOperation> = {
+  encode(message: StampedOperation, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.operation !== undefined) {
+      Operation.encode(message.operation, writer.uint32(10).fork()).join();
+    }
+    if (message.stamp !== undefined) {
+      HybridTimestamp.encode(message.stamp, writer.uint32(18).fork()).join();
+    }
+    if (message.fingerprint !== 0) {
+      writer.uint32(24).uint64(message.fingerprint);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StampedOperation {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStampedOperation();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.operation = Operation.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.stamp = HybridTimestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.fingerprint = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StampedOperation {
+    return {
+      operation: isSet(object.operation) ? Operation.fromJSON(object.operation) : undefined,
+      stamp: isSet(object.stamp) ? HybridTimestamp.fromJSON(object.stamp) : undefined,
+      fingerprint: isSet(object.fingerprint) ? globalThis.Number(object.fingerprint) : 0,
+    };
+  },
+
+  toJSON(message: StampedOperation): unknown {
+    const obj: any = {};
+    if (message.operation !== undefined) {
+      obj.operation = Operation.toJSON(message.operation);
+    }
+    if (message.stamp !== undefined) {
+      obj.stamp = HybridTimestamp.toJSON(message.stamp);
+    }
+    if (message.fingerprint !== 0) {
+      obj.fingerprint = Math.round(message.fingerprint);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<StampedOperation>): StampedOperation {
+    return StampedOperation.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StampedOperation>): StampedOperation {
+    const message = createBaseStampedOperation();
+    message.operation = (object.operation !== undefined && object.operation !== null)
+      ? Operation.fromPartial(object.operation)
+      : undefined;
+    message.stamp = (object.stamp !== undefined && object.stamp !== null)
+      ? HybridTimestamp.fromPartial(object.stamp)
+      : undefined;
+    message.fingerprint = object.fingerprint ?? 0;
     return message;
   },
 };

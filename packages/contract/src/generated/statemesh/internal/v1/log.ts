@@ -154,6 +154,82 @@ export interface CommandResult {
   holder: RegionAuthority | undefined;
 }
 
+/** One record of a group's snapshot. A snapshot is a sequence of length-delimited records; the header is first. */
+export interface SnapshotRecord {
+  record:
+    | { $case: "header"; value: SnapshotHeader }
+    | { $case: "entity"; value: Entity }
+    | { $case: "balance"; value: BalanceRecord }
+    | { $case: "totals"; value: ItemTotals }
+    | { $case: "fence"; value: RegionFence }
+    | { $case: "decision"; value: DecisionRecord }
+    | { $case: "gone"; value: Gone }
+    | { $case: "server"; value: GameServer }
+    | { $case: "lease"; value: LeaseRecord }
+    | undefined;
+}
+
+export interface SnapshotHeader {
+  /** Version of this format. */
+  format: number;
+  groupId: number;
+  appliedIndex: number;
+  appliedTerm: number;
+  /** Latest stamp among decisions that are no longer kept, milliseconds since the Unix epoch. */
+  forgottenThroughMs: number;
+  /** Digest of the state, to check after loading. */
+  stateDigest: string;
+}
+
+export interface BalanceRecord {
+  account: string;
+  itemKind: string;
+  quantity: number;
+  version: number;
+}
+
+export interface ItemTotals {
+  itemKind: string;
+  minted: number;
+  burned: number;
+}
+
+/** A decision that is kept to answer retries. */
+export interface DecisionRecord {
+  operationId: string;
+  fingerprint: number;
+  outcome: Outcome;
+  rule: string;
+  winnerOperationId: string;
+  conflict: ConflictType;
+  reason: string;
+  stamp: HybridTimestamp | undefined;
+  index: number;
+  term: number;
+  transactionId: string;
+  /** Kept since the last rotation. */
+  recent: boolean;
+}
+
+/** An entity that went, and the operation that took it: the incumbent of those who come too late. */
+export interface Gone {
+  kind: string;
+  entityId: string;
+  operationId: string;
+  serverId: number;
+  stamp: HybridTimestamp | undefined;
+  recent: boolean;
+}
+
+/** A lease, or the last epoch of a region that has none. */
+export interface LeaseRecord {
+  region: Region | undefined;
+  epoch: number;
+  /** 0: nobody. */
+  serverId: number;
+  durationMs: number;
+}
+
 function createBaseCommand(): Command {
   return { command: undefined };
 }
@@ -2090,6 +2166,1211 @@ export const CommandResult: MessageFns<CommandResult> = {
     message.holder = (object.holder !== undefined && object.holder !== null)
       ? RegionAuthority.fromPartial(object.holder)
       : undefined;
+    return message;
+  },
+};
+
+function createBaseSnapshotRecord(): SnapshotRecord {
+  return { record: undefined };
+}
+
+export const SnapshotRecord: MessageFns<SnapshotRecord> = {
+  encode(message: SnapshotRecord, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.record?.$case) {
+      case "header":
+        SnapshotHeader.encode(message.record.value, writer.uint32(10).fork()).join();
+        break;
+      case "entity":
+        Entity.encode(message.record.value, writer.uint32(18).fork()).join();
+        break;
+      case "balance":
+        BalanceRecord.encode(message.record.value, writer.uint32(26).fork()).join();
+        break;
+      case "totals":
+        ItemTotals.encode(message.record.value, writer.uint32(34).fork()).join();
+        break;
+      case "fence":
+        RegionFence.encode(message.record.value, writer.uint32(42).fork()).join();
+        break;
+      case "decision":
+        DecisionRecord.encode(message.record.value, writer.uint32(50).fork()).join();
+        break;
+      case "gone":
+        Gone.encode(message.record.value, writer.uint32(58).fork()).join();
+        break;
+      case "server":
+        GameServer.encode(message.record.value, writer.uint32(66).fork()).join();
+        break;
+      case "lease":
+        LeaseRecord.encode(message.record.value, writer.uint32(74).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SnapshotRecord {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSnapshotRecord();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.record = { $case: "header", value: SnapshotHeader.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.record = { $case: "entity", value: Entity.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.record = { $case: "balance", value: BalanceRecord.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.record = { $case: "totals", value: ItemTotals.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.record = { $case: "fence", value: RegionFence.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.record = { $case: "decision", value: DecisionRecord.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.record = { $case: "gone", value: Gone.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.record = { $case: "server", value: GameServer.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.record = { $case: "lease", value: LeaseRecord.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SnapshotRecord {
+    return {
+      record: isSet(object.header)
+        ? { $case: "header", value: SnapshotHeader.fromJSON(object.header) }
+        : isSet(object.entity)
+        ? { $case: "entity", value: Entity.fromJSON(object.entity) }
+        : isSet(object.balance)
+        ? { $case: "balance", value: BalanceRecord.fromJSON(object.balance) }
+        : isSet(object.totals)
+        ? { $case: "totals", value: ItemTotals.fromJSON(object.totals) }
+        : isSet(object.fence)
+        ? { $case: "fence", value: RegionFence.fromJSON(object.fence) }
+        : isSet(object.decision)
+        ? { $case: "decision", value: DecisionRecord.fromJSON(object.decision) }
+        : isSet(object.gone)
+        ? { $case: "gone", value: Gone.fromJSON(object.gone) }
+        : isSet(object.server)
+        ? { $case: "server", value: GameServer.fromJSON(object.server) }
+        : isSet(object.lease)
+        ? { $case: "lease", value: LeaseRecord.fromJSON(object.lease) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: SnapshotRecord): unknown {
+    const obj: any = {};
+    if (message.record?.$case === "header") {
+      obj.header = SnapshotHeader.toJSON(message.record.value);
+    } else if (message.record?.$case === "entity") {
+      obj.entity = Entity.toJSON(message.record.value);
+    } else if (message.record?.$case === "balance") {
+      obj.balance = BalanceRecord.toJSON(message.record.value);
+    } else if (message.record?.$case === "totals") {
+      obj.totals = ItemTotals.toJSON(message.record.value);
+    } else if (message.record?.$case === "fence") {
+      obj.fence = RegionFence.toJSON(message.record.value);
+    } else if (message.record?.$case === "decision") {
+      obj.decision = DecisionRecord.toJSON(message.record.value);
+    } else if (message.record?.$case === "gone") {
+      obj.gone = Gone.toJSON(message.record.value);
+    } else if (message.record?.$case === "server") {
+      obj.server = GameServer.toJSON(message.record.value);
+    } else if (message.record?.$case === "lease") {
+      obj.lease = LeaseRecord.toJSON(message.record.value);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SnapshotRecord>): SnapshotRecord {
+    return SnapshotRecord.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SnapshotRecord>): SnapshotRecord {
+    const message = createBaseSnapshotRecord();
+    switch (object.record?.$case) {
+      case "header": {
+        if (object.record?.value !== undefined && object.record?.value !== null) {
+          message.record = { $case: "header", value: SnapshotHeader.fromPartial(object.record.value) };
+        }
+        break;
+      }
+      case "entity": {
+        if (object.record?.value !== undefined && object.record?.value !== null) {
+          message.record = { $case: "entity", value: Entity.fromPartial(object.record.value) };
+        }
+        break;
+      }
+      case "balance": {
+        if (object.record?.value !== undefined && object.record?.value !== null) {
+          message.record = { $case: "balance", value: BalanceRecord.fromPartial(object.record.value) };
+        }
+        break;
+      }
+      case "totals": {
+        if (object.record?.value !== undefined && object.record?.value !== null) {
+          message.record = { $case: "totals", value: ItemTotals.fromPartial(object.record.value) };
+        }
+        break;
+      }
+      case "fence": {
+        if (object.record?.value !== undefined && object.record?.value !== null) {
+          message.record = { $case: "fence", value: RegionFence.fromPartial(object.record.value) };
+        }
+        break;
+      }
+      case "decision": {
+        if (object.record?.value !== undefined && object.record?.value !== null) {
+          message.record = { $case: "decision", value: DecisionRecord.fromPartial(object.record.value) };
+        }
+        break;
+      }
+      case "gone": {
+        if (object.record?.value !== undefined && object.record?.value !== null) {
+          message.record = { $case: "gone", value: Gone.fromPartial(object.record.value) };
+        }
+        break;
+      }
+      case "server": {
+        if (object.record?.value !== undefined && object.record?.value !== null) {
+          message.record = { $case: "server", value: GameServer.fromPartial(object.record.value) };
+        }
+        break;
+      }
+      case "lease": {
+        if (object.record?.value !== undefined && object.record?.value !== null) {
+          message.record = { $case: "lease", value: LeaseRecord.fromPartial(object.record.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseSnapshotHeader(): SnapshotHeader {
+  return { format: 0, groupId: 0, appliedIndex: 0, appliedTerm: 0, forgottenThroughMs: 0, stateDigest: "" };
+}
+
+export const SnapshotHeader: MessageFns<SnapshotHeader> = {
+  encode(message: SnapshotHeader, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.format !== 0) {
+      writer.uint32(8).uint32(message.format);
+    }
+    if (message.groupId !== 0) {
+      writer.uint32(16).uint32(message.groupId);
+    }
+    if (message.appliedIndex !== 0) {
+      writer.uint32(24).uint64(message.appliedIndex);
+    }
+    if (message.appliedTerm !== 0) {
+      writer.uint32(32).uint64(message.appliedTerm);
+    }
+    if (message.forgottenThroughMs !== 0) {
+      writer.uint32(40).int64(message.forgottenThroughMs);
+    }
+    if (message.stateDigest !== "") {
+      writer.uint32(50).string(message.stateDigest);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SnapshotHeader {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSnapshotHeader();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.format = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.groupId = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.appliedIndex = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.appliedTerm = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.forgottenThroughMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.stateDigest = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SnapshotHeader {
+    return {
+      format: isSet(object.format) ? globalThis.Number(object.format) : 0,
+      groupId: isSet(object.groupId)
+        ? globalThis.Number(object.groupId)
+        : isSet(object.group_id)
+        ? globalThis.Number(object.group_id)
+        : 0,
+      appliedIndex: isSet(object.appliedIndex)
+        ? globalThis.Number(object.appliedIndex)
+        : isSet(object.applied_index)
+        ? globalThis.Number(object.applied_index)
+        : 0,
+      appliedTerm: isSet(object.appliedTerm)
+        ? globalThis.Number(object.appliedTerm)
+        : isSet(object.applied_term)
+        ? globalThis.Number(object.applied_term)
+        : 0,
+      forgottenThroughMs: isSet(object.forgottenThroughMs)
+        ? globalThis.Number(object.forgottenThroughMs)
+        : isSet(object.forgotten_through_ms)
+        ? globalThis.Number(object.forgotten_through_ms)
+        : 0,
+      stateDigest: isSet(object.stateDigest)
+        ? globalThis.String(object.stateDigest)
+        : isSet(object.state_digest)
+        ? globalThis.String(object.state_digest)
+        : "",
+    };
+  },
+
+  toJSON(message: SnapshotHeader): unknown {
+    const obj: any = {};
+    if (message.format !== 0) {
+      obj.format = Math.round(message.format);
+    }
+    if (message.groupId !== 0) {
+      obj.groupId = Math.round(message.groupId);
+    }
+    if (message.appliedIndex !== 0) {
+      obj.appliedIndex = Math.round(message.appliedIndex);
+    }
+    if (message.appliedTerm !== 0) {
+      obj.appliedTerm = Math.round(message.appliedTerm);
+    }
+    if (message.forgottenThroughMs !== 0) {
+      obj.forgottenThroughMs = Math.round(message.forgottenThroughMs);
+    }
+    if (message.stateDigest !== "") {
+      obj.stateDigest = message.stateDigest;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SnapshotHeader>): SnapshotHeader {
+    return SnapshotHeader.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SnapshotHeader>): SnapshotHeader {
+    const message = createBaseSnapshotHeader();
+    message.format = object.format ?? 0;
+    message.groupId = object.groupId ?? 0;
+    message.appliedIndex = object.appliedIndex ?? 0;
+    message.appliedTerm = object.appliedTerm ?? 0;
+    message.forgottenThroughMs = object.forgottenThroughMs ?? 0;
+    message.stateDigest = object.stateDigest ?? "";
+    return message;
+  },
+};
+
+function createBaseBalanceRecord(): BalanceRecord {
+  return { account: "", itemKind: "", quantity: 0, version: 0 };
+}
+
+export const BalanceRecord: MessageFns<BalanceRecord> = {
+  encode(message: BalanceRecord, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.account !== "") {
+      writer.uint32(10).string(message.account);
+    }
+    if (message.itemKind !== "") {
+      writer.uint32(18).string(message.itemKind);
+    }
+    if (message.quantity !== 0) {
+      writer.uint32(24).uint64(message.quantity);
+    }
+    if (message.version !== 0) {
+      writer.uint32(32).uint64(message.version);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BalanceRecord {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBalanceRecord();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.account = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.itemKind = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.quantity = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.version = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): BalanceRecord {
+    return {
+      account: isSet(object.account) ? globalThis.String(object.account) : "",
+      itemKind: isSet(object.itemKind)
+        ? globalThis.String(object.itemKind)
+        : isSet(object.item_kind)
+        ? globalThis.String(object.item_kind)
+        : "",
+      quantity: isSet(object.quantity) ? globalThis.Number(object.quantity) : 0,
+      version: isSet(object.version) ? globalThis.Number(object.version) : 0,
+    };
+  },
+
+  toJSON(message: BalanceRecord): unknown {
+    const obj: any = {};
+    if (message.account !== "") {
+      obj.account = message.account;
+    }
+    if (message.itemKind !== "") {
+      obj.itemKind = message.itemKind;
+    }
+    if (message.quantity !== 0) {
+      obj.quantity = Math.round(message.quantity);
+    }
+    if (message.version !== 0) {
+      obj.version = Math.round(message.version);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<BalanceRecord>): BalanceRecord {
+    return BalanceRecord.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BalanceRecord>): BalanceRecord {
+    const message = createBaseBalanceRecord();
+    message.account = object.account ?? "";
+    message.itemKind = object.itemKind ?? "";
+    message.quantity = object.quantity ?? 0;
+    message.version = object.version ?? 0;
+    return message;
+  },
+};
+
+function createBaseItemTotals(): ItemTotals {
+  return { itemKind: "", minted: 0, burned: 0 };
+}
+
+export const ItemTotals: MessageFns<ItemTotals> = {
+  encode(message: ItemTotals, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.itemKind !== "") {
+      writer.uint32(10).string(message.itemKind);
+    }
+    if (message.minted !== 0) {
+      writer.uint32(16).uint64(message.minted);
+    }
+    if (message.burned !== 0) {
+      writer.uint32(24).uint64(message.burned);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ItemTotals {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseItemTotals();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.itemKind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.minted = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.burned = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ItemTotals {
+    return {
+      itemKind: isSet(object.itemKind)
+        ? globalThis.String(object.itemKind)
+        : isSet(object.item_kind)
+        ? globalThis.String(object.item_kind)
+        : "",
+      minted: isSet(object.minted) ? globalThis.Number(object.minted) : 0,
+      burned: isSet(object.burned) ? globalThis.Number(object.burned) : 0,
+    };
+  },
+
+  toJSON(message: ItemTotals): unknown {
+    const obj: any = {};
+    if (message.itemKind !== "") {
+      obj.itemKind = message.itemKind;
+    }
+    if (message.minted !== 0) {
+      obj.minted = Math.round(message.minted);
+    }
+    if (message.burned !== 0) {
+      obj.burned = Math.round(message.burned);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ItemTotals>): ItemTotals {
+    return ItemTotals.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ItemTotals>): ItemTotals {
+    const message = createBaseItemTotals();
+    message.itemKind = object.itemKind ?? "";
+    message.minted = object.minted ?? 0;
+    message.burned = object.burned ?? 0;
+    return message;
+  },
+};
+
+function createBaseDecisionRecord(): DecisionRecord {
+  return {
+    operationId: "",
+    fingerprint: 0,
+    outcome: 0,
+    rule: "",
+    winnerOperationId: "",
+    conflict: 0,
+    reason: "",
+    stamp: undefined,
+    index: 0,
+    term: 0,
+    transactionId: "",
+    recent: false,
+  };
+}
+
+export const DecisionRecord: MessageFns<DecisionRecord> = {
+  encode(message: DecisionRecord, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.operationId !== "") {
+      writer.uint32(10).string(message.operationId);
+    }
+    if (message.fingerprint !== 0) {
+      writer.uint32(16).uint64(message.fingerprint);
+    }
+    if (message.outcome !== 0) {
+      writer.uint32(24).int32(message.outcome);
+    }
+    if (message.rule !== "") {
+      writer.uint32(34).string(message.rule);
+    }
+    if (message.winnerOperationId !== "") {
+      writer.uint32(42).string(message.winnerOperationId);
+    }
+    if (message.conflict !== 0) {
+      writer.uint32(48).int32(message.conflict);
+    }
+    if (message.reason !== "") {
+      writer.uint32(58).string(message.reason);
+    }
+    if (message.stamp !== undefined) {
+      HybridTimestamp.encode(message.stamp, writer.uint32(66).fork()).join();
+    }
+    if (message.index !== 0) {
+      writer.uint32(72).uint64(message.index);
+    }
+    if (message.term !== 0) {
+      writer.uint32(80).uint64(message.term);
+    }
+    if (message.transactionId !== "") {
+      writer.uint32(90).string(message.transactionId);
+    }
+    if (message.recent !== false) {
+      writer.uint32(96).bool(message.recent);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DecisionRecord {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDecisionRecord();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.operationId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.fingerprint = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.outcome = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.rule = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.winnerOperationId = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.conflict = reader.int32() as any;
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.stamp = HybridTimestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.index = longToNumber(reader.uint64());
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.term = longToNumber(reader.uint64());
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.transactionId = reader.string();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.recent = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DecisionRecord {
+    return {
+      operationId: isSet(object.operationId)
+        ? globalThis.String(object.operationId)
+        : isSet(object.operation_id)
+        ? globalThis.String(object.operation_id)
+        : "",
+      fingerprint: isSet(object.fingerprint) ? globalThis.Number(object.fingerprint) : 0,
+      outcome: isSet(object.outcome) ? outcomeFromJSON(object.outcome) : 0,
+      rule: isSet(object.rule) ? globalThis.String(object.rule) : "",
+      winnerOperationId: isSet(object.winnerOperationId)
+        ? globalThis.String(object.winnerOperationId)
+        : isSet(object.winner_operation_id)
+        ? globalThis.String(object.winner_operation_id)
+        : "",
+      conflict: isSet(object.conflict) ? conflictTypeFromJSON(object.conflict) : 0,
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+      stamp: isSet(object.stamp) ? HybridTimestamp.fromJSON(object.stamp) : undefined,
+      index: isSet(object.index) ? globalThis.Number(object.index) : 0,
+      term: isSet(object.term) ? globalThis.Number(object.term) : 0,
+      transactionId: isSet(object.transactionId)
+        ? globalThis.String(object.transactionId)
+        : isSet(object.transaction_id)
+        ? globalThis.String(object.transaction_id)
+        : "",
+      recent: isSet(object.recent) ? globalThis.Boolean(object.recent) : false,
+    };
+  },
+
+  toJSON(message: DecisionRecord): unknown {
+    const obj: any = {};
+    if (message.operationId !== "") {
+      obj.operationId = message.operationId;
+    }
+    if (message.fingerprint !== 0) {
+      obj.fingerprint = Math.round(message.fingerprint);
+    }
+    if (message.outcome !== 0) {
+      obj.outcome = outcomeToJSON(message.outcome);
+    }
+    if (message.rule !== "") {
+      obj.rule = message.rule;
+    }
+    if (message.winnerOperationId !== "") {
+      obj.winnerOperationId = message.winnerOperationId;
+    }
+    if (message.conflict !== 0) {
+      obj.conflict = conflictTypeToJSON(message.conflict);
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    if (message.stamp !== undefined) {
+      obj.stamp = HybridTimestamp.toJSON(message.stamp);
+    }
+    if (message.index !== 0) {
+      obj.index = Math.round(message.index);
+    }
+    if (message.term !== 0) {
+      obj.term = Math.round(message.term);
+    }
+    if (message.transactionId !== "") {
+      obj.transactionId = message.transactionId;
+    }
+    if (message.recent !== false) {
+      obj.recent = message.recent;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<DecisionRecord>): DecisionRecord {
+    return DecisionRecord.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DecisionRecord>): DecisionRecord {
+    const message = createBaseDecisionRecord();
+    message.operationId = object.operationId ?? "";
+    message.fingerprint = object.fingerprint ?? 0;
+    message.outcome = object.outcome ?? 0;
+    message.rule = object.rule ?? "";
+    message.winnerOperationId = object.winnerOperationId ?? "";
+    message.conflict = object.conflict ?? 0;
+    message.reason = object.reason ?? "";
+    message.stamp = (object.stamp !== undefined && object.stamp !== null)
+      ? HybridTimestamp.fromPartial(object.stamp)
+      : undefined;
+    message.index = object.index ?? 0;
+    message.term = object.term ?? 0;
+    message.transactionId = object.transactionId ?? "";
+    message.recent = object.recent ?? false;
+    return message;
+  },
+};
+
+function createBaseGone(): Gone {
+  return { kind: "", entityId: "", operationId: "", serverId: 0, stamp: undefined, recent: false };
+}
+
+export const Gone: MessageFns<Gone> = {
+  encode(message: Gone, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== "") {
+      writer.uint32(10).string(message.kind);
+    }
+    if (message.entityId !== "") {
+      writer.uint32(18).string(message.entityId);
+    }
+    if (message.operationId !== "") {
+      writer.uint32(26).string(message.operationId);
+    }
+    if (message.serverId !== 0) {
+      writer.uint32(32).uint32(message.serverId);
+    }
+    if (message.stamp !== undefined) {
+      HybridTimestamp.encode(message.stamp, writer.uint32(42).fork()).join();
+    }
+    if (message.recent !== false) {
+      writer.uint32(48).bool(message.recent);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Gone {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGone();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.entityId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.operationId = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.serverId = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.stamp = HybridTimestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.recent = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Gone {
+    return {
+      kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
+      entityId: isSet(object.entityId)
+        ? globalThis.String(object.entityId)
+        : isSet(object.entity_id)
+        ? globalThis.String(object.entity_id)
+        : "",
+      operationId: isSet(object.operationId)
+        ? globalThis.String(object.operationId)
+        : isSet(object.operation_id)
+        ? globalThis.String(object.operation_id)
+        : "",
+      serverId: isSet(object.serverId)
+        ? globalThis.Number(object.serverId)
+        : isSet(object.server_id)
+        ? globalThis.Number(object.server_id)
+        : 0,
+      stamp: isSet(object.stamp) ? HybridTimestamp.fromJSON(object.stamp) : undefined,
+      recent: isSet(object.recent) ? globalThis.Boolean(object.recent) : false,
+    };
+  },
+
+  toJSON(message: Gone): unknown {
+    const obj: any = {};
+    if (message.kind !== "") {
+      obj.kind = message.kind;
+    }
+    if (message.entityId !== "") {
+      obj.entityId = message.entityId;
+    }
+    if (message.operationId !== "") {
+      obj.operationId = message.operationId;
+    }
+    if (message.serverId !== 0) {
+      obj.serverId = Math.round(message.serverId);
+    }
+    if (message.stamp !== undefined) {
+      obj.stamp = HybridTimestamp.toJSON(message.stamp);
+    }
+    if (message.recent !== false) {
+      obj.recent = message.recent;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Gone>): Gone {
+    return Gone.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Gone>): Gone {
+    const message = createBaseGone();
+    message.kind = object.kind ?? "";
+    message.entityId = object.entityId ?? "";
+    message.operationId = object.operationId ?? "";
+    message.serverId = object.serverId ?? 0;
+    message.stamp = (object.stamp !== undefined && object.stamp !== null)
+      ? HybridTimestamp.fromPartial(object.stamp)
+      : undefined;
+    message.recent = object.recent ?? false;
+    return message;
+  },
+};
+
+function createBaseLeaseRecord(): LeaseRecord {
+  return { region: undefined, epoch: 0, serverId: 0, durationMs: 0 };
+}
+
+export const LeaseRecord: MessageFns<LeaseRecord> = {
+  encode(message: LeaseRecord, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.region !== undefined) {
+      Region.encode(message.region, writer.uint32(10).fork()).join();
+    }
+    if (message.epoch !== 0) {
+      writer.uint32(16).uint64(message.epoch);
+    }
+    if (message.serverId !== 0) {
+      writer.uint32(24).uint32(message.serverId);
+    }
+    if (message.durationMs !== 0) {
+      writer.uint32(32).uint32(message.durationMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LeaseRecord {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLeaseRecord();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.region = Region.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.epoch = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.serverId = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.durationMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): LeaseRecord {
+    return {
+      region: isSet(object.region) ? Region.fromJSON(object.region) : undefined,
+      epoch: isSet(object.epoch) ? globalThis.Number(object.epoch) : 0,
+      serverId: isSet(object.serverId)
+        ? globalThis.Number(object.serverId)
+        : isSet(object.server_id)
+        ? globalThis.Number(object.server_id)
+        : 0,
+      durationMs: isSet(object.durationMs)
+        ? globalThis.Number(object.durationMs)
+        : isSet(object.duration_ms)
+        ? globalThis.Number(object.duration_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: LeaseRecord): unknown {
+    const obj: any = {};
+    if (message.region !== undefined) {
+      obj.region = Region.toJSON(message.region);
+    }
+    if (message.epoch !== 0) {
+      obj.epoch = Math.round(message.epoch);
+    }
+    if (message.serverId !== 0) {
+      obj.serverId = Math.round(message.serverId);
+    }
+    if (message.durationMs !== 0) {
+      obj.durationMs = Math.round(message.durationMs);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<LeaseRecord>): LeaseRecord {
+    return LeaseRecord.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LeaseRecord>): LeaseRecord {
+    const message = createBaseLeaseRecord();
+    message.region = (object.region !== undefined && object.region !== null)
+      ? Region.fromPartial(object.region)
+      : undefined;
+    message.epoch = object.epoch ?? 0;
+    message.serverId = object.serverId ?? 0;
+    message.durationMs = object.durationMs ?? 0;
     return message;
   },
 };
