@@ -1,0 +1,171 @@
+/** Rules of the operations' bodies, as the contract's comments state them. */
+import { MeshError, type Operation, type PlayerInventory, PlayerInventory_Action, type Region, type StructurePlacement, type TerrainModification, TerrainModification_Mode, type Trade } from "@statemesh/contract";
+import type { Bounds, CreatureOwnership, ItemStack } from "@statemesh/contract";
+import { quantizeBounds, reachesRegion, SIDE_MAX_CM } from "./bounds.ts";
+import { checkBounds, checkBytes, checkInteger, checkList, checkName, checkPosition, checkText, ID_BYTES_MAX, isMessage } from "./field-check.ts";
+import { regionOf, sameRegion } from "./region.ts";
+
+/** Most attributes of a structure. */
+export const ATTRIBUTES_MAX = 16;
+/** Most bytes of an attribute's value. */
+export const ATTRIBUTE_BYTES_MAX = 1024;
+/** Most stacks on a side of a trade. */
+export const STACKS_MAX = 16;
+/** Most bytes of a terrain edit's brush. */
+export const BRUSH_BYTES_MAX = 16_384;
+/** Most bytes of a custom entity's state. */
+export const STATE_BYTES_MAX = 65_536;
+/** Most items of one kind, anywhere: the highest whole number that every language's double holds. */
+export const QUANTITY_MAX = Number.MAX_SAFE_INTEGER;
+/** Highest server id. */
+export const SERVER_ID_MAX = 4_294_967_295;
+
+type Body = NonNullable<Operation["body"]>;
+
+/** The built-in type that a body belongs to; undefined for the body of the operator's own types and for no body at all. */
+export const TYPE_OF_BODY = {
+  structurePlacement: "structure_placement",
+  structureRemoval: "structure_removal",
+  resourceClaim: "resource_claim",
+  itemPickup: "item_pickup",
+  playerInventory: "player_inventory",
+  trade: "trade",
+  terrainModification: "terrain_modification",
+  creatureOwnership: "creature_ownership",
+  custom: undefined,
+} as const satisfies Record<Body["$case"], string | undefined>;
+
+/** A box of a structure or a terrain edit: at most 512 m a side, and it reaches into the home region. */
+function checkBuildBounds(value: Bounds | undefined, home: Region, path: string): void {
+  checkBounds(value, path);
+  const q = quantizeBounds(value);
+  if (q.maxX - q.minX > SIDE_MAX_CM || q.maxY - q.minY > SIDE_MAX_CM || q.maxZ - q.minZ > SIDE_MAX_CM) {
+    throw MeshError.field(path, "each side must be at most 512 m");
+  }
+  if (!reachesRegion(q, home)) throw MeshError.field(path, "must reach into the home region");
+}
+
+function checkStructurePlacement(it: StructurePlacement, home: Region, path: string): void {
+  checkName(it.structureId, 1, ID_BYTES_MAX, path, "structure_id");
+  checkName(it.kind, 1, ID_BYTES_MAX, path, "kind");
+  checkBuildBounds(it.bounds, home, `${path}.bounds`);
+  checkName(it.playerId, 0, ID_BYTES_MAX, path, "player_id");
+  const attributes: unknown = it.attributes;
+  if (!(attributes instanceof Map) || attributes.size > ATTRIBUTES_MAX) {
+    throw MeshError.field(`${path}.attributes`, `must have at most ${ATTRIBUTES_MAX} entries`);
+  }
+  if (attributes.size === 0) return;
+  for (const [key, value] of it.attributes) {
+    checkName(key, 1, ID_BYTES_MAX, `${path}.attributes`, "key");
+    checkText(value, ATTRIBUTE_BYTES_MAX, `${path}.attributes`, "value");
+  }
+}
+
+/** Which fields an action uses: those of the others must be unset, so that a slip is told and not ignored. */
+function checkPlayerInventory(it: PlayerInventory, home: Region, path: string): void {
+  const { action } = it;
+  const spawn = action === PlayerInventory_Action.SPAWN;
+  const transfer = action === PlayerInventory_Action.TRANSFER;
+  const ground = spawn || action === PlayerInventory_Action.DROP;
+  if (!ground && !transfer && action !== PlayerInventory_Action.MINT && action !== PlayerInventory_Action.BURN) {
+    throw MeshError.field(`${path}.action`, "must be one of MINT, BURN, TRANSFER, DROP, SPAWN");
+  }
+  if (!spawn) checkName(it.playerId, 1, ID_BYTES_MAX, path, "player_id");
+  else if (it.playerId !== "") throw MeshError.field(`${path}.player_id`, "must be empty for ACTION_SPAWN");
+  checkName(it.itemKind, 1, ID_BYTES_MAX, path, "item_kind");
+  checkInteger(it.quantity, 1, QUANTITY_MAX, path, "quantity");
+  if (transfer) {
+    checkName(it.counterpartyId, 1, ID_BYTES_MAX, path, "counterparty_id");
+    if (it.counterpartyId === it.playerId) throw MeshError.field(`${path}.counterparty_id`, "must differ from player_id");
+  } else if (it.counterpartyId !== "") {
+    throw MeshError.field(`${path}.counterparty_id`, "must be empty but for ACTION_TRANSFER");
+  }
+  if (ground) {
+    checkName(it.itemId, 1, ID_BYTES_MAX, path, "item_id");
+    checkPosition(it.position, `${path}.position`);
+    if (!sameRegion(regionOf(it.position), home)) throw MeshError.field(`${path}.position`, "must be inside the home region");
+  } else {
+    if (it.itemId !== "") throw MeshError.field(`${path}.item_id`, "must be empty but for ACTION_DROP and ACTION_SPAWN");
+    if (it.position !== undefined) throw MeshError.field(`${path}.position`, "must be unset but for ACTION_DROP and ACTION_SPAWN");
+  }
+}
+
+function checkStacks(stacks: readonly ItemStack[], path: string): void {
+  for (let at = 0; at < stacks.length; at++) {
+    const stack = stacks[at];
+    if (!isMessage(stack)) throw MeshError.field(`${path}[${at}]`, "is required");
+    checkName(stack.itemKind, 1, ID_BYTES_MAX, `${path}[${at}]`, "item_kind");
+    checkInteger(stack.quantity, 1, QUANTITY_MAX, `${path}[${at}]`, "quantity");
+    let total: number = stack.quantity;
+    for (let before = 0; before < at; before++) {
+      const earlier = stacks[before];
+      if (earlier?.itemKind === stack.itemKind) total += earlier.quantity;
+    }
+    if (total > QUANTITY_MAX) throw MeshError.field(`${path}[${at}].quantity`, `the stacks of one kind must sum up to at most ${QUANTITY_MAX}`);
+  }
+}
+
+function checkTrade(it: Trade, path: string): void {
+  checkName(it.firstPlayerId, 1, ID_BYTES_MAX, path, "first_player_id");
+  checkName(it.secondPlayerId, 1, ID_BYTES_MAX, path, "second_player_id");
+  if (it.firstPlayerId === it.secondPlayerId) throw MeshError.field(`${path}.second_player_id`, "must differ from first_player_id");
+  checkList(it.firstGives, STACKS_MAX, path, "first_gives");
+  checkList(it.secondGives, STACKS_MAX, path, "second_gives");
+  if (it.firstGives.length + it.secondGives.length === 0) throw MeshError.field(`${path}.first_gives`, "at least one side must give something");
+  checkStacks(it.firstGives, `${path}.first_gives`);
+  checkStacks(it.secondGives, `${path}.second_gives`);
+}
+
+function checkTerrainModification(it: TerrainModification, home: Region, path: string): void {
+  const { mode } = it;
+  if (mode === TerrainModification_Mode.DIG) {
+    if (it.material !== "") throw MeshError.field(`${path}.material`, "must be empty for MODE_DIG");
+  } else if (mode === TerrainModification_Mode.FILL || mode === TerrainModification_Mode.PAINT) {
+    checkName(it.material, 1, ID_BYTES_MAX, path, "material");
+  } else {
+    throw MeshError.field(`${path}.mode`, "must be one of DIG, FILL, PAINT");
+  }
+  checkBuildBounds(it.bounds, home, `${path}.bounds`);
+  checkName(it.playerId, 0, ID_BYTES_MAX, path, "player_id");
+  checkInteger(it.observedVersion, 0, Number.MAX_SAFE_INTEGER, path, "observed_version");
+  checkBytes(it.brush, BRUSH_BYTES_MAX, path, "brush");
+}
+
+function checkCreatureOwnership(it: CreatureOwnership, path: string): void {
+  checkName(it.creatureId, 1, ID_BYTES_MAX, path, "creature_id");
+  checkInteger(it.ownerServerId, 0, SERVER_ID_MAX, path, "owner_server_id");
+}
+
+/**
+ * Checks a body by its own rules.
+ *
+ * @param home the operation's home region, valid
+ * @param path of the oneof, such as `operation.body`
+ * @throws MeshError INVALID_FIELD
+ */
+export function validateBody(body: Body, home: Region, path: string): void {
+  switch (body.$case) {
+    case "structurePlacement":
+      return checkStructurePlacement(body.value, home, `${path}.structure_placement`);
+    case "structureRemoval":
+      checkName(body.value.structureId, 1, ID_BYTES_MAX, `${path}.structure_removal`, "structure_id");
+      return checkName(body.value.playerId, 0, ID_BYTES_MAX, `${path}.structure_removal`, "player_id");
+    case "resourceClaim":
+      checkName(body.value.resourceId, 1, ID_BYTES_MAX, `${path}.resource_claim`, "resource_id");
+      return checkName(body.value.playerId, 1, ID_BYTES_MAX, `${path}.resource_claim`, "player_id");
+    case "itemPickup":
+      checkName(body.value.itemId, 1, ID_BYTES_MAX, `${path}.item_pickup`, "item_id");
+      return checkName(body.value.playerId, 1, ID_BYTES_MAX, `${path}.item_pickup`, "player_id");
+    case "playerInventory":
+      return checkPlayerInventory(body.value, home, `${path}.player_inventory`);
+    case "trade":
+      return checkTrade(body.value, `${path}.trade`);
+    case "terrainModification":
+      return checkTerrainModification(body.value, home, `${path}.terrain_modification`);
+    case "creatureOwnership":
+      return checkCreatureOwnership(body.value, `${path}.creature_ownership`);
+    case "custom":
+      checkName(body.value.entityId, 1, ID_BYTES_MAX, `${path}.custom`, "entity_id");
+      return checkBytes(body.value.state, STATE_BYTES_MAX, `${path}.custom`, "state");
+  }
+}
