@@ -1,1 +1,10 @@
-export {};
+export * from "./decide.ts";
+export * from "./directory.ts";
+export * from "./entity-table.ts";
+export * from "./group-state.ts";
+export * from "./incumbents.ts";
+export * from "./ledger.ts";
+export * from "./pending-operation.ts";
+export * from "./snapshot.ts";
+export * from "./spatial-index.ts";
+export * from "./touch-log.ts";

@@ -94,7 +94,7 @@ export interface ResolveResponse {
   /** One a candidate, in the order of the request. */
   verdicts: Verdict[];
   /** SHA-256 of the decision in canonical form: equal sets give equal digests, in any order. */
-  digest: Buffer;
+  digest: Uint8Array;
 }
 
 /** What the rules say of one candidate. */
@@ -867,7 +867,7 @@ export const ResolveRequest: MessageFns<ResolveRequest> = {
 };
 
 function createBaseResolveResponse(): ResolveResponse {
-  return { verdicts: [], digest: Buffer.alloc(0) };
+  return { verdicts: [], digest: new Uint8Array(0) };
 }
 
 export const ResolveResponse: MessageFns<ResolveResponse> = {
@@ -907,7 +907,7 @@ export const ResolveResponse: MessageFns<ResolveResponse> = {
               break;
             }
 
-            message.digest = Buffer.from(reader.bytes());
+            message.digest = reader.bytes();
             continue;
           }
         }
@@ -925,7 +925,7 @@ export const ResolveResponse: MessageFns<ResolveResponse> = {
   fromJSON(object: any): ResolveResponse {
     return {
       verdicts: globalThis.Array.isArray(object?.verdicts) ? object.verdicts.map((e: any) => Verdict.fromJSON(e)) : [],
-      digest: isSet(object.digest) ? Buffer.from(bytesFromBase64(object.digest)) : Buffer.alloc(0),
+      digest: isSet(object.digest) ? bytesFromBase64(object.digest) : new Uint8Array(0),
     };
   },
 
@@ -946,7 +946,7 @@ export const ResolveResponse: MessageFns<ResolveResponse> = {
   fromPartial(object: DeepPartial<ResolveResponse>): ResolveResponse {
     const message = createBaseResolveResponse();
     message.verdicts = object.verdicts?.map((e) => Verdict.fromPartial(e)) || [];
-    message.digest = object.digest ?? Buffer.alloc(0);
+    message.digest = object.digest ?? new Uint8Array(0);
     return message;
   },
 };
@@ -2969,11 +2969,28 @@ export const ConflictArbiterServiceClient = makeGenericClientConstructor(
 };
 
 function bytesFromBase64(b64: string): Uint8Array {
-  return Uint8Array.from(globalThis.Buffer.from(b64, "base64"));
+  if ((globalThis as any).Buffer) {
+    return Uint8Array.from((globalThis as any).Buffer.from(b64, "base64"));
+  } else {
+    const bin = globalThis.atob(b64);
+    const arr = new Uint8Array(bin.length);
+    for (let i = 0; i < bin.length; ++i) {
+      arr[i] = bin.charCodeAt(i);
+    }
+    return arr;
+  }
 }
 
 function base64FromBytes(arr: Uint8Array): string {
-  return globalThis.Buffer.from(arr).toString("base64");
+  if ((globalThis as any).Buffer) {
+    return (globalThis as any).Buffer.from(arr).toString("base64");
+  } else {
+    const bin: string[] = [];
+    arr.forEach((byte) => {
+      bin.push(globalThis.String.fromCharCode(byte));
+    });
+    return globalThis.btoa(bin.join(""));
+  }
 }
 
 function floatToJson(value: number | null | undefined): number | string | null | undefined {

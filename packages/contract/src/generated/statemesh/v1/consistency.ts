@@ -160,7 +160,7 @@ export interface EventualUpdate {
   /** 1..128 bytes, unique with type and region. */
   key: string;
   /** At most 4,096 bytes; ignored where `deleted`. */
-  value: Buffer;
+  value: Uint8Array;
   deleted: boolean;
   /** When it was written, milliseconds since the Unix epoch; 0: the receiver stamps. */
   timestampMs: number;
@@ -176,7 +176,7 @@ export interface CausalEvent {
   /** The event's own key, 1..128 bytes, such as a quest's id. */
   key: string;
   /** At most 4,096 bytes. */
-  payload: Buffer;
+  payload: Uint8Array;
 }
 
 export interface PublishRequest {
@@ -277,7 +277,7 @@ export interface EventualValue {
   type: string;
   region: Region | undefined;
   key: string;
-  value: Buffer;
+  value: Uint8Array;
   deleted: boolean;
   serverId: number;
   stamp: HybridTimestamp | undefined;
@@ -1141,7 +1141,7 @@ export const TransactResponse: MessageFns<TransactResponse> = {
 };
 
 function createBaseEventualUpdate(): EventualUpdate {
-  return { type: "", region: undefined, key: "", value: Buffer.alloc(0), deleted: false, timestampMs: 0 };
+  return { type: "", region: undefined, key: "", value: new Uint8Array(0), deleted: false, timestampMs: 0 };
 }
 
 export const EventualUpdate: MessageFns<EventualUpdate> = {
@@ -1209,7 +1209,7 @@ export const EventualUpdate: MessageFns<EventualUpdate> = {
               break;
             }
 
-            message.value = Buffer.from(reader.bytes());
+            message.value = reader.bytes();
             continue;
           }
           case 5: {
@@ -1245,7 +1245,7 @@ export const EventualUpdate: MessageFns<EventualUpdate> = {
       type: isSet(object.type) ? globalThis.String(object.type) : "",
       region: isSet(object.region) ? Region.fromJSON(object.region) : undefined,
       key: isSet(object.key) ? globalThis.String(object.key) : "",
-      value: isSet(object.value) ? Buffer.from(bytesFromBase64(object.value)) : Buffer.alloc(0),
+      value: isSet(object.value) ? bytesFromBase64(object.value) : new Uint8Array(0),
       deleted: isSet(object.deleted) ? globalThis.Boolean(object.deleted) : false,
       timestampMs: isSet(object.timestampMs)
         ? globalThis.Number(object.timestampMs)
@@ -1288,7 +1288,7 @@ export const EventualUpdate: MessageFns<EventualUpdate> = {
       ? Region.fromPartial(object.region)
       : undefined;
     message.key = object.key ?? "";
-    message.value = object.value ?? Buffer.alloc(0);
+    message.value = object.value ?? new Uint8Array(0);
     message.deleted = object.deleted ?? false;
     message.timestampMs = object.timestampMs ?? 0;
     return message;
@@ -1296,7 +1296,7 @@ export const EventualUpdate: MessageFns<EventualUpdate> = {
 };
 
 function createBaseCausalEvent(): CausalEvent {
-  return { type: "", region: undefined, key: "", payload: Buffer.alloc(0) };
+  return { type: "", region: undefined, key: "", payload: new Uint8Array(0) };
 }
 
 export const CausalEvent: MessageFns<CausalEvent> = {
@@ -1358,7 +1358,7 @@ export const CausalEvent: MessageFns<CausalEvent> = {
               break;
             }
 
-            message.payload = Buffer.from(reader.bytes());
+            message.payload = reader.bytes();
             continue;
           }
         }
@@ -1378,7 +1378,7 @@ export const CausalEvent: MessageFns<CausalEvent> = {
       type: isSet(object.type) ? globalThis.String(object.type) : "",
       region: isSet(object.region) ? Region.fromJSON(object.region) : undefined,
       key: isSet(object.key) ? globalThis.String(object.key) : "",
-      payload: isSet(object.payload) ? Buffer.from(bytesFromBase64(object.payload)) : Buffer.alloc(0),
+      payload: isSet(object.payload) ? bytesFromBase64(object.payload) : new Uint8Array(0),
     };
   },
 
@@ -1409,7 +1409,7 @@ export const CausalEvent: MessageFns<CausalEvent> = {
       ? Region.fromPartial(object.region)
       : undefined;
     message.key = object.key ?? "";
-    message.payload = object.payload ?? Buffer.alloc(0);
+    message.payload = object.payload ?? new Uint8Array(0);
     return message;
   },
 };
@@ -2488,7 +2488,7 @@ function createBaseEventualValue(): EventualValue {
     type: "",
     region: undefined,
     key: "",
-    value: Buffer.alloc(0),
+    value: new Uint8Array(0),
     deleted: false,
     serverId: 0,
     stamp: undefined,
@@ -2563,7 +2563,7 @@ export const EventualValue: MessageFns<EventualValue> = {
               break;
             }
 
-            message.value = Buffer.from(reader.bytes());
+            message.value = reader.bytes();
             continue;
           }
           case 5: {
@@ -2607,7 +2607,7 @@ export const EventualValue: MessageFns<EventualValue> = {
       type: isSet(object.type) ? globalThis.String(object.type) : "",
       region: isSet(object.region) ? Region.fromJSON(object.region) : undefined,
       key: isSet(object.key) ? globalThis.String(object.key) : "",
-      value: isSet(object.value) ? Buffer.from(bytesFromBase64(object.value)) : Buffer.alloc(0),
+      value: isSet(object.value) ? bytesFromBase64(object.value) : new Uint8Array(0),
       deleted: isSet(object.deleted) ? globalThis.Boolean(object.deleted) : false,
       serverId: isSet(object.serverId)
         ? globalThis.Number(object.serverId)
@@ -2654,7 +2654,7 @@ export const EventualValue: MessageFns<EventualValue> = {
       ? Region.fromPartial(object.region)
       : undefined;
     message.key = object.key ?? "";
-    message.value = object.value ?? Buffer.alloc(0);
+    message.value = object.value ?? new Uint8Array(0);
     message.deleted = object.deleted ?? false;
     message.serverId = object.serverId ?? 0;
     message.stamp = (object.stamp !== undefined && object.stamp !== null)
@@ -3480,11 +3480,28 @@ export const ConsistencyServiceClient = makeGenericClientConstructor(
 };
 
 function bytesFromBase64(b64: string): Uint8Array {
-  return Uint8Array.from(globalThis.Buffer.from(b64, "base64"));
+  if ((globalThis as any).Buffer) {
+    return Uint8Array.from((globalThis as any).Buffer.from(b64, "base64"));
+  } else {
+    const bin = globalThis.atob(b64);
+    const arr = new Uint8Array(bin.length);
+    for (let i = 0; i < bin.length; ++i) {
+      arr[i] = bin.charCodeAt(i);
+    }
+    return arr;
+  }
 }
 
 function base64FromBytes(arr: Uint8Array): string {
-  return globalThis.Buffer.from(arr).toString("base64");
+  if ((globalThis as any).Buffer) {
+    return (globalThis as any).Buffer.from(arr).toString("base64");
+  } else {
+    const bin: string[] = [];
+    arr.forEach((byte) => {
+      bin.push(globalThis.String.fromCharCode(byte));
+    });
+    return globalThis.btoa(bin.join(""));
+  }
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;

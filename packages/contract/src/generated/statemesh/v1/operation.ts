@@ -396,7 +396,7 @@ export interface TerrainModification {
    */
   observedVersion: number;
   /** The game's own brush data, at most 16,384 bytes. */
-  brush: Buffer;
+  brush: Uint8Array;
 }
 
 /** How material changes. */
@@ -471,7 +471,7 @@ export interface CustomAction {
   /** 1..64 bytes. */
   entityId: string;
   /** The game's own state, at most 65,536 bytes; empty removes the entity. */
-  state: Buffer;
+  state: Uint8Array;
 }
 
 /** The one decision on an operation id, for ever: it is committed and applied when a caller hears it. */
@@ -532,7 +532,7 @@ export interface Entity {
   quantity: number;
   attributes: Map<string, string>;
   /** Opaque state: brush of a terrain edit, state of a custom entity. */
-  state: Buffer;
+  state: Uint8Array;
   stamp:
     | HybridTimestamp
     | undefined;
@@ -2033,7 +2033,7 @@ export const ItemStack: MessageFns<ItemStack> = {
 };
 
 function createBaseTerrainModification(): TerrainModification {
-  return { mode: 0, bounds: undefined, material: "", playerId: "", observedVersion: 0, brush: Buffer.alloc(0) };
+  return { mode: 0, bounds: undefined, material: "", playerId: "", observedVersion: 0, brush: new Uint8Array(0) };
 }
 
 export const TerrainModification: MessageFns<TerrainModification> = {
@@ -2117,7 +2117,7 @@ export const TerrainModification: MessageFns<TerrainModification> = {
               break;
             }
 
-            message.brush = Buffer.from(reader.bytes());
+            message.brush = reader.bytes();
             continue;
           }
         }
@@ -2147,7 +2147,7 @@ export const TerrainModification: MessageFns<TerrainModification> = {
         : isSet(object.observed_version)
         ? globalThis.Number(object.observed_version)
         : 0,
-      brush: isSet(object.brush) ? Buffer.from(bytesFromBase64(object.brush)) : Buffer.alloc(0),
+      brush: isSet(object.brush) ? bytesFromBase64(object.brush) : new Uint8Array(0),
     };
   },
 
@@ -2186,7 +2186,7 @@ export const TerrainModification: MessageFns<TerrainModification> = {
     message.material = object.material ?? "";
     message.playerId = object.playerId ?? "";
     message.observedVersion = object.observedVersion ?? 0;
-    message.brush = object.brush ?? Buffer.alloc(0);
+    message.brush = object.brush ?? new Uint8Array(0);
     return message;
   },
 };
@@ -2285,7 +2285,7 @@ export const CreatureOwnership: MessageFns<CreatureOwnership> = {
 };
 
 function createBaseCustomAction(): CustomAction {
-  return { entityId: "", state: Buffer.alloc(0) };
+  return { entityId: "", state: new Uint8Array(0) };
 }
 
 export const CustomAction: MessageFns<CustomAction> = {
@@ -2325,7 +2325,7 @@ export const CustomAction: MessageFns<CustomAction> = {
               break;
             }
 
-            message.state = Buffer.from(reader.bytes());
+            message.state = reader.bytes();
             continue;
           }
         }
@@ -2347,7 +2347,7 @@ export const CustomAction: MessageFns<CustomAction> = {
         : isSet(object.entity_id)
         ? globalThis.String(object.entity_id)
         : "",
-      state: isSet(object.state) ? Buffer.from(bytesFromBase64(object.state)) : Buffer.alloc(0),
+      state: isSet(object.state) ? bytesFromBase64(object.state) : new Uint8Array(0),
     };
   },
 
@@ -2368,7 +2368,7 @@ export const CustomAction: MessageFns<CustomAction> = {
   fromPartial(object: DeepPartial<CustomAction>): CustomAction {
     const message = createBaseCustomAction();
     message.entityId = object.entityId ?? "";
-    message.state = object.state ?? Buffer.alloc(0);
+    message.state = object.state ?? new Uint8Array(0);
     return message;
   },
 };
@@ -2622,7 +2622,7 @@ function createBaseEntity(): Entity {
     label: "",
     quantity: 0,
     attributes: new Map(),
-    state: Buffer.alloc(0),
+    state: new Uint8Array(0),
     stamp: undefined,
     epoch: 0,
   };
@@ -2784,7 +2784,7 @@ export const Entity: MessageFns<Entity> = {
               break;
             }
 
-            message.state = Buffer.from(reader.bytes());
+            message.state = reader.bytes();
             continue;
           }
           case 13: {
@@ -2852,7 +2852,7 @@ export const Entity: MessageFns<Entity> = {
           new Map(),
         )
         : new Map(),
-      state: isSet(object.state) ? Buffer.from(bytesFromBase64(object.state)) : Buffer.alloc(0),
+      state: isSet(object.state) ? bytesFromBase64(object.state) : new Uint8Array(0),
       stamp: isSet(object.stamp) ? HybridTimestamp.fromJSON(object.stamp) : undefined,
       epoch: isSet(object.epoch) ? globalThis.Number(object.epoch) : 0,
     };
@@ -2936,7 +2936,7 @@ export const Entity: MessageFns<Entity> = {
       });
       return m;
     })();
-    message.state = object.state ?? Buffer.alloc(0);
+    message.state = object.state ?? new Uint8Array(0);
     message.stamp = (object.stamp !== undefined && object.stamp !== null)
       ? HybridTimestamp.fromPartial(object.stamp)
       : undefined;
@@ -3156,11 +3156,28 @@ export const Balance: MessageFns<Balance> = {
 };
 
 function bytesFromBase64(b64: string): Uint8Array {
-  return Uint8Array.from(globalThis.Buffer.from(b64, "base64"));
+  if ((globalThis as any).Buffer) {
+    return Uint8Array.from((globalThis as any).Buffer.from(b64, "base64"));
+  } else {
+    const bin = globalThis.atob(b64);
+    const arr = new Uint8Array(bin.length);
+    for (let i = 0; i < bin.length; ++i) {
+      arr[i] = bin.charCodeAt(i);
+    }
+    return arr;
+  }
 }
 
 function base64FromBytes(arr: Uint8Array): string {
-  return globalThis.Buffer.from(arr).toString("base64");
+  if ((globalThis as any).Buffer) {
+    return (globalThis as any).Buffer.from(arr).toString("base64");
+  } else {
+    const bin: string[] = [];
+    arr.forEach((byte) => {
+      bin.push(globalThis.String.fromCharCode(byte));
+    });
+    return globalThis.btoa(bin.join(""));
+  }
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;

@@ -198,7 +198,7 @@ export interface LogEntry {
   index: number;
   /** 0: a command; 1: empty, the first of a term; 2: a configuration. */
   kind: number;
-  data: Buffer;
+  data: Uint8Array;
 }
 
 export interface InstallSnapshotRequest {
@@ -207,7 +207,7 @@ export interface InstallSnapshotRequest {
   meta: SnapshotMeta | undefined;
   offset: number;
   /** At most 1,048,576 bytes. */
-  chunk: Buffer;
+  chunk: Uint8Array;
   /** CRC-32C of the chunk. */
   crc32c: number;
 }
@@ -246,7 +246,7 @@ export interface ForwardedCall {
     { $case: "transaction"; value: ForwardedTransaction }
     | //
     /** A command of the directory or of the administration, encoded as statemesh.internal.v1.Command. */
-    { $case: "command"; value: Buffer }
+    { $case: "command"; value: Uint8Array }
     | //
     /** Asks for a read index. */
     { $case: "readIndex"; value: boolean }
@@ -277,7 +277,7 @@ export interface ForwardedAnswer {
   /** One an operation, in no promised order; a call of several operations may be answered in parts. */
   results: OperationResult[];
   /** For a command, encoded as statemesh.internal.v1.CommandResult. */
-  commandResult: Buffer;
+  commandResult: Uint8Array;
   /** For a read index. */
   readIndex: number;
   /** The whole call failed. */
@@ -983,7 +983,7 @@ export const RaftMessage: MessageFns<RaftMessage> = {
 };
 
 function createBaseLogEntry(): LogEntry {
-  return { term: 0, index: 0, kind: 0, data: Buffer.alloc(0) };
+  return { term: 0, index: 0, kind: 0, data: new Uint8Array(0) };
 }
 
 export const LogEntry: MessageFns<LogEntry> = {
@@ -1045,7 +1045,7 @@ export const LogEntry: MessageFns<LogEntry> = {
               break;
             }
 
-            message.data = Buffer.from(reader.bytes());
+            message.data = reader.bytes();
             continue;
           }
         }
@@ -1065,7 +1065,7 @@ export const LogEntry: MessageFns<LogEntry> = {
       term: isSet(object.term) ? globalThis.Number(object.term) : 0,
       index: isSet(object.index) ? globalThis.Number(object.index) : 0,
       kind: isSet(object.kind) ? globalThis.Number(object.kind) : 0,
-      data: isSet(object.data) ? Buffer.from(bytesFromBase64(object.data)) : Buffer.alloc(0),
+      data: isSet(object.data) ? bytesFromBase64(object.data) : new Uint8Array(0),
     };
   },
 
@@ -1094,13 +1094,13 @@ export const LogEntry: MessageFns<LogEntry> = {
     message.term = object.term ?? 0;
     message.index = object.index ?? 0;
     message.kind = object.kind ?? 0;
-    message.data = object.data ?? Buffer.alloc(0);
+    message.data = object.data ?? new Uint8Array(0);
     return message;
   },
 };
 
 function createBaseInstallSnapshotRequest(): InstallSnapshotRequest {
-  return { header: undefined, meta: undefined, offset: 0, chunk: Buffer.alloc(0), crc32c: 0 };
+  return { header: undefined, meta: undefined, offset: 0, chunk: new Uint8Array(0), crc32c: 0 };
 }
 
 export const InstallSnapshotRequest: MessageFns<InstallSnapshotRequest> = {
@@ -1165,7 +1165,7 @@ export const InstallSnapshotRequest: MessageFns<InstallSnapshotRequest> = {
               break;
             }
 
-            message.chunk = Buffer.from(reader.bytes());
+            message.chunk = reader.bytes();
             continue;
           }
           case 5: {
@@ -1193,7 +1193,7 @@ export const InstallSnapshotRequest: MessageFns<InstallSnapshotRequest> = {
       header: isSet(object.header) ? RaftMessage.fromJSON(object.header) : undefined,
       meta: isSet(object.meta) ? SnapshotMeta.fromJSON(object.meta) : undefined,
       offset: isSet(object.offset) ? globalThis.Number(object.offset) : 0,
-      chunk: isSet(object.chunk) ? Buffer.from(bytesFromBase64(object.chunk)) : Buffer.alloc(0),
+      chunk: isSet(object.chunk) ? bytesFromBase64(object.chunk) : new Uint8Array(0),
       crc32c: isSet(object.crc32c) ? globalThis.Number(object.crc32c) : 0,
     };
   },
@@ -1230,7 +1230,7 @@ export const InstallSnapshotRequest: MessageFns<InstallSnapshotRequest> = {
       ? SnapshotMeta.fromPartial(object.meta)
       : undefined;
     message.offset = object.offset ?? 0;
-    message.chunk = object.chunk ?? Buffer.alloc(0);
+    message.chunk = object.chunk ?? new Uint8Array(0);
     message.crc32c = object.crc32c ?? 0;
     return message;
   },
@@ -1601,7 +1601,7 @@ export const ForwardedCall: MessageFns<ForwardedCall> = {
               break;
             }
 
-            message.call = { $case: "command", value: Buffer.from(reader.bytes()) };
+            message.call = { $case: "command", value: reader.bytes() };
             continue;
           }
           case 8: {
@@ -1647,7 +1647,7 @@ export const ForwardedCall: MessageFns<ForwardedCall> = {
         : isSet(object.transaction)
         ? { $case: "transaction", value: ForwardedTransaction.fromJSON(object.transaction) }
         : isSet(object.command)
-        ? { $case: "command", value: Buffer.from(bytesFromBase64(object.command)) }
+        ? { $case: "command", value: bytesFromBase64(object.command) }
         : isSet(object.readIndex)
         ? { $case: "readIndex", value: globalThis.Boolean(object.readIndex) }
         : isSet(object.read_index)
@@ -1989,7 +1989,7 @@ export const StampedOperation: MessageFns<StampedOperation> = {
 };
 
 function createBaseForwardedAnswer(): ForwardedAnswer {
-  return { callId: 0, results: [], commandResult: Buffer.alloc(0), readIndex: 0, error: undefined, last: false };
+  return { callId: 0, results: [], commandResult: new Uint8Array(0), readIndex: 0, error: undefined, last: false };
 }
 
 export const ForwardedAnswer: MessageFns<ForwardedAnswer> = {
@@ -2049,7 +2049,7 @@ export const ForwardedAnswer: MessageFns<ForwardedAnswer> = {
               break;
             }
 
-            message.commandResult = Buffer.from(reader.bytes());
+            message.commandResult = reader.bytes();
             continue;
           }
           case 4: {
@@ -2099,10 +2099,10 @@ export const ForwardedAnswer: MessageFns<ForwardedAnswer> = {
         ? object.results.map((e: any) => OperationResult.fromJSON(e))
         : [],
       commandResult: isSet(object.commandResult)
-        ? Buffer.from(bytesFromBase64(object.commandResult))
+        ? bytesFromBase64(object.commandResult)
         : isSet(object.command_result)
-        ? Buffer.from(bytesFromBase64(object.command_result))
-        : Buffer.alloc(0),
+        ? bytesFromBase64(object.command_result)
+        : new Uint8Array(0),
       readIndex: isSet(object.readIndex)
         ? globalThis.Number(object.readIndex)
         : isSet(object.read_index)
@@ -2143,7 +2143,7 @@ export const ForwardedAnswer: MessageFns<ForwardedAnswer> = {
     const message = createBaseForwardedAnswer();
     message.callId = object.callId ?? 0;
     message.results = object.results?.map((e) => OperationResult.fromPartial(e)) || [];
-    message.commandResult = object.commandResult ?? Buffer.alloc(0);
+    message.commandResult = object.commandResult ?? new Uint8Array(0);
     message.readIndex = object.readIndex ?? 0;
     message.error = (object.error !== undefined && object.error !== null)
       ? OperationError.fromPartial(object.error)
@@ -2648,11 +2648,28 @@ export const RaftPeerServiceClient = makeGenericClientConstructor(
 };
 
 function bytesFromBase64(b64: string): Uint8Array {
-  return Uint8Array.from(globalThis.Buffer.from(b64, "base64"));
+  if ((globalThis as any).Buffer) {
+    return Uint8Array.from((globalThis as any).Buffer.from(b64, "base64"));
+  } else {
+    const bin = globalThis.atob(b64);
+    const arr = new Uint8Array(bin.length);
+    for (let i = 0; i < bin.length; ++i) {
+      arr[i] = bin.charCodeAt(i);
+    }
+    return arr;
+  }
 }
 
 function base64FromBytes(arr: Uint8Array): string {
-  return globalThis.Buffer.from(arr).toString("base64");
+  if ((globalThis as any).Buffer) {
+    return (globalThis as any).Buffer.from(arr).toString("base64");
+  } else {
+    const bin: string[] = [];
+    arr.forEach((byte) => {
+      bin.push(globalThis.String.fromCharCode(byte));
+    });
+    return globalThis.btoa(bin.join(""));
+  }
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;

@@ -52,7 +52,7 @@ export interface RegionLayer {
   /** 1..64 bytes. */
   name: string;
   /** At most 1,048,576 bytes; all layers of a region at most 3,145,728. */
-  data: Buffer;
+  data: Uint8Array;
   /** At most 128 bytes. */
   contentType: string;
 }
@@ -609,7 +609,7 @@ export const RegionRecord_AttributesEntry: MessageFns<RegionRecord_AttributesEnt
 };
 
 function createBaseRegionLayer(): RegionLayer {
-  return { name: "", data: Buffer.alloc(0), contentType: "" };
+  return { name: "", data: new Uint8Array(0), contentType: "" };
 }
 
 export const RegionLayer: MessageFns<RegionLayer> = {
@@ -652,7 +652,7 @@ export const RegionLayer: MessageFns<RegionLayer> = {
               break;
             }
 
-            message.data = Buffer.from(reader.bytes());
+            message.data = reader.bytes();
             continue;
           }
           case 3: {
@@ -678,7 +678,7 @@ export const RegionLayer: MessageFns<RegionLayer> = {
   fromJSON(object: any): RegionLayer {
     return {
       name: isSet(object.name) ? globalThis.String(object.name) : "",
-      data: isSet(object.data) ? Buffer.from(bytesFromBase64(object.data)) : Buffer.alloc(0),
+      data: isSet(object.data) ? bytesFromBase64(object.data) : new Uint8Array(0),
       contentType: isSet(object.contentType)
         ? globalThis.String(object.contentType)
         : isSet(object.content_type)
@@ -707,7 +707,7 @@ export const RegionLayer: MessageFns<RegionLayer> = {
   fromPartial(object: DeepPartial<RegionLayer>): RegionLayer {
     const message = createBaseRegionLayer();
     message.name = object.name ?? "";
-    message.data = object.data ?? Buffer.alloc(0);
+    message.data = object.data ?? new Uint8Array(0);
     message.contentType = object.contentType ?? "";
     return message;
   },
@@ -4846,11 +4846,28 @@ export const RegionStoreServiceClient = makeGenericClientConstructor(
 };
 
 function bytesFromBase64(b64: string): Uint8Array {
-  return Uint8Array.from(globalThis.Buffer.from(b64, "base64"));
+  if ((globalThis as any).Buffer) {
+    return Uint8Array.from((globalThis as any).Buffer.from(b64, "base64"));
+  } else {
+    const bin = globalThis.atob(b64);
+    const arr = new Uint8Array(bin.length);
+    for (let i = 0; i < bin.length; ++i) {
+      arr[i] = bin.charCodeAt(i);
+    }
+    return arr;
+  }
 }
 
 function base64FromBytes(arr: Uint8Array): string {
-  return globalThis.Buffer.from(arr).toString("base64");
+  if ((globalThis as any).Buffer) {
+    return (globalThis as any).Buffer.from(arr).toString("base64");
+  } else {
+    const bin: string[] = [];
+    arr.forEach((byte) => {
+      bin.push(globalThis.String.fromCharCode(byte));
+    });
+    return globalThis.btoa(bin.join(""));
+  }
 }
 
 function floatToJson(value: number | null | undefined): number | string | null | undefined {

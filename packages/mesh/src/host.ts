@@ -1,0 +1,63 @@
+// The port through which a node acts. Nothing here returns a promise: a call starts something, and its
+// completion comes back later as an event of its own, through the callback. The services give it sockets, disks
+// and clients; the simulator gives it virtual ones.
+import type {
+  ArbitrateRequest,
+  ArbitrateResponse,
+  LogEntry,
+  MaterializeRequest,
+  MaterializeResponse,
+  RaftMessage,
+  SnapshotMeta,
+  StreamRequest,
+} from "@statemesh/contract";
+import type { Clock, Random } from "@statemesh/ports";
+import type { HardState } from "@statemesh/raft";
+
+/** What one group wants in the log. All groups' writes of one pump go out together. */
+export interface GroupWrite {
+  readonly groupId: number;
+  readonly hardState?: HardState;
+  readonly entries?: readonly LogEntry[];
+  /** The group now starts at this snapshot, which is durable already. */
+  readonly snapshot?: SnapshotMeta;
+}
+
+/** What a node may say in its log. */
+export interface Log {
+  info(message: string, fields?: Readonly<Record<string, unknown>>): void;
+  warn(message: string, fields?: Readonly<Record<string, unknown>>): void;
+}
+
+export interface Host {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  /** Runs `task` once, after the events that are at hand have been taken in. */
+  defer(task: () => void): void;
+  /** Sends a frame to a peer. May lose it: without a connection, or with a full queue. Order is kept. */
+  send(peer: number, frame: StreamRequest): void;
+  /** Makes writes durable, in order of the calls. `done` gets an error where they are not; the node then stops. */
+  persist(writes: readonly GroupWrite[], done: (error: unknown) => void): void;
+  /** Asks an arbiter. `done` gets undefined where none answered in time. */
+  arbitrate(request: ArbitrateRequest, done: (response: ArbitrateResponse | undefined) => void): void;
+  /** Writes a snapshot's chunks to a file of their own, durably, pulling them a slice at a time. */
+  saveSnapshot(
+    groupId: number,
+    index: number,
+    term: number,
+    voters: readonly number[],
+    chunks: Iterator<Uint8Array>,
+    done: (error: unknown, meta: SnapshotMeta | undefined) => void,
+  ): void;
+  /** Sends the group's newest snapshot to a peer; `message` is the Raft message that it stands for. */
+  sendSnapshot(peer: number, message: RaftMessage, done: (installed: boolean) => void): void;
+  /** Entries through `index` are covered by a durable snapshot: their segments may go. */
+  releaseLog(groupId: number, throughIndex: number): void;
+  /** Hands strong state to the region store. `done` gets undefined where it did not answer. */
+  materialize(request: MaterializeRequest, done: (response: MaterializeResponse | undefined) => void): void;
+  /** Where the region store stands, by group. `done` gets undefined where it did not answer. */
+  watermarks(done: (watermarks: ReadonlyMap<number, number> | undefined) => void): void;
+  /** The node cannot go on: its disk failed, or its replicas have diverged. */
+  fail(error: unknown): void;
+}

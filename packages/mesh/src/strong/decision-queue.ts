@@ -1,0 +1,163 @@
+// Which waiting operations may be decided now. Operations whose footprints meet are decided one after the
+// other; others side by side. So a decision never needs to see anything that is not applied yet.
+import type { Decision, OperationError } from "@statemesh/contract";
+import type { DecisionUnit, PendingOperation } from "@statemesh/replica";
+import { Occupancy } from "./occupancy.ts";
+
+/** Who hears what became of an operation. Called once an operation. */
+export interface Waiter {
+  decided(decision: Decision): void;
+  failed(operationId: string, error: OperationError): void;
+}
+
+/** A unit on its way: waiting, with the arbiter, or in the log. */
+export interface QueuedUnit extends DecisionUnit {
+  /** Several where a caller retried while the first try was on its way. */
+  readonly waiters: Waiter[];
+  /** About how many bytes the unit takes in a log entry. */
+  readonly sizeBytes: number;
+  /** In the log, so that its outcome is unknown until it is applied. */
+  proposed: boolean;
+}
+
+/** Units that go to the arbiter together. */
+export interface DecisionBatch {
+  /** Single operations, decided as one set. */
+  readonly singles: readonly QueuedUnit[];
+  /** Transactions, each a set of its own. */
+  readonly transactions: readonly QueuedUnit[];
+}
+
+/** Operations in one batch, at most. */
+const BATCH_OPERATIONS = 1_024;
+/** Bytes of effects in one batch, about, at most: what one log entry holds. */
+const BATCH_BYTES = 1_048_576;
+/** Waiting units looked at for one batch. Bounds the work of a scan where most of them wait for one hot key. */
+const SCAN_UNITS = 2_048;
+
+export class DecisionQueue {
+  /** Units that wait, at most. */
+  readonly #capacity: number;
+  #waiting: QueuedUnit[] = [];
+  readonly #inFlight = new Occupancy();
+  readonly #byOperationId = new Map<string, QueuedUnit>();
+  #inFlightUnits = 0;
+
+  constructor(capacity: number) {
+    this.#capacity = capacity;
+  }
+
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  get isFull(): boolean {
+    return this.#waiting.length >= this.#capacity;
+  }
+
+  /** The unit that holds an operation id, waiting or in flight. */
+  unitOf(operationId: string): QueuedUnit | undefined {
+    return this.#byOperationId.get(operationId);
+  }
+
+  /** Takes a unit whose operation ids are not queued yet. */
+  push(unit: QueuedUnit): void {
+    for (const { operation } of unit.operations) this.#byOperationId.set(operation.operationId, unit);
+    this.#waiting.push(unit);
+  }
+
+  /**
+   * The next batch, or undefined where everything that waits meets something in flight. First come, first
+   * served: a unit never passes an earlier one that it meets. Two operations of one server never compete: the
+   * second waits until the first is decided.
+   */
+  takeBatch(): DecisionBatch | undefined {
+    if (this.#waiting.length === 0) return undefined;
+    const singles: QueuedUnit[] = [];
+    const transactions: QueuedUnit[] = [];
+    const scan = new Scan(this.#inFlight);
+    let operations = 0;
+    let bytes = 0;
+    let scanned = 0;
+    const kept: QueuedUnit[] = [];
+    for (; scanned < this.#waiting.length && scanned < SCAN_UNITS && operations < BATCH_OPERATIONS; scanned++) {
+      const unit = this.#waiting[scanned];
+      if (unit === undefined) break;
+      if (operations > 0 && bytes + unit.sizeBytes > BATCH_BYTES) break;
+      if (!scan.admits(unit)) {
+        kept.push(unit);
+        continue;
+      }
+      (unit.transactionId === "" ? singles : transactions).push(unit);
+      operations += unit.operations.length;
+      bytes += unit.sizeBytes;
+    }
+    if (operations === 0) return undefined;
+    this.#waiting = kept.length === 0 && scanned === this.#waiting.length ? [] : kept.concat(this.#waiting.slice(scanned));
+    for (const unit of singles) this.#enter(unit);
+    for (const unit of transactions) this.#enter(unit);
+    return { singles, transactions };
+  }
+
+  #enter(unit: QueuedUnit): void {
+    this.#inFlightUnits++;
+    for (const pending of unit.operations) this.#inFlight.add(pending);
+  }
+
+  /** The unit was applied or given up: what it held is free. */
+  release(unit: QueuedUnit): void {
+    this.#inFlightUnits--;
+    for (const pending of unit.operations) {
+      this.#inFlight.remove(pending);
+      this.#byOperationId.delete(pending.operation.operationId);
+    }
+  }
+
+  /** Empties the queue: every unit, waiting or in flight, once. For a leader that is none any more. */
+  drain(): QueuedUnit[] {
+    const units = new Set(this.#byOperationId.values());
+    const inFlight: QueuedUnit[] = [];
+    const waiting = new Set(this.#waiting);
+    for (const unit of units) if (!waiting.has(unit)) inFlight.push(unit);
+    for (const unit of inFlight) this.release(unit);
+    this.#waiting = [];
+    this.#byOperationId.clear();
+    return [...units];
+  }
+}
+
+/** One look through the waiting units. */
+class Scan {
+  readonly #inFlight: Occupancy;
+  readonly #chosen = new Occupancy();
+  readonly #owners = new Map<string, Set<number>>();
+  #blocked: Occupancy | undefined;
+
+  constructor(inFlight: Occupancy) {
+    this.#inFlight = inFlight;
+  }
+
+  admits(unit: QueuedUnit): boolean {
+    if (unit.operations.some((pending) => this.#isBlocked(pending, unit.transactionId !== ""))) {
+      this.#blocked ??= new Occupancy();
+      for (const pending of unit.operations) this.#blocked.add(pending);
+      return false;
+    }
+    for (const pending of unit.operations) {
+      this.#chosen.add(pending);
+      for (const key of pending.touched.keys) {
+        const owners = this.#owners.get(key);
+        if (owners === undefined) this.#owners.set(key, new Set([pending.operation.serverId]));
+        else owners.add(pending.operation.serverId);
+      }
+      // A transaction is decided as a set of its own, so nothing that meets it may be chosen beside it.
+      if (unit.transactionId !== "") (this.#blocked ??= new Occupancy()).add(pending);
+    }
+    return true;
+  }
+
+  #isBlocked(pending: PendingOperation, isTransaction: boolean): boolean {
+    if (this.#inFlight.meets(pending) || this.#blocked?.meets(pending) === true) return true;
+    return isTransaction ? this.#chosen.meets(pending) : this.#chosen.meetsOwn(pending, this.#owners);
+  }
+}

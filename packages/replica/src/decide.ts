@@ -1,0 +1,286 @@
+// From verdicts to effects: the leader's half of the state machine. The arbiter says who wins where operations
+// meet; here each winner is checked against what must hold whatever the rules say (a balance is never below
+// zero, what is removed exists), and its effects are written down. Nothing here changes the state.
+import { ConflictType, type Entity, Outcome, type PlayerInventory, TerrainModification_Mode, PlayerInventory_Action, type Verdict } from "@statemesh/contract";
+import type { DecidedOperation, Effect, Posting } from "@statemesh/contract/log";
+import { regionOf, sameRegion } from "@statemesh/world";
+import { entityKey } from "./entity-table.ts";
+import type { GroupState } from "./group-state.ts";
+import { groundAccount, playerAccount } from "./ledger.ts";
+import { LedgerOverlay } from "./ledger-overlay.ts";
+import type { PendingOperation } from "./pending-operation.ts";
+
+/** Operations that are decided together; a transaction is a unit of several. */
+export interface DecisionUnit {
+  readonly operations: readonly PendingOperation[];
+  /** Empty for a single operation. */
+  readonly transactionId: string;
+}
+
+/** Why an operation is refused by the state of the world. */
+interface Refusal {
+  readonly rule: "existence" | "balance" | "holder";
+  readonly reason: string;
+  readonly winnerOperationId?: string;
+}
+
+const NO_EFFECTS: readonly Effect[] = [];
+
+/**
+ * Decides the operations of one candidate set in the order of their ranks. `mintedInFlight` holds what other
+ * batches that are not yet applied mint, so that totals never pass 2^53-1.
+ */
+export function decideSet(
+  state: GroupState,
+  units: readonly DecisionUnit[],
+  verdicts: readonly Verdict[],
+  mintedInFlight: ReadonlyMap<string, number>,
+): DecidedOperation[] {
+  const overlay = new LedgerOverlay(state.ledger, mintedInFlight);
+  const decided: DecidedOperation[] = [];
+  if (units.length === 1 && units[0] !== undefined && units[0].transactionId !== "") {
+    return decideTransaction(state, units[0], verdicts, overlay);
+  }
+  const flat: PendingOperation[] = [];
+  for (const unit of units) for (const pending of unit.operations) flat.push(pending);
+  for (const i of fairOrder(flat, verdicts)) {
+    const pending = flat[i];
+    const verdict = verdicts[i];
+    if (pending === undefined || verdict === undefined) throw new Error("decide: a verdict for every operation is needed");
+    decided.push(decideOne(state, pending, verdict, overlay, ""));
+  }
+  return decided;
+}
+
+/**
+ * The order of effects: by rank, but the operations of one server keep the order in which the server sent them,
+ * so that a mint and a transfer of the same millisecond don't change places.
+ */
+function fairOrder(flat: readonly PendingOperation[], verdicts: readonly Verdict[]): number[] {
+  const order = flat.map((_, i) => i);
+  order.sort((a, b) => (verdicts[a]?.rank ?? 0) - (verdicts[b]?.rank ?? 0));
+  const sent = new Map<number, { indexes: number[]; next: number }>();
+  for (let i = 0; i < flat.length; i++) {
+    const serverId = flat[i]?.operation.serverId ?? 0;
+    const queue = sent.get(serverId);
+    if (queue === undefined) sent.set(serverId, { indexes: [i], next: 0 });
+    else queue.indexes.push(i);
+  }
+  return order.map((i) => {
+    const queue = sent.get(flat[i]?.operation.serverId ?? 0);
+    return queue?.indexes[queue.next++] ?? i;
+  });
+}
+
+/** All or none: one refusal refuses the whole, and the others are told so. */
+function decideTransaction(
+  state: GroupState,
+  unit: DecisionUnit,
+  verdicts: readonly Verdict[],
+  overlay: LedgerOverlay,
+): DecidedOperation[] {
+  const decided = unit.operations.map((pending, i) => {
+    const verdict = verdicts[i];
+    if (verdict === undefined) throw new Error("decide: a verdict for every operation is needed");
+    return decideOne(state, pending, verdict, overlay, unit.transactionId);
+  });
+  const failed = decided.find((operation) => operation.outcome === Outcome.REJECTED);
+  if (failed === undefined) return decided;
+  return decided.map((operation) =>
+    operation.outcome === Outcome.REJECTED
+      ? operation
+      : {
+          ...operation,
+          outcome: Outcome.REJECTED,
+          rule: failed.rule,
+          winnerOperationId: "",
+          conflict: ConflictType.UNSPECIFIED,
+          reason: "TRANSACTION_ABORTED",
+          effects: [],
+        },
+  );
+}
+
+function decideOne(
+  state: GroupState,
+  pending: PendingOperation,
+  verdict: Verdict,
+  overlay: LedgerOverlay,
+  transactionId: string,
+): DecidedOperation {
+  const { operation } = pending;
+  const decided: DecidedOperation = {
+    operationId: operation.operationId,
+    fingerprint: pending.fingerprint,
+    outcome: verdict.outcome,
+    rule: verdict.rule,
+    winnerOperationId: verdict.winnerOperationId,
+    conflict: verdict.conflict,
+    reason: "",
+    stamp: pending.stamp,
+    serverId: operation.serverId,
+    region: operation.homeRegion,
+    epoch: operation.authorityEpoch,
+    effects: [],
+    transactionId,
+  };
+  if (verdict.outcome === Outcome.REJECTED) {
+    decided.reason = "CONFLICT";
+    return decided;
+  }
+  const result = effectsOf(state, pending, overlay);
+  if ("reason" in result) {
+    decided.outcome = Outcome.REJECTED;
+    decided.rule = result.rule;
+    decided.reason = result.reason;
+    decided.winnerOperationId = result.winnerOperationId ?? "";
+    decided.conflict = ConflictType.UNSPECIFIED;
+    return decided;
+  }
+  decided.effects = result.effects;
+  return decided;
+}
+
+type EffectsOrRefusal = { readonly effects: Effect[] } | Refusal;
+
+function effectsOf(state: GroupState, pending: PendingOperation, overlay: LedgerOverlay): EffectsOrRefusal {
+  const { operation } = pending;
+  const body = operation.body;
+  switch (body?.$case) {
+    case "structurePlacement": {
+      const { structureId, kind, bounds, playerId, attributes } = body.value;
+      return put(entity("structure", structureId, { label: kind, bounds, playerId, attributes }));
+    }
+    case "structureRemoval":
+      return removeHere(state, pending, "structure", body.value.structureId);
+    case "resourceClaim": {
+      const { resourceId, playerId, release } = body.value;
+      if (!release) return put(entity("claim", resourceId, { playerId }));
+      const held = state.entities.get("claim", resourceId);
+      if (held !== undefined && held.playerId !== playerId) {
+        return { rule: "holder", reason: "NOT_HOLDER", winnerOperationId: held.operationId };
+      }
+      return removeHere(state, pending, "claim", resourceId);
+    }
+    case "itemPickup": {
+      const removed = removeHere(state, pending, "item", body.value.itemId);
+      if ("reason" in removed) return removed;
+      const item = state.entities.get("item", body.value.itemId);
+      if (item === undefined) return { rule: "existence", reason: "NOT_FOUND" };
+      const from = groundAccount(item.entityId);
+      return post(overlay, [{ from, to: playerAccount(body.value.playerId), itemKind: item.label, quantity: item.quantity }], removed.effects);
+    }
+    case "playerInventory":
+      return inventoryEffects(state, body.value, overlay);
+    case "trade": {
+      const first = playerAccount(body.value.firstPlayerId);
+      const second = playerAccount(body.value.secondPlayerId);
+      const postings: Posting[] = [];
+      for (const { itemKind, quantity } of body.value.firstGives) postings.push({ from: first, to: second, itemKind, quantity });
+      for (const { itemKind, quantity } of body.value.secondGives) postings.push({ from: second, to: first, itemKind, quantity });
+      return post(overlay, postings, NO_EFFECTS);
+    }
+    case "terrainModification": {
+      const { mode, bounds, material, playerId, brush } = body.value;
+      const label = terrainLabel(mode, material);
+      return put(entity("terrain_edit", operation.operationId, { label, bounds, playerId, state: brush }));
+    }
+    case "creatureOwnership": {
+      const { creatureId, ownerServerId } = body.value;
+      const owned = state.entities.get("creature", creatureId);
+      if (ownerServerId !== 0) return put(entity("creature", creatureId, { serverId: ownerServerId }));
+      if (owned === undefined) return { rule: "existence", reason: "NOT_FOUND" };
+      return { effects: [{ effect: { $case: "remove", value: { kind: "creature", entityId: creatureId } } }] };
+    }
+    case "custom": {
+      const { entityId, state: bytes } = body.value;
+      if (bytes.length > 0) return put(entity(operation.type, entityId, { state: bytes, bounds: operation.footprint?.bounds }));
+      return removeHere(state, pending, operation.type, entityId);
+    }
+    default:
+      throw new Error(`decide: ${operation.type} has no strong effects`);
+  }
+}
+
+function inventoryEffects(state: GroupState, action: PlayerInventory, overlay: LedgerOverlay): EffectsOrRefusal {
+  const { itemKind, quantity, itemId } = action;
+  const player = playerAccount(action.playerId);
+  switch (action.action) {
+    case PlayerInventory_Action.MINT:
+      return post(overlay, [{ from: "", to: player, itemKind, quantity }], NO_EFFECTS);
+    case PlayerInventory_Action.BURN:
+      return post(overlay, [{ from: player, to: "", itemKind, quantity }], NO_EFFECTS);
+    case PlayerInventory_Action.TRANSFER:
+      return post(overlay, [{ from: player, to: playerAccount(action.counterpartyId), itemKind, quantity }], NO_EFFECTS);
+    case PlayerInventory_Action.DROP:
+    case PlayerInventory_Action.SPAWN: {
+      // An id that was ever used for an item names that item; to lay another under it would double it in every log.
+      const used = state.entities.get("item", itemId) ?? state.gone.get(entityKey("item", itemId));
+      if (used !== undefined) return { rule: "existence", reason: "ALREADY_EXISTS", winnerOperationId: used.operationId };
+      const at = action.position;
+      const bounds = at === undefined ? undefined : { minX: at.x, minY: at.y, minZ: at.z, maxX: at.x, maxY: at.y, maxZ: at.z };
+      const item = entity("item", itemId, { label: itemKind, quantity, bounds, playerId: "" });
+      if (at !== undefined) item.region = regionOf(at);
+      const from = action.action === PlayerInventory_Action.SPAWN ? "" : player;
+      return post(overlay, [{ from, to: groundAccount(itemId), itemKind, quantity }], put(item).effects);
+    }
+    default:
+      throw new Error(`decide: inventory action ${action.action} passed validation`);
+  }
+}
+
+/** What is removed must be there, and in the region whose authority the operation has. */
+function removeHere(state: GroupState, pending: PendingOperation, kind: string, entityId: string): EffectsOrRefusal {
+  const found = state.entities.get(kind, entityId);
+  const home = pending.operation.homeRegion;
+  if (found === undefined || home === undefined || found.region === undefined || !sameRegion(found.region, home)) {
+    return { rule: "existence", reason: "NOT_FOUND" };
+  }
+  return { effects: [{ effect: { $case: "remove", value: { kind, entityId } } }] };
+}
+
+function put(value: Entity): { effects: Effect[] } {
+  return { effects: [{ effect: { $case: "put", value } }] };
+}
+
+/** Checks the postings one after the other against the batch so far; all of them hold, or none counts. */
+function post(overlay: LedgerOverlay, postings: readonly Posting[], before: readonly Effect[]): EffectsOrRefusal {
+  const problem = overlay.tryAll(postings);
+  if (problem !== undefined) return { rule: "balance", reason: problem };
+  const effects: Effect[] = [...before];
+  for (const value of postings) effects.push({ effect: { $case: "post", value } });
+  return { effects };
+}
+
+/** The label of a terrain edit: the mode, and the material where there is one. Equal labels of mergeable modes merge. */
+function terrainLabel(mode: TerrainModification_Mode, material: string): string {
+  switch (mode) {
+    case TerrainModification_Mode.DIG:
+      return "dig";
+    case TerrainModification_Mode.FILL:
+      return `fill:${material}`;
+    default:
+      return `paint:${material}`;
+  }
+}
+
+function entity(kind: string, entityId: string, fields: Partial<Entity>): Entity {
+  return {
+    entityId,
+    kind,
+    // Region, version, operation, server, stamp and epoch are filled in on apply: the log does not repeat them.
+    region: undefined,
+    version: 0,
+    operationId: "",
+    serverId: 0,
+    playerId: "",
+    bounds: undefined,
+    label: "",
+    quantity: 0,
+    attributes: new Map(),
+    state: new Uint8Array(0),
+    stamp: undefined,
+    epoch: 0,
+    ...fields,
+  };
+}

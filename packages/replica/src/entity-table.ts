@@ -1,0 +1,121 @@
+import { Bounds, type Entity, type Region } from "@statemesh/contract";
+import { type QuantizedBounds, formatRegion, quantizeBounds } from "@statemesh/world";
+import { SpatialIndex } from "./spatial-index.ts";
+import type { StateHash } from "./state-hash.ts";
+
+/** Recent terrain edits that count in conflicts, a group. Older ones are in force, but nothing is compared with them. */
+const RECENT_TERRAIN_EDITS = 8_192;
+
+export function entityKey(kind: string, entityId: string): string {
+  return `${kind}/${entityId}`;
+}
+
+/**
+ * The strong entities of one group, by name, by region and by place. Entities are replaced, never changed, so
+ * that a captured list stays as it was.
+ */
+export class EntityTable {
+  readonly #byKey = new Map<string, Entity>();
+  readonly #byRegion = new Map<string, Map<string, Entity>>();
+  readonly #byLayer = new Map<string, SpatialIndex<Entity>>();
+  readonly #boxes = new Map<Entity, QuantizedBounds>();
+  readonly #recentTerrain: Entity[] = [];
+  #recentTerrainStart = 0;
+  readonly #hash: StateHash;
+
+  constructor(hash: StateHash) {
+    this.#hash = hash;
+  }
+
+  get size(): number {
+    return this.#byKey.size;
+  }
+
+  get(kind: string, entityId: string): Entity | undefined {
+    return this.#byKey.get(entityKey(kind, entityId));
+  }
+
+  /** Entities of a region by key, in the order they were first written. */
+  inRegion(region: Region): ReadonlyMap<string, Entity> | undefined {
+    return this.#byRegion.get(formatRegion(region));
+  }
+
+  values(): IterableIterator<Entity> {
+    return this.#byKey.values();
+  }
+
+  /** Visits entities whose box overlaps, in a layer of the policy (`structure`, `terrain`, a type of the operator's own). */
+  visitOverlapping(layer: string, bounds: QuantizedBounds, visit: (entity: Entity) => void): void {
+    this.#byLayer.get(layer)?.visitOverlapping(bounds, visit);
+  }
+
+  put(entity: Entity): void {
+    const key = entityKey(entity.kind, entity.entityId);
+    const before = this.#byKey.get(key);
+    if (before !== undefined) this.#unlink(key, before);
+    this.#byKey.set(key, entity);
+    if (entity.region !== undefined) {
+      const text = formatRegion(entity.region);
+      let there = this.#byRegion.get(text);
+      if (there === undefined) {
+        there = new Map();
+        this.#byRegion.set(text, there);
+      }
+      there.set(key, entity);
+    }
+    this.#hash.add(key, entity.operationId, entity.version, entity.quantity);
+    if (entity.bounds !== undefined && entity.kind !== "item") this.#place(entity, entity.bounds);
+  }
+
+  remove(kind: string, entityId: string): Entity | undefined {
+    const key = entityKey(kind, entityId);
+    const before = this.#byKey.get(key);
+    if (before === undefined) return undefined;
+    this.#unlink(key, before);
+    this.#byKey.delete(key);
+    return before;
+  }
+
+  #unlink(key: string, entity: Entity): void {
+    this.#hash.remove(key, entity.operationId, entity.version, entity.quantity);
+    if (entity.region !== undefined) {
+      const text = formatRegion(entity.region);
+      const there = this.#byRegion.get(text);
+      there?.delete(key);
+      if (there?.size === 0) this.#byRegion.delete(text);
+    }
+    this.#unplace(entity);
+  }
+
+  #place(entity: Entity, bounds: Bounds): void {
+    const box = quantizeBounds(bounds);
+    const layer = layerOf(entity.kind);
+    let index = this.#byLayer.get(layer);
+    if (index === undefined) {
+      index = new SpatialIndex();
+      this.#byLayer.set(layer, index);
+    }
+    index.insert(box, entity);
+    this.#boxes.set(entity, box);
+    if (entity.kind !== "terrain_edit") return;
+    this.#recentTerrain.push(entity);
+    if (this.#recentTerrain.length - this.#recentTerrainStart <= RECENT_TERRAIN_EDITS) return;
+    const oldest = this.#recentTerrain[this.#recentTerrainStart++];
+    if (oldest !== undefined) this.#unplace(oldest);
+    if (this.#recentTerrainStart >= RECENT_TERRAIN_EDITS) {
+      this.#recentTerrain.splice(0, this.#recentTerrainStart);
+      this.#recentTerrainStart = 0;
+    }
+  }
+
+  #unplace(entity: Entity): void {
+    const box = this.#boxes.get(entity);
+    if (box === undefined) return;
+    this.#byLayer.get(layerOf(entity.kind))?.remove(box, entity);
+    this.#boxes.delete(entity);
+  }
+}
+
+function layerOf(kind: string): string {
+  return kind === "terrain_edit" ? "terrain" : kind;
+}

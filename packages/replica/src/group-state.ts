@@ -1,0 +1,366 @@
+// The state that the replicas of one Raft group hold. `apply` is a pure function of the state and the entry:
+// it runs no conflict rule and reads no clock, so replicas that apply the same log hold the same state,
+// whatever their version of the rules.
+import {
+  type ConflictType,
+  Decision,
+  type Entity,
+  type EntityChange,
+  type HybridTimestamp,
+  type LogEntry,
+  type LogPosition,
+  Outcome,
+  type Region,
+} from "@statemesh/contract";
+import { Command, type CommandResult, type DecidedOperation, type Effect, type RegionFence } from "@statemesh/contract/log";
+import { formatRegion } from "@statemesh/world";
+import { Directory, type DirectoryChange, type LeaseRow } from "./directory.ts";
+import { EntityTable, entityKey } from "./entity-table.ts";
+import { type BalanceRow, Ledger, type TotalsRow } from "./ledger.ts";
+import { StateHash } from "./state-hash.ts";
+import { TouchLog } from "./touch-log.ts";
+import { TwoGenerations } from "./two-generations.ts";
+
+/** The one decision on an operation id, kept to answer retries. */
+export interface DecisionRow {
+  readonly operationId: string;
+  readonly fingerprint: number;
+  readonly outcome: Outcome;
+  readonly rule: string;
+  readonly winnerOperationId: string;
+  readonly conflict: ConflictType;
+  readonly reason: string;
+  readonly stamp: HybridTimestamp;
+  readonly index: number;
+  readonly term: number;
+  readonly transactionId: string;
+}
+
+/** An entity that went, and the operation that took it. */
+export interface GoneRow {
+  readonly kind: string;
+  readonly entityId: string;
+  readonly operationId: string;
+  readonly serverId: number;
+  readonly stamp: HybridTimestamp;
+}
+
+/** Epoch and owner of a region, in the group that holds the region. */
+export interface FenceRow {
+  readonly region: Region;
+  readonly epoch: number;
+  /** 0: nobody; then only epoch 0 writes. */
+  readonly ownerServerId: number;
+}
+
+/** What became of one operation of an entry. */
+export interface AppliedOperation {
+  readonly operationId: string;
+  /** The decision; where the operation was fenced, undefined. */
+  readonly decision: Decision | undefined;
+  /** Set where the region had another epoch or owner by the time the entry was applied: nothing was changed. */
+  readonly fence: FenceRow | undefined;
+}
+
+/** What an entry did. */
+export interface Applied {
+  readonly operations: readonly AppliedOperation[];
+  readonly changes: readonly EntityChange[];
+  readonly directory: DirectoryChange | undefined;
+  readonly commandResult: CommandResult | undefined;
+}
+
+export interface GroupStateOptions {
+  readonly groupId: number;
+  /** Decisions kept to answer retries: at least this many, at most twice as many. */
+  readonly decisionWindow: number;
+  /** Touches kept for materialisation. */
+  readonly touchCapacity: number;
+}
+
+const NOTHING: Applied = { operations: [], changes: [], directory: undefined, commandResult: undefined };
+const NO_STAMP: HybridTimestamp = { physicalMs: 0, logical: 0 };
+
+export class GroupState {
+  readonly groupId: number;
+  readonly #hash: StateHash = new StateHash();
+  readonly entities: EntityTable = new EntityTable(this.#hash);
+  readonly ledger: Ledger = new Ledger(this.#hash);
+  readonly directory: Directory = new Directory(this.#hash);
+  readonly decisions: TwoGenerations<DecisionRow>;
+  readonly gone: TwoGenerations<GoneRow>;
+  readonly #fences = new Map<string, FenceRow>();
+  #touches: TouchLog;
+  #appliedIndex = 0;
+  #appliedTerm = 0;
+  #forgottenThroughMs = 0;
+  readonly #touchCapacity: number;
+
+  constructor(options: GroupStateOptions) {
+    this.groupId = options.groupId;
+    this.decisions = new TwoGenerations(options.decisionWindow, (row) => {
+      if (row.stamp.physicalMs > this.#forgottenThroughMs) this.#forgottenThroughMs = row.stamp.physicalMs;
+    });
+    this.gone = new TwoGenerations(options.decisionWindow);
+    this.#touchCapacity = options.touchCapacity;
+    this.#touches = new TouchLog(options.touchCapacity, 0);
+  }
+
+  get appliedIndex(): number {
+    return this.#appliedIndex;
+  }
+
+  get appliedTerm(): number {
+    return this.#appliedTerm;
+  }
+
+  /** An operation with a claimed time at or below this one may have been decided and forgotten. */
+  get forgottenThroughMs(): number {
+    return this.#forgottenThroughMs;
+  }
+
+  get touches(): TouchLog {
+    return this.#touches;
+  }
+
+  /** Digest of entities, ledger, fences and directory: equal on all replicas that have applied the same index. */
+  get digest(): string {
+    return this.#hash.toString();
+  }
+
+  position(): LogPosition {
+    return { groupId: this.groupId, term: this.#appliedTerm, index: this.#appliedIndex };
+  }
+
+  fence(region: Region): FenceRow | undefined {
+    return this.#fences.get(formatRegion(region));
+  }
+
+  fences(): IterableIterator<FenceRow> {
+    return this.#fences.values();
+  }
+
+  /** True where a write of this server under this epoch is good now. */
+  admits(region: Region, epoch: number, serverId: number): boolean {
+    return admits(this.fence(region), epoch, serverId);
+  }
+
+  /** Applies the next committed entry. Throws where the log has a hole or an entry contradicts the state: replicas have diverged. */
+  apply(entry: LogEntry): Applied {
+    if (entry.index !== this.#appliedIndex + 1) {
+      throw new Error(`group ${this.groupId}: entry ${entry.index} applied after ${this.#appliedIndex}`);
+    }
+    this.#appliedIndex = entry.index;
+    this.#appliedTerm = entry.term;
+    if (entry.kind !== 0) return NOTHING;
+    const command = Command.decode(entry.data).command;
+    switch (command?.$case) {
+      case "operations":
+        return this.#applyOperations(command.value.operations, entry);
+      case "directory": {
+        const change = this.directory.apply(command.value);
+        change.result.position = this.position();
+        return { ...NOTHING, directory: change, commandResult: change.result };
+      }
+      case "fence":
+        return this.#applyFence(command.value, entry);
+      default:
+        throw new Error(`group ${this.groupId}: entry ${entry.index} holds a command of a newer version`);
+    }
+  }
+
+  #applyOperations(operations: readonly DecidedOperation[], entry: LogEntry): Applied {
+    const applied: AppliedOperation[] = [];
+    const changes: EntityChange[] = [];
+    const fencedTransactions = this.#fencedTransactions(operations);
+    for (const operation of operations) {
+      const known = this.decisions.get(operation.operationId);
+      if (known !== undefined) {
+        applied.push({ operationId: operation.operationId, decision: this.decisionOf(known, true), fence: undefined });
+        continue;
+      }
+      const fence = fencedTransactions.get(operation.transactionId) ?? this.#fenceAgainst(operation);
+      if (fence !== undefined) {
+        applied.push({ operationId: operation.operationId, decision: undefined, fence });
+        continue;
+      }
+      for (const effect of operation.effects) this.#applyEffect(effect, operation, entry, changes);
+      const row: DecisionRow = {
+        operationId: operation.operationId,
+        fingerprint: operation.fingerprint,
+        outcome: operation.outcome,
+        rule: operation.rule,
+        winnerOperationId: operation.winnerOperationId,
+        conflict: operation.conflict,
+        reason: operation.reason,
+        stamp: operation.stamp ?? NO_STAMP,
+        index: entry.index,
+        term: entry.term,
+        transactionId: operation.transactionId,
+      };
+      this.decisions.set(row.operationId, row);
+      applied.push({ operationId: row.operationId, decision: this.decisionOf(row, false), fence: undefined });
+    }
+    return { operations: applied, changes, directory: undefined, commandResult: undefined };
+  }
+
+  /** A transaction is fenced whole where one of its operations is. */
+  #fencedTransactions(operations: readonly DecidedOperation[]): ReadonlyMap<string, FenceRow> {
+    let fenced: Map<string, FenceRow> | undefined;
+    for (const operation of operations) {
+      if (operation.transactionId === "") continue;
+      const fence = this.#fenceAgainst(operation);
+      if (fence !== undefined) (fenced ??= new Map()).set(operation.transactionId, fence);
+    }
+    return fenced ?? NO_FENCES;
+  }
+
+  #fenceAgainst(operation: DecidedOperation): FenceRow | undefined {
+    if (operation.region === undefined) return undefined;
+    const fence = this.fence(operation.region);
+    if (admits(fence, operation.epoch, operation.serverId)) return undefined;
+    return fence ?? { region: operation.region, epoch: 0, ownerServerId: 0 };
+  }
+
+  #applyEffect(effect: Effect, operation: DecidedOperation, entry: LogEntry, changes: EntityChange[]): void {
+    const body = effect.effect;
+    switch (body?.$case) {
+      case "put": {
+        const entity = body.value;
+        entity.version = entry.index;
+        entity.operationId = operation.operationId;
+        // A creature's server is its owner; for everything else it is who asked.
+        if (entity.serverId === 0) entity.serverId = operation.serverId;
+        entity.stamp = operation.stamp;
+        entity.epoch = operation.epoch;
+        entity.region ??= operation.region;
+        this.entities.put(entity);
+        this.#touches.record(entry.index, { kind: "entity", entityKind: entity.kind, entityId: entity.entityId });
+        changes.push({ entity, removed: false, position: this.position() });
+        return;
+      }
+      case "remove": {
+        const { kind, entityId } = body.value;
+        const entity = this.entities.remove(kind, entityId);
+        if (entity === undefined) throw new Error(`group ${this.groupId}: entry ${entry.index} removes ${kind} ${entityId}, which is not there`);
+        this.gone.set(entityKey(kind, entityId), {
+          kind,
+          entityId,
+          operationId: operation.operationId,
+          serverId: operation.serverId,
+          stamp: operation.stamp ?? NO_STAMP,
+        });
+        this.#touches.record(entry.index, { kind: "entity", entityKind: kind, entityId });
+        changes.push({ entity, removed: true, position: this.position() });
+        return;
+      }
+      case "post": {
+        const posting = body.value;
+        this.ledger.post(posting, entry.index);
+        const { from, to, itemKind } = posting;
+        if (from === "" || to === "") this.#touches.record(entry.index, { kind: "totals", itemKind });
+        if (from !== "") this.#touches.record(entry.index, { kind: "balance", account: from, itemKind });
+        if (to !== "") this.#touches.record(entry.index, { kind: "balance", account: to, itemKind });
+        return;
+      }
+      default:
+        throw new Error(`group ${this.groupId}: entry ${entry.index} holds an effect of a newer version`);
+    }
+  }
+
+  #applyFence(fence: RegionFence, entry: LogEntry): Applied {
+    const region = fence.region;
+    if (region === undefined) throw new Error(`group ${this.groupId}: fence without a region at ${entry.index}`);
+    const text = formatRegion(region);
+    const before = this.#fences.get(text);
+    // A late fence of an earlier owner changes nothing: epochs only grow. At one epoch only the end of the lease may follow.
+    const follows = before === undefined || fence.epoch > before.epoch || (fence.epoch === before.epoch && fence.ownerServerId === 0);
+    if (follows) {
+      this.#putFence({ region, epoch: fence.epoch, ownerServerId: fence.ownerServerId });
+      this.#touches.record(entry.index, { kind: "fence", regionText: text });
+    }
+    return NOTHING;
+  }
+
+  #putFence(row: FenceRow): void {
+    const text = formatRegion(row.region);
+    const before = this.#fences.get(text);
+    if (before !== undefined) this.#hash.remove("fence", text, before.epoch, before.ownerServerId);
+    this.#fences.set(text, row);
+    this.#hash.add("fence", text, row.epoch, row.ownerServerId);
+  }
+
+  /** The decision as a caller hears it. */
+  decisionOf(row: DecisionRow, repeated: boolean): Decision {
+    return {
+      operationId: row.operationId,
+      outcome: row.outcome,
+      rule: row.rule,
+      winnerOperationId: row.winnerOperationId,
+      version: row.outcome === Outcome.REJECTED ? 0 : row.index,
+      position: { groupId: this.groupId, term: row.term, index: row.index },
+      conflict: row.conflict,
+      reason: row.reason,
+      stamp: row.stamp,
+      repeated,
+    };
+  }
+
+  /**
+   * What a snapshot or a full copy holds, at the applied index. Rows are never changed in place, so that this
+   * costs one pass over references, and can be encoded later, a slice at a time.
+   */
+  capture(): StateCapture {
+    return {
+      groupId: this.groupId,
+      appliedIndex: this.#appliedIndex,
+      appliedTerm: this.#appliedTerm,
+      forgottenThroughMs: this.#forgottenThroughMs,
+      digest: this.digest,
+      entities: [...this.entities.values()],
+      balances: [...this.ledger.rows()],
+      totals: [...this.ledger.totalsRows()],
+      fences: [...this.#fences.values()],
+      decisions: [...this.decisions.entries()],
+      gone: [...this.gone.entries()],
+      servers: [...this.directory.servers()],
+      leases: [...this.directory.leases()],
+    };
+  }
+
+  /** Writes the header of a snapshot into an empty state. The rows follow through the tables' own `restore`. */
+  restoreHeader(header: { appliedIndex: number; appliedTerm: number; forgottenThroughMs: number }): void {
+    this.#appliedIndex = header.appliedIndex;
+    this.#appliedTerm = header.appliedTerm;
+    this.#forgottenThroughMs = header.forgottenThroughMs;
+    this.#touches = new TouchLog(this.#touchCapacity, header.appliedIndex);
+  }
+
+  restoreFence(row: FenceRow): void {
+    this.#putFence(row);
+  }
+}
+
+/** A consistent copy of a group's state, by reference. */
+export interface StateCapture {
+  readonly groupId: number;
+  readonly appliedIndex: number;
+  readonly appliedTerm: number;
+  readonly forgottenThroughMs: number;
+  readonly digest: string;
+  readonly entities: readonly Entity[];
+  readonly balances: readonly BalanceRow[];
+  readonly totals: readonly TotalsRow[];
+  readonly fences: readonly FenceRow[];
+  readonly decisions: readonly { key: string; value: DecisionRow; recent: boolean }[];
+  readonly gone: readonly { key: string; value: GoneRow; recent: boolean }[];
+  readonly servers: ReturnType<Directory["servers"]> extends IterableIterator<infer S> ? readonly S[] : never;
+  readonly leases: readonly LeaseRow[];
+}
+
+const NO_FENCES: ReadonlyMap<string, FenceRow> = new Map();
+
+function admits(fence: FenceRow | undefined, epoch: number, serverId: number): boolean {
+  if (fence === undefined || fence.ownerServerId === 0) return epoch === 0;
+  return epoch === fence.epoch && serverId === fence.ownerServerId;
+}

@@ -1,0 +1,59 @@
+import type { Posting } from "@statemesh/contract/log";
+import type { Ledger } from "./ledger.ts";
+
+/** Balances as they will be once the postings decided so far are applied. */
+export class LedgerOverlay {
+  readonly #ledger: Ledger;
+  readonly #deltas = new Map<string, number>();
+  readonly #mintedInFlight: ReadonlyMap<string, number>;
+
+  constructor(ledger: Ledger, mintedInFlight: ReadonlyMap<string, number>) {
+    this.#ledger = ledger;
+    this.#mintedInFlight = mintedInFlight;
+  }
+
+  /** Takes all postings, or answers why not and takes none. */
+  tryAll(postings: readonly Posting[]): "INSUFFICIENT_ITEMS" | "BALANCE_OVERFLOW" | undefined {
+    for (let taken = 0; taken < postings.length; taken++) {
+      const posting = postings[taken];
+      if (posting === undefined) continue;
+      const problem = this.#problem(posting);
+      if (problem === undefined) {
+        this.#move(posting, 1);
+        continue;
+      }
+      for (let i = taken - 1; i >= 0; i--) {
+        const earlier = postings[i];
+        if (earlier !== undefined) this.#move(earlier, -1);
+      }
+      return problem;
+    }
+    return undefined;
+  }
+
+  #problem({ from, to, itemKind, quantity }: Posting): "INSUFFICIENT_ITEMS" | "BALANCE_OVERFLOW" | undefined {
+    if (from !== "" && this.#balance(from, itemKind) < quantity) return "INSUFFICIENT_ITEMS";
+    if (to !== "" && this.#balance(to, itemKind) > Number.MAX_SAFE_INTEGER - quantity) return "BALANCE_OVERFLOW";
+    if (from === "") {
+      const minted = this.#ledger.totals(itemKind).minted + (this.#mintedInFlight.get(itemKind) ?? 0) + (this.#deltas.get(mintKey(itemKind)) ?? 0);
+      if (minted > Number.MAX_SAFE_INTEGER - quantity) return "BALANCE_OVERFLOW";
+    }
+    return undefined;
+  }
+
+  #balance(account: string, itemKind: string): number {
+    return this.#ledger.balance(account, itemKind) + (this.#deltas.get(`${account}\u0000${itemKind}`) ?? 0);
+  }
+
+  #move({ from, to, itemKind, quantity }: Posting, sign: 1 | -1): void {
+    const fromKey = from === "" ? mintKey(itemKind) : `${from}\u0000${itemKind}`;
+    this.#deltas.set(fromKey, (this.#deltas.get(fromKey) ?? 0) + (from === "" ? sign : -sign) * quantity);
+    if (to === "") return;
+    const toKey = `${to}\u0000${itemKind}`;
+    this.#deltas.set(toKey, (this.#deltas.get(toKey) ?? 0) + sign * quantity);
+  }
+}
+
+function mintKey(itemKind: string): string {
+  return `\u0000${itemKind}`;
+}

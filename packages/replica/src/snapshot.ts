@@ -1,0 +1,141 @@
+// A group's state as bytes: length-delimited records, the header first.
+import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import { SnapshotRecord } from "@statemesh/contract/log";
+import { GroupState, type GroupStateOptions, type StateCapture } from "./group-state.ts";
+import { entityKey } from "./entity-table.ts";
+
+/** Version of the format that this code writes, and the highest that it reads. */
+export const SNAPSHOT_FORMAT = 1;
+
+/** A chunk is closed when it has reached this size; one record may push it beyond. */
+const CHUNK_BYTES = 65_536;
+
+type RecordBody = NonNullable<SnapshotRecord["record"]>;
+
+/** Yields the snapshot in chunks of about 64 KiB. Nothing is kept between chunks but the place in the capture. */
+export function* encodeSnapshot(capture: StateCapture): Generator<Uint8Array> {
+  let writer = new BinaryWriter();
+  let pending = 0;
+  for (const record of records(capture)) {
+    const bytes = SnapshotRecord.encode({ record }).finish();
+    writer.bytes(bytes);
+    pending += bytes.length + 4;
+    if (pending < CHUNK_BYTES) continue;
+    yield writer.finish();
+    writer = new BinaryWriter();
+    pending = 0;
+  }
+  if (pending > 0) yield writer.finish();
+}
+
+function* records(capture: StateCapture): Generator<RecordBody> {
+  const { groupId, appliedIndex, appliedTerm, forgottenThroughMs, digest } = capture;
+  yield {
+    $case: "header",
+    value: { format: SNAPSHOT_FORMAT, groupId, appliedIndex, appliedTerm, forgottenThroughMs, stateDigest: digest },
+  };
+  for (const value of capture.entities) yield { $case: "entity", value };
+  for (const value of capture.balances) yield { $case: "balance", value };
+  for (const value of capture.totals) yield { $case: "totals", value };
+  for (const value of capture.fences) yield { $case: "fence", value };
+  for (const { value, recent } of capture.decisions) yield { $case: "decision", value: { ...value, recent } };
+  for (const { value, recent } of capture.gone) yield { $case: "gone", value: { ...value, recent } };
+  for (const value of capture.servers) yield { $case: "server", value };
+  for (const value of capture.leases) yield { $case: "lease", value };
+}
+
+/**
+ * Builds a state from a snapshot's chunks, which may be cut anywhere. Throws where the bytes are no snapshot of
+ * this group, or what they hold does not have the digest that the header promises.
+ */
+export class SnapshotLoader {
+  readonly #state: GroupState;
+  #rest: Uint8Array = new Uint8Array(0);
+  #digest: string | undefined;
+
+  constructor(options: GroupStateOptions) {
+    this.#state = new GroupState(options);
+  }
+
+  push(chunk: Uint8Array): void {
+    const bytes = this.#rest.length === 0 ? chunk : concat(this.#rest, chunk);
+    let at = 0;
+    for (;;) {
+      const frame = nextRecord(bytes, at);
+      if (frame === undefined) break;
+      this.#load(SnapshotRecord.decode(bytes.subarray(frame.start, frame.end)).record);
+      at = frame.end;
+    }
+    this.#rest = bytes.slice(at);
+  }
+
+  finish(): GroupState {
+    if (this.#rest.length > 0) throw new Error(`snapshot of group ${this.#state.groupId} ends inside a record`);
+    if (this.#digest === undefined) throw new Error(`snapshot of group ${this.#state.groupId} has no header`);
+    if (this.#digest !== this.#state.digest) {
+      throw new Error(`snapshot of group ${this.#state.groupId} holds ${this.#state.digest}, its header says ${this.#digest}`);
+    }
+    return this.#state;
+  }
+
+  #load(record: RecordBody | undefined): void {
+    const state = this.#state;
+    switch (record?.$case) {
+      case "header": {
+        const header = record.value;
+        if (header.format !== SNAPSHOT_FORMAT) throw new Error(`snapshot format ${header.format} is not ${SNAPSHOT_FORMAT}`);
+        if (header.groupId !== state.groupId) throw new Error(`snapshot of group ${header.groupId}, not ${state.groupId}`);
+        state.restoreHeader(header);
+        this.#digest = header.stateDigest;
+        return;
+      }
+      case "entity":
+        return state.entities.put(record.value);
+      case "balance":
+        return state.ledger.restoreRow(record.value);
+      case "totals":
+        return state.ledger.restoreTotals(record.value);
+      case "fence": {
+        const { region, epoch, ownerServerId } = record.value;
+        if (region === undefined) throw new Error("snapshot: fence without a region");
+        return state.restoreFence({ region, epoch, ownerServerId });
+      }
+      case "decision": {
+        const { recent, stamp, ...row } = record.value;
+        return state.decisions.restore(row.operationId, { ...row, stamp: stamp ?? { physicalMs: 0, logical: 0 } }, recent);
+      }
+      case "gone": {
+        const { recent, stamp, ...row } = record.value;
+        const key = entityKey(row.kind, row.entityId);
+        return state.gone.restore(key, { ...row, stamp: stamp ?? { physicalMs: 0, logical: 0 } }, recent);
+      }
+      case "server":
+        return state.directory.restoreServer(record.value);
+      case "lease": {
+        const { region, epoch, serverId, durationMs } = record.value;
+        if (region === undefined) throw new Error("snapshot: lease without a region");
+        return state.directory.restoreLease({ region, epoch, serverId, durationMs });
+      }
+      default:
+        throw new Error("snapshot: a record of a newer version");
+    }
+  }
+}
+
+function nextRecord(bytes: Uint8Array, at: number): { start: number; end: number } | undefined {
+  if (at >= bytes.length) return undefined;
+  let end = at;
+  while (end < bytes.length && (bytes[end] ?? 0) >= 0x80) end++;
+  if (end >= bytes.length) return undefined;
+  const reader = new BinaryReader(bytes.subarray(at, end + 1));
+  const length = reader.uint32();
+  const start = end + 1;
+  return start + length <= bytes.length ? { start, end: start + length } : undefined;
+}
+
+function concat(first: Uint8Array, second: Uint8Array): Uint8Array {
+  const both = new Uint8Array(first.length + second.length);
+  both.set(first);
+  both.set(second, first.length);
+  return both;
+}
