@@ -1,0 +1,339 @@
+// Eventual state: last-write-wins registers on every node. A publish changes this node and returns; ticks carry
+// the latest value of each changed key to the peers; digests of regions find and repair whatever got lost.
+import { type HybridClock } from "@statemesh/clocks";
+import { type EventualDelta, type EventualUpdate, type EventualValue, type HybridTimestamp, MeshError, type Region, type RegionDigest } from "@statemesh/contract";
+import { DEFAULT_EVENTUAL_LIMITS, type EventualLimits } from "./limits.ts";
+import { encodedSize, PeerOutbox, registersOf } from "./peer-outbox.ts";
+import { type Register, type RegionRegisters, RegisterTable } from "./register-table.ts";
+import { type PublishPolicy, validateUpdates } from "./validate-update.ts";
+
+/** What became of published updates. */
+export interface PublishCounts {
+  /** Updates that took effect. */
+  readonly updates: number;
+  /** Updates older than what the node holds. */
+  readonly staleUpdates: number;
+}
+
+/** One peer's share of a tick. Several peers may get the same delta object: encode it once. */
+export interface PeerDelta {
+  readonly to: number;
+  readonly delta: EventualDelta;
+}
+
+/** Hears of every visible change of a key, once, on the node where the listener is. */
+export interface EventualListener {
+  /** `register` stands for the key, by identity, until `forgotten` names it. The value is never changed afterwards. */
+  changed(value: EventualValue, register: object): void;
+  /** The key's tombstone was collected. */
+  forgotten(register: object, region: Region): void;
+}
+
+/** Counters since the start, and what is held now. */
+export interface EventualStatistics {
+  registers: number;
+  tombstones: number;
+  regions: number;
+  bytes: number;
+  published: number;
+  stale: number;
+  received: number;
+  receivedStale: number;
+  /** Values of peers refused: malformed, stamped too far ahead, no room. */
+  refused: number;
+  /** Keys left to digest repair because a peer's backlog was full. */
+  overflowed: number;
+  /** Whole regions asked for, and answered. */
+  repairsAsked: number;
+  repairsAnswered: number;
+}
+
+const EMPTY = new Uint8Array(0);
+
+/** The eventual state of one node. Pure: time is passed in, deltas come out. */
+export class EventualStore {
+  readonly limits: EventualLimits;
+  readonly #table: RegisterTable;
+  readonly #peers = new Map<number, PeerOutbox>();
+  readonly #counters = { published: 0, stale: 0, received: 0, receivedStale: 0, refused: 0, overflowed: 0, repairsAsked: 0, repairsAnswered: 0 };
+  #listener: EventualListener | undefined;
+  // Keys that were published here since the last tick.
+  #fresh: Register[] = [];
+  #ticks = 0;
+  #restlessMs = Number.NEGATIVE_INFINITY;
+
+  constructor(limits: Partial<EventualLimits> = {}) {
+    this.limits = { ...DEFAULT_EVENTUAL_LIMITS, ...limits };
+    this.#table = new RegisterTable(this.limits.maxRegisters, this.limits.maxBytes);
+  }
+
+  /** Registers held, tombstones included. */
+  get size(): number {
+    return this.#table.registers;
+  }
+
+  /** One listener: the subscription hub. */
+  listen(listener: EventualListener): void {
+    this.#listener = listener;
+  }
+
+  /** A peer can be reached: it gets changes from now on, and digests of everything. */
+  peerUp(peer: number): void {
+    if (!this.#peers.has(peer)) this.#peers.set(peer, new PeerOutbox(this.limits));
+  }
+
+  /** A peer can't be reached: what waits for it is dropped, digests make up for it later. */
+  peerDown(peer: number): void {
+    const outbox = this.#peers.get(peer);
+    if (outbox === undefined) return;
+    this.#counters.overflowed += outbox.overflowed;
+    this.#peers.delete(peer);
+  }
+
+  /**
+   * Takes updates of a server. All are checked before any is applied.
+   * Throws INVALID_FIELD, UNKNOWN_TYPE, TIMESTAMP_IN_FUTURE, and OVERLOADED where new keys find no room.
+   */
+  publish(updates: readonly EventualUpdate[], serverId: number, nowMs: number, clock: HybridClock, policy: PublishPolicy): PublishCounts {
+    validateUpdates(updates, serverId, nowMs, policy, this.limits);
+    this.#reserve(updates);
+    const edgeMs = nowMs - policy.compensationWindowMs;
+    let taken = 0;
+    for (let i = 0; i < updates.length; i += 1) {
+      const update = updates[i] as EventualUpdate;
+      const region = update.region as Region;
+      const stamp =
+        update.timestampMs === 0
+          ? this.#stampAfterHeld(update, clock.now(nowMs))
+          : // Updates of one request that claim the same millisecond follow each other.
+            { physicalMs: Math.max(update.timestampMs, edgeMs, 0), logical: i };
+      const value: EventualValue = {
+        type: update.type,
+        region,
+        key: update.key,
+        value: update.deleted ? EMPTY : update.value,
+        deleted: update.deleted,
+        serverId,
+        stamp,
+      };
+      if (!this.#apply(value, nowMs)) continue;
+      taken += 1;
+      const register = this.#table.lastRegister as Register;
+      if (!register.fresh && this.#peers.size > 0) {
+        register.fresh = true;
+        this.#fresh.push(register);
+      }
+    }
+    const staleUpdates = updates.length - taken;
+    this.#counters.published += taken;
+    this.#counters.stale += staleUpdates;
+    return { updates: taken, staleUpdates };
+  }
+
+  /** Takes a peer's delta: values that win, digests to compare, regions that it wants. */
+  onDelta(from: number, delta: EventualDelta, nowMs: number, clock: HybridClock): void {
+    let latest: HybridTimestamp | undefined;
+    for (const value of delta.values) {
+      if (!this.#wellFormed(value, nowMs)) {
+        this.#counters.refused += 1;
+        continue;
+      }
+      const stamp = value.stamp as HybridTimestamp;
+      if (latest === undefined || stamp.physicalMs > latest.physicalMs || (stamp.physicalMs === latest.physicalMs && stamp.logical > latest.logical)) {
+        latest = stamp;
+      }
+      if (value.deleted && value.value.length > 0) value.value = EMPTY;
+      if (this.#apply(value, nowMs)) this.#counters.received += 1;
+      else this.#counters.receivedStale += 1;
+    }
+    // Writes that this node stamps from now on follow what it has just seen.
+    if (latest !== undefined) clock.observe(latest, nowMs);
+    const outbox = this.#peers.get(from);
+    if (outbox === undefined) return;
+    for (const digest of delta.digests) this.#compare(outbox, digest, nowMs);
+    for (const region of delta.wanted) {
+      const home = this.#table.regionOf(region);
+      if (home !== undefined && outbox.repair(home)) this.#counters.repairsAnswered += 1;
+    }
+  }
+
+  /**
+   * What goes to each peer now, at most one delta a peer. A peer for which `writable` is false gets nothing;
+   * its keys wait, the latest value each.
+   */
+  tick(nowMs: number, writable: (peer: number) => boolean = () => true): PeerDelta[] {
+    this.#ticks += 1;
+    const deltas: PeerDelta[] = [];
+    const fresh = this.#fresh;
+    this.#fresh = [];
+    const shared = this.#sharedDelta(fresh);
+    const digestRound = this.#ticks % this.limits.digestEveryTicks === 0;
+    const restless = digestRound && nowMs - this.#restlessMs >= this.limits.restlessMs;
+    if (restless) this.#restlessMs = nowMs;
+    for (const [peer, outbox] of this.#peers) {
+      const ready = writable(peer);
+      const direct = ready && shared !== undefined && outbox.backlog === 0;
+      if (!direct) outbox.push(fresh);
+      if (!ready) continue;
+      const own: EventualDelta = { values: [], digests: [], wanted: [] };
+      outbox.drain(own);
+      if (digestRound) this.#addDigests(outbox, own, restless ? Number.POSITIVE_INFINITY : nowMs - this.limits.settleMs);
+      if (direct && shared.values.length > 0) {
+        if (own.values.length + own.digests.length + own.wanted.length === 0) {
+          deltas.push({ to: peer, delta: shared });
+          continue;
+        }
+        own.values = shared.values.concat(own.values);
+      }
+      if (own.values.length + own.digests.length + own.wanted.length > 0) deltas.push({ to: peer, delta: own });
+    }
+    this.#table.collect(nowMs - this.limits.tombstoneHorizonMs, 4_096, (register) => this.#forget(register));
+    return deltas;
+  }
+
+  /** The live value of a key. */
+  get(type: string, region: Region, key: string): EventualValue | undefined {
+    const value = this.#table.find(type, region, key)?.value;
+    return value === undefined || value.deleted ? undefined : value;
+  }
+
+  /** Live values of a region, at most `limit`; with `tombstones` also what was deleted within the horizon. */
+  valuesOf(region: Region, limit: number = Number.POSITIVE_INFINITY, tombstones = false): EventualValue[] {
+    const values: EventualValue[] = [];
+    const home = this.#table.regionOf(region);
+    if (home === undefined) return values;
+    for (const { value } of registersOf(home)) {
+      if (values.length >= limit) break;
+      if (tombstones || !value.deleted) values.push(value);
+    }
+    return values;
+  }
+
+  /** Equal on all nodes once they hold the same live values of the region. */
+  digestOf(region: Region): { digest: number; count: number } {
+    const digest = this.#table.regionOf(region)?.digest;
+    return { digest: digest?.digest ?? 0, count: digest?.count ?? 0 };
+  }
+
+  /** Regions that hold anything. */
+  *regions(): Generator<Region, void> {
+    for (const home of this.#table.regions) if (home.held > 0) yield home.region;
+  }
+
+  statistics(): EventualStatistics {
+    let overflowed = this.#counters.overflowed;
+    for (const outbox of this.#peers.values()) overflowed += outbox.overflowed;
+    const { registers, tombstones, bytes } = this.#table;
+    return { ...this.#counters, overflowed, registers, tombstones, bytes, regions: this.#table.regions.length };
+  }
+
+  /** Applies a write; true where it took effect. */
+  #apply(value: EventualValue, nowMs: number): boolean {
+    if (value.deleted && this.#isPast(value, nowMs) && this.#table.find(value.type, value.region as Region, value.key) === undefined) {
+      // Collected already, or would be at once.
+      return false;
+    }
+    const result = this.#table.write(value, nowMs);
+    if (result === "full") this.#counters.refused += 1;
+    if (result !== "applied") return false;
+    const replaced = this.#table.lastReplaced;
+    const visible = !value.deleted || (replaced !== undefined && !replaced.deleted);
+    if (visible) this.#listener?.changed(value, this.#table.lastRegister as Register);
+    return true;
+  }
+
+  /** A write that this node stamps is later than what it holds, also where a peer's clock runs ahead of ours. */
+  #stampAfterHeld(update: EventualUpdate, reading: HybridTimestamp): HybridTimestamp {
+    const held = this.#table.find(update.type, update.region as Region, update.key)?.value.stamp;
+    if (held === undefined || held.physicalMs < reading.physicalMs) return reading;
+    if (held.physicalMs === reading.physicalMs && held.logical < reading.logical) return reading;
+    return held.logical < 0xffff_ffff ? { physicalMs: held.physicalMs, logical: held.logical + 1 } : { physicalMs: held.physicalMs + 1, logical: 0 };
+  }
+
+  /** Refuses a publish whose new keys may find no room, before any of it is applied. */
+  #reserve(updates: readonly EventualUpdate[]): void {
+    let bytes = 0;
+    for (const update of updates) bytes += update.value.length + update.key.length + 400;
+    if (this.#table.registers + updates.length <= this.limits.maxRegisters && this.#table.bytes + bytes <= this.limits.maxBytes) return;
+    for (const update of updates) {
+      if (this.#table.find(update.type, update.region as Region, update.key) !== undefined) continue;
+      throw new MeshError("OVERLOADED", `this node holds ${this.#table.registers} eventual keys, about all it may`, {
+        retryDelayMs: this.limits.retryDelayMs,
+        metadata: { limit: "eventual_keys", max_registers: String(this.limits.maxRegisters), max_bytes: String(this.limits.maxBytes) },
+      });
+    }
+  }
+
+  #wellFormed(value: EventualValue, nowMs: number): boolean {
+    const { stamp, region } = value;
+    return (
+      stamp !== undefined &&
+      region !== undefined &&
+      value.serverId >= 1 &&
+      value.key.length >= 1 &&
+      value.key.length <= this.limits.maxKeyBytes &&
+      value.value.length <= this.limits.maxValueBytes &&
+      stamp.physicalMs >= 0 &&
+      stamp.physicalMs <= nowMs + this.limits.maxPeerOffsetMs
+    );
+  }
+
+  #isPast(value: EventualValue, nowMs: number): boolean {
+    return (value.stamp as HybridTimestamp).physicalMs < nowMs - this.limits.tombstoneHorizonMs;
+  }
+
+  /** This tick's changes as one delta for every peer that has nothing else waiting; undefined where they pass the limits. */
+  #sharedDelta(fresh: readonly Register[]): EventualDelta | undefined {
+    const values: EventualValue[] = [];
+    let bytes = 0;
+    for (const register of fresh) {
+      register.fresh = false;
+      bytes += encodedSize(register.value);
+      values.push(register.value);
+    }
+    if (values.length > this.limits.maxValuesPerTick || bytes > this.limits.maxBytesPerTick) return undefined;
+    return { values, digests: [], wanted: [] };
+  }
+
+  /** The next digests of the round. Regions that changed after `settledMs` are passed over: what is on its way would show. */
+  #addDigests(outbox: PeerOutbox, delta: EventualDelta, settledMs: number): void {
+    const regions = this.#table.regions;
+    const visits = Math.min(regions.length, this.limits.maxDigests);
+    for (let i = 0; i < visits; i += 1) {
+      if (outbox.digestCursor >= regions.length) outbox.digestCursor = 0;
+      const home = regions[outbox.digestCursor] as RegionRegisters;
+      outbox.digestCursor += 1;
+      if (home.held === 0) {
+        this.#table.closeIfEmpty(home);
+        if (regions.length === 0) return;
+        continue;
+      }
+      if (home.changedMs > settledMs) continue;
+      delta.digests.push({ region: home.region, digest: home.digest.digest, count: home.digest.count });
+    }
+  }
+
+  #compare(outbox: PeerOutbox, theirs: RegionDigest, nowMs: number): void {
+    if (theirs.region === undefined) return;
+    const known = this.#table.regionOf(theirs.region);
+    const equal = theirs.digest === (known?.digest.digest ?? 0) && theirs.count === (known?.digest.count ?? 0);
+    if (equal) {
+      if (known !== undefined) known.differsSinceMs = 0;
+      return;
+    }
+    const home = known ?? this.#table.openRegion(theirs.region);
+    if (home.differsSinceMs === 0) home.differsSinceMs = nowMs;
+    const settled = nowMs - home.changedMs >= this.limits.settleMs;
+    if (!settled && nowMs - home.differsSinceMs < this.limits.restlessMs) return;
+    if (nowMs - home.askedMs < this.limits.repairRetryMs) return;
+    if (!outbox.want(home.region)) return;
+    home.askedMs = nowMs;
+    // A region that never settles differs again at once: count from here.
+    home.differsSinceMs = 0;
+    this.#counters.repairsAsked += 1;
+  }
+
+  #forget(register: Register): void {
+    this.#listener?.forgotten(register, register.home.region);
+  }
+}

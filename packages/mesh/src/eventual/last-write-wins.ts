@@ -1,0 +1,75 @@
+import type { EventualValue, HybridTimestamp } from "@statemesh/contract";
+
+/**
+ * The total order of writes to one key: the later stamp wins; of equal stamps the lower server id; of those a
+ * deletion; of those the greater value, byte by byte. Negative where `a` loses, 0 only for the same write.
+ */
+export function compareWrites(a: EventualValue, b: EventualValue): number {
+  const left = a.stamp as HybridTimestamp;
+  const right = b.stamp as HybridTimestamp;
+  if (left.physicalMs !== right.physicalMs) return left.physicalMs - right.physicalMs;
+  if (left.logical !== right.logical) return left.logical - right.logical;
+  if (a.serverId !== b.serverId) return b.serverId - a.serverId;
+  if (a.deleted !== b.deleted) return a.deleted ? 1 : -1;
+  return Buffer.compare(a.value, b.value);
+}
+
+/** Hash of what names a register, once a register. */
+export function hashOfName(type: string, key: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < type.length; i += 1) hash = Math.imul(hash ^ type.charCodeAt(i), 0x01000193);
+  hash = Math.imul(hash ^ 0x1f, 0x01000193);
+  for (let i = 0; i < key.length; i += 1) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
+  return hash;
+}
+
+/**
+ * Digest of the live values of a region: the exclusive or of a 53-bit hash a value, so it does not depend on order
+ * and is kept up to date by adding and removing one value at a time. Tombstones do not count: they are collected
+ * at slightly different times on different nodes, and a value that a tombstone removed elsewhere shows as itself.
+ */
+export class RegionDigestSum {
+  #low = 0;
+  #high = 0;
+  #count = 0;
+
+  /** Live values. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** 53 bits; 0 where there are none. */
+  get digest(): number {
+    return (this.#high & 0x1f_ffff) * 0x1_0000_0000 + (this.#low >>> 0);
+  }
+
+  add(name: number, value: EventualValue): void {
+    this.#toggle(name, value);
+    this.#count += 1;
+  }
+
+  remove(name: number, value: EventualValue): void {
+    this.#toggle(name, value);
+    this.#count -= 1;
+  }
+
+  #toggle(name: number, value: EventualValue): void {
+    const stamp = value.stamp as HybridTimestamp;
+    let low = mix(name ^ Math.imul(stamp.physicalMs | 0, 0x85ebca6b));
+    let high = mix(Math.imul(name, 0xc2b2ae35) ^ Math.floor(stamp.physicalMs / 0x1_0000_0000) ^ Math.imul(value.serverId, 0x9e3779b1));
+    low = mix(low ^ stamp.logical);
+    const bytes = value.value;
+    for (let i = 0; i < bytes.length; i += 1) low = Math.imul(low ^ (bytes[i] as number), 0x01000193);
+    high = mix(high ^ low);
+    this.#low ^= mix(low ^ high);
+    this.#high ^= high;
+  }
+}
+
+/** The finaliser of MurmurHash3. */
+function mix(value: number): number {
+  let hash = value;
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return hash ^ (hash >>> 16);
+}
