@@ -84,11 +84,11 @@ export function checkPosition(value: Position | undefined, path: string): assert
  */
 export function checkBounds(value: Bounds | undefined, path: string): asserts value is Bounds {
   if (!isMessage(value)) throw MeshError.field(path, "is required");
+  const { minX, minY, minZ, maxX, maxY, maxZ } = value;
   if (
-    value.minX >= POSITION_MIN_M && value.minX <= value.maxX && value.maxX <= POSITION_END_M && typeof value.minX === "number" &&
-    value.minY >= POSITION_MIN_M && value.minY <= value.maxY && value.maxY <= POSITION_END_M && typeof value.minY === "number" &&
-    value.minZ >= POSITION_MIN_M && value.minZ <= value.maxZ && value.maxZ <= POSITION_END_M && typeof value.minZ === "number" &&
-    typeof value.maxX === "number" && typeof value.maxY === "number" && typeof value.maxZ === "number"
+    typeof minX === "number" && typeof maxX === "number" && minX >= POSITION_MIN_M && minX <= maxX && maxX <= POSITION_END_M &&
+    typeof minY === "number" && typeof maxY === "number" && minY >= POSITION_MIN_M && minY <= maxY && maxY <= POSITION_END_M &&
+    typeof minZ === "number" && typeof maxZ === "number" && minZ >= POSITION_MIN_M && minZ <= maxZ && maxZ <= POSITION_END_M
   ) return;
   throw boundsProblem(value, path);
 }

@@ -28,7 +28,9 @@ function typeOf(name: unknown, policy: Policy, path: string): OperationType {
 
 function checkBodyOfType(op: Operation, type: OperationType, home: Region, path: string): void {
   const { body } = op;
-  if (!isMessage(body) || !isMessage(body.value) || !Object.hasOwn(TYPE_OF_BODY, body.$case)) throw MeshError.field(`${path}.body`, "is required");
+  if (!isMessage(body) || !isMessage(body.value) || typeof body.$case !== "string" || !Object.hasOwn(TYPE_OF_BODY, body.$case)) {
+    throw MeshError.field(`${path}.body`, "is required");
+  }
   const expected = TYPE_OF_BODY[body.$case];
   if (expected === undefined ? type.builtIn : expected !== type.name) {
     throw MeshError.field(`${path}.body`, type.builtIn ? `must be ${type.name}, as the type says` : "must be custom for a type of the operator's own");
