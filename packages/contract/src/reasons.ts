@@ -40,6 +40,8 @@ export const Reasons = {
   INVALID_PAGE_TOKEN: Code.INVALID_ARGUMENT,
   /** The resume token is not from this cluster or was damaged. */
   INVALID_RESUME_TOKEN: Code.INVALID_ARGUMENT,
+  /** The causal token names events that this node does not have yet: try again in `retry_delay`, or ask the node that gave it. */
+  TOKEN_AHEAD: Code.UNAVAILABLE,
   /** The operation id was used with other content; metadata names both fingerprints. */
   OPERATION_ID_REUSED: Code.ALREADY_EXISTS,
   /** The claimed time is older than the decisions that are kept: whether the id was decided is no longer known. */
@@ -68,6 +70,8 @@ export const Reasons = {
   NOT_LEADER: Code.UNAVAILABLE,
   /** The write may have been committed, or not: ask again with the same id. */
   OUTCOME_UNKNOWN: Code.UNAVAILABLE,
+  /** The server does not answer, and the call changes nothing: try again or another server. */
+  UNREACHABLE: Code.UNAVAILABLE,
   /** The node or service is going down; try another. */
   SHUTTING_DOWN: Code.UNAVAILABLE,
   /** SQL does not answer. */

@@ -307,6 +307,8 @@ export interface CausalBatch {
   frontier: VectorClockEntry[];
   /** Ranges that the sender asks for. */
   wanted: CausalRange[];
+  /** The first sequence that the sender still keeps, of each origin of which it was asked for older ones. */
+  keptFrom: VectorClockEntry[];
 }
 
 export interface CausalRange {
@@ -2360,7 +2362,7 @@ export const RegionDigest: MessageFns<RegionDigest> = {
 };
 
 function createBaseCausalBatch(): CausalBatch {
-  return { events: [], frontier: [], wanted: [] };
+  return { events: [], frontier: [], wanted: [], keptFrom: [] };
 }
 
 export const CausalBatch: MessageFns<CausalBatch> = {
@@ -2373,6 +2375,9 @@ export const CausalBatch: MessageFns<CausalBatch> = {
     }
     for (const v of message.wanted) {
       CausalRange.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.keptFrom) {
+      VectorClockEntry.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -2414,6 +2419,14 @@ export const CausalBatch: MessageFns<CausalBatch> = {
             message.wanted.push(CausalRange.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.keptFrom.push(VectorClockEntry.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2433,6 +2446,11 @@ export const CausalBatch: MessageFns<CausalBatch> = {
         ? object.frontier.map((e: any) => VectorClockEntry.fromJSON(e))
         : [],
       wanted: globalThis.Array.isArray(object?.wanted) ? object.wanted.map((e: any) => CausalRange.fromJSON(e)) : [],
+      keptFrom: globalThis.Array.isArray(object?.keptFrom)
+        ? object.keptFrom.map((e: any) => VectorClockEntry.fromJSON(e))
+        : globalThis.Array.isArray(object?.kept_from)
+        ? object.kept_from.map((e: any) => VectorClockEntry.fromJSON(e))
+        : [],
     };
   },
 
@@ -2447,6 +2465,9 @@ export const CausalBatch: MessageFns<CausalBatch> = {
     if (message.wanted?.length) {
       obj.wanted = message.wanted.map((e) => CausalRange.toJSON(e));
     }
+    if (message.keptFrom?.length) {
+      obj.keptFrom = message.keptFrom.map((e) => VectorClockEntry.toJSON(e));
+    }
     return obj;
   },
 
@@ -2458,6 +2479,7 @@ export const CausalBatch: MessageFns<CausalBatch> = {
     message.events = object.events?.map((e) => DeliveredEvent.fromPartial(e)) || [];
     message.frontier = object.frontier?.map((e) => VectorClockEntry.fromPartial(e)) || [];
     message.wanted = object.wanted?.map((e) => CausalRange.fromPartial(e)) || [];
+    message.keptFrom = object.keptFrom?.map((e) => VectorClockEntry.fromPartial(e)) || [];
     return message;
   },
 };
