@@ -1,0 +1,72 @@
+import type { LogEntry, SnapshotMeta } from "@statemesh/contract";
+
+/** Term, vote and commit index: one value, stored as one record. */
+export interface HardState {
+  term: number;
+  /** Whom the node voted for in the term; 0: nobody. */
+  vote: number;
+  /** Committed through here. May lag behind what was committed; never ahead of the stored log. */
+  commit: number;
+}
+
+/** What storage holds of a group when its node starts again. */
+export interface RestoredState {
+  hardState: HardState;
+  /** The latest snapshot that the application has durably. */
+  snapshot?: SnapshotMeta;
+  /** Ascending, without gaps; may begin before the snapshot's index. */
+  entries: LogEntry[];
+  /** What the application's state already holds: the index of its snapshot. */
+  applied: number;
+}
+
+export interface RaftOptions {
+  groupId: number;
+  /** Above 0. */
+  nodeId: number;
+  /** The bootstrap configuration; a snapshot's configuration stands above it. */
+  voters: readonly number[];
+  /** Ticks without word from a leader before an election, at least; randomised below twice that. At least 2, and above `heartbeatTicks`. */
+  electionTicks: number;
+  /** Ticks between heartbeats. At least 1. */
+  heartbeatTicks: number;
+  /** Unacknowledged append messages a peer. At least 1. */
+  maxInflightMessages: number;
+  /** Unacknowledged bytes of entries a peer. At least 1. */
+  maxInflightBytes: number;
+  /** Bytes of entries in one message; an entry above that travels alone. At least 1. */
+  maxMessageBytes: number;
+  /** Bytes that a leader takes and has not committed; above that proposals are refused. At least 1. */
+  maxUncommittedBytes: number;
+  /** Bytes of committed entries in one Ready. Default: four times `maxMessageBytes`. */
+  maxCommittedBytes?: number;
+  /** Reads that wait for a quorum. Default 65,536; above that reads are refused. */
+  maxPendingReads?: number;
+  /** Uniform in [0, 1); spreads election timeouts. */
+  random: () => number;
+  restored?: RestoredState;
+}
+
+/** Throws a RangeError that names the option and the rule. */
+export function checkOptions(options: RaftOptions): void {
+  const whole = (name: keyof RaftOptions, min: number): void => {
+    const value = options[name];
+    if (value === undefined) return;
+    if (!Number.isSafeInteger(value) || Number(value) < min) throw new RangeError(`raft: ${name} must be a whole number of at least ${min}`);
+  };
+  whole("groupId", 0);
+  whole("nodeId", 1);
+  whole("electionTicks", 2);
+  whole("heartbeatTicks", 1);
+  whole("maxInflightMessages", 1);
+  whole("maxInflightBytes", 1);
+  whole("maxMessageBytes", 1);
+  whole("maxUncommittedBytes", 1);
+  whole("maxCommittedBytes", 1);
+  whole("maxPendingReads", 1);
+  if (options.electionTicks <= options.heartbeatTicks) throw new RangeError("raft: electionTicks must be above heartbeatTicks");
+  if (options.voters.length === 0) throw new RangeError("raft: voters must name at least one node");
+  for (const voter of options.voters) {
+    if (!Number.isSafeInteger(voter) || voter < 1) throw new RangeError("raft: voters must be whole numbers of at least 1");
+  }
+}

@@ -1,0 +1,807 @@
+import { RaftMessageType } from "@statemesh/contract";
+import type { LogEntry, RaftMessage, SnapshotMeta } from "@statemesh/contract";
+import { waitsForDurability } from "./durability.ts";
+import { invariant } from "./invariant.ts";
+import { entryBytes, makeMessage } from "./message.ts";
+import { checkOptions } from "./options.ts";
+import type { HardState, RaftOptions } from "./options.ts";
+import { Progress } from "./progress.ts";
+import type { ProgressState } from "./progress.ts";
+import { MajorityQuorum } from "./quorum/majority.ts";
+import type { Quorum } from "./quorum/quorum.ts";
+import { RaftLog, UNKNOWN_TERM } from "./raft-log.ts";
+import { ReadQueue } from "./read-queue.ts";
+import type { ReadState } from "./read-queue.ts";
+import type { ProposeResult, Ready } from "./ready.ts";
+
+/**
+ * - `follower`: takes entries from a leader, or waits for one.
+ * - `pre_candidate`: asks whether it could win, without disturbing anyone.
+ * - `candidate`: asks for votes in a term of its own.
+ * - `leader`: appends and replicates.
+ */
+export type Role = "follower" | "pre_candidate" | "candidate" | "leader";
+
+/** Kinds of log entries. */
+export const EntryKind = { COMMAND: 0, EMPTY: 1, CONFIGURATION: 2 } as const;
+
+export interface PeerStatus {
+  match: number;
+  next: number;
+  state: ProgressState;
+  recentActive: boolean;
+}
+
+export interface RaftStatus {
+  groupId: number;
+  nodeId: number;
+  role: Role;
+  leader: number;
+  term: number;
+  vote: number;
+  commitIndex: number;
+  appliedIndex: number;
+  firstIndex: number;
+  lastIndex: number;
+  durableIndex: number;
+  snapshotIndex: number;
+  uncommittedBytes: number;
+  waitingReads: number;
+  /** Messages that no correct peer sends; each was ignored. */
+  malformedMessages: number;
+  /** Whom leadership is on the way to; 0: nobody. */
+  transferee: number;
+  /** What the leader knows of each voter; empty on others. */
+  progress: Map<number, PeerStatus>;
+  voters: readonly number[];
+  learners: readonly number[];
+}
+
+const NOTHING: never[] = [];
+const DEFAULT_PENDING_READS = 65_536;
+
+/**
+ * One replica of one Raft group: a state machine without clock, socket or disk. Inputs are ticks, messages,
+ * proposals and completions of storage; all outputs are in `ready()`. After Ongaro's dissertation, with
+ * pre-votes (§9.6), a check for a quorum (§6.2), read indexes (§6.4) and leadership transfer (§3.10); shaped after
+ * etcd's raft with asynchronous storage.
+ *
+ * Sections: outside view, inputs, outputs, transitions, elections, the follower's part, the leader's part.
+ */
+export class RaftCore {
+  readonly groupId: number;
+  readonly nodeId: number;
+  readonly #options: RaftOptions;
+  readonly #log: RaftLog;
+  readonly #reads: ReadQueue;
+
+  #term = 0;
+  /** Whom this node voted for in its term; 0: nobody. */
+  #vote = 0;
+  #role: Role = "follower";
+  #leader = 0;
+  #quorum: Quorum;
+  #learners: readonly number[] = NOTHING;
+  /** Every voter, this node too. */
+  #progress = new Map<number, Progress>();
+  /** Every voter but this node, ascending. */
+  #peers: Progress[] = [];
+
+  #electionElapsed = 0;
+  #heartbeatElapsed = 0;
+  #electionTimeout = 0;
+  #votes = new Map<number, boolean>();
+  /** The Ready whose durability makes the candidate's vote for itself count; 0: not handed out yet. */
+  #ownVoteSequence = 0;
+  #transferee = 0;
+  #uncommittedBytes = 0;
+  /** The leader committed an entry of its own term. */
+  #ready = false;
+  /** The leader has something new for its peers. */
+  #sendDue = false;
+  #malformed = 0;
+
+  #sequence = 0;
+  #storedTerm = 0;
+  #storedVote = 0;
+  #storedCommit = 0;
+  #messages: RaftMessage[] = [];
+  #messagesAfterPersist: RaftMessage[] = [];
+  #readStates: ReadState[] = [];
+  #abortedReads: number[] = [];
+
+  // Kept closures: asked for on every acknowledgement.
+  readonly #matchOf = (voter: number): number => this.#progress.get(voter)!.match;
+  readonly #readAcknowledgedBy = (voter: number): number =>
+    voter === this.nodeId ? this.#reads.counter : this.#progress.get(voter)!.readAcknowledged;
+  readonly #isActive = (voter: number): boolean => voter === this.nodeId || this.#progress.get(voter)!.recentActive;
+  readonly #isSelf = (voter: number): boolean => voter === this.nodeId;
+
+  /** Throws a RangeError for an option out of its range and a RaftInvariantError for a restored state that cannot be. */
+  constructor(options: RaftOptions) {
+    checkOptions(options);
+    this.#options = options;
+    this.groupId = options.groupId;
+    this.nodeId = options.nodeId;
+    this.#log = new RaftLog(options.restored);
+    this.#reads = new ReadQueue(options.maxPendingReads ?? DEFAULT_PENDING_READS);
+    const snapshot = options.restored?.snapshot;
+    this.#quorum = this.#configure(snapshot !== undefined && snapshot.voters.length > 0 ? snapshot.voters : options.voters);
+    if (snapshot !== undefined) this.#learners = snapshot.learners;
+    if (options.restored !== undefined) {
+      this.#term = options.restored.hardState.term;
+      this.#vote = options.restored.hardState.vote;
+      invariant(this.#log.lastTerm <= this.#term, "the stored term is at least that of the stored log");
+    }
+    this.#storedTerm = this.#term;
+    this.#storedVote = this.#vote;
+    this.#storedCommit = options.restored?.hardState.commit ?? 0;
+    this.#becomeFollower(this.#term, 0);
+  }
+
+  // --- Outside view ---
+
+  get role(): Role {
+    return this.#role;
+  }
+
+  /** The term's leader as far as known; 0: none. */
+  get leader(): number {
+    return this.#leader;
+  }
+
+  get term(): number {
+    return this.#term;
+  }
+
+  get commitIndex(): number {
+    return this.#log.committed;
+  }
+
+  get appliedIndex(): number {
+    return this.#log.applied;
+  }
+
+  get lastIndex(): number {
+    return this.#log.last;
+  }
+
+  get firstIndex(): number {
+    return this.#log.first;
+  }
+
+  get voters(): readonly number[] {
+    return this.#quorum.voters;
+  }
+
+  /** A leader that committed an entry of its own term: it knows everything that was ever committed. */
+  get isReadyToServe(): boolean {
+    return this.#role === "leader" && this.#ready;
+  }
+
+  status(): RaftStatus {
+    const log = this.#log;
+    const progress = new Map<number, PeerStatus>();
+    if (this.#role === "leader") {
+      for (const [id, { match, next, state, recentActive }] of this.#progress) progress.set(id, { match, next, state, recentActive });
+    }
+    return {
+      groupId: this.groupId, nodeId: this.nodeId, role: this.#role, leader: this.#leader, term: this.#term, vote: this.#vote,
+      commitIndex: log.committed, appliedIndex: log.applied, firstIndex: log.first, lastIndex: log.last, durableIndex: log.durable,
+      snapshotIndex: log.snapshot?.index ?? 0, uncommittedBytes: this.#uncommittedBytes, waitingReads: this.#reads.waiting,
+      malformedMessages: this.#malformed, transferee: this.#transferee,
+      progress, voters: this.#quorum.voters, learners: this.#learners,
+    };
+  }
+
+  /**
+   * Committed entries from `from` to `to`, both included, at most `maxBytes` but at least one. Empty where
+   * `from` was compacted away or is not committed.
+   */
+  entries(from: number, to: number, maxBytes: number): LogEntry[] {
+    if (from < this.#log.first) return NOTHING;
+    return this.#log.slice(from, Math.min(to, this.#log.committed), maxBytes);
+  }
+
+  // --- Inputs ---
+
+  /** One unit of time went by. */
+  tick(): void {
+    this.#electionElapsed++;
+    if (this.#role !== "leader") {
+      if (this.#electionElapsed >= this.#electionTimeout) this.campaign();
+      return;
+    }
+    if (this.#electionElapsed >= this.#options.electionTicks) {
+      this.#electionElapsed = 0;
+      this.#transferee = 0;
+      if (!this.#quorum.decides(this.#isActive)) {
+        this.#becomeFollower(this.#term, 0);
+        return;
+      }
+      for (const peer of this.#peers) peer.recentActive = false;
+    }
+    if (++this.#heartbeatElapsed >= this.#options.heartbeatTicks) {
+      this.#heartbeatElapsed = 0;
+      this.#broadcastHeartbeat();
+    }
+  }
+
+  /** Starts an election, beginning with pre-votes, as if the timeout had run out. Not on a leader or a non-voter. */
+  campaign(): void {
+    this.#electionElapsed = 0;
+    if (this.#role === "leader" || !this.#mayCampaign()) return;
+    this.#becomePreCandidate();
+    this.#askForVotes(RaftMessageType.PRE_VOTE, this.#term + 1, false);
+    this.#countVote(this.nodeId, true);
+  }
+
+  /** A message from a peer. Messages of older terms and such that no correct peer sends change nothing. */
+  step(message: RaftMessage): void {
+    if (!this.#admit(message)) return;
+    switch (message.type) {
+      case RaftMessageType.PRE_VOTE:
+      case RaftMessageType.VOTE:
+        return this.#answerVote(message);
+      case RaftMessageType.PRE_VOTE_RESPONSE:
+        if (this.#role === "pre_candidate" && (message.reject || message.term === this.#term + 1)) this.#countVote(message.from, !message.reject);
+        return;
+      case RaftMessageType.VOTE_RESPONSE:
+        if (this.#role === "candidate") this.#countVote(message.from, !message.reject);
+        return;
+      case RaftMessageType.APPEND:
+        this.#follow(message);
+        return this.#takeAppend(message);
+      case RaftMessageType.HEARTBEAT:
+        this.#follow(message);
+        return this.#takeHeartbeat(message);
+      case RaftMessageType.SNAPSHOT:
+        // The snapshot itself comes by stepSnapshot; the announcement is word from the leader.
+        return this.#follow(message);
+      case RaftMessageType.APPEND_RESPONSE:
+        return this.#takeAppendResponse(message);
+      case RaftMessageType.HEARTBEAT_RESPONSE:
+        return this.#takeHeartbeatResponse(message);
+      case RaftMessageType.TIMEOUT_NOW:
+        if (this.#role !== "leader" && this.#mayCampaign()) this.#campaignForReal(true);
+        return;
+      default:
+        // Reads are forwarded above this layer; other types are of a later version.
+        this.#malformed++;
+    }
+  }
+
+  /**
+   * A snapshot arrived: all chunks are received, checked and durable in the application's care. `message` is the SNAPSHOT
+   * message that it stands for. True where the next Ready will ask to install it; false where the log already has it.
+   */
+  stepSnapshot(meta: SnapshotMeta, message: RaftMessage): boolean {
+    if (message.type !== RaftMessageType.SNAPSHOT || meta.index !== message.logIndex || meta.term !== message.logTerm || meta.groupId !== this.groupId) {
+      this.#malformed++;
+      return false;
+    }
+    if (!this.#admit(message)) return false;
+    this.#follow(message);
+    const log = this.#log;
+    if (meta.index <= log.committed || log.matches(meta.index, meta.term)) {
+      log.commitTo(meta.index);
+      this.#acceptAppend(message.from, log.committed);
+      return false;
+    }
+    log.install(meta);
+    if (meta.voters.length > 0) this.#quorum = this.#configure(meta.voters);
+    this.#learners = meta.learners;
+    this.#acceptAppend(message.from, meta.index);
+    return true;
+  }
+
+  /** Appends a command to the leader's log. `data` is kept, not copied. */
+  propose(data: Uint8Array): ProposeResult {
+    if (this.#role !== "leader") return { ok: false, reason: "not_leader" };
+    if (this.#transferee !== 0) return { ok: false, reason: "transferring" };
+    const entry: LogEntry = { term: this.#term, index: this.#log.last + 1, kind: EntryKind.COMMAND, data };
+    const bytes = entryBytes(entry);
+    if (this.#uncommittedBytes > 0 && this.#uncommittedBytes + bytes > this.#options.maxUncommittedBytes) return { ok: false, reason: "uncommitted_limit" };
+    this.#appendOwn(entry, bytes);
+    return { ok: true, index: entry.index, term: entry.term };
+  }
+
+  /**
+   * Asks for an index such that a state machine that applied it shows everything that was committed before this call.
+   * The answer is in a later `readStates`, or the context in `abortedReads`. `overloaded`: maxPendingReads wait already.
+   */
+  readIndex(context: number): "ok" | "not_leader" | "not_ready" | "overloaded" {
+    if (this.#role !== "leader") return "not_leader";
+    if (!this.#ready) return "not_ready";
+    if (this.#quorum.decides(this.#isSelf)) {
+      this.#readStates.push({ context, index: this.#log.committed });
+      return "ok";
+    }
+    if (this.#reads.full) return "overloaded";
+    this.#reads.add(context);
+    this.#sendDue = true;
+    return "ok";
+  }
+
+  /**
+   * Hands leadership to another voter as soon as its log is complete. Proposals are refused meanwhile; given up after an
+   * election timeout.
+   */
+  transferLeadership(to: number): "ok" | "not_leader" | "unknown_peer" {
+    if (this.#role !== "leader") return "not_leader";
+    const peer = this.#progress.get(to);
+    if (peer === undefined) return "unknown_peer";
+    if (to === this.nodeId) {
+      this.#transferee = 0;
+      return "ok";
+    }
+    if (this.#transferee === to) return "ok";
+    this.#transferee = to;
+    this.#electionElapsed = 0;
+    if (peer.match === this.#log.last) this.#send(this.#message(RaftMessageType.TIMEOUT_NOW, to));
+    else this.#sendDue = true;
+    return "ok";
+  }
+
+  /** Ready number `sequence` and all earlier ones are durable. */
+  persisted(sequence: number): void {
+    invariant(sequence <= this.#sequence, "only Readys that were handed out become durable");
+    const before = this.#log.durable;
+    this.#log.persisted(sequence);
+    if (this.#role === "candidate" && this.#ownVoteSequence !== 0 && sequence >= this.#ownVoteSequence) {
+      this.#ownVoteSequence = 0;
+      this.#countVote(this.nodeId, true);
+    } else if (this.#role === "leader" && this.#log.durable > before) {
+      this.#countOwnCopy();
+    }
+  }
+
+  /** The application applied everything up to `index` (after an installed snapshot: loaded it). */
+  applied(index: number): void {
+    this.#log.appliedTo(index);
+  }
+
+  /** The transport could not reach a peer: what is in flight may be lost. */
+  reportUnreachable(peer: number): void {
+    const progress = this.#role === "leader" ? this.#progress.get(peer) : undefined;
+    if (progress?.state === "replicate") {
+      progress.becomeProbe();
+      this.#sendDue = true;
+    }
+  }
+
+  /** How the transport of a snapshot ended. Every SNAPSHOT message in a Ready must be reported once. */
+  reportSnapshot(peer: number, ok: boolean): void {
+    const progress = this.#role === "leader" ? this.#progress.get(peer) : undefined;
+    if (progress?.state !== "snapshot") return;
+    if (ok) progress.becomeProbe();
+    else progress.failSnapshot();
+    // Either way the next message waits for word from the peer: its acknowledgement, or a heartbeat's echo.
+    progress.probeSent = true;
+  }
+
+  /**
+   * The application has a durable snapshot at `meta.index` (applied): forgets entries up to `throughIndex`, at most that index.
+   * Followers that need older entries get the snapshot.
+   */
+  compact(throughIndex: number, meta: SnapshotMeta): void {
+    this.#log.compact(throughIndex, meta);
+    this.#log.checkInvariants();
+  }
+
+  // --- Outputs ---
+
+  /** Whether `ready()` has anything to say. */
+  hasReady(): boolean {
+    this.#flush();
+    const log = this.#log;
+    return (
+      this.#messages.length > 0 || this.#messagesAfterPersist.length > 0 || this.#hardStateChanged() || log.hasUnstored || log.hasUnhanded ||
+      this.#readStates.length > 0 || this.#abortedReads.length > 0
+    );
+  }
+
+  /** Takes everything that is to be done now. What proposals since the last call added leaves in one message a peer. */
+  ready(): Ready {
+    this.#flush();
+    const log = this.#log;
+    const sequence = ++this.#sequence;
+    let messages = this.#messages;
+    let messagesAfterPersist = this.#messagesAfterPersist;
+    if (messages.length > 0) this.#messages = [];
+    if (messagesAfterPersist.length > 0) this.#messagesAfterPersist = [];
+
+    const changed = this.#hardStateChanged();
+    const mustSync = changed || log.hasUnstored;
+    let hardState: HardState | undefined;
+    let snapshot: SnapshotMeta | undefined;
+    let entries: readonly LogEntry[] = NOTHING;
+    if (mustSync) {
+      ({ snapshot, entries } = this.#takeUnstored(sequence));
+      // The commit index alone is not worth a write: it rides along.
+      if (changed || log.committed !== this.#storedCommit) hardState = this.#takeHardState();
+    } else if (!log.hasWrites && messagesAfterPersist.length > 0) {
+      // Everything that these messages promise is durable already.
+      messages = messages.length === 0 ? messagesAfterPersist : messages.concat(messagesAfterPersist);
+      messagesAfterPersist = [];
+    }
+
+    const committed = log.takeCommitted(this.#options.maxCommittedBytes ?? this.#options.maxMessageBytes * 4);
+    const readStates = this.#readStates;
+    const abortedReads = this.#abortedReads;
+    if (readStates.length > 0) this.#readStates = [];
+    if (abortedReads.length > 0) this.#abortedReads = [];
+    log.checkInvariants();
+    return { sequence, hardState, entries, snapshot, messages, messagesAfterPersist, committed, readStates, abortedReads, mustSync };
+  }
+
+  #hardStateChanged(): boolean {
+    return this.#term !== this.#storedTerm || this.#vote !== this.#storedVote;
+  }
+
+  #takeHardState(): HardState {
+    this.#storedTerm = this.#term;
+    this.#storedVote = this.#vote;
+    this.#storedCommit = this.#log.committed;
+    return { term: this.#term, vote: this.#vote, commit: this.#log.committed };
+  }
+
+  #takeUnstored(sequence: number): { snapshot: SnapshotMeta | undefined; entries: LogEntry[] } {
+    if (this.#role === "candidate" && this.#ownVoteSequence === 0 && !this.#votes.has(this.nodeId)) this.#ownVoteSequence = sequence;
+    return this.#log.takeUnstored(sequence);
+  }
+
+  #message(type: RaftMessageType, to: number): RaftMessage {
+    return makeMessage(this.groupId, type, this.nodeId, to, this.#term);
+  }
+
+  /** Every message leaves through here, so that none leaves before what it promises is durable. */
+  #send(message: RaftMessage): void {
+    if (waitsForDurability(message)) this.#messagesAfterPersist.push(message);
+    else this.#messages.push(message);
+  }
+
+  // --- Transitions: the only places that change role, term and vote ---
+
+  #becomeFollower(term: number, leader: number): void {
+    this.#enter("follower", term);
+    this.#leader = leader;
+  }
+
+  /** Changes neither term nor vote: nothing is promised. */
+  #becomePreCandidate(): void {
+    invariant(this.#role !== "leader", "a leader does not campaign");
+    this.#enter("pre_candidate", this.#term);
+  }
+
+  #becomeCandidate(): void {
+    invariant(this.#role !== "leader", "a leader does not campaign");
+    this.#enter("candidate", this.#term + 1);
+    this.#vote = this.nodeId;
+  }
+
+  #becomeLeader(): void {
+    invariant(this.#role === "candidate", "only a candidate becomes leader");
+    this.#enter("leader", this.#term);
+    this.#leader = this.nodeId;
+    const log = this.#log;
+    for (const peer of this.#progress.values()) peer.reset(log.last + 1);
+    const own = this.#progress.get(this.nodeId)!;
+    own.acknowledge(log.durable);
+    own.becomeReplicate();
+    this.#uncommittedBytes = log.bytes(log.committed + 1, log.last);
+    // Entries of earlier terms are committed by count only together with one of this term.
+    this.#appendOwn({ term: this.#term, index: log.last + 1, kind: EntryKind.EMPTY, data: new Uint8Array(0) }, 0);
+  }
+
+  #enter(role: Role, term: number): void {
+    invariant(term >= this.#term, "the term never goes back");
+    if (term !== this.#term) {
+      this.#term = term;
+      this.#vote = 0;
+    }
+    if (this.#role === "leader") this.#reads.abort(this.#abortedReads);
+    this.#role = role;
+    this.#leader = 0;
+    this.#electionElapsed = 0;
+    this.#heartbeatElapsed = 0;
+    this.#electionTimeout = this.#options.electionTicks + Math.floor(this.#options.random() * this.#options.electionTicks);
+    this.#votes.clear();
+    this.#ownVoteSequence = 0;
+    this.#transferee = 0;
+    this.#uncommittedBytes = 0;
+    this.#ready = false;
+    this.#sendDue = false;
+  }
+
+  #configure(voters: readonly number[]): Quorum {
+    const quorum = new MajorityQuorum(voters);
+    const progress = new Map<number, Progress>();
+    for (const id of quorum.voters) {
+      progress.set(id, this.#progress.get(id) ?? new Progress(id, this.#options.maxInflightMessages, this.#options.maxInflightBytes));
+    }
+    this.#progress = progress;
+    this.#peers = [...progress.values()].filter((peer) => peer.id !== this.nodeId);
+    return quorum;
+  }
+
+  // --- Terms and elections ---
+
+  /** The rules about terms, before anything else is looked at. False: the message is dealt with. */
+  #admit(message: RaftMessage): boolean {
+    invariant(message.groupId === this.groupId && message.to === this.nodeId, "messages reach the replica that they are for");
+    if (message.from === this.nodeId) {
+      this.#malformed++;
+      return false;
+    }
+    const { type } = message;
+    if (message.term < this.#term) {
+      this.#answerOldTerm(message);
+      return false;
+    }
+    if (message.term === this.#term) return true;
+    const asksForVote = type === RaftMessageType.PRE_VOTE || type === RaftMessageType.VOTE;
+    // A voter that hears its leader grants nothing and keeps its term, except on that leader's request.
+    if (asksForVote && !message.forced && this.#leader !== 0 && this.#electionElapsed < this.#options.electionTicks) return false;
+    // A pre-vote speaks of a term that does not exist yet; so does its granted answer.
+    if (type === RaftMessageType.PRE_VOTE || (type === RaftMessageType.PRE_VOTE_RESPONSE && !message.reject)) return true;
+    const fromLeader = type === RaftMessageType.APPEND || type === RaftMessageType.HEARTBEAT || type === RaftMessageType.SNAPSHOT;
+    this.#becomeFollower(message.term, fromLeader ? message.from : 0);
+    return true;
+  }
+
+  #answerOldTerm(message: RaftMessage): void {
+    let answer: RaftMessageType;
+    switch (message.type) {
+      case RaftMessageType.APPEND:
+      case RaftMessageType.HEARTBEAT:
+      case RaftMessageType.SNAPSHOT:
+        // The old leader steps down on the newer term; else it and this node could hold each other up for ever.
+        answer = RaftMessageType.APPEND_RESPONSE;
+        break;
+      case RaftMessageType.PRE_VOTE:
+        answer = RaftMessageType.PRE_VOTE_RESPONSE;
+        break;
+      default:
+        return;
+    }
+    const response = this.#message(answer, message.from);
+    response.reject = true;
+    this.#send(response);
+  }
+
+  #mayCampaign(): boolean {
+    return this.#quorum.has(this.nodeId) && !this.#log.installing;
+  }
+
+  #campaignForReal(forced: boolean): void {
+    this.#becomeCandidate();
+    // The candidate's own vote counts once it is durable; the requests wait for the same.
+    this.#askForVotes(RaftMessageType.VOTE, this.#term, forced);
+  }
+
+  #askForVotes(type: RaftMessageType, term: number, forced: boolean): void {
+    for (const peer of this.#peers) {
+      const request = makeMessage(this.groupId, type, this.nodeId, peer.id, term);
+      request.logIndex = this.#log.last;
+      request.logTerm = this.#log.lastTerm;
+      request.forced = forced;
+      this.#send(request);
+    }
+  }
+
+  #answerVote(message: RaftMessage): void {
+    const pre = message.type === RaftMessageType.PRE_VOTE;
+    const free = this.#vote === message.from || (this.#vote === 0 && this.#leader === 0) || (pre && message.term > this.#term);
+    const granted = free && this.#log.isUpToDate(message.logIndex, message.logTerm);
+    const response = this.#message(pre ? RaftMessageType.PRE_VOTE_RESPONSE : RaftMessageType.VOTE_RESPONSE, message.from);
+    if (granted) {
+      response.term = message.term;
+      if (!pre) {
+        this.#electionElapsed = 0;
+        this.#vote = message.from;
+      }
+    } else {
+      response.reject = true;
+    }
+    this.#send(response);
+  }
+
+  #countVote(from: number, granted: boolean): void {
+    if (!this.#votes.has(from)) this.#votes.set(from, granted);
+    const result = this.#quorum.tally(this.#votes);
+    if (result === "lost") this.#becomeFollower(this.#term, 0);
+    else if (result === "won") {
+      if (this.#role === "pre_candidate") this.#campaignForReal(false);
+      else this.#becomeLeader();
+    }
+  }
+
+  // --- The follower's part ---
+
+  /** Word from the leader of this term. */
+  #follow(message: RaftMessage): void {
+    invariant(this.#role !== "leader", "a term has one leader");
+    if (this.#role !== "follower") this.#becomeFollower(this.#term, message.from);
+    this.#leader = message.from;
+    this.#electionElapsed = 0;
+  }
+
+  #takeAppend(message: RaftMessage): void {
+    const log = this.#log;
+    const { logIndex, logTerm, entries } = message;
+    if (!isContiguous(message)) {
+      this.#malformed++;
+      return;
+    }
+    if (logIndex < log.committed) {
+      this.#acceptAppend(message.from, log.committed);
+      return;
+    }
+    if (log.matches(logIndex, logTerm)) {
+      log.merge(entries);
+      const lastVerified = logIndex + entries.length;
+      log.commitTo(Math.min(message.commit, lastVerified));
+      this.#acceptAppend(message.from, lastVerified);
+      return;
+    }
+    // Where the logs may agree: at most the leader's index, in a term not above the leader's there.
+    const hint = log.findConflict(logIndex, logTerm);
+    const response = this.#message(RaftMessageType.APPEND_RESPONSE, message.from);
+    response.reject = true;
+    response.logIndex = logIndex;
+    response.rejectHint = hint;
+    response.logTerm = Math.max(0, log.term(hint));
+    this.#send(response);
+  }
+
+  #acceptAppend(to: number, lastVerified: number): void {
+    const response = this.#message(RaftMessageType.APPEND_RESPONSE, to);
+    response.logIndex = lastVerified;
+    this.#send(response);
+  }
+
+  #takeHeartbeat(message: RaftMessage): void {
+    // A commit index behind the log's end means that this node lost what it acknowledged: it must not guess.
+    if (message.commit > this.#log.last) this.#malformed++;
+    else this.#log.commitTo(message.commit);
+    const response = this.#message(RaftMessageType.HEARTBEAT_RESPONSE, message.from);
+    response.context = message.context;
+    this.#send(response);
+  }
+
+  // --- The leader's part ---
+
+  #appendOwn(entry: LogEntry, bytes: number): void {
+    this.#log.push(entry);
+    this.#uncommittedBytes += bytes;
+    this.#sendDue = true;
+  }
+
+  #takeAppendResponse(message: RaftMessage): void {
+    const peer = this.#role === "leader" ? this.#progress.get(message.from) : undefined;
+    if (peer === undefined) return;
+    const log = this.#log;
+    if (message.logIndex > log.last) {
+      this.#malformed++;
+      return;
+    }
+    peer.recentActive = true;
+    if (message.reject) {
+      // Skip every index of ours with a term above the hint's: none of them can agree.
+      const hint = log.findConflict(message.rejectHint, message.logTerm);
+      if (peer.refuse(message.logIndex, hint)) {
+        if (peer.state === "replicate") peer.becomeProbe();
+        this.#sendDue = true;
+      }
+      return;
+    }
+    const advanced = peer.acknowledge(message.logIndex);
+    if (!advanced && !(peer.match === message.logIndex && peer.state === "probe")) return;
+    if (peer.state === "replicate") peer.inflights.freeThrough(message.logIndex);
+    else if (peer.state === "probe" || peer.match + 1 >= log.first) peer.becomeReplicate();
+    this.#sendDue = true;
+    this.#advanceCommit();
+    if (this.#transferee === peer.id && peer.match === log.last) this.#send(this.#message(RaftMessageType.TIMEOUT_NOW, peer.id));
+  }
+
+  #takeHeartbeatResponse(message: RaftMessage): void {
+    const peer = this.#role === "leader" ? this.#progress.get(message.from) : undefined;
+    if (peer === undefined) return;
+    peer.recentActive = true;
+    peer.probeSent = false;
+    // Something may be lost: an append without new entries brings it to light.
+    if (peer.match < this.#log.last || peer.state === "probe") this.#sendAppend(peer, true);
+    if (message.context > peer.readAcknowledged && message.context <= this.#reads.counter) {
+      peer.readAcknowledged = message.context;
+      this.#reads.confirm(this.#quorum.reached(this.#readAcknowledgedBy), this.#readStates);
+      this.#sendDue = true;
+    }
+  }
+
+  /** The leader's own disk: its copy counts like any other, once it is durable. */
+  #countOwnCopy(): void {
+    if (this.#progress.get(this.nodeId)!.acknowledge(this.#log.durable)) this.#advanceCommit();
+  }
+
+  /** Commits what a quorum holds, but only up to an entry of this term: an older one could still be replaced (dissertation, figure 3.7). */
+  #advanceCommit(): void {
+    const log = this.#log;
+    const before = log.committed;
+    const reached = this.#quorum.reached(this.#matchOf);
+    if (reached <= before || log.term(reached) !== this.#term) return;
+    log.commitTo(reached);
+    this.#uncommittedBytes = Math.max(0, this.#uncommittedBytes - log.bytes(before + 1, reached));
+    this.#ready = true;
+    this.#sendDue = true;
+  }
+
+  /** Turns what the leader has for its peers into messages. */
+  #flush(): void {
+    if (!this.#sendDue) return;
+    this.#sendDue = false;
+    if (this.#reads.open(this.#log.committed)) this.#broadcastHeartbeat();
+    for (const peer of this.#peers) {
+      while (this.#sendAppend(peer, false));
+      // Nothing new to append, but the peer cannot know yet what is committed.
+      if (peer.state === "replicate" && peer.sentCommit < Math.min(this.#log.committed, peer.next - 1)) this.#sendAppend(peer, true);
+    }
+  }
+
+  /** Sends the next entries; with `evenEmpty` also where there are none, or the window is full. True where something was sent. */
+  #sendAppend(peer: Progress, evenEmpty: boolean): boolean {
+    if (peer.paused && !(evenEmpty && peer.state === "replicate")) return false;
+    const log = this.#log;
+    const previous = peer.next - 1;
+    const previousTerm = log.term(previous);
+    if (previousTerm === UNKNOWN_TERM) return this.#sendSnapshot(peer);
+    const entries: LogEntry[] = peer.paused ? NOTHING : log.slice(peer.next, log.last, this.#options.maxMessageBytes);
+    if (entries.length === 0 && !evenEmpty) return false;
+    const message = this.#message(RaftMessageType.APPEND, peer.id);
+    const last = previous + entries.length;
+    message.logIndex = previous;
+    message.logTerm = previousTerm;
+    message.entries = entries;
+    message.commit = log.committed;
+    peer.sentCommit = Math.max(peer.sentCommit, Math.min(log.committed, last));
+    peer.sent(last, entries.length === 0 ? 0 : log.bytes(peer.next, last));
+    this.#send(message);
+    return true;
+  }
+
+  /** The entries that the peer needs are compacted away. Nothing goes to a peer that is silent. */
+  #sendSnapshot(peer: Progress): boolean {
+    if (!peer.recentActive) return false;
+    const snapshot = this.#log.snapshot;
+    invariant(snapshot !== undefined, "a compacted log has a snapshot");
+    const message = this.#message(RaftMessageType.SNAPSHOT, peer.id);
+    message.logIndex = snapshot.index;
+    message.logTerm = snapshot.term;
+    message.commit = this.#log.committed;
+    peer.becomeSnapshot(snapshot.index);
+    this.#send(message);
+    return true;
+  }
+
+  #broadcastHeartbeat(): void {
+    for (const peer of this.#peers) {
+      const message = this.#message(RaftMessageType.HEARTBEAT, peer.id);
+      // Never beyond what the peer is known to hold: its log may differ behind that.
+      message.commit = Math.min(peer.match, this.#log.committed);
+      message.context = this.#reads.counter;
+      this.#send(message);
+    }
+  }
+}
+
+/** Whether the entries of an append follow one another, with terms that never fall and never pass the message's. */
+function isContiguous(message: RaftMessage): boolean {
+  const { logIndex, entries, term } = message;
+  let previousTerm = message.logTerm;
+  for (let at = 0; at < entries.length; at++) {
+    const entry = entries[at]!;
+    if (entry.index !== logIndex + 1 + at || entry.term < previousTerm || entry.term > term) return false;
+    previousTerm = entry.term;
+  }
+  return true;
+}

@@ -1,0 +1,78 @@
+/** A read that may be served: the state machine has to have applied `index`. */
+export interface ReadState {
+  /** What the caller passed to `readIndex`. */
+  context: number;
+  index: number;
+}
+
+interface Round {
+  counter: number;
+  index: number;
+  contexts: number[];
+}
+
+/** Rounds under way at once; later reads wait and share the next round. */
+const MAX_ROUNDS = 4;
+
+/**
+ * Reads that wait for proof that their leader still leads. Reads gather into rounds; a round has the
+ * leader's own counter, which heartbeats carry and peers echo. A round is confirmed by a quorum of
+ * echoes of its counter or a later one, so a lost echo costs nothing and a client's number is never a key.
+ */
+export class ReadQueue {
+  readonly #limit: number;
+  #counter = 0;
+  #gathering: number[] = [];
+  #rounds: Round[] = [];
+  #size = 0;
+
+  /** @param limit Reads that may wait. */
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** Counter of the latest round: what heartbeats carry. */
+  get counter(): number {
+    return this.#counter;
+  }
+
+  get waiting(): number {
+    return this.#size;
+  }
+
+  get full(): boolean {
+    return this.#size >= this.#limit;
+  }
+
+  add(context: number): void {
+    this.#gathering.push(context);
+    this.#size++;
+  }
+
+  /** Opens a round for what has gathered, at commit index `index`. True where heartbeats are to carry it now. */
+  open(index: number): boolean {
+    if (this.#gathering.length === 0 || this.#rounds.length >= MAX_ROUNDS) return false;
+    this.#counter++;
+    this.#rounds.push({ counter: this.#counter, index, contexts: this.#gathering });
+    this.#gathering = [];
+    return true;
+  }
+
+  /** A quorum echoed `counter` or later: its reads and all earlier ones may be served. */
+  confirm(counter: number, out: ReadState[]): void {
+    while (this.#rounds.length > 0 && this.#rounds[0]!.counter <= counter) {
+      const round = this.#rounds.shift()!;
+      for (const context of round.contexts) out.push({ context, index: round.index });
+      this.#size -= round.contexts.length;
+    }
+  }
+
+  /** The node no longer leads: nothing that waits may be served. The counter goes on, so old echoes never count. */
+  abort(out: number[]): void {
+    for (const round of this.#rounds) out.push(...round.contexts);
+    out.push(...this.#gathering);
+    this.#rounds = [];
+    this.#gathering = [];
+    this.#size = 0;
+  }
+}
