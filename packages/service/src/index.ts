@@ -1,1 +1,25 @@
-export {};
+// What every gRPC server of StateMesh needs: configuration, logs, metrics, health, reflection, limits, shutdown.
+export { bindService, codeName, type MethodsOf, type ServiceBinding } from "./binding.ts";
+export { CallContext } from "./call-context.ts";
+export { LatencyHistogram, registerLatencies } from "./call-metrics.ts";
+export { call, type CallSettings, type ChannelSettings, clientOptions, connect, type UnaryCallDefinition } from "./channel.ts";
+export {
+  ConfigurationError,
+  configurationOfProcess,
+  defineProgram,
+  describeConfiguration,
+  HelpRequested,
+  loadConfiguration,
+  type Program,
+  secretsOf,
+} from "./configuration.ts";
+export { configurationSection } from "./configuration-page.ts";
+export { LIVENESS } from "./health.ts";
+export { createLogger, type Logger, type LoggerSettings } from "./logger.ts";
+export { bidiStream, clientStream, type Respond, serverStream, unary, unaryCallback } from "./methods.ts";
+export { address, choice, type ConfigurationOf, flag, integer, OptionRuleError, type OptionTable, parsed, splitAddress, text } from "./option.ts";
+export type { RequestStream } from "./request-stream.ts";
+export type { ResponseStream } from "./response-stream.ts";
+export { type RunningServer, type ServerSettings, startServer } from "./server.ts";
+export { type ServerConfiguration, serverOptions } from "./server-options.ts";
+export { Counter, Gauge, Histogram, Registry } from "prom-client";

@@ -1,0 +1,99 @@
+import { Code } from "@statemesh/contract";
+import type { MethodDefinition, ServiceDefinition, UntypedServiceImplementation } from "./grpc.ts";
+import { guardedDecoder } from "./message-codec.ts";
+import {
+  type BidiStreamMethod,
+  type ClientStreamMethod,
+  type ServerStreamMethod,
+  serveBidiStream,
+  serveClientStream,
+  serveServerStream,
+  serveUnary,
+  type UnaryMethod,
+} from "./methods.ts";
+import type { ServerState } from "./server-state.ts";
+
+/** A method as ts-proto generates it. */
+interface GeneratedMethod<Request, Response> {
+  readonly path: string;
+  readonly requestStream: boolean;
+  readonly responseStream: boolean;
+  readonly requestSerialize: (value: Request) => Buffer;
+  readonly requestDeserialize: (bytes: Buffer) => Request;
+  readonly responseSerialize: (value: Response) => Buffer;
+  readonly responseDeserialize: (bytes: Buffer) => Response;
+}
+
+type GeneratedService = Readonly<Record<string, GeneratedMethod<unknown, unknown>>>;
+
+type MethodOf<D> = D extends {
+  readonly requestStream: infer In;
+  readonly responseStream: infer Out;
+  readonly requestDeserialize: (bytes: Buffer) => infer Request;
+  readonly responseDeserialize: (bytes: Buffer) => infer Response;
+}
+  ? In extends true
+    ? Out extends true
+      ? BidiStreamMethod<Request, Response>
+      : ClientStreamMethod<Request, Response>
+    : Out extends true
+      ? ServerStreamMethod<Request, Response>
+      : UnaryMethod<Request, Response>
+  : never;
+
+/** Every method of a service, made by `unary`, `serverStream`, `clientStream` or `bidiStream`. */
+export type MethodsOf<S> = { readonly [K in keyof S]: MethodOf<S[K]> };
+
+/** A service and what answers it, ready for `startServer`. */
+export interface ServiceBinding {
+  /** `package.Service`. */
+  readonly name: string;
+  /** What grpc-js registers, for one server. */
+  readonly bind: (state: ServerState) => { definition: ServiceDefinition; implementation: UntypedServiceImplementation };
+}
+
+type AnyMethod = UnaryMethod<unknown, unknown> | ServerStreamMethod<unknown, unknown> | ClientStreamMethod<unknown, unknown> | BidiStreamMethod<unknown, unknown>;
+
+/** Binds a generated service definition (`ConsistencyServiceService`) to its methods. The compiler asks for all of them. */
+export function bindService<S extends { readonly [K in keyof S]: { readonly path: string } }>(service: S, methods: MethodsOf<S>): ServiceBinding {
+  const definitions = service as unknown as GeneratedService;
+  const first = Object.values(definitions)[0];
+  if (first === undefined) throw new TypeError("a service has at least one method");
+  return {
+    name: first.path.slice(1, first.path.lastIndexOf("/")),
+    bind: (state) => {
+      const definition: Record<string, MethodDefinition<unknown, unknown>> = {};
+      const implementation: UntypedServiceImplementation = {};
+      for (const [key, generated] of Object.entries(definitions)) {
+        const method = (methods as unknown as Readonly<Record<string, AnyMethod>>)[key];
+        if (method === undefined) throw new TypeError(`${generated.path} has no method`);
+        definition[key] = guarded(generated, state.maxMessageBytes);
+        const name = generated.path.slice(1);
+        implementation[key] = serve(method, { state, metrics: state.metrics.forMethod(name), method: name });
+      }
+      return { definition, implementation };
+    },
+  };
+}
+
+function guarded(generated: GeneratedMethod<unknown, unknown>, maxBytes: number): MethodDefinition<unknown, unknown> {
+  return { ...generated, requestDeserialize: guardedDecoder(generated.requestDeserialize, maxBytes) };
+}
+
+function serve(method: AnyMethod, frame: Parameters<typeof serveUnary>[1]): UntypedServiceImplementation[string] {
+  switch (method.kind) {
+    case "unary":
+      return serveUnary(method, frame);
+    case "serverStream":
+      return serveServerStream(method, frame);
+    case "clientStream":
+      return serveClientStream(method, frame);
+    case "bidiStream":
+      return serveBidiStream(method, frame);
+  }
+}
+
+/** The name of a gRPC code. */
+export function codeName(code: Code): string {
+  return Object.entries(Code).find(([, value]) => value === code)?.[0] ?? String(code);
+}
