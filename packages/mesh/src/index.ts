@@ -1,1 +1,8 @@
-export {};
+// A node's protocols over ports. Pure: events in, calls of the host out.
+export * from "./host.ts";
+export * from "./node.ts";
+export * from "./reads.ts";
+export * from "./strong/decision-queue.ts";
+export * from "./strong/edge.ts";
+export * from "./strong/group-replica.ts";
+export * from "./strong/operation-errors.ts";

@@ -64,6 +64,8 @@ export interface AppliedOperation {
 
 /** What an entry did. */
 export interface Applied {
+  /** The operations of the entry as they were decided. */
+  readonly decided: readonly DecidedOperation[];
   readonly operations: readonly AppliedOperation[];
   readonly changes: readonly EntityChange[];
   readonly directory: DirectoryChange | undefined;
@@ -78,7 +80,7 @@ export interface GroupStateOptions {
   readonly touchCapacity: number;
 }
 
-const NOTHING: Applied = { operations: [], changes: [], directory: undefined, commandResult: undefined };
+const NOTHING: Applied = { decided: [], operations: [], changes: [], directory: undefined, commandResult: undefined };
 const NO_STAMP: HybridTimestamp = { physicalMs: 0, logical: 0 };
 
 export class GroupState {
@@ -136,8 +138,9 @@ export class GroupState {
     return this.#fences.get(formatRegion(region));
   }
 
-  fences(): IterableIterator<FenceRow> {
-    return this.#fences.values();
+  /** By canonical region text. */
+  fenceOf(regionText: string): FenceRow | undefined {
+    return this.#fences.get(regionText);
   }
 
   /** True where a write of this server under this epoch is good now. */
@@ -201,7 +204,7 @@ export class GroupState {
       this.decisions.set(row.operationId, row);
       applied.push({ operationId: row.operationId, decision: this.decisionOf(row, false), fence: undefined });
     }
-    return { operations: applied, changes, directory: undefined, commandResult: undefined };
+    return { decided: operations, operations: applied, changes, directory: undefined, commandResult: undefined };
   }
 
   /** A transaction is fenced whole where one of its operations is. */
@@ -235,7 +238,7 @@ export class GroupState {
         entity.epoch = operation.epoch;
         entity.region ??= operation.region;
         this.entities.put(entity);
-        this.#touches.record(entry.index, { kind: "entity", entityKind: entity.kind, entityId: entity.entityId });
+        this.#touches.record(entry.index, { kind: "entity", entityKind: entity.kind, entityId: entity.entityId, region: entity.region });
         changes.push({ entity, removed: false, position: this.position() });
         return;
       }
@@ -250,7 +253,7 @@ export class GroupState {
           serverId: operation.serverId,
           stamp: operation.stamp ?? NO_STAMP,
         });
-        this.#touches.record(entry.index, { kind: "entity", entityKind: kind, entityId });
+        this.#touches.record(entry.index, { kind: "entity", entityKind: kind, entityId, region: entity.region });
         changes.push({ entity, removed: true, position: this.position() });
         return;
       }

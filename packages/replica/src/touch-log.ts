@@ -1,9 +1,11 @@
 // What changed lately, by log index: the base of materialisation. Only names are kept; values are read from the
 // state when they are sent, so that a name that changes a thousand times between two sends is sent once.
 
+import type { Region } from "@statemesh/contract";
+
 /** A name that an entry touched. */
 export type Touch =
-  | { readonly kind: "entity"; readonly entityKind: string; readonly entityId: string }
+  | { readonly kind: "entity"; readonly entityKind: string; readonly entityId: string; readonly region: Region | undefined }
   | { readonly kind: "balance"; readonly account: string; readonly itemKind: string }
   | { readonly kind: "totals"; readonly itemKind: string }
   | { readonly kind: "fence"; readonly regionText: string };

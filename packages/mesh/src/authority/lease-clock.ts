@@ -1,0 +1,56 @@
+// When leases and registrations end. Only the leader of the directory asks; but every node keeps the times, from
+// the moments at which it applied what extended them, so that a new leader does not begin from nothing. A leader
+// never ends a lease early: it counts from its own apply, which is later than the holder's request.
+import type { DirectoryChange, Directory } from "@statemesh/replica";
+import { ExpireLeases } from "@statemesh/contract/log";
+import { formatRegion } from "@statemesh/world";
+import type { Region } from "@statemesh/contract";
+
+/** Leases and servers that one entry ends, at most. */
+const EXPIRED_PER_ENTRY = 1_024;
+
+export class LeaseClock {
+  readonly #leases = new Map<string, number>();
+  readonly #servers = new Map<number, number>();
+  readonly #ttlMs: number;
+
+  constructor(ttlMs: number) {
+    this.#ttlMs = ttlMs;
+  }
+
+  /** Takes in what the directory's log did, at monotonic `nowMs`. */
+  observe(change: DirectoryChange, nowMs: number): void {
+    for (const row of change.renewed) this.#leases.set(formatRegion(row.region), nowMs + row.durationMs);
+    for (const serverId of change.alive) this.#servers.set(serverId, nowMs + this.#ttlMs);
+  }
+
+  /** Everything runs anew: for a node that starts, or comes to lead and can't know what its predecessor heard. */
+  restart(directory: Directory, nowMs: number): void {
+    this.#leases.clear();
+    this.#servers.clear();
+    for (const row of directory.leases()) if (row.serverId !== 0) this.#leases.set(formatRegion(row.region), nowMs + row.durationMs);
+    for (const server of directory.servers()) this.#servers.set(server.serverId, nowMs + this.#ttlMs);
+  }
+
+  /** Milliseconds left of a region's lease. */
+  remainingMs(region: Region, nowMs: number): number {
+    return Math.max(0, Math.ceil((this.#leases.get(formatRegion(region)) ?? nowMs) - nowMs));
+  }
+
+  /** What has run out, as the command that ends it; undefined where nothing has. */
+  overdue(directory: Directory, nowMs: number): ExpireLeases | undefined {
+    const expired: ExpireLeases = { leases: [], servers: [] };
+    for (const row of directory.leases()) {
+      if (expired.leases.length >= EXPIRED_PER_ENTRY) break;
+      if (row.serverId === 0) continue;
+      if ((this.#leases.get(formatRegion(row.region)) ?? 0) <= nowMs) expired.leases.push({ region: row.region, epoch: row.epoch });
+    }
+    for (const server of directory.servers()) {
+      if (expired.servers.length >= EXPIRED_PER_ENTRY) break;
+      if ((this.#servers.get(server.serverId) ?? 0) <= nowMs) {
+        expired.servers.push({ serverId: server.serverId, incarnation: server.incarnation });
+      }
+    }
+    return expired.leases.length + expired.servers.length === 0 ? undefined : expired;
+  }
+}

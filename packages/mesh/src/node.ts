@@ -1,0 +1,360 @@
+// A node of the mesh: its groups, its peers and what passes between them. The node is one state machine: every
+// method takes an event in, at once and without waiting; `pump` then carries out what follows from all events that
+// came together. Nothing here reads a clock or touches a socket or a disk: all of that is the host's.
+import { HybridClock } from "@statemesh/clocks";
+import type { EntityChange, LogPosition, RaftMessage, SnapshotMeta, StreamRequest } from "@statemesh/contract";
+import { MeshError } from "@statemesh/contract";
+import type { Command, CommandResult } from "@statemesh/contract/log";
+import { type DirectoryChange, type GroupState, GroupState as State, type LeaseRow, type PendingOperation } from "@statemesh/replica";
+import { DIRECTORY_GROUP, type Policy, groupOf } from "@statemesh/world";
+import { FenceKeeper } from "./authority/fence-keeper.ts";
+import { LeaseClock } from "./authority/lease-clock.ts";
+import type { GroupWrite, Host } from "./host.ts";
+import { PeerFrames } from "./peer-frames.ts";
+import type { Waiter } from "./strong/decision-queue.ts";
+import { Edge } from "./strong/edge.ts";
+import { GroupReplica, type RestoredGroup } from "./strong/group-replica.ts";
+import { Materializer } from "./strong/materializer.ts";
+import { operationError } from "./strong/operation-errors.ts";
+import { Relay } from "./strong/relay.ts";
+import { RemoteCalls } from "./strong/remote-calls.ts";
+
+export interface NodeOptions {
+  readonly nodeId: number;
+  /** All nodes, this one included. */
+  readonly members: readonly number[];
+  /** Groups that hold regions, numbered from 1; group 0 is the directory. The same on every node, for ever. */
+  readonly groups: number;
+  readonly policy: Policy;
+  readonly electionTicks: number;
+  readonly heartbeatTicks: number;
+  readonly queueCapacity: number;
+  readonly snapshotLogBytes: number;
+  readonly trailingEntries: number;
+  readonly decisionWindow: number;
+  readonly touchCapacity: number;
+  readonly leaseMs: number;
+  readonly registrationTtlMs: number;
+  /** A region store is configured: leaders materialise. */
+  readonly materialize: boolean;
+}
+
+/** What a node's subscriptions hear. */
+export interface NodeListener {
+  strongChanged(groupId: number, position: LogPosition, changes: readonly EntityChange[]): void;
+}
+
+export class MeshNode {
+  readonly options: NodeOptions;
+  readonly host: Host;
+  readonly clock: HybridClock;
+  readonly leases: LeaseClock;
+  readonly fences: FenceKeeper;
+  readonly relay: Relay;
+  readonly edge: Edge;
+  readonly groups: readonly GroupReplica[];
+  readonly #remote: RemoteCalls;
+  readonly #materializers: readonly Materializer[];
+  readonly #peers = new Map<number, PeerFrames>();
+  readonly #connected = new Set<number>();
+  readonly #heardMs = new Map<number, number>();
+  readonly #freshMs: number[];
+  #listener: NodeListener | undefined;
+  #pumpDue = false;
+  #stopped = false;
+
+  constructor(options: NodeOptions, host: Host, restored: ReadonlyMap<number, RestoredGroup>) {
+    this.options = options;
+    this.host = host;
+    this.clock = new HybridClock({ maxOffsetMs: options.policy.maxOffsetMs });
+    this.leases = new LeaseClock(options.registrationTtlMs);
+    for (const peer of options.members) {
+      if (peer !== options.nodeId) this.#peers.set(peer, new PeerFrames((frame) => host.send(peer, frame)));
+    }
+    this.groups = Array.from({ length: options.groups + 1 }, (_, groupId) => this.#makeGroup(groupId, restored.get(groupId)));
+    this.#freshMs = this.groups.map(() => Number.NEGATIVE_INFINITY);
+    this.#materializers = options.materialize ? this.groups.map((group) => new Materializer(group.groupId, host, () => group.state)) : [];
+    const shared = {
+      nodeId: options.nodeId,
+      groups: options.groups,
+      policy: options.policy,
+      clock: this.clock,
+      wallMs: () => host.clock.wallMs(),
+      monotonicMs: () => host.clock.monotonicMs(),
+      leaderOf: (groupId: number) => this.group(groupId).leader,
+      isConnected: (peer: number) => this.#connected.has(peer),
+      sendCall: (peer: number, call: Parameters<PeerFrames["call"]>[0]) => this.#peers.get(peer)?.call(call),
+      answer: (peer: number, answer: Parameters<PeerFrames["answer"]>[0]) => {
+        this.#peers.get(peer)?.answer(answer);
+        this.dirty();
+      },
+      submit: (groupId: number, operations: readonly PendingOperation[], transactionId: string, waiter: Waiter) =>
+        this.group(groupId).submit(operations, transactionId, waiter),
+      localCommand: (groupId: number, command: Command, done: (result: CommandResult | undefined, error: MeshError | undefined) => void) =>
+        this.group(groupId).command(this.#stamped(command), done),
+      localReadIndex: (groupId: number, done: (index: number | undefined, error: MeshError | undefined) => void) =>
+        this.group(groupId).readIndex(done),
+      knowsServer: (serverId: number) => this.directory.directory.server(serverId) !== undefined,
+      refreshDirectory: (deadlineMs: number, done: (error: MeshError | undefined) => void) => this.barrier(DIRECTORY_GROUP, deadlineMs, done),
+    };
+    this.relay = new Relay(shared);
+    this.edge = new Edge(shared);
+    this.#remote = new RemoteCalls(shared);
+    this.fences = new FenceKeeper({
+      groups: options.groups,
+      monotonicMs: shared.monotonicMs,
+      leadsDirectory: () => this.group(DIRECTORY_GROUP).serves,
+      isFenced: (row) => this.#isFenced(row),
+      relayCommand: (groupId, command, deadlineMs, done) => {
+        this.relay.command(groupId, command, deadlineMs, (_, error) => done(error));
+        this.dirty();
+      },
+    });
+    this.leases.restart(this.directory.directory, host.clock.monotonicMs());
+  }
+
+  #makeGroup(groupId: number, restored: RestoredGroup | undefined): GroupReplica {
+    const { options, host } = this;
+    const state =
+      restored?.state ?? new State({ groupId, decisionWindow: options.decisionWindow, touchCapacity: options.touchCapacity });
+    const group = new GroupReplica(
+      {
+        groupId,
+        nodeId: options.nodeId,
+        voters: options.members,
+        policy: options.policy,
+        electionTicks: options.electionTicks,
+        heartbeatTicks: options.heartbeatTicks,
+        queueCapacity: options.queueCapacity,
+        snapshotLogBytes: options.snapshotLogBytes,
+        trailingEntries: options.trailingEntries,
+      },
+      host,
+      {
+        changed: (id, position, changes) => this.#listener?.strongChanged(id, position, changes),
+        directoryChanged: (change) => this.#directoryChanged(change),
+        leaderChanged: (id, leader) => this.#leaderChanged(id, leader),
+        dirty: () => this.dirty(),
+      },
+      state,
+      restored,
+    );
+    group.onSend = (message) => this.#peers.get(message.to)?.raft(message);
+    return group;
+  }
+
+  get nodeId(): number {
+    return this.options.nodeId;
+  }
+
+  /** The state of group 0. */
+  get directory(): GroupState {
+    return this.group(DIRECTORY_GROUP).state;
+  }
+
+  group(groupId: number): GroupReplica {
+    const group = this.groups[groupId];
+    if (group === undefined) throw new MeshError("INVALID_FIELD", `group_id: 0..${this.options.groups}`, { field: "group_id" });
+    return group;
+  }
+
+  listen(listener: NodeListener): void {
+    this.#listener = listener;
+  }
+
+  // ---- events ----
+
+  tick(): void {
+    if (this.#stopped) return;
+    for (const group of this.groups) group.tick();
+    this.edge.expire();
+    this.relay.expire();
+    this.#expireLeases();
+    this.fences.tick();
+    for (const [groupId, materializer] of this.#materializers.entries()) if (this.group(groupId).serves) materializer.tick();
+    this.dirty();
+  }
+
+  /** The way to a peer is open. */
+  peerConnected(peer: number): void {
+    this.#connected.add(peer);
+    this.#heardMs.set(peer, this.host.clock.monotonicMs());
+    this.dirty();
+  }
+
+  /** The way to a peer is closed: what it had not answered may have happened. */
+  peerDisconnected(peer: number): void {
+    if (!this.#connected.delete(peer)) return;
+    const lost = new MeshError("OUTCOME_UNKNOWN", `the connection to node ${peer} broke before it answered`);
+    this.edge.onDisconnected(peer, operationError(lost));
+    this.relay.onDisconnected(peer, lost);
+    for (const group of this.groups) group.core.reportUnreachable(peer);
+    this.dirty();
+  }
+
+  isConnected(peer: number): boolean {
+    return this.#connected.has(peer);
+  }
+
+  /** Milliseconds since a peer was last heard of; undefined: never. */
+  silenceMs(peer: number): number | undefined {
+    const heard = this.#heardMs.get(peer);
+    return heard === undefined ? undefined : Math.max(0, this.host.clock.monotonicMs() - heard);
+  }
+
+  /** A frame from a peer. */
+  onFrame(peer: number, frame: StreamRequest): void {
+    if (this.#stopped) return;
+    const nowMs = this.host.clock.monotonicMs();
+    this.#heardMs.set(peer, nowMs);
+    for (const message of frame.raft) {
+      const group = this.groups[message.groupId];
+      if (group === undefined || message.from !== peer || message.to !== this.nodeId) continue;
+      group.step(message);
+      if (message.from === group.leader && group.core.commitIndex >= message.commit && group.state.appliedIndex >= message.commit) {
+        this.#freshMs[message.groupId] = nowMs;
+      }
+    }
+    for (const call of frame.calls) if (this.groups[call.groupId] !== undefined) this.#remote.onCall(peer, call);
+    for (const answer of frame.answers) if (!this.edge.onAnswer(answer)) this.relay.onAnswer(answer);
+    this.dirty();
+  }
+
+  /** A snapshot from a peer, durable here, with the state that it holds. */
+  onSnapshot(meta: SnapshotMeta, message: RaftMessage, state: GroupState): void {
+    this.group(meta.groupId).stepSnapshot(meta, message, state);
+  }
+
+  /** Waits until this node has applied everything that was committed in a group before the call. */
+  barrier(groupId: number, deadlineMs: number, done: (error: MeshError | undefined) => void): void {
+    this.relay.readIndex(groupId, deadlineMs, (index, error) => {
+      if (index === undefined) done(error);
+      else this.group(groupId).whenApplied(index, () => done(undefined));
+    });
+    this.dirty();
+  }
+
+  /** Milliseconds since this node held everything that the group's leader had told it was committed. */
+  stalenessMs(groupId: number): number {
+    if (this.group(groupId).serves) return 0;
+    return this.host.clock.monotonicMs() - (this.#freshMs[groupId] ?? Number.NEGATIVE_INFINITY);
+  }
+
+  // ---- authority ----
+
+  /** The leader's clock goes into the log with the command. */
+  #stamped(command: Command): Command {
+    if (command.command?.$case === "directory") command.command.value.nowMs = Math.floor(this.host.clock.wallMs());
+    return command;
+  }
+
+  #isFenced(row: LeaseRow): boolean {
+    const fence = this.group(groupOf(row.region, this.options.groups)).state.fence(row.region);
+    if (fence === undefined) return false;
+    return fence.epoch > row.epoch || (fence.epoch === row.epoch && (fence.ownerServerId === row.serverId || fence.ownerServerId === 0));
+  }
+
+  #directoryChanged(change: DirectoryChange): void {
+    this.leases.observe(change, this.host.clock.monotonicMs());
+    for (const row of change.fenced) this.fences.owe(row);
+  }
+
+  #leaderChanged(groupId: number, leader: number): void {
+    const leads = leader === this.nodeId;
+    this.host.log.info("leader changed", { group: groupId, leader, term: this.group(groupId).core.term });
+    if (!leads) this.#materializers[groupId]?.stop();
+    if (groupId !== DIRECTORY_GROUP || !leads) return;
+    // Whatever the predecessor had heard since its last entry is lost: every lease runs anew, which is late, never early.
+    this.leases.restart(this.directory.directory, this.host.clock.monotonicMs());
+    this.#checkFences = true;
+  }
+  #checkFences = false;
+
+  #expireLeases(): void {
+    const group = this.group(DIRECTORY_GROUP);
+    if (!group.serves) return;
+    if (this.#checkFences) {
+      this.#checkFences = false;
+      this.fences.checkAll(group.state.directory.leases());
+    }
+    if (this.#expiring) return;
+    const overdue = this.leases.overdue(group.state.directory, this.host.clock.monotonicMs());
+    if (overdue === undefined) return;
+    this.#expiring = true;
+    const command: Command = { command: { $case: "directory", value: { command: { $case: "expire", value: overdue }, nowMs: 0 } } };
+    group.command(this.#stamped(command), () => {
+      this.#expiring = false;
+    });
+  }
+  #expiring = false;
+
+  materializedIndex(groupId: number): number {
+    return this.#materializers[groupId]?.watermark ?? 0;
+  }
+
+  // ---- the pump ----
+
+  /** Something is to be done; it is done once, after the events at hand. */
+  dirty(): void {
+    if (this.#pumpDue || this.#stopped) return;
+    this.#pumpDue = true;
+    this.host.defer(() => this.#pump());
+  }
+
+  #pump(): void {
+    this.#pumpDue = false;
+    if (this.#stopped) return;
+    this.edge.flush();
+    this.relay.flush();
+    const writes: GroupWrite[] = [];
+    const afterPersist: (() => void)[] = [];
+    for (const group of this.groups) group.pump(writes, afterPersist);
+    if (writes.length > 0) {
+      this.host.persist(writes, (error) => {
+        if (error !== undefined) return this.#fail(error);
+        for (const run of afterPersist) run();
+        this.dirty();
+      });
+    } else if (afterPersist.length > 0) this.#afterEarlierWrites(afterPersist);
+    this.#remote.flush();
+    for (const peer of this.#peers.values()) peer.flush();
+  }
+
+  /** Readys without anything to store are durable once all earlier ones are: they queue behind those. */
+  #afterEarlierWrites(afterPersist: readonly (() => void)[]): void {
+    this.host.persist([], (error) => {
+      if (error !== undefined) return this.#fail(error);
+      for (const run of afterPersist) run();
+      this.dirty();
+    });
+  }
+
+  #fail(error: unknown): void {
+    if (this.#stopped) return;
+    this.stop();
+    this.host.fail(error);
+  }
+
+  /** Hands leadership to the other nodes, as far as they can take it. */
+  stepDown(): void {
+    for (const group of this.groups) {
+      if (group.core.role !== "leader") continue;
+      let best = 0;
+      let match = -1;
+      for (const [peer, progress] of group.core.status().progress) {
+        if (peer === this.nodeId || !progress.recentActive || progress.match <= match) continue;
+        best = peer;
+        match = progress.match;
+      }
+      if (best !== 0) group.core.transferLeadership(best);
+    }
+    this.dirty();
+  }
+
+  /** Answers every open call and does nothing any more. */
+  stop(): void {
+    if (this.#stopped) return;
+    this.edge.close();
+    this.#stopped = true;
+  }
+}

@@ -1,0 +1,64 @@
+// What waits to be sent to one peer. Everything that one pump produces for a peer leaves in one frame, or in a few
+// where it is much: a frame has a limit, and Raft must not wait behind a heap of anything.
+import type { CausalBatch, EventualDelta, ForwardedAnswer, ForwardedCall, RaftMessage, StreamRequest } from "@statemesh/contract";
+
+/** A frame is closed when it holds about this many bytes of entries. One entry may go beyond. */
+const FRAME_BYTES = 2 * 1024 * 1024;
+
+export class PeerFrames {
+  readonly #send: (frame: StreamRequest) => void;
+  #frame: StreamRequest | undefined;
+  #bytes = 0;
+
+  constructor(send: (frame: StreamRequest) => void) {
+    this.#send = send;
+  }
+
+  raft(message: RaftMessage): void {
+    this.#open().raft.push(message);
+    for (const entry of message.entries) this.#bytes += entry.data.length + 16;
+    this.#close();
+  }
+
+  call(call: ForwardedCall): void {
+    this.#open().calls.push(call);
+    this.#bytes += call.call?.$case === "operations" ? call.call.value.operations.length * 256 : 1_024;
+    this.#close();
+  }
+
+  answer(answer: ForwardedAnswer): void {
+    this.#open().answers.push(answer);
+    this.#bytes += answer.results.length * 128 + 64;
+    this.#close();
+  }
+
+  delta(delta: EventualDelta): void {
+    this.#open().deltas.push(delta);
+    this.#bytes += delta.values.length * 128;
+    this.#close();
+  }
+
+  causal(batch: CausalBatch): void {
+    this.#open().causal.push(batch);
+    this.#bytes += batch.events.length * 256;
+    this.#close();
+  }
+
+  /** Sends what waits. */
+  flush(): void {
+    const frame = this.#frame;
+    if (frame === undefined) return;
+    this.#frame = undefined;
+    this.#bytes = 0;
+    this.#send(frame);
+  }
+
+  #open(): StreamRequest {
+    this.#frame ??= { hello: undefined, raft: [], calls: [], answers: [], deltas: [], causal: [] };
+    return this.#frame;
+  }
+
+  #close(): void {
+    if (this.#bytes >= FRAME_BYTES) this.flush();
+  }
+}

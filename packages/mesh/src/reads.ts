@@ -1,0 +1,114 @@
+// Answers reads from this node's copy, once it is fresh enough for the level that was asked for.
+import { MeshError, ReadLevel, type ReadRequest, type ReadResponse, type EventualValue, type Region } from "@statemesh/contract";
+import { type GroupState, playerAccount } from "@statemesh/replica";
+import { formatRegion } from "@statemesh/world";
+
+/** What reading needs of its node. */
+export interface ReadNode {
+  monotonicMs(): number;
+  state(groupId: number): GroupState;
+  relayReadIndex(groupId: number, deadlineMs: number, done: (index: number | undefined, error: MeshError | undefined) => void): void;
+  whenApplied(groupId: number, index: number, done: () => void): void;
+  /** Milliseconds since this node knew all that the group's leader had committed; infinite where it never did. */
+  stalenessMs(groupId: number): number;
+  eventualValues(region: Region, limit: number): EventualValue[];
+}
+
+const PAGE_DEFAULT = 256;
+const EVENTUAL_MAX = 1_024;
+
+export type ReadDone = (response: ReadResponse | undefined, error: MeshError | undefined) => void;
+
+/** Reads at the level of a validated request. `done` is called once; where the deadline passes first, by the caller's own timer. */
+export function read(node: ReadNode, groupId: number, region: Region, request: ReadRequest, deadlineMs: number, done: ReadDone): void {
+  const answer = (): void => {
+    try {
+      done(answerFrom(node, node.state(groupId), region, request), undefined);
+    } catch (error) {
+      done(undefined, MeshError.from(error));
+    }
+  };
+  switch (request.level) {
+    case ReadLevel.EVENTUAL:
+      return answer();
+    case ReadLevel.BOUNDED_STALENESS: {
+      const staleMs = node.stalenessMs(groupId);
+      if (staleMs <= request.maxStalenessMs) return answer();
+      // Too old here: ask the leader, which costs a round but is fresh.
+      break;
+    }
+    case ReadLevel.SESSION: {
+      let index = 0;
+      for (const position of request.sessionPositions) if (position.groupId === groupId) index = Math.max(index, position.index);
+      return node.whenApplied(groupId, index, answer);
+    }
+    default:
+      break;
+  }
+  node.relayReadIndex(groupId, deadlineMs, (index, error) => {
+    if (index === undefined) done(undefined, error ?? new MeshError("INTERNAL", "read index without an answer"));
+    else node.whenApplied(groupId, index, answer);
+  });
+}
+
+function answerFrom(node: ReadNode, state: GroupState, region: Region, request: ReadRequest): ReadResponse {
+  const fence = state.fence(region);
+  const response: ReadResponse = {
+    entities: [],
+    balances: [],
+    values: [],
+    nextPageToken: "",
+    position: state.position(),
+    epoch: fence?.epoch ?? 0,
+    ownerServerId: fence?.ownerServerId ?? 0,
+  };
+  for (const { kind, entityId } of request.entities) {
+    const entity = state.entities.get(kind, entityId);
+    if (entity !== undefined) response.entities.push(entity);
+  }
+  for (const account of request.accounts) {
+    for (const row of state.ledger.rowsOf(playerAccount(account)).values()) {
+      response.balances.push({ accountId: account, itemKind: row.itemKind, quantity: row.quantity, version: row.version });
+    }
+  }
+  if (request.entities.length === 0 && request.accounts.length === 0) addPage(state, region, request, response);
+  if (request.includeEventual && request.pageToken === "") response.values = node.eventualValues(region, EVENTUAL_MAX);
+  return response;
+}
+
+/** A page of the region's entities in order of their names, so that a page token means the same on every node. */
+function addPage(state: GroupState, region: Region, request: ReadRequest, response: ReadResponse): void {
+  const entities = state.entities.inRegion(region);
+  const after = request.pageToken === "" ? undefined : openPageToken(request.pageToken, region);
+  if (entities === undefined) return;
+  const size = request.pageSize === 0 ? PAGE_DEFAULT : request.pageSize;
+  const names = [...entities.keys()].filter((name) => after === undefined || name > after).sort();
+  for (const name of names.slice(0, size)) {
+    const entity = entities.get(name);
+    if (entity !== undefined) response.entities.push(entity);
+  }
+  const last = names[size - 1];
+  if (names.length > size && last !== undefined) response.nextPageToken = sealPageToken(last, region);
+}
+
+/** A token is the last name, bound to the region by a checksum: one from elsewhere is told apart. */
+function sealPageToken(name: string, region: Region): string {
+  return `${checksum(`${formatRegion(region)}\n${name}`)}.${encodeURIComponent(name)}`;
+}
+
+export function openPageToken(token: string, region: Region): string {
+  const dot = token.indexOf(".");
+  try {
+    const name = decodeURIComponent(token.slice(dot + 1));
+    if (dot > 0 && token.slice(0, dot) === checksum(`${formatRegion(region)}\n${name}`)) return name;
+  } catch (error) {
+    if (!(error instanceof URIError)) throw error;
+  }
+  throw new MeshError("INVALID_PAGE_TOKEN", "page_token: not from an earlier page of this read", { field: "page_token" });
+}
+
+function checksum(text: string): string {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return (hash >>> 0).toString(36);
+}

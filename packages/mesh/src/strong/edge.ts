@@ -1,0 +1,385 @@
+// The edge: where a node takes operations from callers. It validates, stamps and fingerprints them once, hands
+// them to whichever node leads their group, and stays responsible until the caller is answered: a change of leader
+// is not the caller's business. Sending an operation again is harmless, because its id is decided once.
+import type { Decision, ForwardedAnswer, ForwardedCall, HybridTimestamp, Operation, OperationError, StampedOperation } from "@statemesh/contract";
+import { MeshError } from "@statemesh/contract";
+import type { HybridClock } from "@statemesh/clocks";
+import type { PendingOperation } from "@statemesh/replica";
+import { type OperationType, type Policy, fingerprintOf, footprintOf, formatRegion, groupOf, validateOperation } from "@statemesh/world";
+import type { Waiter } from "./decision-queue.ts";
+import { isPassing, operationError, overloaded } from "./operation-errors.ts";
+
+/** What the edge needs of its node. */
+export interface EdgeNode {
+  readonly nodeId: number;
+  readonly groups: number;
+  readonly policy: Policy;
+  readonly clock: HybridClock;
+  wallMs(): number;
+  monotonicMs(): number;
+  /** Node that leads the group as far as this node knows; 0: none. */
+  leaderOf(groupId: number): number;
+  isConnected(peer: number): boolean;
+  /** Hands operations to this node's own replica. */
+  submit(groupId: number, operations: readonly PendingOperation[], transactionId: string, waiter: Waiter): void;
+  sendCall(peer: number, call: ForwardedCall): void;
+  /** True where this node's copy of the directory knows the server. */
+  knowsServer(serverId: number): boolean;
+  /** Brings this node's copy of the directory up to what was committed before the call. */
+  refreshDirectory(deadlineMs: number, done: (error: MeshError | undefined) => void): void;
+}
+
+/** Operations that may be unanswered at a time, a node. Beyond it callers get OVERLOADED. */
+export const OUTSTANDING_OPERATIONS = 65_536;
+/** Operations in one forwarded call, at most. */
+const CALL_OPERATIONS = 512;
+/** Milliseconds between two tries of one unit. */
+const RETRY_MS = 50;
+
+/** A unit that a caller waits for: one operation, or a transaction. */
+interface EdgeUnit extends Waiter {
+  readonly groupId: number;
+  readonly operations: readonly PendingOperation[];
+  readonly transactionId: string;
+  readonly caller: Waiter;
+  readonly deadlineMs: number;
+  /** Operations not answered yet. */
+  open: number;
+  /** It left this node, or entered the local log queue, at least once: its outcome may be unknown. */
+  sent: boolean;
+  /** Number of the forwarded call it travels in; 0: none. */
+  callId: number;
+  notBeforeMs: number;
+}
+
+interface OutgoingCall {
+  readonly peer: number;
+  readonly units: Map<string, EdgeUnit>;
+}
+
+export class Edge {
+  readonly #node: EdgeNode;
+  readonly #units = new Set<EdgeUnit>();
+  readonly #unsent = new Map<number, EdgeUnit[]>();
+  readonly #calls = new Map<number, OutgoingCall>();
+  #nextCallId = 1;
+  #outstanding = 0;
+
+  constructor(node: EdgeNode) {
+    this.#node = node;
+  }
+
+  get outstanding(): number {
+    return this.#outstanding;
+  }
+
+  /**
+   * Takes operations of one caller, each for itself. `deadlineMs` is monotonic. Every operation is answered
+   * through `caller`, once.
+   */
+  execute(operations: readonly Operation[], deadlineMs: number, caller: Waiter): void {
+    let strangers: Operation[] | undefined;
+    for (const operation of operations) {
+      if (this.#node.knowsServer(operation.serverId)) this.#executeOne(operation, deadlineMs, caller);
+      else (strangers ??= []).push(operation);
+    }
+    if (strangers === undefined) return;
+    // The server may have registered with another node a moment ago: ask before refusing it.
+    const asked = strangers;
+    if (!this.#admitStrangers(asked, caller)) return;
+    this.#node.refreshDirectory(deadlineMs, (error) => {
+      this.#outstanding -= asked.length;
+      for (const operation of asked) {
+        if (error !== undefined) caller.failed(operation.operationId, operationError(error));
+        else this.#executeOne(operation, deadlineMs, caller);
+      }
+    });
+  }
+
+  #admitStrangers(operations: readonly Operation[], caller: Waiter): boolean {
+    try {
+      this.#admit(operations.length);
+    } catch (error) {
+      const failure = operationError(MeshError.from(error));
+      for (const operation of operations) caller.failed(operation.operationId, failure);
+      return false;
+    }
+    this.#outstanding += operations.length;
+    return true;
+  }
+
+  #executeOne(operation: Operation, deadlineMs: number, caller: Waiter): void {
+    let pending: PendingOperation;
+    let groupId: number;
+    try {
+      pending = this.#accept(operation, "operation");
+      groupId = this.#groupOf(pending);
+      this.#admit(1);
+    } catch (error) {
+      caller.failed(operation.operationId, operationError(MeshError.from(error)));
+      return;
+    }
+    this.#enqueue(groupId, [pending], "", deadlineMs, caller);
+  }
+
+  /**
+   * Takes a transaction. Throws a MeshError where it is refused before anything was done; the caller has made
+   * sure that the directory is fresh where a server is not known.
+   */
+  transact(transactionId: string, operations: readonly Operation[], deadlineMs: number, caller: Waiter): void {
+    const pending = operations.map((operation, i) => this.#accept(operation, `operations[${i}]`));
+    let groupId: number | undefined;
+    for (const one of pending) {
+      const group = this.#groupOf(one);
+      if (groupId !== undefined && group !== groupId) {
+        throw new MeshError("SPANS_GROUPS", `the operations map to the groups ${groupId} and ${group}; a transaction stays in one`, {
+          metadata: { first_group: String(groupId), second_group: String(group) },
+        });
+      }
+      groupId = group;
+    }
+    if (groupId === undefined) throw MeshError.field("operations", "1..64 operations");
+    this.#admit(pending.length);
+    this.#enqueue(groupId, pending, transactionId, deadlineMs, caller);
+  }
+
+  /** Validates, stamps and fingerprints. */
+  #accept(operation: Operation, path: string): PendingOperation {
+    const { policy } = this.#node;
+    const type: OperationType = validateOperation(operation, policy, path);
+    const priority = policy.priorityOf(operation.serverId);
+    if (operation.priority !== undefined && operation.priority !== priority) {
+      throw new MeshError("PRIORITY_FORGED", `${path}.priority: the priority of server ${operation.serverId} is ${priority}`, {
+        field: `${path}.priority`,
+      });
+    }
+    if (!this.#node.knowsServer(operation.serverId)) {
+      throw new MeshError("SERVER_NOT_REGISTERED", `${path}.server_id: server ${operation.serverId} is not registered`, {
+        field: `${path}.server_id`,
+      });
+    }
+    const stamp = this.#stamp(operation, path);
+    return { operation, type, touched: footprintOf(operation, type), stamp, fingerprint: fingerprintOf(operation), priority };
+  }
+
+  #stamp(operation: Operation, path: string): HybridTimestamp {
+    const wallMs = this.#node.wallMs();
+    const now = this.#node.clock.now(wallMs);
+    const claimed = operation.timestampMs;
+    if (claimed === 0) return now;
+    const { compensationWindowMs, maxOffsetMs } = this.#node.policy;
+    if (claimed > wallMs + maxOffsetMs) {
+      throw new MeshError("TIMESTAMP_IN_FUTURE", `${path}.timestamp_ms: at most ${maxOffsetMs} ms ahead of the receiver's clock`, {
+        field: `${path}.timestamp_ms`,
+        metadata: { received_at_ms: String(Math.floor(wallMs)), max_offset_ms: String(maxOffsetMs) },
+      });
+    }
+    // Neither the past nor the future can be bought: the window's edge is the earliest time that counts, now the latest.
+    const physicalMs = Math.min(Math.max(claimed, Math.floor(wallMs) - compensationWindowMs), Math.floor(wallMs));
+    return { physicalMs, logical: 0 };
+  }
+
+  #groupOf(pending: PendingOperation): number {
+    let groupId: number | undefined;
+    for (const region of pending.touched.regions) {
+      const group = groupOf(region, this.#node.groups);
+      if (groupId === undefined) groupId = group;
+      else if (group !== groupId) {
+        throw new MeshError("SPANS_GROUPS", `${formatRegion(region)} is kept by group ${group}, the home region by group ${groupId}; an operation stays in one`, {
+          metadata: { region: formatRegion(region), first_group: String(groupId), second_group: String(group) },
+        });
+      }
+    }
+    return groupId ?? 0;
+  }
+
+  #admit(count: number): void {
+    if (this.#outstanding + count > OUTSTANDING_OPERATIONS) throw overloaded("operations not answered on this node", OUTSTANDING_OPERATIONS);
+  }
+
+  #enqueue(groupId: number, operations: readonly PendingOperation[], transactionId: string, deadlineMs: number, caller: Waiter): void {
+    const unit: EdgeUnit = {
+      groupId,
+      operations,
+      transactionId,
+      caller,
+      deadlineMs,
+      open: operations.length,
+      sent: false,
+      callId: 0,
+      notBeforeMs: 0,
+      decided: (decision) => this.#decided(unit, decision),
+      failed: (operationId, error) => this.#failed(unit, operationId, error),
+    };
+    this.#outstanding += operations.length;
+    this.#units.add(unit);
+    this.#wait(unit);
+  }
+
+  #wait(unit: EdgeUnit): void {
+    const waiting = this.#unsent.get(unit.groupId);
+    if (waiting === undefined) this.#unsent.set(unit.groupId, [unit]);
+    else waiting.push(unit);
+  }
+
+  /** Hands waiting units to the leaders. Called once a pump, so that what came together travels together. */
+  flush(): void {
+    if (this.#unsent.size === 0) return;
+    const nowMs = this.#node.monotonicMs();
+    for (const [groupId, units] of this.#unsent) {
+      const leader = this.#node.leaderOf(groupId);
+      if (leader === 0 || (leader !== this.#node.nodeId && !this.#node.isConnected(leader))) continue;
+      const due: EdgeUnit[] = [];
+      const later: EdgeUnit[] = [];
+      for (const unit of units) {
+        if (unit.open === 0) continue;
+        (unit.notBeforeMs <= nowMs ? due : later).push(unit);
+      }
+      if (later.length === 0) this.#unsent.delete(groupId);
+      else this.#unsent.set(groupId, later);
+      if (leader === this.#node.nodeId) {
+        for (const unit of due) {
+          unit.sent = true;
+          this.#node.submit(groupId, unit.operations, unit.transactionId, unit);
+        }
+      } else this.#forward(leader, groupId, due, nowMs);
+    }
+  }
+
+  #forward(peer: number, groupId: number, units: readonly EdgeUnit[], nowMs: number): void {
+    let batch: EdgeUnit[] = [];
+    let size = 0;
+    for (const unit of units) {
+      if (unit.transactionId !== "") {
+        this.#sendCall(peer, groupId, [unit], nowMs);
+        continue;
+      }
+      batch.push(unit);
+      if (++size < CALL_OPERATIONS) continue;
+      this.#sendCall(peer, groupId, batch, nowMs);
+      batch = [];
+      size = 0;
+    }
+    if (batch.length > 0) this.#sendCall(peer, groupId, batch, nowMs);
+  }
+
+  #sendCall(peer: number, groupId: number, units: readonly EdgeUnit[], nowMs: number): void {
+    const callId = this.#nextCallId++;
+    const byOperation = new Map<string, EdgeUnit>();
+    const operations: StampedOperation[] = [];
+    let timeoutMs = 0;
+    for (const unit of units) {
+      unit.sent = true;
+      unit.callId = callId;
+      timeoutMs = Math.max(timeoutMs, unit.deadlineMs - nowMs);
+      for (const { operation, stamp, fingerprint } of unit.operations) {
+        byOperation.set(operation.operationId, unit);
+        operations.push({ operation, stamp, fingerprint });
+      }
+    }
+    this.#calls.set(callId, { peer, units: byOperation });
+    const transactionId = units[0]?.transactionId ?? "";
+    this.#node.sendCall(peer, {
+      callId,
+      groupId,
+      timeoutMs: Math.max(1, Math.ceil(timeoutMs)),
+      hops: 1,
+      call:
+        transactionId === ""
+          ? { $case: "operations", value: { operations } }
+          : { $case: "transaction", value: { transactionId, operations } },
+    });
+  }
+
+  /** An answer to a forwarded call; false where the call is not one of the edge's. */
+  onAnswer(answer: ForwardedAnswer): boolean {
+    const call = this.#calls.get(answer.callId);
+    if (call === undefined) return false;
+    for (const { operationId, result } of answer.results) {
+      const unit = call.units.get(operationId);
+      if (unit === undefined || unit.callId !== answer.callId) continue;
+      if (result?.$case === "decision") unit.decided(result.value);
+      else if (result?.$case === "error") unit.failed(operationId, result.value);
+      if (unit.transactionId === "") call.units.delete(operationId);
+    }
+    if (answer.error !== undefined) this.#failCall(answer.callId, answer.error);
+    else if (answer.last) this.#calls.delete(answer.callId);
+    return true;
+  }
+
+  /** The connection to a peer broke: what it had not answered may have happened; it is asked for again elsewhere. */
+  onDisconnected(peer: number, error: OperationError): void {
+    for (const [callId, call] of [...this.#calls]) if (call.peer === peer) this.#failCall(callId, error);
+  }
+
+  #failCall(callId: number, error: OperationError): void {
+    const call = this.#calls.get(callId);
+    if (call === undefined) return;
+    this.#calls.delete(callId);
+    for (const unit of new Set(call.units.values())) {
+      if (unit.open === 0 || unit.callId !== callId) continue;
+      const first = unit.operations[0];
+      if (first !== undefined) unit.failed(first.operation.operationId, error);
+    }
+  }
+
+  #decided(unit: EdgeUnit, decision: Decision): void {
+    if (unit.open === 0) return;
+    unit.caller.decided(decision);
+    this.#outstanding--;
+    if (--unit.open === 0) this.#units.delete(unit);
+  }
+
+  #failed(unit: EdgeUnit, operationId: string, error: OperationError): void {
+    if (unit.open === 0) return;
+    if (isPassing(error) && unit.open === unit.operations.length) {
+      unit.callId = 0;
+      const nowMs = this.#node.monotonicMs();
+      if (nowMs < unit.deadlineMs) {
+        unit.notBeforeMs = nowMs + RETRY_MS;
+        // A transaction hears of its failure once an operation; one new try answers for all.
+        if (this.#unsent.get(unit.groupId)?.includes(unit) !== true) this.#wait(unit);
+        return;
+      }
+    }
+    unit.caller.failed(operationId, error);
+    this.#outstanding--;
+    if (--unit.open === 0) this.#units.delete(unit);
+  }
+
+  /** Answers units whose deadline has passed: the truth is that nothing is known, or that no leader was found. */
+  expire(): void {
+    const nowMs = this.#node.monotonicMs();
+    for (const unit of this.#units) {
+      if (unit.deadlineMs > nowMs) continue;
+      const error = unit.sent
+        ? new MeshError("OUTCOME_UNKNOWN", "no answer before the deadline; ask again with the same id", { retryDelayMs: RETRY_MS })
+        : new MeshError("NO_QUORUM", `group ${unit.groupId} has no leader that this node can reach`, {
+            metadata: { group_id: String(unit.groupId) },
+            retryDelayMs: RETRY_MS,
+          });
+      this.#give(unit, operationError(error));
+    }
+    for (const [callId, call] of this.#calls) {
+      if ([...call.units.values()].every((unit) => unit.open === 0 || unit.callId !== callId)) this.#calls.delete(callId);
+    }
+  }
+
+  /** Fails everything that is open: the node stops. */
+  close(): void {
+    for (const unit of this.#units) {
+      const reason = unit.sent ? "OUTCOME_UNKNOWN" : "SHUTTING_DOWN";
+      this.#give(unit, operationError(new MeshError(reason, "the node is going down; ask another with the same id")));
+    }
+  }
+
+  #give(unit: EdgeUnit, error: OperationError): void {
+    for (const { operation } of unit.operations) {
+      if (unit.open === 0) break;
+      unit.caller.failed(operation.operationId, error);
+      this.#outstanding--;
+      unit.open--;
+    }
+    this.#units.delete(unit);
+  }
+}

@@ -1,0 +1,540 @@
+// One group on one node: the Raft core, the state that its log builds, and, where this node leads, the decisions.
+// Everything is an event: a frame, a tick, a completion. `pump` then hands on what the core has to say.
+import {
+  type ArbitrateResponse,
+  type CandidateSet,
+  Decision,
+  type EntityChange,
+  type LogEntry,
+  type LogPosition,
+  MeshError,
+  type RaftMessage,
+  type SnapshotMeta,
+  type Verdict,
+} from "@statemesh/contract";
+import { Command, type CommandResult, type DecidedOperation } from "@statemesh/contract/log";
+import { resolve } from "@statemesh/conflict";
+import { type HardState, RaftCore, type Ready } from "@statemesh/raft";
+import {
+  type Applied,
+  type DirectoryChange,
+  type GroupState,
+  type PendingOperation,
+  collectIncumbents,
+  decideSet,
+  encodeSnapshot,
+} from "@statemesh/replica";
+import { type Policy, candidateOf } from "@statemesh/world";
+import type { GroupWrite, Host } from "../host.ts";
+import { type DecisionBatch, DecisionQueue, type QueuedUnit, type Waiter } from "./decision-queue.ts";
+import { fenced, notLeader, operationError, operationIdReused, overloaded } from "./operation-errors.ts";
+
+export interface GroupOptions {
+  readonly groupId: number;
+  readonly nodeId: number;
+  readonly voters: readonly number[];
+  readonly policy: Policy;
+  /** Ticks of a follower's patience, at least; drawn anew between this and twice this. */
+  readonly electionTicks: number;
+  readonly heartbeatTicks: number;
+  /** Units that may wait for a decision. Beyond it callers get OVERLOADED. */
+  readonly queueCapacity: number;
+  /** Bytes of log since the last snapshot that make the next one due. */
+  readonly snapshotLogBytes: number;
+  /** Entries kept in memory behind a snapshot, for followers that are a little slow. */
+  readonly trailingEntries: number;
+}
+
+/** What a node does with what its groups learn. */
+export interface GroupListener {
+  /** Strong state changed: for subscriptions. */
+  changed(groupId: number, position: LogPosition, changes: readonly EntityChange[]): void;
+  /** The directory changed (group 0 only). */
+  directoryChanged(change: DirectoryChange): void;
+  /** Role or leader changed. */
+  leaderChanged(groupId: number, leader: number): void;
+  /** The group has something for `pump`. */
+  dirty(): void;
+}
+
+/** Batches that one group has with the arbiter at a time. More would only make them smaller. */
+const ARBITRATIONS_IN_FLIGHT = 4;
+
+/** A command that waits for its entry to be applied. */
+interface CommandWaiter {
+  readonly term: number;
+  readonly done: (result: CommandResult | undefined, error: MeshError | undefined) => void;
+}
+
+interface ReadWaiter {
+  readonly done: (index: number | undefined, error: MeshError | undefined) => void;
+}
+
+export interface RestoredGroup {
+  readonly hardState: HardState;
+  readonly snapshot: SnapshotMeta | undefined;
+  readonly entries: LogEntry[];
+  readonly state: GroupState;
+}
+
+export class GroupReplica {
+  readonly groupId: number;
+  readonly #options: GroupOptions;
+  readonly #host: Host;
+  readonly #listener: GroupListener;
+  readonly core: RaftCore;
+  #state: GroupState;
+  readonly #queue: DecisionQueue;
+  readonly #commands = new Map<number, CommandWaiter>();
+  readonly #reads = new Map<number, ReadWaiter[]>();
+  readonly #appliedWaiters: { index: number; done: () => void }[] = [];
+  readonly #mintedInFlight = new Map<string, number>();
+  #readCounter = 0;
+  #pendingReads: ReadWaiter[] = [];
+  #arbitrating = 0;
+  #leaderSeen = 0;
+  #wasLeader = false;
+  #logBytesSinceSnapshot = 0;
+  #snapshotRunning = false;
+  #snapshotMeta: SnapshotMeta | undefined;
+  #sendingSnapshots = new Set<number>();
+  /** Batches decided here because no arbiter answered. */
+  arbiterFallbacks = 0;
+
+  constructor(options: GroupOptions, host: Host, listener: GroupListener, state: GroupState, restored: RestoredGroup | undefined) {
+    this.groupId = options.groupId;
+    this.#options = options;
+    this.#host = host;
+    this.#listener = listener;
+    this.#state = state;
+    this.#queue = new DecisionQueue(options.queueCapacity);
+    this.#snapshotMeta = restored?.snapshot;
+    this.core = new RaftCore({
+      groupId: options.groupId,
+      nodeId: options.nodeId,
+      voters: options.voters,
+      electionTicks: options.electionTicks,
+      heartbeatTicks: options.heartbeatTicks,
+      maxInflightMessages: 64,
+      maxInflightBytes: 8 * 1024 * 1024,
+      maxMessageBytes: 1024 * 1024,
+      maxUncommittedBytes: 32 * 1024 * 1024,
+      random: () => host.random.next(),
+      ...(restored === undefined
+        ? {}
+        : {
+            restored: {
+              hardState: restored.hardState,
+              ...(restored.snapshot === undefined ? {} : { snapshot: restored.snapshot }),
+              entries: restored.entries,
+              applied: state.appliedIndex,
+            },
+          }),
+    });
+  }
+
+  get state(): GroupState {
+    return this.#state;
+  }
+
+  get leader(): number {
+    return this.core.leader;
+  }
+
+  /** This node leads, and has applied everything that it inherited: it may decide and answer. */
+  get serves(): boolean {
+    return this.core.role === "leader" && this.core.isReadyToServe && this.#state.appliedTerm === this.core.term;
+  }
+
+  get waiting(): number {
+    return this.#queue.waiting;
+  }
+
+  get snapshotMeta(): SnapshotMeta | undefined {
+    return this.#snapshotMeta;
+  }
+
+  tick(): void {
+    this.core.tick();
+    this.#listener.dirty();
+  }
+
+  step(message: RaftMessage): void {
+    this.core.step(message);
+    this.#listener.dirty();
+  }
+
+  /** A snapshot from the leader, received whole and durable, with the state that it holds. */
+  stepSnapshot(meta: SnapshotMeta, message: RaftMessage, state: GroupState): void {
+    if (this.core.stepSnapshot(meta, message)) this.#incoming = { meta, state };
+    this.#listener.dirty();
+  }
+  #incoming: { meta: SnapshotMeta; state: GroupState } | undefined;
+
+  // ---- operations ----
+
+  /** Takes operations to decide. Answers at once where the decision is known or refused. */
+  submit(operations: readonly PendingOperation[], transactionId: string, waiter: Waiter): void {
+    const problem = this.#known(operations, transactionId, waiter);
+    if (problem === "answered") return;
+    if (problem !== undefined) return failAll(operations, waiter, problem);
+    const first = operations[0];
+    if (first === undefined) return;
+    this.#queue.push({ operations, transactionId, waiters: [waiter], sizeBytes: sizeOf(operations), proposed: false });
+    this.#listener.dirty();
+  }
+
+  /** What stands against queueing: an earlier decision, a fence, a limit. */
+  #known(operations: readonly PendingOperation[], transactionId: string, waiter: Waiter): MeshError | "answered" | undefined {
+    const state = this.#state;
+    let repeated: Decision[] | undefined;
+    for (const { operation, fingerprint } of operations) {
+      const row = state.decisions.get(operation.operationId);
+      if (row === undefined) continue;
+      if (row.fingerprint !== fingerprint || row.transactionId !== transactionId) {
+        return operationIdReused(operation.operationId, row.fingerprint, fingerprint);
+      }
+      (repeated ??= []).push(state.decisionOf(row, true));
+    }
+    if (repeated !== undefined) {
+      if (repeated.length !== operations.length) {
+        const id = operations[0]?.operation.operationId ?? "";
+        return new MeshError("OPERATION_ID_REUSED", `transaction ${transactionId} was used with other operations than those beside ${id}`);
+      }
+      for (const decision of repeated) waiter.decided(decision);
+      return "answered";
+    }
+    if (!this.serves) return notLeader(this.groupId, this.core.leader);
+    for (const { operation, fingerprint } of operations) {
+      const unit = this.#queue.unitOf(operation.operationId);
+      if (unit === undefined) continue;
+      const queued = unit.operations.find((pending) => pending.operation.operationId === operation.operationId);
+      if (queued?.fingerprint !== fingerprint || unit.transactionId !== transactionId || unit.operations.length !== operations.length) {
+        return operationIdReused(operation.operationId, queued?.fingerprint ?? 0, fingerprint);
+      }
+      unit.waiters.push(waiter);
+      return "answered";
+    }
+    for (const { operation } of operations) {
+      const region = operation.homeRegion;
+      if (region === undefined) continue;
+      if (!state.admits(region, operation.authorityEpoch, operation.serverId)) {
+        return fenced(state.fence(region) ?? { region, epoch: 0, ownerServerId: 0 });
+      }
+      if (operation.timestampMs > 0 && operation.timestampMs <= state.forgottenThroughMs) {
+        return new MeshError("DECISION_FORGOTTEN", `operation ${operation.operationId} is stamped before the decisions that are kept`, {
+          metadata: { kept_after_ms: String(state.forgottenThroughMs) },
+        });
+      }
+    }
+    return this.#queue.isFull ? overloaded(`operations waiting in group ${this.groupId}`, this.#options.queueCapacity) : undefined;
+  }
+
+  #startArbitrations(): void {
+    while (this.serves && this.#arbitrating < ARBITRATIONS_IN_FLIGHT) {
+      const batch = this.#queue.takeBatch();
+      if (batch === undefined) return;
+      this.#arbitrate(batch);
+    }
+  }
+
+  #arbitrate(batch: DecisionBatch): void {
+    const sets: CandidateSet[] = [];
+    if (batch.singles.length > 0) sets.push(this.#candidateSet(batch.singles));
+    for (const transaction of batch.transactions) sets.push(this.#candidateSet([transaction]));
+    const term = this.core.term;
+    this.#arbitrating++;
+    this.#host.arbitrate({ sets, groupId: this.groupId }, (response) => {
+      this.#arbitrating--;
+      this.#listener.dirty();
+      // Verdicts of an earlier leadership are worth nothing: the units were drained when it ended.
+      if (this.core.term !== term || this.core.role !== "leader") return;
+      this.#propose(batch, this.#verdicts(sets, response));
+    });
+  }
+
+  #candidateSet(units: readonly QueuedUnit[]): CandidateSet {
+    const incumbents = new Map<string, CandidateSet["incumbents"][number]>();
+    const candidates: CandidateSet["candidates"] = [];
+    for (const unit of units) {
+      for (const pending of unit.operations) {
+        collectIncumbents(this.#state, pending, this.#options.policy, incumbents);
+        candidates.push(candidateOf(pending.operation, pending.touched, pending.stamp, pending.priority));
+      }
+    }
+    return { incumbents: incumbents.size === 0 ? [] : [...incumbents.values()], candidates };
+  }
+
+  /** The arbiter's verdicts where they answer the question, else the same rules here. */
+  #verdicts(sets: readonly CandidateSet[], response: ArbitrateResponse | undefined): (readonly Verdict[])[] {
+    const usable =
+      response !== undefined &&
+      response.sets.length === sets.length &&
+      sets.every((set, i) => matches(set, response.sets[i]?.verdicts));
+    if (usable) return response.sets.map((set) => set.verdicts);
+    if (response !== undefined) this.#host.log.warn("the arbiter's answer does not fit the question", { group: this.groupId });
+    this.arbiterFallbacks++;
+    return sets.map((set) => resolve(set, this.#options.policy));
+  }
+
+  #propose(batch: DecisionBatch, verdicts: readonly (readonly Verdict[])[]): void {
+    const decided: DecidedOperation[] = [];
+    let set = 0;
+    if (batch.singles.length > 0) decided.push(...decideSet(this.#state, batch.singles, verdicts[set++] ?? [], this.#mintedInFlight));
+    for (const transaction of batch.transactions) {
+      decided.push(...decideSet(this.#state, [transaction], verdicts[set++] ?? [], this.#mintedInFlight));
+    }
+    const data = Command.encode({ command: { $case: "operations", value: { operations: decided } } }).finish();
+    const result = this.core.propose(data);
+    const units = [...batch.singles, ...batch.transactions];
+    if (!result.ok) {
+      const error = result.reason === "uncommitted_limit" ? overloaded("bytes not committed", 32 * 1024 * 1024) : notLeader(this.groupId, this.core.leader);
+      for (const unit of units) {
+        this.#queue.release(unit);
+        failUnit(unit, error);
+      }
+      return;
+    }
+    this.#reserveMints(decided, 1);
+    for (const unit of units) unit.proposed = true;
+  }
+
+  #reserveMints(decided: readonly DecidedOperation[], sign: 1 | -1): void {
+    for (const { effects } of decided) {
+      for (const { effect } of effects) {
+        if (effect?.$case !== "post" || effect.value.from !== "") continue;
+        const { itemKind, quantity } = effect.value;
+        const left = (this.#mintedInFlight.get(itemKind) ?? 0) + sign * quantity;
+        if (left <= 0) this.#mintedInFlight.delete(itemKind);
+        else this.#mintedInFlight.set(itemKind, left);
+      }
+    }
+  }
+
+  // ---- commands, reads, leadership ----
+
+  /** Puts a command into the log; `done` after it is applied. */
+  command(command: Command, done: CommandWaiter["done"]): void {
+    if (!this.serves) return done(undefined, notLeader(this.groupId, this.core.leader));
+    const result = this.core.propose(Command.encode(command).finish());
+    if (!result.ok) {
+      return done(undefined, result.reason === "uncommitted_limit" ? overloaded("bytes not committed", 32 * 1024 * 1024) : notLeader(this.groupId, this.core.leader));
+    }
+    this.#commands.set(result.index, { term: result.term, done });
+    this.#listener.dirty();
+  }
+
+  /** The index that a linearizable read must wait for. Leader only. Reads of one pump share one round. */
+  readIndex(done: ReadWaiter["done"]): void {
+    if (!this.serves) return done(undefined, notLeader(this.groupId, this.core.leader));
+    this.#pendingReads.push({ done });
+    this.#listener.dirty();
+  }
+
+  /** Calls `done` once everything up to `index` is applied here; at once where it is. */
+  whenApplied(index: number, done: () => void): void {
+    if (this.#state.appliedIndex >= index) done();
+    else this.#appliedWaiters.push({ index, done });
+  }
+
+  // ---- the pump ----
+
+  /** Moves everything that is ready: decisions to the arbiter, messages to peers, entries to the log, results to callers. */
+  pump(writes: GroupWrite[], afterPersist: (() => void)[]): void {
+    this.#startArbitrations();
+    this.#startReads();
+    while (this.core.hasReady()) this.#handle(this.core.ready(), writes, afterPersist);
+    this.#noticeLeadership();
+  }
+
+  #startReads(): void {
+    if (this.#pendingReads.length === 0) return;
+    const waiters = this.#pendingReads;
+    this.#pendingReads = [];
+    const context = ++this.#readCounter;
+    const result = this.core.readIndex(context);
+    if (result === "ok") this.#reads.set(context, waiters);
+    else for (const waiter of waiters) waiter.done(undefined, notLeader(this.groupId, this.core.leader));
+  }
+
+  #handle(ready: Ready, writes: GroupWrite[], afterPersist: (() => void)[]): void {
+    for (const message of ready.messages) this.#send(message);
+    const { hardState, entries, snapshot } = ready;
+    if (snapshot !== undefined) this.#installSnapshot(snapshot);
+    if (hardState !== undefined || entries.length > 0 || snapshot !== undefined) {
+      writes.push({
+        groupId: this.groupId,
+        ...(hardState === undefined ? {} : { hardState }),
+        ...(entries.length === 0 ? {} : { entries }),
+        ...(snapshot === undefined ? {} : { snapshot }),
+      });
+      for (const entry of entries) this.#logBytesSinceSnapshot += entry.data.length + 32;
+    }
+    afterPersist.push(() => {
+      for (const message of ready.messagesAfterPersist) this.#send(message);
+      this.core.persisted(ready.sequence);
+    });
+    for (const entry of ready.committed) this.#apply(entry);
+    const last = ready.committed.at(-1);
+    if (last !== undefined) {
+      this.core.applied(last.index);
+      this.#wakeApplied();
+      this.#maybeSnapshot();
+    }
+    for (const context of ready.abortedReads) {
+      for (const waiter of this.#reads.get(context) ?? []) waiter.done(undefined, notLeader(this.groupId, this.core.leader));
+      this.#reads.delete(context);
+    }
+    for (const { context, index } of ready.readStates) {
+      for (const waiter of this.#reads.get(context) ?? []) waiter.done(index, undefined);
+      this.#reads.delete(context);
+    }
+  }
+
+  #apply(entry: LogEntry): void {
+    let applied: Applied;
+    try {
+      applied = this.#state.apply(entry);
+    } catch (error) {
+      return this.#host.fail(error);
+    }
+    for (const { operationId, decision, fence } of applied.operations) {
+      const unit = this.#queue.unitOf(operationId);
+      if (unit === undefined || !unit.proposed) continue;
+      this.#settle(unit, operationId, decision, fence === undefined ? undefined : fenced(fence));
+    }
+    if (this.#mintedInFlight.size > 0) this.#reserveMints(applied.decided, -1);
+    const position = { groupId: this.groupId, term: entry.term, index: entry.index };
+    if (applied.changes.length > 0) this.#listener.changed(this.groupId, position, applied.changes);
+    if (applied.directory !== undefined) this.#listener.directoryChanged(applied.directory);
+    const waiter = this.#commands.get(entry.index);
+    if (waiter === undefined) return;
+    this.#commands.delete(entry.index);
+    if (waiter.term === entry.term) waiter.done(applied.commandResult, undefined);
+    else waiter.done(undefined, notLeader(this.groupId, this.core.leader));
+  }
+
+  /** A unit is free once its last operation is applied; its waiters hear of each operation. */
+  #settle(unit: QueuedUnit, operationId: string, decision: Decision | undefined, error: MeshError | undefined): void {
+    for (const waiter of unit.waiters) {
+      if (decision !== undefined) waiter.decided(decision);
+      else if (error !== undefined) waiter.failed(operationId, operationError(error));
+    }
+    if (unit.operations.at(-1)?.operation.operationId === operationId) this.#queue.release(unit);
+  }
+
+  #wakeApplied(): void {
+    if (this.#appliedWaiters.length === 0) return;
+    const applied = this.#state.appliedIndex;
+    const ready = this.#appliedWaiters.filter((waiter) => waiter.index <= applied);
+    if (ready.length === 0) return;
+    const rest = this.#appliedWaiters.filter((waiter) => waiter.index > applied);
+    this.#appliedWaiters.length = 0;
+    this.#appliedWaiters.push(...rest);
+    for (const waiter of ready) waiter.done();
+  }
+
+  #noticeLeadership(): void {
+    const leads = this.core.role === "leader";
+    if (this.#wasLeader && !leads) this.#loseLeadership();
+    this.#wasLeader = leads;
+    if (this.core.leader === this.#leaderSeen) return;
+    this.#leaderSeen = this.core.leader;
+    this.#listener.leaderChanged(this.groupId, this.core.leader);
+  }
+
+  /** What waits is sent back, for another leader; what is in the log may still be committed, and is said to be unknown. */
+  #loseLeadership(): void {
+    const unknown = new MeshError("OUTCOME_UNKNOWN", `leadership of group ${this.groupId} was lost while the operation was in the log`);
+    const elsewhere = notLeader(this.groupId, this.core.leader);
+    for (const unit of this.#queue.drain()) failUnit(unit, unit.proposed ? unknown : elsewhere);
+    this.#mintedInFlight.clear();
+    for (const waiter of this.#commands.values()) waiter.done(undefined, unknown);
+    this.#commands.clear();
+    for (const waiters of this.#reads.values()) for (const waiter of waiters) waiter.done(undefined, elsewhere);
+    this.#reads.clear();
+    for (const waiter of this.#pendingReads) waiter.done(undefined, elsewhere);
+    this.#pendingReads = [];
+  }
+
+  // ---- messages and snapshots ----
+
+  /** Set by the node: hands a Raft message to the peer's outbox. */
+  onSend: (message: RaftMessage) => void = () => undefined;
+
+  #send(message: RaftMessage): void {
+    if (message.type !== SNAPSHOT_MESSAGE) return this.onSend(message);
+    if (this.#sendingSnapshots.has(message.to)) return;
+    this.#sendingSnapshots.add(message.to);
+    this.#host.sendSnapshot(message.to, message, (installed) => {
+      this.#sendingSnapshots.delete(message.to);
+      this.core.reportSnapshot(message.to, installed);
+      this.#listener.dirty();
+    });
+  }
+
+  #installSnapshot(meta: SnapshotMeta): void {
+    const incoming = this.#incoming;
+    this.#incoming = undefined;
+    if (incoming === undefined || incoming.meta.index !== meta.index) {
+      return this.#host.fail(new Error(`group ${this.groupId}: the core wants snapshot ${meta.index}, which was not received`));
+    }
+    this.#state = incoming.state;
+    this.#snapshotMeta = meta;
+    this.#logBytesSinceSnapshot = 0;
+    this.core.applied(meta.index);
+    this.#wakeApplied();
+    this.#host.log.info("installed a snapshot", { group: this.groupId, index: meta.index });
+  }
+
+  #maybeSnapshot(): void {
+    if (this.#snapshotRunning || this.#logBytesSinceSnapshot < this.#options.snapshotLogBytes) return;
+    this.#snapshotRunning = true;
+    this.#logBytesSinceSnapshot = 0;
+    const capture = this.#state.capture();
+    const { appliedIndex, appliedTerm } = capture;
+    this.#host.saveSnapshot(this.groupId, appliedIndex, appliedTerm, this.#options.voters, encodeSnapshot(capture), (error, meta) => {
+      this.#snapshotRunning = false;
+      if (meta === undefined) {
+        // The log goes on growing until a later snapshot succeeds; the disk's own limit answers in the end.
+        this.#host.log.warn("snapshot failed", { group: this.groupId, index: appliedIndex, error });
+        return;
+      }
+      if (this.#snapshotMeta !== undefined && this.#snapshotMeta.index >= meta.index) return;
+      this.#snapshotMeta = meta;
+      const through = Math.min(meta.index, Math.max(this.core.firstIndex - 1, this.#state.appliedIndex - this.#options.trailingEntries));
+      if (through >= this.core.firstIndex) this.core.compact(through, meta);
+      this.#host.releaseLog(this.groupId, through);
+      this.#listener.dirty();
+    });
+  }
+}
+
+/** `RaftMessageType.SNAPSHOT`. */
+const SNAPSHOT_MESSAGE = 9;
+
+function matches(set: CandidateSet, verdicts: readonly Verdict[] | undefined): boolean {
+  if (verdicts === undefined || verdicts.length !== set.candidates.length) return false;
+  return set.candidates.every((candidate, i) => candidate.operationId === verdicts[i]?.operationId);
+}
+
+function sizeOf(operations: readonly PendingOperation[]): number {
+  let bytes = 0;
+  for (const { operation } of operations) {
+    bytes += 256;
+    const body = operation.body;
+    if (body?.$case === "terrainModification") bytes += body.value.brush.length;
+    else if (body?.$case === "custom") bytes += body.value.state.length;
+    else if (body?.$case === "structurePlacement") for (const [key, value] of body.value.attributes) bytes += key.length + value.length;
+  }
+  return bytes;
+}
+
+function failAll(operations: readonly PendingOperation[], waiter: Waiter, error: MeshError): void {
+  const failure = operationError(error);
+  for (const { operation } of operations) waiter.failed(operation.operationId, failure);
+}
+
+function failUnit(unit: QueuedUnit, error: MeshError): void {
+  for (const waiter of unit.waiters) failAll(unit.operations, waiter, error);
+}

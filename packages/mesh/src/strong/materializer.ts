@@ -1,0 +1,206 @@
+// Brings a group's state into the region store, from its leader. What changed since the store's watermark is sent
+// as it stands now, each name once; the store takes a batch only where its watermark is the batch's beginning, so
+// that two leaders, a repeat or a lost answer never make it wrong. Where the leader no longer knows what changed
+// since, it sends a full copy in parts.
+import type { Balance, Entity, MaterializeRequest, MaterializeResponse } from "@statemesh/contract";
+import type { GroupState, StateCapture, Touch } from "@statemesh/replica";
+import type { Host } from "../host.ts";
+
+/** Names in one request, at most. Rows behind a watermark that is still catching up may be newer than it. */
+const NAMES_PER_REQUEST = 5_000;
+/** Bytes of opaque state in one request, about, at most. */
+const BYTES_PER_REQUEST = 2 * 1024 * 1024;
+const FIRST_BACKOFF_MS = 100;
+const LAST_BACKOFF_MS = 5_000;
+
+interface FullCopyRun {
+  readonly copyId: number;
+  readonly capture: StateCapture;
+  part: number;
+  entitiesSent: number;
+  balancesSent: number;
+}
+
+export class Materializer {
+  readonly #groupId: number;
+  readonly #host: Host;
+  readonly #state: () => GroupState;
+  #watermark: number | undefined;
+  #busy = false;
+  #notBeforeMs = 0;
+  #backoffMs = FIRST_BACKOFF_MS;
+  #copy: FullCopyRun | undefined;
+
+  constructor(groupId: number, host: Host, state: () => GroupState) {
+    this.#groupId = groupId;
+    this.#host = host;
+    this.#state = state;
+  }
+
+  /** Where the store stands, as far as is known. */
+  get watermark(): number | undefined {
+    return this.#watermark;
+  }
+
+  /** The node does not lead any more: the next leader asks the store itself. */
+  stop(): void {
+    this.#watermark = undefined;
+    this.#copy = undefined;
+  }
+
+  /** Sends the next piece where there is one and nothing is under way. Leader only; called every tick. */
+  tick(): void {
+    if (this.#busy || this.#host.clock.monotonicMs() < this.#notBeforeMs) return;
+    if (this.#watermark === undefined) return this.#ask();
+    const state = this.#state();
+    if (this.#copy !== undefined) return this.#send(this.#nextPart(this.#copy));
+    if (this.#watermark >= state.appliedIndex) return;
+    const request = changesSince(state, this.#watermark);
+    if (request !== undefined) return this.#send(request);
+    this.#copy = { copyId: this.#copyId(), capture: state.capture(), part: 0, entitiesSent: 0, balancesSent: 0 };
+    this.#host.log.info("region store is far behind: sending a full copy", { group: this.#groupId, watermark: this.#watermark });
+    this.#send(this.#nextPart(this.#copy));
+  }
+
+  #copyId(): number {
+    return Math.floor(this.#host.random.next() * Number.MAX_SAFE_INTEGER) + 1;
+  }
+
+  #ask(): void {
+    this.#busy = true;
+    this.#host.watermarks((watermarks) => {
+      this.#busy = false;
+      if (watermarks === undefined) return this.#later();
+      this.#backoffMs = FIRST_BACKOFF_MS;
+      this.#watermark = watermarks.get(this.#groupId) ?? 0;
+    });
+  }
+
+  #send(request: MaterializeRequest): void {
+    this.#busy = true;
+    this.#host.materialize(request, (response) => {
+      this.#busy = false;
+      if (response === undefined) {
+        this.#copy = undefined;
+        this.#watermark = undefined;
+        return this.#later();
+      }
+      this.#backoffMs = FIRST_BACKOFF_MS;
+      this.#took(request, response);
+    });
+  }
+
+  #took(request: MaterializeRequest, response: MaterializeResponse): void {
+    if (request.fullCopy === undefined || request.fullCopy.last || !response.applied) {
+      this.#copy = undefined;
+      this.#watermark = response.watermark;
+    }
+  }
+
+  #later(): void {
+    this.#notBeforeMs = this.#host.clock.monotonicMs() + this.#backoffMs;
+    this.#backoffMs = Math.min(this.#backoffMs * 2, LAST_BACKOFF_MS);
+  }
+
+  #nextPart(run: FullCopyRun): MaterializeRequest {
+    const { capture } = run;
+    const request = emptyRequest(this.#groupId, 0, capture.appliedIndex);
+    let bytes = 0;
+    while (run.entitiesSent < capture.entities.length && request.entities.length < NAMES_PER_REQUEST && bytes < BYTES_PER_REQUEST) {
+      const entity = capture.entities[run.entitiesSent++];
+      if (entity === undefined) break;
+      request.entities.push(entity);
+      bytes += sizeOf(entity);
+    }
+    while (run.balancesSent < capture.balances.length && request.entities.length + request.balances.length < NAMES_PER_REQUEST) {
+      const row = capture.balances[run.balancesSent++];
+      if (row === undefined) break;
+      const playerId = playerOf(row.account);
+      if (playerId !== undefined) request.balances.push({ accountId: playerId, itemKind: row.itemKind, quantity: row.quantity, version: row.version });
+    }
+    const last = run.entitiesSent === capture.entities.length && run.balancesSent === capture.balances.length;
+    if (last) {
+      for (const { region, epoch, ownerServerId } of capture.fences) request.epochs.push({ region, epoch, ownerServerId });
+      for (const { itemKind, minted, burned } of capture.totals) request.totals.push({ itemKind, minted, burned });
+    }
+    request.fullCopy = { copyId: run.copyId, part: run.part++, last };
+    return request;
+  }
+}
+
+/** What was touched after `watermark`, as it stands now; undefined where that is no longer known. */
+export function changesSince(state: GroupState, watermark: number): MaterializeRequest | undefined {
+  const request = emptyRequest(state.groupId, watermark, state.appliedIndex);
+  const seen = new Set<string>();
+  let bytes = 0;
+  let lastIndex = 0;
+  const complete = state.touches.since(watermark, (touch, index) => {
+    if (index !== lastIndex && (seen.size >= NAMES_PER_REQUEST || bytes >= BYTES_PER_REQUEST)) {
+      request.throughIndex = lastIndex;
+      return false;
+    }
+    lastIndex = index;
+    const name = nameOf(touch);
+    if (seen.has(name)) return true;
+    seen.add(name);
+    bytes += addTouched(state, touch, request);
+    return true;
+  });
+  return complete ? request : undefined;
+}
+
+function addTouched(state: GroupState, touch: Touch, request: MaterializeRequest): number {
+  switch (touch.kind) {
+    case "entity": {
+      const entity = state.entities.get(touch.entityKind, touch.entityId);
+      if (entity !== undefined) {
+        request.entities.push(entity);
+        return sizeOf(entity);
+      }
+      request.removed.push({ kind: touch.entityKind, entityId: touch.entityId, region: touch.region, version: state.appliedIndex });
+      return 64;
+    }
+    case "balance": {
+      const accountId = playerOf(touch.account);
+      if (accountId === undefined) return 0;
+      const row: Balance = { accountId, itemKind: touch.itemKind, quantity: state.ledger.balance(touch.account, touch.itemKind), version: state.appliedIndex };
+      request.balances.push(row);
+      return 64;
+    }
+    case "totals": {
+      const { itemKind, minted, burned } = state.ledger.totals(touch.itemKind);
+      request.totals.push({ itemKind, minted, burned });
+      return 32;
+    }
+    case "fence": {
+      const row = state.fenceOf(touch.regionText);
+      if (row !== undefined) request.epochs.push({ region: row.region, epoch: row.epoch, ownerServerId: row.ownerServerId });
+      return 32;
+    }
+  }
+}
+
+function nameOf(touch: Touch): string {
+  switch (touch.kind) {
+    case "entity":
+      return `e/${touch.entityKind}/${touch.entityId}`;
+    case "balance":
+      return `b/${touch.account}/${touch.itemKind}`;
+    case "totals":
+      return `t/${touch.itemKind}`;
+    case "fence":
+      return `f/${touch.regionText}`;
+  }
+}
+
+function playerOf(account: string): string | undefined {
+  return account.startsWith("player:") ? account.slice("player:".length) : undefined;
+}
+
+function sizeOf(entity: Entity): number {
+  return 256 + entity.state.length;
+}
+
+function emptyRequest(groupId: number, afterIndex: number, throughIndex: number): MaterializeRequest {
+  return { groupId, afterIndex, throughIndex, entities: [], removed: [], balances: [], epochs: [], totals: [], fullCopy: undefined };
+}
