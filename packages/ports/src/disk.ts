@@ -7,6 +7,8 @@ export interface Disk {
   list(): Promise<string[]>;
   /** The whole content. Fails with code `ENOENT` where there is no such file. */
   read(name: string): Promise<Uint8Array>;
+  /** At most `length` bytes from `offset`; fewer only at the end of the file. Fails with code `ENOENT` where there is no such file. */
+  readRange(name: string, offset: number, length: number): Promise<Uint8Array>;
   /** Opens a file for appending; makes it where it is not there. */
   openAppend(name: string): Promise<DiskFile>;
   /** Replaces `to`, atomically once `syncDirectory` has returned. */
@@ -21,7 +23,10 @@ export interface Disk {
 export interface DiskFile {
   /** Size in bytes, appended bytes included. */
   readonly size: number;
-  /** Writes the pieces one after another at the end. Not durable before `sync`. */
+  /**
+   * Writes the pieces one after another at the end. Not durable before `sync`. Where it fails, `size` is as before,
+   * and what stands behind it is undefined until `truncate(size)`.
+   */
   append(pieces: readonly Uint8Array[]): Promise<void>;
   /** Makes everything appended durable (fdatasync). */
   sync(): Promise<void>;
