@@ -1,0 +1,74 @@
+import { MeshError } from "@statemesh/contract";
+
+/** How a client reaches the mesh. */
+export interface ClientOptions {
+  /** Client addresses of consensus nodes, `host:port`, 1..64. Any one is enough; more let the client fail over. */
+  readonly endpoints: readonly string[];
+  /** The game server's id, 1..4294967295. */
+  readonly serverId: number;
+  /** The game server's name, 1..64 bytes, unique among live servers. */
+  readonly name: string;
+  /** Where the server's players connect, `host:port`. Default: empty. */
+  readonly address?: string;
+  /** A number of this start of the server, 1..2^53-1. Default: made from the time and chance. */
+  readonly incarnation?: number;
+  /** Longest time for a call with all its retries, ms. Default 10,000. */
+  readonly deadlineMs?: number;
+  /** Longest time for one attempt before another node is asked, ms. Default 2,000. */
+  readonly attemptTimeoutMs?: number;
+  /** Retries that calls may have saved up; refilled a quarter of it a second. Default 4,096. */
+  readonly retryBudget?: number;
+  /** First wait between two attempts, ms; doubles up to `backoffMaxMs`, with jitter. Default 20. */
+  readonly backoffMinMs?: number;
+  /** Longest wait between two attempts, ms. Default 500. */
+  readonly backoffMaxMs?: number;
+  /** Largest message either way, bytes. Default 16 MiB. */
+  readonly messageBytesMax?: number;
+}
+
+/** Options with every default filled in. */
+export type CompiledClientOptions = Required<ClientOptions>;
+
+function checkNumber(name: string, value: number, min: number, max: number): void {
+  if (!Number.isInteger(value) || value < min || value > max) throw MeshError.field(name, `must be a whole number in ${min}..${max}`);
+}
+
+/** A number that two starts of one server practically never share. */
+function makeIncarnation(): number {
+  return Date.now() * 1024 + Math.floor(Math.random() * 1024);
+}
+
+/**
+ * Checks options and fills in defaults.
+ *
+ * @throws MeshError INVALID_FIELD, naming the option
+ */
+export function compileClientOptions(options: ClientOptions): CompiledClientOptions {
+  const compiled: CompiledClientOptions = {
+    endpoints: [...new Set(options.endpoints)],
+    serverId: options.serverId,
+    name: options.name,
+    address: options.address ?? "",
+    incarnation: options.incarnation ?? makeIncarnation(),
+    deadlineMs: options.deadlineMs ?? 10_000,
+    attemptTimeoutMs: options.attemptTimeoutMs ?? 2_000,
+    retryBudget: options.retryBudget ?? 4_096,
+    backoffMinMs: options.backoffMinMs ?? 20,
+    backoffMaxMs: options.backoffMaxMs ?? 500,
+    messageBytesMax: options.messageBytesMax ?? 16 * 1024 * 1024,
+  };
+  if (compiled.endpoints.length < 1 || compiled.endpoints.length > 64) throw MeshError.field("endpoints", "must name 1..64 nodes");
+  for (const endpoint of compiled.endpoints) {
+    if (!/^\S+:\d{1,5}$/.test(endpoint)) throw MeshError.field("endpoints", `must be host:port, not ${JSON.stringify(endpoint)}`);
+  }
+  if (compiled.name === "") throw MeshError.field("name", "is required");
+  checkNumber("serverId", compiled.serverId, 1, 4_294_967_295);
+  checkNumber("incarnation", compiled.incarnation, 1, Number.MAX_SAFE_INTEGER);
+  checkNumber("deadlineMs", compiled.deadlineMs, 1, 600_000);
+  checkNumber("attemptTimeoutMs", compiled.attemptTimeoutMs, 1, 600_000);
+  checkNumber("retryBudget", compiled.retryBudget, 0, 1_000_000);
+  checkNumber("backoffMinMs", compiled.backoffMinMs, 1, 60_000);
+  checkNumber("backoffMaxMs", compiled.backoffMaxMs, compiled.backoffMinMs, 60_000);
+  checkNumber("messageBytesMax", compiled.messageBytesMax, 65_536, 256 * 1024 * 1024);
+  return compiled;
+}

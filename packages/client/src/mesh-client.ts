@@ -1,0 +1,137 @@
+import {
+  type Decision, type ExecuteResponse, type GetStatusResponse, MeshError, type Operation, type PublishRequest, type PublishResponse, type ReadRequest,
+  type ReadResponse, type RouteRequest, type RouteResponse, type TransactResponse, type VerifyConservationResponse,
+} from "@statemesh/contract";
+import { type ClientOptions, type CompiledClientOptions, compileClientOptions } from "./client-options.ts";
+import { LeaseKeeper } from "./lease-keeper.ts";
+import { NodePool } from "./node-pool.ts";
+import { OperationBuilder } from "./operation-builder.ts";
+import { OperationIds } from "./operation-id.ts";
+import { OperationStream, type StreamOptions } from "./operation-stream.ts";
+import { Subscription, type SubscriptionTarget } from "./subscription.ts";
+import { type CallLimits, READ_CALL, REPEATABLE_WRITE, SINGLE_WRITE, UnaryCaller } from "./unary-caller.ts";
+
+/** A read: the region, and what differs from a linearizable read of all its entities. */
+export type ReadSpec = Pick<ReadRequest, "region"> & Partial<Omit<ReadRequest, "region">>;
+
+/** What to publish: updates and events, and what the caller has seen. */
+export type PublishSpec = Partial<Omit<PublishRequest, "serverId">>;
+
+/** A game server's connection to the mesh. Errors are MeshErrors. */
+export class MeshClient {
+  readonly serverId: number;
+  /** Makes operations of this server. */
+  readonly operations: OperationBuilder;
+  /** Registration and leases of this server. */
+  readonly authority: LeaseKeeper;
+  readonly #ids = new OperationIds();
+  readonly #options: CompiledClientOptions;
+  readonly #pool: NodePool;
+  readonly #caller: UnaryCaller;
+  readonly #streams = new Set<OperationStream>();
+
+  constructor(options: ClientOptions) {
+    this.#options = compileClientOptions(options);
+    this.serverId = this.#options.serverId;
+    this.#pool = new NodePool(this.#options.endpoints, this.#options.messageBytesMax);
+    this.#caller = new UnaryCaller(this.#pool, this.#options);
+    this.operations = new OperationBuilder(this.serverId, this.#ids);
+    this.authority = new LeaseKeeper(this.#caller, this.#options);
+  }
+
+  /** A new id for an operation or a transaction. */
+  nextId(): string {
+    return this.#ids.next();
+  }
+
+  /** Decides one strong operation. Asks again under the same id until there is a decision or the deadline passes. */
+  async execute(operation: Operation, limits?: CallLimits): Promise<Decision> {
+    const response = await this.#caller.call<ExecuteResponse>(
+      (node, metadata, options, done) => node.consistency.execute({ operation }, metadata, options, done), REPEATABLE_WRITE, limits,
+    );
+    if (response.decision === undefined) throw new MeshError("INTERNAL", "the mesh answered without a decision");
+    return response.decision;
+  }
+
+  /** A pipelined stream of strong operations. Has connections of its own; close it after use. */
+  stream(options: StreamOptions = {}): OperationStream {
+    const { backoffMinMs, backoffMaxMs } = this.#options;
+    const stream = new OperationStream(this.#pool, { backoffMinMs, backoffMaxMs, ...options });
+    this.#streams.add(stream);
+    return stream;
+  }
+
+  /** Decides several operations of one Raft group together: all or none. */
+  async transact(operations: readonly Operation[], transactionId: string = this.nextId(), limits?: CallLimits): Promise<TransactResponse> {
+    const request = { transactionId, operations: [...operations] };
+    return await this.#caller.call(
+      (node, metadata, options, done) => node.consistency.transact(request, metadata, options, done), REPEATABLE_WRITE, limits,
+    );
+  }
+
+  /**
+   * Publishes eventual updates and causal events. Updates alone are sent again where an answer is missing (the newest
+   * write wins, so a repeat changes nothing as long as they carry a time); events are not: OUTCOME_UNKNOWN is the
+   * caller's to judge.
+   */
+  async publish(spec: PublishSpec, limits?: CallLimits): Promise<PublishResponse> {
+    const { updates = [], events = [], causalToken } = spec;
+    const request: PublishRequest = { serverId: this.serverId, updates, events, causalToken };
+    const repeatable = events.length === 0 && updates.every((update) => update.timestampMs > 0);
+    return await this.#caller.call(
+      (node, metadata, options, done) => node.consistency.publish(request, metadata, options, done),
+      repeatable ? REPEATABLE_WRITE : SINGLE_WRITE,
+      limits,
+    );
+  }
+
+  /** Follows regions or a box. */
+  subscribe(target: SubscriptionTarget): Subscription {
+    return new Subscription(this.#pool, this.#options, target);
+  }
+
+  /** Reads entities, balances and eventual values of a region. */
+  async read(spec: ReadSpec, limits?: CallLimits): Promise<ReadResponse> {
+    const request: ReadRequest = {
+      region: spec.region,
+      level: spec.level ?? 0,
+      entities: spec.entities ?? [],
+      accounts: spec.accounts ?? [],
+      sessionPositions: spec.sessionPositions ?? [],
+      maxStalenessMs: spec.maxStalenessMs ?? 0,
+      pageSize: spec.pageSize ?? 0,
+      pageToken: spec.pageToken ?? "",
+      includeEventual: spec.includeEventual ?? false,
+    };
+    return await this.#caller.call((node, metadata, options, done) => node.consistency.read(request, metadata, options, done), READ_CALL, limits);
+  }
+
+  /** Who owns a place, and which node leads its group. */
+  async route(place: NonNullable<RouteRequest["place"]>, limits?: CallLimits): Promise<RouteResponse> {
+    return await this.#caller.call((node, metadata, options, done) => node.authority.route({ place }, metadata, options, done), READ_CALL, limits);
+  }
+
+  /** The asked node's view of the cluster. */
+  async status(limits?: CallLimits): Promise<GetStatusResponse> {
+    return await this.#caller.call((node, metadata, options, done) => node.admin.getStatus({}, metadata, options, done), READ_CALL, limits);
+  }
+
+  /** Whether what was minted less what was burned is what is held. */
+  async verifyConservation(limits?: CallLimits): Promise<VerifyConservationResponse> {
+    return await this.#caller.call((node, metadata, options, done) => node.admin.verifyConservation({}, metadata, options, done), READ_CALL, limits);
+  }
+
+  /** Closes streams, stops renewing leases (they run out; release them first to give them up at once), closes connections. */
+  close(): void {
+    for (const stream of this.#streams) stream.close();
+    this.#streams.clear();
+    this.authority.close();
+    this.#pool.close();
+  }
+}
+
+/** Connects lazily: the first call opens the first connection. Throws INVALID_FIELD where an option is wrong. */
+export function connect(options: ClientOptions): MeshClient {
+  return new MeshClient(options);
+}
+

@@ -1,0 +1,95 @@
+/** Channels to the nodes of a mesh, and which of them is asked next. */
+import { type ChannelOptions, credentials } from "@grpc/grpc-js";
+import { AuthorityDirectoryServiceClient, ClusterAdminServiceClient, ConsistencyServiceClient, MeshError } from "@statemesh/contract";
+
+/** One consensus node: the services' stubs share a connection. */
+export interface NodeConnection {
+  readonly address: string;
+  readonly consistency: ConsistencyServiceClient;
+  readonly authority: AuthorityDirectoryServiceClient;
+  readonly admin: ClusterAdminServiceClient;
+}
+
+/** A dead peer that says nothing is noticed after `keepalive_time + keepalive_timeout`. */
+function channelOptions(messageBytesMax: number): ChannelOptions {
+  return {
+    "grpc.keepalive_time_ms": 20_000,
+    "grpc.keepalive_timeout_ms": 5_000,
+    "grpc.initial_reconnect_backoff_ms": 100,
+    "grpc.max_reconnect_backoff_ms": 1_000,
+    "grpc.max_send_message_length": messageBytesMax,
+    "grpc.max_receive_message_length": messageBytesMax,
+    // Retries are ours: they need to know which calls may be repeated.
+    "grpc.enable_retries": 0,
+    // A pool of its own: a client that is closed takes no connection from another.
+    "grpc.use_local_subchannel_pool": 1,
+  };
+}
+
+/** Opens channels on first use, and moves on when a node fails. */
+export class NodePool {
+  readonly #addresses: readonly string[];
+  readonly #messageBytesMax: number;
+  readonly #open = new Map<string, NodeConnection>();
+  #at = 0;
+  #closed = false;
+
+  /** @param addresses at least one; the first is asked first */
+  constructor(addresses: readonly string[], messageBytesMax: number) {
+    this.#addresses = addresses;
+    this.#messageBytesMax = messageBytesMax;
+  }
+
+  /** How many nodes there are to ask. */
+  get size(): number {
+    return this.#addresses.length;
+  }
+
+  /**
+   * The node to ask now.
+   *
+   * @throws MeshError CANCELLED after `close`
+   */
+  current(): NodeConnection {
+    if (this.#closed) throw new MeshError("CANCELLED", "the client is closed");
+    const address = this.#addresses[this.#at];
+    if (address === undefined) throw new Error("a pool of no nodes");
+    return this.#open.get(address) ?? this.#connect(address);
+  }
+
+  /** The node failed: the next one's turn, unless another call has moved on already. */
+  failed(node: NodeConnection): void {
+    if (this.#addresses[this.#at] === node.address) this.#at = (this.#at + 1) % this.#addresses.length;
+  }
+
+  /** Asks a node first from now on; an address that is not of the pool changes nothing. */
+  prefer(address: string): void {
+    const at = this.#addresses.indexOf(address);
+    if (at >= 0) this.#at = at;
+  }
+
+  /** Closes all channels; calls in flight fail. */
+  close(): void {
+    this.#closed = true;
+    for (const node of this.#open.values()) {
+      node.consistency.close();
+      node.authority.close();
+      node.admin.close();
+    }
+    this.#open.clear();
+  }
+
+  #connect(address: string): NodeConnection {
+    const options = channelOptions(this.#messageBytesMax);
+    const consistency = new ConsistencyServiceClient(address, credentials.createInsecure(), options);
+    const channelOverride = consistency.getChannel();
+    const node: NodeConnection = {
+      address,
+      consistency,
+      authority: new AuthorityDirectoryServiceClient(address, credentials.createInsecure(), { channelOverride }),
+      admin: new ClusterAdminServiceClient(address, credentials.createInsecure(), { channelOverride }),
+    };
+    this.#open.set(address, node);
+    return node;
+  }
+}

@@ -1,0 +1,174 @@
+/** Typed builders: one a strong type of the policy table. Each fills in id, server, place, epoch and time. */
+import {
+  type Bounds, type Footprint, type ItemStack, type Operation, PlayerInventory_Action, type Position, type Region, TerrainModification_Mode,
+} from "@statemesh/contract";
+import { OperationIds } from "./operation-id.ts";
+
+/** Where an operation is at home, and the right to write there. A held lease is one. */
+export interface Place {
+  readonly region: Region;
+  /** Epoch of the server's lease on the region; 0 where nobody owns it. */
+  readonly epoch: number;
+}
+
+/** What a caller may set instead of leaving it to the builder. */
+export interface OperationOverrides {
+  /** 1..64 bytes; made by the builder where it is left out. */
+  readonly operationId?: string;
+  /** When the player acted, milliseconds since the Unix epoch; now where it is left out; 0: the receiver stamps. */
+  readonly timestampMs?: number;
+  /** What is touched beyond the body. */
+  readonly footprint?: Footprint;
+}
+
+type Body = NonNullable<Operation["body"]>;
+
+/** Makes operations of one server. */
+export class OperationBuilder {
+  readonly serverId: number;
+  readonly #ids: OperationIds;
+  readonly #nowMs: () => number;
+
+  constructor(serverId: number, ids: OperationIds = new OperationIds(), nowMs: () => number = Date.now) {
+    this.serverId = serverId;
+    this.#ids = ids;
+    this.#nowMs = nowMs;
+  }
+
+  /** Puts up a structure. */
+  structurePlacement(
+    place: Place,
+    it: { structureId: string; kind: string; bounds: Bounds; playerId?: string; attributes?: ReadonlyMap<string, string> },
+    overrides?: OperationOverrides,
+  ): Operation {
+    const { structureId, kind, bounds, playerId = "" } = it;
+    const attributes = new Map(it.attributes);
+    return this.#make("structure_placement", place, { $case: "structurePlacement", value: { structureId, kind, bounds, playerId, attributes } }, overrides);
+  }
+
+  /** Takes a structure down. */
+  structureRemoval(place: Place, it: { structureId: string; playerId?: string }, overrides?: OperationOverrides): Operation {
+    const { structureId, playerId = "" } = it;
+    return this.#make("structure_removal", place, { $case: "structureRemoval", value: { structureId, playerId } }, overrides);
+  }
+
+  /** Claims a resource for a player. */
+  resourceClaim(place: Place, it: { resourceId: string; playerId: string }, overrides?: OperationOverrides): Operation {
+    return this.#make("resource_claim", place, { $case: "resourceClaim", value: { ...it, release: false } }, overrides);
+  }
+
+  /** Gives a claim up. */
+  resourceRelease(place: Place, it: { resourceId: string; playerId: string }, overrides?: OperationOverrides): Operation {
+    return this.#make("resource_claim", place, { $case: "resourceClaim", value: { ...it, release: true } }, overrides);
+  }
+
+  /** Takes an item from the ground. */
+  itemPickup(place: Place, it: { itemId: string; playerId: string }, overrides?: OperationOverrides): Operation {
+    return this.#make("item_pickup", place, { $case: "itemPickup", value: { itemId: it.itemId, playerId: it.playerId } }, overrides);
+  }
+
+  /** Creates items in a player's inventory. */
+  mint(place: Place, it: { playerId: string; itemKind: string; quantity: number }, overrides?: OperationOverrides): Operation {
+    return this.#inventory(place, PlayerInventory_Action.MINT, it, overrides);
+  }
+
+  /** Destroys items of a player's inventory. */
+  burn(place: Place, it: { playerId: string; itemKind: string; quantity: number }, overrides?: OperationOverrides): Operation {
+    return this.#inventory(place, PlayerInventory_Action.BURN, it, overrides);
+  }
+
+  /** Moves items from one player to another. */
+  transfer(
+    place: Place, it: { playerId: string; counterpartyId: string; itemKind: string; quantity: number }, overrides?: OperationOverrides,
+  ): Operation {
+    return this.#inventory(place, PlayerInventory_Action.TRANSFER, it, overrides);
+  }
+
+  /** Lays items from a player's inventory on the ground. */
+  drop(
+    place: Place, it: { playerId: string; itemKind: string; quantity: number; itemId: string; position: Position }, overrides?: OperationOverrides,
+  ): Operation {
+    return this.#inventory(place, PlayerInventory_Action.DROP, it, overrides);
+  }
+
+  /** Creates items on the ground. */
+  spawn(place: Place, it: { itemKind: string; quantity: number; itemId: string; position: Position }, overrides?: OperationOverrides): Operation {
+    return this.#inventory(place, PlayerInventory_Action.SPAWN, { ...it, playerId: "" }, overrides);
+  }
+
+  /** Swaps items between two players: both sides or neither. */
+  trade(
+    place: Place,
+    it: { firstPlayerId: string; secondPlayerId: string; firstGives: readonly ItemStack[]; secondGives: readonly ItemStack[] },
+    overrides?: OperationOverrides,
+  ): Operation {
+    const { firstPlayerId, secondPlayerId } = it;
+    const value = { firstPlayerId, secondPlayerId, firstGives: [...it.firstGives], secondGives: [...it.secondGives] };
+    return this.#make("trade", place, { $case: "trade", value }, overrides);
+  }
+
+  /** Takes material away. */
+  dig(place: Place, it: { bounds: Bounds; playerId?: string; observedVersion?: number; brush?: Uint8Array }, overrides?: OperationOverrides): Operation {
+    return this.#terrain(place, TerrainModification_Mode.DIG, { ...it, material: "" }, overrides);
+  }
+
+  /** Adds material. */
+  fill(
+    place: Place, it: { bounds: Bounds; material: string; playerId?: string; observedVersion?: number; brush?: Uint8Array }, overrides?: OperationOverrides,
+  ): Operation {
+    return this.#terrain(place, TerrainModification_Mode.FILL, it, overrides);
+  }
+
+  /** Replaces the surface. */
+  paint(
+    place: Place, it: { bounds: Bounds; material: string; playerId?: string; observedVersion?: number; brush?: Uint8Array }, overrides?: OperationOverrides,
+  ): Operation {
+    return this.#terrain(place, TerrainModification_Mode.PAINT, it, overrides);
+  }
+
+  /** Takes a creature over (for this server where no owner is named), or gives it up with owner 0. */
+  creatureOwnership(place: Place, it: { creatureId: string; ownerServerId?: number }, overrides?: OperationOverrides): Operation {
+    const { creatureId, ownerServerId = this.serverId } = it;
+    return this.#make("creature_ownership", place, { $case: "creatureOwnership", value: { creatureId, ownerServerId } }, overrides);
+  }
+
+  /** An operation of a type that the operator added to the policy table. */
+  custom(type: string, place: Place, it: { entityId: string; state: Uint8Array }, overrides?: OperationOverrides): Operation {
+    return this.#make(type, place, { $case: "custom", value: { entityId: it.entityId, state: it.state } }, overrides);
+  }
+
+  #inventory(
+    place: Place,
+    action: PlayerInventory_Action,
+    it: { playerId: string; itemKind: string; quantity: number; counterpartyId?: string; itemId?: string; position?: Position },
+    overrides: OperationOverrides | undefined,
+  ): Operation {
+    const { playerId, itemKind, quantity, counterpartyId = "", itemId = "", position } = it;
+    const value = { action, playerId, itemKind, quantity, counterpartyId, itemId, position };
+    return this.#make("player_inventory", place, { $case: "playerInventory", value }, overrides);
+  }
+
+  #terrain(
+    place: Place,
+    mode: TerrainModification_Mode,
+    it: { bounds: Bounds; material: string; playerId?: string; observedVersion?: number; brush?: Uint8Array },
+    overrides: OperationOverrides | undefined,
+  ): Operation {
+    const { bounds, material, playerId = "", observedVersion = 0, brush = new Uint8Array(0) } = it;
+    const value = { mode, bounds, material, playerId, observedVersion, brush };
+    return this.#make("terrain_modification", place, { $case: "terrainModification", value }, overrides);
+  }
+
+  #make(type: string, place: Place, body: Body, overrides: OperationOverrides | undefined): Operation {
+    return {
+      operationId: overrides?.operationId ?? this.#ids.next(),
+      type,
+      serverId: this.serverId,
+      homeRegion: place.region,
+      authorityEpoch: place.epoch,
+      timestampMs: overrides?.timestampMs ?? this.#nowMs(),
+      footprint: overrides?.footprint,
+      body,
+    };
+  }
+}

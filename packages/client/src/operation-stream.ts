@@ -1,0 +1,345 @@
+/**
+ * Strong operations, pipelined on one stream. Operations submitted in one turn of the event loop travel together.
+ * The stream outlives its connections: what is undecided goes again to another node, with the same ids.
+ */
+import type { ClientDuplexStream } from "@grpc/grpc-js";
+import {
+  type Decision, type ExecuteStreamRequest, type ExecuteStreamResponse, MeshError, meshErrorFromServiceError, type Operation, type OperationError,
+  type Reason, Reasons,
+} from "@statemesh/contract";
+import type { NodeConnection, NodePool } from "./node-pool.ts";
+import { backoffMs, isRetryable } from "./retry.ts";
+
+/** Most operations that a server lets a stream have undecided. */
+export const WINDOW_MAX = 4_096;
+const BATCH_OPERATIONS_MAX = 1_024;
+/** Servers refuse messages of more than 4 MiB; operations of average size are far below it. */
+const BATCH_BYTES_MAX = 1_048_576;
+/** What an operation takes besides its opaque bytes, at least about. */
+const OPERATION_BYTES = 256;
+const SWEEP_MS = 25;
+
+/** How a stream behaves. */
+export interface StreamOptions {
+  /** Most undecided operations, 1..4,096. Default 1,024. */
+  readonly window?: number;
+  /** Longest time for an operation with all its retries, ms. Default 30,000. */
+  readonly deadlineMs?: number;
+  /** With operations undecided and nothing heard for this long the connection is given up, ms. Default 5,000. */
+  readonly silenceMs?: number;
+  /** First wait before a connection is made again, ms. Default 20. */
+  readonly backoffMinMs?: number;
+  /** Longest wait before a connection is made again, ms. Default 500. */
+  readonly backoffMaxMs?: number;
+}
+
+/** Told once an operation: the decision, or why there is none. OUTCOME_UNKNOWN: it may have been committed. */
+export type Decided = (error: MeshError | undefined, decision: Decision | undefined) => void;
+
+/** Counts since the stream was made. */
+export interface StreamCounts {
+  readonly submitted: number;
+  readonly decided: number;
+  readonly failed: number;
+  /** Times that an operation was sent once more. */
+  readonly resent: number;
+  /** Connections made. */
+  readonly connections: number;
+}
+
+interface Pending {
+  readonly operation: Operation;
+  readonly done: Decided;
+  readonly endMs: number;
+  /** Sent at least once, so that it may have been done. */
+  sent: boolean;
+  failures: number;
+  /** Earliest time to send it again; 0 where it is queued or on its way. */
+  retryAtMs: number;
+}
+
+type Call = ClientDuplexStream<ExecuteStreamRequest, ExecuteStreamResponse>;
+
+function bytesOf(operation: Operation): number {
+  const { body } = operation;
+  if (body?.$case === "terrainModification") return OPERATION_BYTES + body.value.brush.length;
+  if (body?.$case === "custom") return OPERATION_BYTES + body.value.state.length;
+  if (body?.$case !== "structurePlacement") return OPERATION_BYTES;
+  let bytes = OPERATION_BYTES;
+  for (const value of body.value.attributes.values()) bytes += 64 + value.length * 3;
+  return bytes;
+}
+
+function isReason(text: string): text is Reason {
+  return Object.hasOwn(Reasons, text);
+}
+
+/** An operation's error as the unary call would have thrown it. */
+export function meshErrorFromOperationError(error: OperationError): MeshError {
+  const delay = Number(error.metadata.get("retry_delay_ms"));
+  const field = error.metadata.get("field");
+  return new MeshError(isReason(error.reason) ? error.reason : "INTERNAL", error.message, {
+    metadata: Object.fromEntries(error.metadata),
+    ...(delay > 0 ? { retryDelayMs: delay } : {}),
+    ...(field === undefined ? {} : { field }),
+  });
+}
+
+/** A pipelined stream of strong operations. */
+export class OperationStream {
+  readonly window: number;
+  readonly #pool: NodePool;
+  readonly #deadlineMs: number;
+  readonly #silenceMs: number;
+  readonly #backoffMinMs: number;
+  readonly #backoffMaxMs: number;
+  /** Undecided, in the order of submission, which is the order of their deadlines too. */
+  readonly #pending = new Map<string, Pending>();
+  /** To be sent as soon as the connection takes it. */
+  #queue: Pending[] = [];
+  /** Callers of `execute` that wait for room; as many as the window at most. */
+  readonly #waiting: (() => void)[] = [];
+  /** How many entries have a time to be sent again. */
+  #retrying = 0;
+  #call: Call | undefined;
+  #node: NodeConnection | undefined;
+  #blocked = false;
+  #flushing = false;
+  #closed = false;
+  #failures = 0;
+  #heardMs = 0;
+  #reconnect: NodeJS.Timeout | undefined;
+  #sweep: NodeJS.Timeout | undefined;
+  #drained: (() => void)[] = [];
+  #counts = { submitted: 0, decided: 0, failed: 0, resent: 0, connections: 0 };
+
+  constructor(pool: NodePool, options: StreamOptions = {}) {
+    this.window = options.window ?? 1_024;
+    if (!Number.isInteger(this.window) || this.window < 1 || this.window > WINDOW_MAX) {
+      throw MeshError.field("window", `must be a whole number in 1..${WINDOW_MAX}`);
+    }
+    this.#pool = pool;
+    this.#deadlineMs = options.deadlineMs ?? 30_000;
+    this.#silenceMs = options.silenceMs ?? 5_000;
+    this.#backoffMinMs = options.backoffMinMs ?? 20;
+    this.#backoffMaxMs = options.backoffMaxMs ?? 500;
+  }
+
+  /** Undecided operations. */
+  get undecided(): number {
+    return this.#pending.size;
+  }
+
+  get counts(): StreamCounts {
+    return { ...this.#counts };
+  }
+
+  /**
+   * Takes an operation; `done` is called once, later. False where the window is full: nothing was taken.
+   *
+   * @throws MeshError CANCELLED after `close`; INVALID_FIELD where the id is undecided on this stream already
+   */
+  submit(operation: Operation, done: Decided): boolean {
+    if (this.#closed) throw new MeshError("CANCELLED", "the stream is closed");
+    if (this.#pending.size >= this.window) return false;
+    if (this.#pending.has(operation.operationId)) throw MeshError.field("operation_id", "is undecided on this stream already");
+    const now = performance.now();
+    if (this.#pending.size === 0) this.#heardMs = now;
+    const entry: Pending = { operation, done, endMs: now + this.#deadlineMs, sent: false, failures: 0, retryAtMs: 0 };
+    this.#pending.set(operation.operationId, entry);
+    this.#queue.push(entry);
+    this.#counts.submitted += 1;
+    this.#sweep ??= setInterval(() => this.#onSweep(), SWEEP_MS);
+    this.#flushSoon();
+    return true;
+  }
+
+  /**
+   * Takes an operation and waits for its decision, first for room where the window is full.
+   *
+   * @throws MeshError the operation's error; OVERLOADED where as many callers as the window wait for room already
+   */
+  async execute(operation: Operation): Promise<Decision> {
+    while (this.#pending.size >= this.window && !this.#closed) {
+      if (this.#waiting.length >= this.window) throw new MeshError("OVERLOADED", `${this.window} callers wait for room on the stream already`);
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    return await new Promise((resolve, reject) => {
+      const taken = this.submit(operation, (error, decision) => {
+        if (decision !== undefined) resolve(decision);
+        else reject(error ?? new MeshError("INTERNAL", "neither decision nor error"));
+      });
+      if (!taken) reject(new MeshError("OVERLOADED", "the window is full"));
+    });
+  }
+
+  /** Waits until everything submitted is decided or has failed. */
+  async drain(): Promise<void> {
+    if (this.#pending.size === 0) return;
+    await new Promise<void>((resolve) => this.#drained.push(resolve));
+  }
+
+  /** Ends the stream. What is undecided fails: OUTCOME_UNKNOWN where it was sent, else CANCELLED. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#reconnect);
+    const call = this.#call;
+    this.#call = undefined;
+    if (this.#pending.size === 0) call?.end();
+    else call?.cancel();
+    for (const entry of [...this.#pending.values()]) this.#fail(entry, new MeshError("CANCELLED", "the stream was closed"));
+    this.#settleIfEmpty();
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+
+  #flushSoon(): void {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    setImmediate(() => {
+      this.#flushing = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    if (this.#closed || this.#blocked || this.#queue.length === 0 || this.#reconnect !== undefined) return;
+    const call = this.#call ?? this.#connect();
+    let at = 0;
+    while (at < this.#queue.length && !this.#blocked) {
+      const operations: Operation[] = [];
+      let bytes = 0;
+      while (at < this.#queue.length && operations.length < BATCH_OPERATIONS_MAX && bytes < BATCH_BYTES_MAX) {
+        const entry = this.#queue[at++];
+        // Decided or timed out while it was queued.
+        if (entry === undefined || this.#pending.get(entry.operation.operationId) !== entry) continue;
+        if (entry.sent) this.#counts.resent += 1;
+        entry.sent = true;
+        operations.push(entry.operation);
+        bytes += bytesOf(entry.operation);
+      }
+      if (operations.length > 0) this.#blocked = !call.write({ operations });
+    }
+    this.#queue = at < this.#queue.length ? this.#queue.slice(at) : [];
+  }
+
+  #connect(): Call {
+    const node = this.#pool.current();
+    const call = node.consistency.executeStream();
+    this.#node = node;
+    this.#call = call;
+    this.#blocked = false;
+    this.#heardMs = performance.now();
+    this.#counts.connections += 1;
+    call.on("data", (response: ExecuteStreamResponse) => {
+      if (this.#call === call) this.#onResults(response);
+    });
+    call.on("drain", () => {
+      if (this.#call !== call) return;
+      this.#blocked = false;
+      this.#flush();
+    });
+    call.on("error", (error) => {
+      if (this.#call === call) this.#onBroken(meshErrorFromServiceError(error, { writes: true }));
+    });
+    call.on("end", () => {
+      // A server that ends the stream by itself is going down; errors come as `error`.
+      if (this.#call === call) this.#onBroken(new MeshError("SHUTTING_DOWN", "the server ended the stream"));
+    });
+    return call;
+  }
+
+  #onResults(response: ExecuteStreamResponse): void {
+    this.#heardMs = performance.now();
+    this.#failures = 0;
+    for (const { operationId, result } of response.results) {
+      const entry = this.#pending.get(operationId);
+      if (entry === undefined || result === undefined) continue;
+      if (result.$case === "decision") {
+        this.#forget(entry);
+        this.#counts.decided += 1;
+        entry.done(undefined, result.value);
+        continue;
+      }
+      const error = meshErrorFromOperationError(result.value);
+      if (isRetryable(error, true)) this.#retryLater(entry, error);
+      else this.#fail(entry, error, true);
+    }
+    this.#settleIfEmpty();
+    while (this.#waiting.length > 0 && this.#pending.size < this.window) this.#waiting.shift()?.();
+  }
+
+  #retryLater(entry: Pending, error: MeshError): void {
+    entry.failures += 1;
+    if (entry.retryAtMs === 0) this.#retrying += 1;
+    entry.retryAtMs = performance.now() + backoffMs(error, entry.failures, this.#backoffMinMs, this.#backoffMaxMs, Math.random());
+  }
+
+  #onBroken(error: MeshError): void {
+    const node = this.#node;
+    this.#call = undefined;
+    this.#blocked = false;
+    if (node !== undefined) this.#pool.failed(node);
+    if (!isRetryable(error, true)) {
+      // The server refuses what we send, and would again.
+      for (const entry of [...this.#pending.values()]) this.#fail(entry, error);
+      this.#settleIfEmpty();
+      return;
+    }
+    this.#failures += 1;
+    this.#queue = [...this.#pending.values()].filter((entry) => entry.retryAtMs === 0);
+    if (this.#pending.size === 0) return;
+    const waitMs = backoffMs(error, this.#failures, this.#backoffMinMs, this.#backoffMaxMs, Math.random());
+    this.#reconnect = setTimeout(() => {
+      this.#reconnect = undefined;
+      this.#flush();
+    }, waitMs);
+  }
+
+  #onSweep(): void {
+    const now = performance.now();
+    for (const entry of this.#pending.values()) {
+      if (entry.endMs > now) break;
+      this.#fail(entry, new MeshError("DEADLINE_EXCEEDED", `no decision within ${this.#deadlineMs} ms`));
+    }
+    if (this.#retrying > 0) {
+      for (const entry of this.#pending.values()) {
+        if (entry.retryAtMs === 0 || entry.retryAtMs > now) continue;
+        entry.retryAtMs = 0;
+        this.#retrying -= 1;
+        this.#queue.push(entry);
+      }
+    }
+    const call = this.#call;
+    // Silence while everything waits for its own retry is the client's, not the server's.
+    if (call !== undefined && now - this.#heardMs > this.#silenceMs && this.#pending.size > this.#retrying) {
+      this.#onBroken(new MeshError("OUTCOME_UNKNOWN", `the server said nothing for ${this.#silenceMs} ms`));
+      call.cancel();
+    }
+    this.#settleIfEmpty();
+    this.#flush();
+    while (this.#waiting.length > 0 && this.#pending.size < this.window) this.#waiting.shift()?.();
+  }
+
+  /** @param answered the server said so, so that nothing of the operation is in force */
+  #fail(entry: Pending, error: MeshError, answered = false): void {
+    this.#forget(entry);
+    this.#counts.failed += 1;
+    const open = entry.sent && !answered && error.reason !== "OUTCOME_UNKNOWN";
+    entry.done(open ? new MeshError("OUTCOME_UNKNOWN", `may have been committed: ${error.message}`, { cause: error }) : error, undefined);
+  }
+
+  #forget(entry: Pending): void {
+    this.#pending.delete(entry.operation.operationId);
+    if (entry.retryAtMs !== 0) this.#retrying -= 1;
+  }
+
+  #settleIfEmpty(): void {
+    if (this.#pending.size > 0) return;
+    clearInterval(this.#sweep);
+    this.#sweep = undefined;
+    clearTimeout(this.#reconnect);
+    this.#reconnect = undefined;
+    for (const wake of this.#drained.splice(0)) wake();
+  }
+}

@@ -1,0 +1,59 @@
+/** When to ask again, how often and how soon. */
+import { MeshError, type Reason } from "@statemesh/contract";
+
+/** Refused before anything was done: any call may ask again. */
+const REFUSED_FOR_NOW: ReadonlySet<Reason> = new Set(["NO_QUORUM", "NOT_LEADER", "SHUTTING_DOWN", "OVERLOADED", "LOG_FULL", "STORE_UNAVAILABLE"]);
+/** Nobody knows what was done: only a call that may be repeated can ask again. */
+const OPEN: ReadonlySet<Reason> = new Set(["OUTCOME_UNKNOWN", "UNREACHABLE", "DEADLINE_EXCEEDED"]);
+/** Another node may do better. */
+const NODE_AT_FAULT: ReadonlySet<Reason> = new Set(["NO_QUORUM", "SHUTTING_DOWN", "OUTCOME_UNKNOWN", "UNREACHABLE", "DEADLINE_EXCEEDED"]);
+
+/**
+ * Whether asking again can help.
+ *
+ * @param repeatable the call has the same effect however often it is made: a read, or a write with an id of its own
+ */
+export function isRetryable(error: MeshError, repeatable: boolean): boolean {
+  return REFUSED_FOR_NOW.has(error.reason) || (repeatable && OPEN.has(error.reason));
+}
+
+/** Whether the next attempt should go to another node. */
+export function isNodeAtFault(error: MeshError): boolean {
+  return NODE_AT_FAULT.has(error.reason);
+}
+
+/**
+ * Wait before an attempt, ms: the server's own word where it gave one, else exponential; always with jitter, so that
+ * callers that failed together don't come back together.
+ *
+ * @param failures attempts that failed so far, from 1
+ * @param random uniform in [0, 1)
+ */
+export function backoffMs(error: MeshError | undefined, failures: number, minMs: number, maxMs: number, random: number): number {
+  if (error?.retryDelayMs !== undefined) return error.retryDelayMs * (1 + random / 2);
+  const ceiling = Math.min(maxMs, minMs * 2 ** Math.min(failures - 1, 20));
+  return ceiling * (0.5 + random / 2);
+}
+
+/** Retries that all calls of a client share, so that a mesh in trouble does not get a multiple of its load. */
+export class RetryBudget {
+  readonly #max: number;
+  #tokens: number;
+  #filledAtMs: number;
+
+  /** @param max retries that can be saved up; a quarter of it comes back a second */
+  constructor(max: number, nowMs: number) {
+    this.#max = max;
+    this.#tokens = max;
+    this.#filledAtMs = nowMs;
+  }
+
+  /** Takes one retry; false where none is left. */
+  take(nowMs: number): boolean {
+    this.#tokens = Math.min(this.#max, this.#tokens + ((nowMs - this.#filledAtMs) * this.#max) / 4_000);
+    this.#filledAtMs = nowMs;
+    if (this.#tokens < 1) return false;
+    this.#tokens -= 1;
+    return true;
+  }
+}

@@ -1,0 +1,64 @@
+import { DEFAULT_POLICY, validateOperation } from "@statemesh/world";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { OperationBuilder, OperationIds } from "../src/index.ts";
+
+const place = { region: { x: 0, y: 0, z: 0 }, epoch: 3 };
+const bounds = { minX: 1, minY: 1, minZ: 1, maxX: 2, maxY: 2, maxZ: 2 };
+const position = { x: 5, y: 5, z: 5 };
+
+describe("operation builders", () => {
+  it("make operations that the mesh takes, one a strong type", () => {
+    const make = new OperationBuilder(7);
+    const all = [
+      make.structurePlacement(place, { structureId: "s", kind: "wall", bounds, attributes: new Map([["colour", "red"]]) }),
+      make.structureRemoval(place, { structureId: "s" }),
+      make.resourceClaim(place, { resourceId: "r", playerId: "p" }),
+      make.resourceRelease(place, { resourceId: "r", playerId: "p" }),
+      make.itemPickup(place, { itemId: "i", playerId: "p" }),
+      make.mint(place, { playerId: "p", itemKind: "ore", quantity: 1 }),
+      make.burn(place, { playerId: "p", itemKind: "ore", quantity: 1 }),
+      make.transfer(place, { playerId: "p", counterpartyId: "q", itemKind: "ore", quantity: 1 }),
+      make.drop(place, { playerId: "p", itemKind: "ore", quantity: 1, itemId: "i", position }),
+      make.spawn(place, { itemKind: "ore", quantity: 1, itemId: "i", position }),
+      make.trade(place, { firstPlayerId: "p", secondPlayerId: "q", firstGives: [{ itemKind: "ore", quantity: 1 }], secondGives: [] }),
+      make.dig(place, { bounds }),
+      make.fill(place, { bounds, material: "stone" }),
+      make.paint(place, { bounds, material: "moss" }),
+      make.creatureOwnership(place, { creatureId: "c" }),
+    ];
+    for (const operation of all) expect(validateOperation(operation, DEFAULT_POLICY).name).toBe(operation.type);
+    expect(all.at(-1)).toMatchObject({ serverId: 7, authorityEpoch: 3, body: { value: { ownerServerId: 7 } } });
+  });
+
+  it("stamp the time of the call where the caller gives none", () => {
+    const make = new OperationBuilder(7, new OperationIds(), () => 12_345);
+    expect(make.dig(place, { bounds }).timestampMs).toBe(12_345);
+    expect(make.dig(place, { bounds }, { timestampMs: 0, operationId: "mine" })).toMatchObject({ timestampMs: 0, operationId: "mine" });
+  });
+});
+
+describe("operation ids", () => {
+  it("sort in the order in which they were made, also when the clock goes back", () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 0, max: 2 ** 45 }), { minLength: 2, maxLength: 200 }), (times) => {
+        let at = 0;
+        const ids = new OperationIds(() => times[at++] ?? 0);
+        const made = times.map(() => ids.next());
+        expect([...made].sort()).toEqual(made);
+        expect(new Set(made).size).toBe(made.length);
+      }),
+    );
+  });
+
+  it("are unique within a millisecond, however many are made", () => {
+    const ids = new OperationIds(() => 1_000);
+    expect(new Set(Array.from({ length: 100_000 }, () => ids.next())).size).toBe(100_000);
+  });
+
+  it("of two generators never meet", () => {
+    const first = new OperationIds(() => 1_000);
+    const second = new OperationIds(() => 1_000);
+    expect(first.next()).not.toBe(second.next());
+  });
+});

@@ -1,0 +1,186 @@
+import type { ServerDuplexStream } from "@grpc/grpc-js";
+import { type Decision, type ExecuteStreamRequest, type ExecuteStreamResponse, MeshError, type Operation, type OperationError } from "@statemesh/contract";
+import { afterEach, describe, expect, it } from "vitest";
+import { connect, type MeshClient, type OperationStream, type StreamOptions } from "../src/index.ts";
+import { accepted, FakeNode, serviceError, until } from "./fake-node.ts";
+
+type Call = ServerDuplexStream<ExecuteStreamRequest, ExecuteStreamResponse>;
+
+const place = { region: { x: 0, y: 0, z: 0 }, epoch: 1 };
+const closing: (() => void)[] = [];
+
+async function node(onOperations: (call: Call, operations: Operation[]) => void): Promise<FakeNode> {
+  const started = await FakeNode.start({
+    executeStream: (call) => {
+      call.on("data", (request: ExecuteStreamRequest) => onOperations(call, request.operations));
+      call.on("end", () => call.end());
+      call.on("error", () => undefined);
+    },
+  });
+  closing.push(() => started.kill());
+  return started;
+}
+
+function streamOf(nodes: FakeNode[], options: StreamOptions = {}): { client: MeshClient; stream: OperationStream } {
+  const client = connect({ endpoints: nodes.map((each) => each.address), serverId: 7, name: "seven", backoffMinMs: 1, backoffMaxMs: 5 });
+  closing.push(() => client.close());
+  return { client, stream: client.stream(options) };
+}
+
+function claim(client: MeshClient, at = 0): Operation {
+  return client.operations.resourceClaim(place, { resourceId: `vein-${at}`, playerId: "ann" });
+}
+
+function decide(call: Call, operations: readonly Operation[]): void {
+  call.write({ results: operations.map(({ operationId }) => ({ operationId, result: { $case: "decision", value: accepted(operationId) } })) });
+}
+
+function operationError(reason: string, metadata: [string, string][] = []): OperationError {
+  return { code: 14, reason, message: reason, metadata: new Map(metadata) };
+}
+
+afterEach(() => {
+  for (const close of closing.splice(0)) close();
+});
+
+describe("an operation stream", () => {
+  it("carries operations that were submitted together in one message", async () => {
+    const sizes: number[] = [];
+    const only = await node((call, operations) => {
+      sizes.push(operations.length);
+      decide(call, operations);
+    });
+    const { client, stream } = streamOf([only]);
+    const decisions = await Promise.all(Array.from({ length: 100 }, (_, at) => stream.execute(claim(client, at))));
+    expect(decisions).toHaveLength(100);
+    expect(sizes).toEqual([100]);
+    expect(stream.counts).toMatchObject({ submitted: 100, decided: 100, failed: 0, resent: 0, connections: 1 });
+  });
+
+  it("takes results in any order and hands each to its own caller", async () => {
+    const only = await node((call, operations) => decide(call, [...operations].reverse()));
+    const { client, stream } = streamOf([only]);
+    const operations = Array.from({ length: 10 }, (_, at) => claim(client, at));
+    const decisions = await Promise.all(operations.map((operation) => stream.execute(operation)));
+    expect(decisions.map((each) => each.operationId)).toEqual(operations.map((each) => each.operationId));
+  });
+
+  it("never has more undecided than its window, and refuses politely beyond it", async () => {
+    let most = 0;
+    let undecided = 0;
+    const only = await node((call, operations) => {
+      undecided += operations.length;
+      most = Math.max(most, undecided);
+      setTimeout(() => {
+        undecided -= operations.length;
+        decide(call, operations);
+      }, 5);
+    });
+    const { client, stream } = streamOf([only], { window: 8 });
+    const waiting = Array.from({ length: 16 }, (_, at) => stream.execute(claim(client, at)));
+    expect(stream.submit(claim(client, 99), () => undefined)).toBe(false);
+    await expect(stream.execute(claim(client, 100))).rejects.toMatchObject({ reason: "OVERLOADED" });
+    await Promise.all(waiting);
+    expect(most).toBeLessThanOrEqual(8);
+    expect(() => client.stream({ window: 5_000 })).toThrow("1..4096");
+  });
+
+  it("sends what is undecided to another node under the same ids when the connection breaks", async () => {
+    const seenByFirst: string[] = [];
+    const seenBySecond: string[] = [];
+    const first = await node((call, operations) => {
+      seenByFirst.push(...operations.map((each) => each.operationId));
+      decide(call, operations.slice(0, 1));
+      setImmediate(() => first.kill());
+    });
+    const second = await node((call, operations) => {
+      seenBySecond.push(...operations.map((each) => each.operationId));
+      decide(call, operations);
+    });
+    const { client, stream } = streamOf([first, second]);
+    const operations = Array.from({ length: 5 }, (_, at) => claim(client, at));
+    const calls = new Map<string, number>();
+    for (const operation of operations) {
+      stream.submit(operation, (error, decision) => {
+        expect(error).toBeUndefined();
+        calls.set(decision?.operationId ?? "", (calls.get(decision?.operationId ?? "") ?? 0) + 1);
+      });
+    }
+    await stream.drain();
+    expect(seenByFirst).toEqual(operations.map((each) => each.operationId));
+    // Whether the first decision was read before the connection broke is the network's to say.
+    expect(operations.map((each) => each.operationId).slice(1)).toEqual(seenBySecond.slice(-4));
+    expect([...calls.values()]).toEqual([1, 1, 1, 1, 1]);
+  });
+
+  it("asks again for one operation whose outcome is open, and not for its neighbours", async () => {
+    const seen: string[] = [];
+    const only = await node((call, operations) => {
+      for (const { operationId } of operations) {
+        const again = seen.includes(operationId);
+        seen.push(operationId);
+        if (!again && seen.length === 2) call.write({ results: [{ operationId, result: { $case: "error", value: operationError("OUTCOME_UNKNOWN") } }] });
+        else call.write({ results: [{ operationId, result: { $case: "decision", value: accepted(operationId) } }] });
+      }
+    });
+    const { client, stream } = streamOf([only]);
+    const operations = [claim(client, 0), claim(client, 1), claim(client, 2)];
+    await Promise.all(operations.map((operation) => stream.execute(operation)));
+    expect(seen).toEqual([...operations, operations[1]].map((each) => each?.operationId));
+  });
+
+  it("hands a refusal of one operation to its caller with reason and field", async () => {
+    const only = await node((call, operations) => {
+      const results = operations.map(({ operationId }) => ({
+        operationId, result: { $case: "error" as const, value: operationError("INVALID_FIELD", [["field", "operations[0].type"]]) },
+      }));
+      call.write({ results });
+    });
+    const { client, stream } = streamOf([only]);
+    await expect(stream.execute(claim(client))).rejects.toMatchObject({ reason: "INVALID_FIELD", field: "operations[0].type" });
+  });
+
+  it("fails an operation that stays undecided with OUTCOME_UNKNOWN, because it may have been committed", async () => {
+    const only = await node(() => undefined);
+    const { client, stream } = streamOf([only], { deadlineMs: 100 });
+    await expect(stream.execute(claim(client))).rejects.toMatchObject({ reason: "OUTCOME_UNKNOWN" });
+    expect(stream.undecided).toBe(0);
+  });
+
+  it("leaves a node that holds the connection and says nothing", async () => {
+    const silent = await node(() => undefined);
+    const speaking = await node(decide);
+    const { client, stream } = streamOf([silent, speaking], { silenceMs: 100 });
+    await expect(stream.execute(claim(client))).resolves.toMatchObject({ rule: "uncontested" });
+    expect(stream.counts.connections).toBe(2);
+  });
+
+  it("gives every undecided operation its answer when it is closed", async () => {
+    const seen: string[] = [];
+    const only = await node((_, operations) => void seen.push(...operations.map((each) => each.operationId)));
+    const { client, stream } = streamOf([only]);
+    const sent = stream.execute(claim(client, 0));
+    const sentRejected = expect(sent).rejects.toMatchObject({ reason: "OUTCOME_UNKNOWN" });
+    await until(() => seen.length === 1);
+    const queued = stream.execute(claim(client, 1));
+    const queuedRejected = expect(queued).rejects.toMatchObject({ reason: "CANCELLED" });
+    stream.close();
+    await Promise.all([sentRejected, queuedRejected]);
+    expect(() => stream.submit(claim(client), () => undefined)).toThrow("closed");
+  });
+
+  it("refuses an id that is undecided already", async () => {
+    const only = await node(() => undefined);
+    const { client, stream } = streamOf([only]);
+    const operation = claim(client);
+    stream.submit(operation, () => undefined);
+    expect(() => stream.submit(operation, () => undefined)).toThrow("operation_id");
+  });
+
+  it("does not send for ever what the server refuses as a whole", async () => {
+    const only = await node((call) => void call.emit("error", serviceError(new MeshError("MALFORMED_MESSAGE", "not a message"))));
+    const { client, stream } = streamOf([only]);
+    const failed = await stream.execute(claim(client)).then((decision: Decision) => decision, (error: unknown) => error);
+    expect(failed).toMatchObject({ reason: "OUTCOME_UNKNOWN", cause: { reason: "MALFORMED_MESSAGE" } });
+  });
+});

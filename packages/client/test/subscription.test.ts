@@ -1,0 +1,89 @@
+import { MeshError, type SubscribeRequest, type SubscribeResponse } from "@statemesh/contract";
+import { afterEach, describe, expect, it } from "vitest";
+import { connect, type MeshClient } from "../src/index.ts";
+import { FakeNode, serviceError } from "./fake-node.ts";
+
+const closing: (() => void)[] = [];
+const regions = [{ x: 0, y: 0, z: 0 }];
+
+function changes(token: string): SubscribeResponse {
+  return { event: { $case: "changes", value: { entities: [], values: [], events: [] } }, resumeToken: token };
+}
+
+async function node(tokens: string[], seen: SubscribeRequest[], end?: MeshError): Promise<FakeNode> {
+  const started = await FakeNode.start({
+    subscribe: (call) => {
+      seen.push(call.request);
+      for (const token of tokens) call.write(changes(token));
+      if (end !== undefined) call.emit("error", serviceError(end));
+    },
+  });
+  closing.push(() => started.kill());
+  return started;
+}
+
+function clientOf(...nodes: FakeNode[]): MeshClient {
+  const client = connect({ endpoints: nodes.map((each) => each.address), serverId: 7, name: "seven", backoffMinMs: 1, backoffMaxMs: 5 });
+  closing.push(() => client.close());
+  return client;
+}
+
+afterEach(() => {
+  for (const close of closing.splice(0)) close();
+});
+
+describe("a subscription", () => {
+  it("continues at another node after the last event that was taken", async () => {
+    const seenByFirst: SubscribeRequest[] = [];
+    const seenBySecond: SubscribeRequest[] = [];
+    const first = await node(["a", "b"], seenByFirst, new MeshError("SHUTTING_DOWN", "bye"));
+    const second = await node(["c"], seenBySecond);
+    const subscription = clientOf(first, second).subscribe({ regions, eventual: true });
+    const tokens: string[] = [];
+    for await (const message of subscription) {
+      tokens.push(message.resumeToken);
+      if (message.resumeToken === "c") break;
+    }
+    expect(tokens).toEqual(["a", "b", "c"]);
+    expect(seenByFirst[0]).toMatchObject({ resumeToken: "", eventual: true, strong: false });
+    expect(seenBySecond[0]).toMatchObject({ resumeToken: "b" });
+    expect(subscription.resumeToken).toBe("c");
+  });
+
+  it("starts over with a snapshot where its token is not known", async () => {
+    const seen: SubscribeRequest[] = [];
+    const only = await FakeNode.start({
+      subscribe: (call) => {
+        seen.push(call.request);
+        if (call.request.resumeToken === "") call.write(changes("new"));
+        else call.emit("error", serviceError(new MeshError("INVALID_RESUME_TOKEN", "whose?")));
+      },
+    });
+    closing.push(() => only.kill());
+    for await (const message of clientOf(only).subscribe({ regions, resumeToken: "old" })) {
+      expect(message.resumeToken).toBe("new");
+      break;
+    }
+    expect(seen.map((each) => each.resumeToken)).toEqual(["old", ""]);
+  });
+
+  it("ends with the error that asking again can't mend", async () => {
+    const only = await node([], [], MeshError.field("regions", "is required"));
+    const reading = (async () => {
+      for await (const message of clientOf(only).subscribe({ regions: [] })) expect(message).toBeUndefined();
+    })();
+    await expect(reading).rejects.toMatchObject({ reason: "INVALID_FIELD" });
+  });
+
+  it("ends quietly when it is closed", async () => {
+    const only = await node(["a"], []);
+    const subscription = clientOf(only).subscribe({ regions });
+    let taken = 0;
+    for await (const message of subscription) {
+      expect(message.resumeToken).toBe("a");
+      taken += 1;
+      subscription.close();
+    }
+    expect(taken).toBe(1);
+  });
+});
