@@ -1,4 +1,3 @@
-import { Code } from "@statemesh/contract";
 import type { MethodDefinition, ServiceDefinition, UntypedServiceImplementation } from "./grpc.ts";
 import { guardedDecoder } from "./message-codec.ts";
 import {
@@ -91,9 +90,4 @@ function serve(method: AnyMethod, frame: Parameters<typeof serveUnary>[1]): Unty
     case "bidiStream":
       return serveBidiStream(method, frame);
   }
-}
-
-/** The name of a gRPC code. */
-export function codeName(code: Code): string {
-  return Object.entries(Code).find(([, value]) => value === code)?.[0] ?? String(code);
 }

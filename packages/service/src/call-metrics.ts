@@ -62,18 +62,12 @@ export class MethodMetrics {
   readonly method: string;
   readonly latency: LatencyHistogram = new LatencyHistogram();
   readonly codes: Float64Array = new Float64Array(CODE_NAMES.length);
-  active = 0;
 
   constructor(method: string) {
     this.method = method;
   }
 
-  started(): void {
-    this.active++;
-  }
-
   ended(code: Code, durationMs: number): void {
-    this.active--;
     this.codes[code] = (this.codes[code] ?? 0) + 1;
     this.latency.observe(durationMs);
   }
@@ -108,10 +102,5 @@ export class CallMetrics {
     const metrics = new MethodMetrics(method);
     this.#methods.push(metrics);
     return metrics;
-  }
-
-  /** Calls in flight. */
-  active(): number {
-    return this.#methods.reduce((sum, each) => sum + each.active, 0);
   }
 }

@@ -14,7 +14,7 @@ export type {
   ServiceError,
   UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-export { credentials, Server, ServerCredentials } from "@grpc/grpc-js";
+export { credentials, Server, ServerCredentials, setLogger } from "@grpc/grpc-js";
 
 import type { Metadata } from "@grpc/grpc-js";
 

@@ -1,5 +1,5 @@
 // What every gRPC server of StateMesh needs: configuration, logs, metrics, health, reflection, limits, shutdown.
-export { bindService, codeName, type MethodsOf, type ServiceBinding } from "./binding.ts";
+export { bindService, type MethodsOf, type ServiceBinding } from "./binding.ts";
 export { CallContext } from "./call-context.ts";
 export { LatencyHistogram, registerLatencies } from "./call-metrics.ts";
 export { call, type CallSettings, type ChannelSettings, clientOptions, connect, type UnaryCallDefinition } from "./channel.ts";

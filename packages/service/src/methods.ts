@@ -4,7 +4,7 @@ import type { MethodMetrics } from "./call-metrics.ts";
 import type { ServerDuplexStream, ServerReadableStream, ServerSurfaceCall, ServerUnaryCall, ServerWritableStream, sendUnaryData } from "./grpc.ts";
 import { Undecodable } from "./message-codec.ts";
 import { RequestStream } from "./request-stream.ts";
-import { codeOf, deadlinePassed, ResponseStream } from "./response-stream.ts";
+import { callerGone, codeOf, deadlinePassed, ResponseStream } from "./response-stream.ts";
 import type { ServerState } from "./server-state.ts";
 
 /** Answers a unary call, once: with a response, or with an error. Later calls do nothing. */
@@ -83,7 +83,7 @@ interface Frame {
 
 /** Why the call must not begin: the caller has gone, or the server goes. */
 function refusal(call: ServerSurfaceCall): MeshError | undefined {
-  if (call.cancelled) return new MeshError(deadlinePassed(call) ? "DEADLINE_EXCEEDED" : "CANCELLED", "the caller went away before the call began");
+  if (call.cancelled) return callerGone(call);
   if (deadlinePassed(call)) return new MeshError("DEADLINE_EXCEEDED", "the deadline passed before the call began");
   return undefined;
 }
@@ -101,6 +101,7 @@ export function serveUnary<Request, Response>(method: UnaryMethod<Request, Respo
     const end = (code: Code): boolean => {
       if (answered) return false;
       answered = true;
+      frame.state.activeCalls.delete(respond.fail);
       metrics.ended(call.cancelled ? (deadlinePassed(call) ? Code.DEADLINE_EXCEEDED : Code.CANCELLED) : code, performance.now() - context.startedMs);
       return true;
     };
@@ -113,7 +114,7 @@ export function serveUnary<Request, Response>(method: UnaryMethod<Request, Respo
       logDefect(frame, error);
       callback(statusFromMeshError(error));
     };
-    metrics.started();
+    frame.state.activeCalls.add(respond.fail);
     const { request } = call;
     if (request instanceof Undecodable) {
       respond.fail(request.error);
@@ -133,11 +134,14 @@ export function serveUnary<Request, Response>(method: UnaryMethod<Request, Respo
 }
 
 function responsesOf<Response>(call: ServerWritableStream<unknown, Response> | ServerDuplexStream<unknown, Response>, frame: Frame, context: CallContext): ResponseStream<Response> {
-  frame.metrics.started();
-  return new ResponseStream<Response>(call, (error) => {
+  const responses = new ResponseStream<Response>(call, (error) => {
+    frame.state.activeCalls.delete(fail);
     frame.metrics.ended(codeOf(error), performance.now() - context.startedMs);
     if (error !== undefined) logDefect(frame, error);
   });
+  const fail = (error: MeshError): void => responses.fail(error);
+  frame.state.activeCalls.add(fail);
+  return responses;
 }
 
 /** Runs a streaming handler; a promise ends the stream when it settles. */
@@ -180,11 +184,11 @@ export function serveBidiStream<Request, Response>(method: BidiStreamMethod<Requ
 export function serveClientStream<Request, Response>(method: ClientStreamMethod<Request, Response>, frame: Frame) {
   return (call: ServerReadableStream<Request | Undecodable, Response>, callback: sendUnaryData<Response>): void => {
     const context = new CallContext(call, frame.state, frame.method);
-    frame.metrics.started();
     let answered = false;
     const end = (error: MeshError | undefined): boolean => {
       if (answered) return false;
       answered = true;
+      frame.state.activeCalls.delete(fail);
       frame.metrics.ended(codeOf(error), performance.now() - context.startedMs);
       if (error !== undefined) logDefect(frame, error);
       return true;
@@ -193,6 +197,8 @@ export function serveClientStream<Request, Response>(method: ClientStreamMethod<
       const error = MeshError.from(thrown);
       if (end(error)) callback(statusFromMeshError(error));
     };
+    frame.state.activeCalls.add(fail);
+    call.once("cancelled", () => end(callerGone(call)));
     const refused = refusal(call);
     if (refused !== undefined) {
       fail(refused);

@@ -1,23 +1,60 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { loadFileDescriptorSetFromBuffer } from "@grpc/proto-loader";
-import { ReflectionService } from "@grpc/reflection";
-import type { Server } from "./grpc.ts";
+import { Code } from "@statemesh/contract";
+import { type ServerReflectionRequest, type ServerReflectionResponse, ServerReflectionService, ServerReflectionV1AlphaService } from "@statemesh/contract/reflection";
+import { bindService, type ServiceBinding } from "./binding.ts";
+import { DescriptorIndex } from "./descriptor-index.ts";
+import { bidiStream } from "./methods.ts";
 
-/**
- * The descriptor set that buf built. Not what proto-loader makes of .proto files: its descriptors lose the
- * `map_entry` option, and then grpcurl cannot show a message with a map (grpcurl issue 519).
- */
-export function readContractImage(path: string = contractImagePath()): Buffer {
-  return readFileSync(path);
+/** The descriptor set of the contract: in the workspace, or beside a bundle, which says so in STATEMESH_CONTRACT_IMAGE. */
+export function readContractImage(): Uint8Array {
+  return readFileSync(process.env["STATEMESH_CONTRACT_IMAGE"] ?? fileURLToPath(import.meta.resolve("@statemesh/contract/image.binpb")));
 }
 
-/** Beside a bundle, or in the workspace. */
-function contractImagePath(): string {
-  return process.env["STATEMESH_CONTRACT_IMAGE"] ?? fileURLToPath(import.meta.resolve("@statemesh/contract/image.binpb"));
+/** Reflection v1 and v1alpha. Lists `services` only: what this server really answers. */
+export function reflectionBindings(services: readonly string[], image: Uint8Array): ServiceBinding[] {
+  const index = new DescriptorIndex(image);
+  const method = bidiStream<ServerReflectionRequest, ServerReflectionResponse>((requests, responses, context) => {
+    requests.onMessage(
+      (request) => {
+        if (responses.write(answer(request, services, index))) return;
+        requests.pause();
+        responses.onWritable(() => requests.resume());
+      },
+      () => responses.end(),
+    );
+    context.onShutdown(() => responses.end());
+  });
+  return [ServerReflectionService, ServerReflectionV1AlphaService].map((service) => bindService(service, { serverReflectionInfo: method }));
 }
 
-/** Serves reflection v1 and v1alpha. Lists `services` only: what this server really answers. */
-export function addReflection(server: Server, services: readonly string[], image: Buffer): void {
-  new ReflectionService(loadFileDescriptorSetFromBuffer(image), { services: [...services] }).addToServer(server);
+function answer(request: ServerReflectionRequest, services: readonly string[], index: DescriptorIndex): ServerReflectionResponse {
+  return { validHost: request.host, originalRequest: request, messageResponse: find(request, services, index) };
+}
+
+function find(request: ServerReflectionRequest, services: readonly string[], index: DescriptorIndex): ServerReflectionResponse["messageResponse"] {
+  const asked = request.messageRequest;
+  switch (asked?.$case) {
+    case "listServices":
+      return { $case: "listServicesResponse", value: { service: services.map((name) => ({ name })) } };
+    case "fileByFilename":
+      return filesOf(asked.value, asked.value, index);
+    case "fileContainingSymbol":
+      return filesOf(index.fileOf(asked.value), asked.value, index);
+    case "fileContainingExtension":
+    case "allExtensionNumbersOfType":
+      return error(Code.NOT_FOUND, "the contract has no extensions");
+    default:
+      return error(Code.INVALID_ARGUMENT, "message_request: one of its fields must be set");
+  }
+}
+
+function filesOf(file: string | undefined, asked: string, index: DescriptorIndex): ServerReflectionResponse["messageResponse"] {
+  const files = file === undefined ? undefined : index.withImports(file);
+  if (files === undefined) return error(Code.NOT_FOUND, `${JSON.stringify(asked.slice(0, 200))} is not in the contract`);
+  return { $case: "fileDescriptorResponse", value: { fileDescriptorProto: files.map((each) => Buffer.from(each)) } };
+}
+
+function error(errorCode: Code, errorMessage: string): ServerReflectionResponse["messageResponse"] {
+  return { $case: "errorResponse", value: { errorCode, errorMessage } };
 }

@@ -58,7 +58,9 @@ export class RequestStream<Request> implements AsyncIterable<Request> {
 
   async *[Symbol.asyncIterator](): AsyncIterator<Request> {
     try {
-      for await (const request of this.#call as AsyncIterable<Request | Undecodable>) {
+      // Node would destroy both directions at the end of the loop.
+      const messages: AsyncIterable<Request | Undecodable> = this.#call.iterator({ destroyOnReturn: false });
+      for await (const request of messages) {
         if (request instanceof Undecodable) throw request.error;
         yield request;
       }

@@ -23,7 +23,7 @@ export class ResponseStream<Response> {
     };
     call.on("drain", wake);
     call.once("cancelled", () => {
-      if (!this.#over) this.#finish(new MeshError(deadlinePassed(call) ? "DEADLINE_EXCEEDED" : "CANCELLED", "the caller went away"));
+      if (!this.#over) this.#finish(callerGone(call));
       wake();
     });
   }
@@ -92,6 +92,11 @@ export class ResponseStream<Response> {
 /** gRPC cuts a call at its deadline, and that looks like a cancellation. */
 export function deadlinePassed(call: { getDeadline(): Date | number }): boolean {
   return Number(call.getDeadline()) <= Date.now();
+}
+
+/** Why a cancelled call ended. */
+export function callerGone(call: { getDeadline(): Date | number }): MeshError {
+  return new MeshError(deadlinePassed(call) ? "DEADLINE_EXCEEDED" : "CANCELLED", "the caller went away");
 }
 
 /** The code that a call ended with. */

@@ -14,7 +14,6 @@ export function serverOptions(ports: { readonly grpc: number; readonly metrics: 
       doc: "Requests above this size are answered MESSAGE_TOO_LARGE without being decoded.",
     }),
     maxStreamsPerConnection: integer({ default: 4096, min: 1, max: 1_000_000, doc: "Calls and streams that one connection may have open." }),
-    maxConnections: integer({ default: 4096, min: 1, max: 1_000_000, doc: "gRPC connections at a time; further ones are closed at once." }),
     keepaliveMs: integer({ default: 20_000, min: 1000, max: 7_200_000, unit: "ms", doc: "How often a connection is pinged; one that does not answer within a quarter of it is closed." }),
     drainDelayMs: integer({ default: 0, min: 0, max: 60_000, unit: "ms", doc: "How long the server keeps taking calls after it reports NOT_SERVING on a shutdown, so that load balancers notice." }),
     shutdownLimitMs: integer({ default: 10_000, min: 100, max: 600_000, unit: "ms", doc: "How long calls in flight may take to finish on a shutdown before they are cut." }),

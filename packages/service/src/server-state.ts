@@ -1,3 +1,4 @@
+import type { MeshError } from "@statemesh/contract";
 import type { CallMetrics } from "./call-metrics.ts";
 import type { Logger } from "./logger.ts";
 
@@ -9,4 +10,6 @@ export interface ServerState {
   shuttingDown: boolean;
   /** Each is called once, when the shutdown begins. */
   readonly shutdownListeners: Set<() => void>;
+  /** Calls in flight: each ends its call with the error. */
+  readonly activeCalls: Set<(error: MeshError) => void>;
 }

@@ -1,13 +1,14 @@
+import { MeshError } from "@statemesh/contract";
 import { collectDefaultMetrics, Registry } from "prom-client";
-import { type ServiceBinding } from "./binding.ts";
+import type { ServiceBinding } from "./binding.ts";
 import { CallMetrics } from "./call-metrics.ts";
-import { type ChannelOptions, Server, ServerCredentials } from "./grpc.ts";
+import { type ChannelOptions, Server, ServerCredentials, setLogger } from "./grpc.ts";
 import { Health } from "./health.ts";
 import { HttpEndpoint } from "./http-endpoint.ts";
 import { createLogger, type Logger } from "./logger.ts";
 import { splitAddress } from "./option.ts";
 import { OwnedProcess } from "./owned-process.ts";
-import { addReflection, readContractImage } from "./reflection.ts";
+import { readContractImage, reflectionBindings } from "./reflection.ts";
 import type { ServerConfiguration } from "./server-options.ts";
 import type { ServerState } from "./server-state.ts";
 
@@ -16,6 +17,9 @@ const HEALTH_REFRESH_MS = 250;
 
 /** Bytes of a message that grpc-js itself takes, so that larger ones than the configured limit get an answer of ours. */
 const TRANSPORT_MESSAGE_BYTES_MAX = 16 * 1024 * 1024;
+
+/** How long the answers to calls that were cut may take to leave. */
+const LAST_ANSWERS_MS = 500;
 
 export interface ServerSettings {
   /** Of the service: `consensus-node`. A label of the log. */
@@ -73,23 +77,21 @@ export async function startServer(settings: ServerSettings): Promise<RunningServ
     maxMessageBytes: config.maxMessageBytes,
     shuttingDown: false,
     shutdownListeners: new Set(),
+    activeCalls: new Set(),
   };
   const notReady = (): readonly string[] => (state.shuttingDown ? ["shutting down"] : (settings.readiness?.() ?? []));
   const health = new Health(
     settings.services.map((service) => service.name),
     () => notReady().length === 0,
   );
-  const bindings = [...settings.services, health.binding()];
+  const served = [...settings.services, health.binding()];
+  const names = served.map((binding) => binding.name);
+  const bindings = [...served, ...reflectionBindings(names, readContractImage())];
   const server = new Server(channelOptions(config));
   for (const binding of bindings) {
     const { definition, implementation } = binding.bind(state);
     server.addService(definition, implementation);
   }
-  addReflection(
-    server,
-    bindings.map((binding) => binding.name),
-    readContractImage(),
-  );
   const http = await HttpEndpoint.listen({
     address: config.metricsAddress,
     registry,
@@ -113,11 +115,13 @@ export async function startServer(settings: ServerSettings): Promise<RunningServ
   };
   if (settings.ownsProcess !== false) {
     collectDefaultMetrics({ register: registry });
+    const transportLog = log.child({ part: "grpc-js" });
+    setLogger({ error: (text: unknown) => transportLog.warn(String(text)), info: (text: unknown) => transportLog.info(String(text)), debug: (text: unknown) => transportLog.debug(String(text)) });
     new OwnedProcess(log).stopWith(stop);
   }
   const host = splitAddress(config.listenAddress)?.host ?? "127.0.0.1";
   const address = `${host.includes(":") ? `[${host}]` : host}:${port}`;
-  log.info({ address, metricsPort: http.port, services: bindings.map((binding) => binding.name) }, "serving");
+  log.info({ address, metricsPort: http.port, services: names }, "serving");
   return { port, address, metricsPort: http.port, log, registry, stop, stopped };
 }
 
@@ -142,11 +146,11 @@ interface Parts {
 /** NOT_SERVING; hand over; take no more calls; let those in flight finish, within the limit; close. */
 async function shutDown({ settings, state, health, server, http, log }: Parts): Promise<void> {
   const { config } = settings;
-  log.info({ active: state.metrics.active() }, "shutting down");
+  log.info({ active: state.activeCalls.size }, "shutting down");
   state.shuttingDown = true;
   health.refresh();
   if (config.drainDelayMs > 0) await sleep(config.drainDelayMs);
-  const limit = Promise.race([sleep(config.shutdownLimitMs), new Promise<never>(() => undefined)]).then(() => "limit" as const);
+  const limit = sleep(config.shutdownLimitMs).then(() => "limit" as const);
   try {
     if ((await Promise.race([Promise.resolve(settings.onDrain?.()), limit])) === "limit") log.warn("handing over took too long");
   } catch (error) {
@@ -159,7 +163,10 @@ async function shutDown({ settings, state, health, server, http, log }: Parts): 
     server.tryShutdown(() => resolve("finished"));
   });
   if ((await Promise.race([finished, limit])) === "limit") {
-    log.warn({ active: state.metrics.active() }, "calls did not finish in time and are cut");
+    log.warn({ active: state.activeCalls.size }, "calls did not finish in time and are cut");
+    const cut = new MeshError("OUTCOME_UNKNOWN", "the server went down before the call was answered");
+    for (const fail of state.activeCalls) fail(cut);
+    await Promise.race([finished, sleep(LAST_ANSWERS_MS)]);
     server.forceShutdown();
   }
   try {
