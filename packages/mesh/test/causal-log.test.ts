@@ -125,6 +125,26 @@ describe("causal publishing", () => {
     expect(seen.map((e) => [e.event?.key, e.dependencies?.entries])).toEqual([["c", afterB.entries], ["d", []], ["e", []]]);
   });
 
+  it("names an event that only later events of another named origin follow", () => {
+    const node = new Node(3);
+    // B's second event follows A's; its first, which the caller saw, does not.
+    node.log.onBatch(1, batchOf([remote(A, 1, "a")]));
+    node.log.onBatch(2, batchOf([remote(B, 1, "b1"), remote(B, 2, "b2", { entries: [{ origin: A, sequence: 1 }] })]));
+    const seen: DeliveredEvent[] = [];
+    node.log.listen((e) => seen.push(e));
+    const early: VectorClock = { entries: [{ origin: A, sequence: 1 }, { origin: B, sequence: 1 }] };
+    const late: VectorClock = { entries: [{ origin: A, sequence: 1 }, { origin: B, sequence: 2 }] };
+    node.publish(["c"], { entries: [{ origin: B, sequence: 1 }] });
+    node.publish(["d"], early);
+    expect(seen.map((e) => e.dependencies?.entries)).toEqual([[{ origin: B, sequence: 1 }], [{ origin: A, sequence: 1 }]]);
+    const other = new Node(4);
+    other.log.onBatch(1, batchOf([remote(A, 1, "a")]));
+    other.log.onBatch(2, batchOf([remote(B, 1, "b1"), remote(B, 2, "b2", { entries: [{ origin: A, sequence: 1 }] })]));
+    other.log.listen((e) => seen.push(e));
+    other.publish(["e"], late);
+    expect(seen.at(-1)?.dependencies?.entries).toEqual([{ origin: B, sequence: 2 }]);
+  });
+
   it("asks a caller whose token this node does not cover to come again, and takes it once it does", () => {
     const nodes = cluster([1, 2]);
     const [one, two] = [nodes.get(1) as Node, nodes.get(2) as Node];
