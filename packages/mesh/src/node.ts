@@ -83,7 +83,7 @@ export class MeshNode {
       monotonicMs: () => host.clock.monotonicMs(),
       leaderOf: (groupId: number) => this.group(groupId).leader,
       isConnected: (peer: number) => this.#connected.has(peer),
-      sendCall: (peer: number, call: Parameters<PeerFrames["call"]>[0]) => this.#peers.get(peer)?.call(call),
+      sendCall: (peer: number, call: Parameters<PeerFrames["call"]>[0], bytes: number) => this.#peers.get(peer)?.call(call, bytes),
       answer: (peer: number, answer: Parameters<PeerFrames["answer"]>[0]) => {
         this.#peers.get(peer)?.answer(answer);
         this.dirty();

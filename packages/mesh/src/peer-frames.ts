@@ -20,9 +20,10 @@ export class PeerFrames {
     this.#close();
   }
 
-  call(call: ForwardedCall): void {
+  /** `bytes`: about what the call takes. */
+  call(call: ForwardedCall, bytes: number): void {
     this.#open().calls.push(call);
-    this.#bytes += call.call?.$case === "operations" ? call.call.value.operations.length * 256 : 1_024;
+    this.#bytes += bytes;
     this.#close();
   }
 

@@ -161,3 +161,13 @@ class Scan {
     return isTransaction ? this.#chosen.meets(pending) : this.#chosen.meetsOwn(pending, this.#owners);
   }
 }
+
+/** About how many bytes an operation takes on its way. */
+export function operationBytes({ operation }: PendingOperation): number {
+  const body = operation.body;
+  let bytes = 256;
+  if (body?.$case === "terrainModification") bytes += body.value.brush.length;
+  else if (body?.$case === "custom") bytes += body.value.state.length;
+  else if (body?.$case === "structurePlacement") for (const [key, value] of body.value.attributes) bytes += key.length + value.length;
+  return bytes;
+}

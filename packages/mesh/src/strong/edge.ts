@@ -6,7 +6,7 @@ import { MeshError } from "@statemesh/contract";
 import type { HybridClock } from "@statemesh/clocks";
 import type { PendingOperation } from "@statemesh/replica";
 import { type OperationType, type Policy, fingerprintOf, footprintOf, formatRegion, groupOf, validateOperation } from "@statemesh/world";
-import type { Waiter } from "./decision-queue.ts";
+import { type Waiter, operationBytes } from "./decision-queue.ts";
 import { isPassing, operationError, overloaded } from "./operation-errors.ts";
 
 /** What the edge needs of its node. */
@@ -22,7 +22,7 @@ export interface EdgeNode {
   isConnected(peer: number): boolean;
   /** Hands operations to this node's own replica. */
   submit(groupId: number, operations: readonly PendingOperation[], transactionId: string, waiter: Waiter): void;
-  sendCall(peer: number, call: ForwardedCall): void;
+  sendCall(peer: number, call: ForwardedCall, bytes: number): void;
   /** True where this node's copy of the directory knows the server. */
   knowsServer(serverId: number): boolean;
   /** Brings this node's copy of the directory up to what was committed before the call. */
@@ -33,6 +33,8 @@ export interface EdgeNode {
 export const OUTSTANDING_OPERATIONS = 65_536;
 /** Operations in one forwarded call, at most. */
 const CALL_OPERATIONS = 512;
+/** Bytes of operations in one forwarded call, about; one operation may go beyond. */
+const CALL_BYTES = 512 * 1024;
 /** Milliseconds between two tries of one unit. */
 const RETRY_MS = 50;
 
@@ -147,19 +149,13 @@ export class Edge {
   #accept(operation: Operation, path: string): PendingOperation {
     const { policy } = this.#node;
     const type: OperationType = validateOperation(operation, policy, path);
-    const priority = policy.priorityOf(operation.serverId);
-    if (operation.priority !== undefined && operation.priority !== priority) {
-      throw new MeshError("PRIORITY_FORGED", `${path}.priority: the priority of server ${operation.serverId} is ${priority}`, {
-        field: `${path}.priority`,
-      });
-    }
     if (!this.#node.knowsServer(operation.serverId)) {
       throw new MeshError("SERVER_NOT_REGISTERED", `${path}.server_id: server ${operation.serverId} is not registered`, {
         field: `${path}.server_id`,
       });
     }
     const stamp = this.#stamp(operation, path);
-    return { operation, type, touched: footprintOf(operation, type), stamp, fingerprint: fingerprintOf(operation), priority };
+    return { operation, type, touched: footprintOf(operation, type), stamp, fingerprint: fingerprintOf(operation), priority: policy.priorityOf(operation.serverId) };
   }
 
   #stamp(operation: Operation, path: string): HybridTimestamp {
@@ -248,17 +244,18 @@ export class Edge {
 
   #forward(peer: number, groupId: number, units: readonly EdgeUnit[], nowMs: number): void {
     let batch: EdgeUnit[] = [];
-    let size = 0;
+    let bytes = 0;
     for (const unit of units) {
       if (unit.transactionId !== "") {
         this.#sendCall(peer, groupId, [unit], nowMs);
         continue;
       }
       batch.push(unit);
-      if (++size < CALL_OPERATIONS) continue;
+      for (const pending of unit.operations) bytes += operationBytes(pending);
+      if (batch.length < CALL_OPERATIONS && bytes < CALL_BYTES) continue;
       this.#sendCall(peer, groupId, batch, nowMs);
       batch = [];
-      size = 0;
+      bytes = 0;
     }
     if (batch.length > 0) this.#sendCall(peer, groupId, batch, nowMs);
   }
@@ -268,11 +265,14 @@ export class Edge {
     const byOperation = new Map<string, EdgeUnit>();
     const operations: StampedOperation[] = [];
     let timeoutMs = 0;
+    let bytes = 0;
     for (const unit of units) {
       unit.sent = true;
       unit.callId = callId;
       timeoutMs = Math.max(timeoutMs, unit.deadlineMs - nowMs);
-      for (const { operation, stamp, fingerprint } of unit.operations) {
+      for (const pending of unit.operations) {
+        const { operation, stamp, fingerprint } = pending;
+        bytes += operationBytes(pending);
         byOperation.set(operation.operationId, unit);
         operations.push({ operation, stamp, fingerprint });
       }
@@ -288,7 +288,7 @@ export class Edge {
         transactionId === ""
           ? { $case: "operations", value: { operations } }
           : { $case: "transaction", value: { transactionId, operations } },
-    });
+    }, bytes);
   }
 
   /** An answer to a forwarded call; false where the call is not one of the edge's. */

@@ -1,6 +1,7 @@
 // One group on one node: the Raft core, the state that its log builds, and, where this node leads, the decisions.
 // Everything is an event: a frame, a tick, a completion. `pump` then hands on what the core has to say.
 import {
+  type ArbitrateRequest,
   type ArbitrateResponse,
   type CandidateSet,
   Decision,
@@ -26,7 +27,7 @@ import {
 } from "@statemesh/replica";
 import { type Policy, candidateOf } from "@statemesh/world";
 import type { GroupWrite, Host } from "../host.ts";
-import { type DecisionBatch, DecisionQueue, type QueuedUnit, type Waiter } from "./decision-queue.ts";
+import { type DecisionBatch, DecisionQueue, type QueuedUnit, type Waiter, operationBytes } from "./decision-queue.ts";
 import { fenced, notLeader, operationError, operationIdReused, overloaded } from "./operation-errors.ts";
 
 export interface GroupOptions {
@@ -59,6 +60,9 @@ export interface GroupListener {
 
 /** Batches that one group has with the arbiter at a time. More would only make them smaller. */
 const ARBITRATIONS_IN_FLIGHT = 4;
+
+/** Incumbents that the contract lets a set have. */
+const INCUMBENTS_PER_SET = 4_096;
 
 /** A command that waits for its entry to be applied. */
 interface CommandWaiter {
@@ -244,7 +248,9 @@ export class GroupReplica {
     for (const transaction of batch.transactions) sets.push(this.#candidateSet([transaction]));
     const term = this.core.term;
     this.#arbitrating++;
-    this.#host.arbitrate({ sets, groupId: this.groupId }, (response) => {
+    // More than an arbiter takes is decided here, by the same rules.
+    const ask = sets.every((set) => set.incumbents.length <= INCUMBENTS_PER_SET) ? this.#host.arbitrate.bind(this.#host) : decideHere;
+    ask({ sets, groupId: this.groupId }, (response) => {
       this.#arbitrating--;
       this.#listener.dirty();
       // Verdicts of an earlier leadership are worth nothing: the units were drained when it ended.
@@ -510,6 +516,10 @@ export class GroupReplica {
   }
 }
 
+function decideHere(_: ArbitrateRequest, done: (response: ArbitrateResponse | undefined) => void): void {
+  done(undefined);
+}
+
 /** `RaftMessageType.SNAPSHOT`. */
 const SNAPSHOT_MESSAGE = 9;
 
@@ -520,13 +530,7 @@ function matches(set: CandidateSet, verdicts: readonly Verdict[] | undefined): b
 
 function sizeOf(operations: readonly PendingOperation[]): number {
   let bytes = 0;
-  for (const { operation } of operations) {
-    bytes += 256;
-    const body = operation.body;
-    if (body?.$case === "terrainModification") bytes += body.value.brush.length;
-    else if (body?.$case === "custom") bytes += body.value.state.length;
-    else if (body?.$case === "structurePlacement") for (const [key, value] of body.value.attributes) bytes += key.length + value.length;
-  }
+  for (const pending of operations) bytes += operationBytes(pending);
   return bytes;
 }
 

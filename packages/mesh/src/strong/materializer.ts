@@ -198,7 +198,9 @@ function playerOf(account: string): string | undefined {
 }
 
 function sizeOf(entity: Entity): number {
-  return 256 + entity.state.length;
+  let bytes = 256 + entity.state.length;
+  for (const [key, value] of entity.attributes) bytes += key.length + value.length;
+  return bytes;
 }
 
 function emptyRequest(groupId: number, afterIndex: number, throughIndex: number): MaterializeRequest {

@@ -10,7 +10,7 @@ export interface RelayNode {
   monotonicMs(): number;
   leaderOf(groupId: number): number;
   isConnected(peer: number): boolean;
-  sendCall(peer: number, call: ForwardedCall): void;
+  sendCall(peer: number, call: ForwardedCall, bytes: number): void;
   localCommand(groupId: number, command: Command, done: CommandDone): void;
   localReadIndex(groupId: number, done: ReadDone): void;
 }
@@ -31,6 +31,8 @@ interface Request {
 /** Requests on their way at a time, a node. */
 export const RELAYED_REQUESTS = 16_384;
 const RETRY_MS = 50;
+/** About what a request takes on its way. */
+const REQUEST_BYTES = 512;
 /** Call ids of the relay and of the edge share one number space between two nodes; the relay takes the upper half. */
 const FIRST_CALL_ID = 2 ** 52;
 
@@ -100,7 +102,7 @@ export class Relay {
         request.command === undefined
           ? { $case: "readIndex", value: true }
           : { $case: "command", value: Command.encode(request.command).finish() },
-    });
+    }, REQUEST_BYTES);
   }
 
   #finish(request: Request, result: CommandResult | undefined, index: number | undefined, error: MeshError | undefined): void {

@@ -1,0 +1,145 @@
+// What operators ask a node.
+import {
+  ClusterAdminServiceService,
+  type GetStatusResponse,
+  type GroupStatus,
+  type ItemConservation,
+  type LogPosition,
+  MeshError,
+  type TransferLeadershipRequest,
+  type TransferLeadershipResponse,
+  type VerifyConservationResponse,
+} from "@statemesh/contract";
+import type { MeshNode } from "@statemesh/mesh";
+import { type CallContext, type ServiceBinding, bindService, unary } from "@statemesh/service";
+import { checkInteger } from "@statemesh/world";
+import { deadlineOf } from "./deadlines.ts";
+
+export interface AdminNode {
+  readonly mesh: MeshNode;
+  readonly clusterId: string;
+  readonly version: string;
+  readonly startedAtMs: number;
+  readonly defaultDeadlineMs: number;
+  readonly peers: ReadonlyMap<number, string>;
+  clientAddressOf(nodeId: number): string;
+  walBytes(): number;
+}
+
+/** How often a transfer looks whether leadership has moved. */
+const TRANSFER_POLL_MS = 20;
+
+export function adminService(node: AdminNode): ServiceBinding {
+  return bindService(ClusterAdminServiceService, {
+    getStatus: unary(() => statusOf(node)),
+    transferLeadership: unary((request, context) => transfer(node, request, context)),
+    verifyConservation: unary((_, context) => verify(node, context)),
+  });
+}
+
+function statusOf(node: AdminNode): GetStatusResponse {
+  const { mesh } = node;
+  let arbiterFallbacks = 0;
+  for (const group of mesh.groups) arbiterFallbacks += group.arbiterFallbacks;
+  return {
+    nodeId: mesh.nodeId,
+    clusterId: node.clusterId,
+    version: node.version,
+    startedAtMs: node.startedAtMs,
+    peers: [...node.peers]
+      .filter(([peer]) => peer !== mesh.nodeId)
+      .map(([peer, address]) => ({
+        nodeId: peer,
+        address,
+        clientAddress: node.clientAddressOf(peer),
+        connected: mesh.isConnected(peer),
+        lastHeardMsAgo: Math.floor(mesh.silenceMs(peer) ?? -1),
+      })),
+    groups: mesh.groups.map((group) => groupStatus(mesh, group.groupId)),
+    arbiterFallbacks,
+    walBytes: node.walBytes(),
+  };
+}
+
+function groupStatus(mesh: MeshNode, groupId: number): GroupStatus {
+  const group = mesh.group(groupId);
+  const status = group.core.status();
+  const leads = status.role === "leader";
+  const match = new Map<number, number>();
+  if (leads) for (const [peer, progress] of status.progress) match.set(peer, progress.match);
+  return {
+    groupId,
+    role: status.role,
+    term: status.term,
+    leaderNodeId: status.leader,
+    firstIndex: status.firstIndex,
+    lastIndex: status.lastIndex,
+    commitIndex: status.commitIndex,
+    appliedIndex: group.state.appliedIndex,
+    voters: [...status.voters],
+    learners: [...status.learners],
+    match,
+    stateDigest: group.state.digest,
+    entities: group.state.entities.size,
+    materializedIndex: leads ? mesh.materializedIndex(groupId) : 0,
+    pending: group.waiting,
+  };
+}
+
+async function transfer(node: AdminNode, request: TransferLeadershipRequest, context: CallContext): Promise<TransferLeadershipResponse> {
+  const { mesh } = node;
+  checkInteger(request.groupId, 0, mesh.options.groups, "request", "group_id");
+  const { groupId, targetNodeId } = request;
+  if (!node.peers.has(targetNodeId)) throw MeshError.field("target_node_id", `one of ${[...node.peers.keys()].join(", ")}`);
+  const group = mesh.group(groupId);
+  if (group.leader === targetNodeId) return { leaderNodeId: targetNodeId, term: group.core.term };
+  if (group.core.role !== "leader") {
+    throw new MeshError("NOT_LEADER", `ask the leader of group ${groupId}`, {
+      metadata: { leader_node_id: String(group.leader), leader_address: group.leader === 0 ? "" : node.clientAddressOf(group.leader) },
+    });
+  }
+  const result = group.core.transferLeadership(targetNodeId);
+  if (result !== "ok") throw new MeshError("TRANSFER_ABORTED", `leadership of group ${groupId} cannot go to node ${targetNodeId}: ${result}`);
+  mesh.dirty();
+  const deadlineMs = deadlineOf(context, mesh.host.clock.monotonicMs(), node.defaultDeadlineMs);
+  while (group.leader !== targetNodeId) {
+    if (mesh.host.clock.monotonicMs() >= deadlineMs || (group.core.role === "leader" && group.core.status().transferee === 0)) {
+      throw new MeshError("TRANSFER_ABORTED", `leadership of group ${groupId} did not move to node ${targetNodeId} in time`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, TRANSFER_POLL_MS));
+  }
+  return { leaderNodeId: targetNodeId, term: group.core.term };
+}
+
+/** Every posting stays in one group, so each group is conserved by itself, at any index. */
+async function verify(node: AdminNode, context: CallContext): Promise<VerifyConservationResponse> {
+  const { mesh } = node;
+  const deadlineMs = deadlineOf(context, mesh.host.clock.monotonicMs(), node.defaultDeadlineMs);
+  const sums = new Map<string, ItemConservation>();
+  const positions: LogPosition[] = [];
+  for (const group of mesh.groups) {
+    await new Promise<void>((resolve, reject) => {
+      mesh.barrier(group.groupId, deadlineMs, (error) => (error === undefined ? resolve() : reject(error)));
+    });
+    const { ledger } = group.state;
+    positions.push(group.state.position());
+    const held = ledger.held();
+    for (const { itemKind, minted, burned } of ledger.totalsRows()) {
+      const here = held.get(itemKind) ?? { inInventories: 0, onGround: 0 };
+      const sum = sums.get(itemKind) ?? { itemKind, minted: 0, burned: 0, held: 0, onGround: 0, conserved: true };
+      sum.minted += minted;
+      sum.burned += burned;
+      sum.held += here.inInventories;
+      sum.onGround += here.onGround;
+      sum.conserved &&= minted - burned === here.inInventories + here.onGround;
+      sums.set(itemKind, sum);
+      held.delete(itemKind);
+    }
+    // Items that nobody ever minted.
+    for (const [itemKind, here] of held) {
+      sums.set(itemKind, { itemKind, minted: 0, burned: 0, held: here.inInventories, onGround: here.onGround, conserved: false });
+    }
+  }
+  const items = [...sums.values()].sort((a, b) => (a.itemKind < b.itemKind ? -1 : 1));
+  return { conserved: items.every((item) => item.conserved), items, positions };
+}

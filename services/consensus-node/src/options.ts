@@ -1,0 +1,63 @@
+import { address, type ConfigurationOf, OptionRuleError, defineProgram, flag, integer, parsed, serverOptions, splitAddress, text } from "@statemesh/service";
+
+/** Peers by node id. */
+export type PeerAddresses = ReadonlyMap<number, string>;
+
+const PEER = /^([0-9]{1,7})=(.+)$/;
+
+function parsePeers(value: string): PeerAddresses {
+  const peers = new Map<number, string>();
+  for (const part of value.split(",")) {
+    const [, id, peer] = PEER.exec(part.trim()) ?? [];
+    if (id === undefined || peer === undefined || Number(id) < 1 || Number(id) > 2_000_000 || splitAddress(peer) === undefined) {
+      throw new OptionRuleError(`must be ID=host:port, separated by commas; "${part.trim().slice(0, 80)}" is not`);
+    }
+    if (peers.has(Number(id))) throw new OptionRuleError(`names node ${id} twice`);
+    peers.set(Number(id), peer);
+  }
+  if (peers.size > 9) throw new OptionRuleError("must name at most 9 nodes");
+  return peers;
+}
+
+export const program = defineProgram({
+  name: "consensus-node",
+  summary: "Hosts replicas of Raft groups, the replicated state of the world, the authority directory, and eventual and causal replication.",
+  version: "0.1.0",
+  options: {
+    ...serverOptions({ grpc: 7401, metrics: 7501 }),
+    nodeId: integer({ min: 1, max: 2_000_000, doc: "Number of this node, unique in the cluster and the same for ever. Required unless `--node-id-from-hostname` is set." }),
+    nodeIdFromHostname: flag({ default: false, doc: "Take the node id from the ordinal at the end of the host name, plus one: `consensus-node-0` is node 1." }),
+    clusterId: text({ default: "statemesh", maxLength: 64, mustMatch: true, doc: "Name of the cluster. Nodes of other clusters are refused." }),
+    peers: parsed<PeerAddresses>({
+      doc: "Every node of the cluster with the address that the others reach it at, this one included.",
+      required: true,
+      mustMatch: true,
+      kind: "peers",
+      rule: "ID=host:port, separated by commas",
+      placeholder: "1=host:port,2=host:port,...",
+      parse: parsePeers,
+      format: (peers) => [...peers].map(([id, peer]) => `${id}=${peer}`).join(","),
+    }),
+    advertiseAddress: address({ doc: "Where clients reach this node; told to other nodes for redirects. Default: its address among the peers." }),
+    dataDir: text({ default: ".data/consensus-node", doc: "Folder of the write-ahead log and the snapshots. One node a folder." }),
+    groups: integer({ default: 4, min: 1, max: 1_000, mustMatch: true, doc: "Raft groups that hold regions, besides group 0, the directory. Fixed for the life of the cluster: sectors map to groups by it." }),
+    arbiterAddress: text({ maxLength: 1_024, doc: "Where the conflict-arbiter answers, `host:port`; several, separated by commas, are used in turn. Without one the node decides by the same rules itself." }),
+    arbiterTimeoutMs: integer({ default: 500, min: 1, max: 10_000, unit: "ms", doc: "How long a leader waits for an arbiter before it decides by itself, which is counted." }),
+    regionStoreAddress: text({ maxLength: 1_024, doc: "Where the region-store answers, `host:port`. Without one nothing is materialised." }),
+    regionStoreTimeoutMs: integer({ default: 10_000, min: 100, max: 120_000, unit: "ms", doc: "How long a batch for the region store may take." }),
+    policyFile: text({ mustMatch: true, doc: "The policy table, YAML. Without one the built-in table holds." }),
+    tickMs: integer({ default: 50, min: 5, max: 1_000, unit: "ms", doc: "The beat of elections, heartbeats, leases and eventual deltas." }),
+    heartbeatTicks: integer({ default: 2, min: 1, max: 100, unit: "ticks", doc: "How often a leader reminds its followers." }),
+    electionTicks: integer({ default: 10, min: 2, max: 1_000, unit: "ticks", doc: "A follower's patience, at least; drawn anew between this and twice this." }),
+    leaseMs: integer({ default: 3_000, min: 500, max: 600_000, unit: "ms", mustMatch: true, doc: "How long a region lease runs unless it is renewed." }),
+    registrationTtlMs: integer({ default: 10_000, min: 1_000, max: 3_600_000, unit: "ms", mustMatch: true, doc: "How long a game server stays registered unless it registers or renews again." }),
+    queueCapacity: integer({ default: 16_384, min: 64, max: 1_000_000, doc: "Operations that may wait for a decision in one group. Beyond it callers get OVERLOADED." }),
+    snapshotLogBytes: integer({ default: 67_108_864, min: 65_536, max: 1_099_511_627_776, unit: "bytes", doc: "Log of one group since its last snapshot that makes the next one due." }),
+    trailingEntries: integer({ default: 4_096, min: 0, max: 10_000_000, doc: "Entries kept behind a snapshot for followers that are a little slow." }),
+    decisionWindow: integer({ default: 131_072, min: 1_024, max: 10_000_000, mustMatch: true, doc: "Decisions that one group keeps to answer retries: at least this many, at most twice as many." }),
+    touchCapacity: integer({ default: 262_144, min: 1_024, max: 10_000_000, doc: "Changes that one group remembers for the region store; a store that is further behind gets a full copy." }),
+    defaultDeadlineMs: integer({ default: 10_000, min: 100, max: 600_000, unit: "ms", doc: "Deadline of calls that bring none." }),
+  },
+});
+
+export type NodeConfiguration = ConfigurationOf<typeof program.options>;
