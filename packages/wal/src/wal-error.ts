@@ -1,0 +1,37 @@
+/**
+ * What an append or a compaction can fail with.
+ * - `NO_SPACE`: the disk is full. Nothing of the batch is in the log; batches that were queued behind it are refused with it. The same batches can be
+ *   appended again, in the same order.
+ * - `QUEUE_FULL`: too many bytes wait for the disk. Nothing of the batch is in the log.
+ * - `OUT_OF_ORDER`: entries would leave a gap in their group's log. Nothing of the batch is in the log.
+ * - `NO_SNAPSHOT`: entries are to be released that no snapshot in the log covers.
+ * - `POISONED`: a write or sync failed, so what is durable is unknown. Every later call fails with the first cause; the node must stop.
+ * - `CLOSED`: the log was closed.
+ */
+export type WalErrorCode = "NO_SPACE" | "QUEUE_FULL" | "OUT_OF_ORDER" | "NO_SNAPSHOT" | "POISONED" | "CLOSED";
+
+export class WalError extends Error {
+  override readonly name = "WalError";
+  readonly code: WalErrorCode;
+
+  constructor(code: WalErrorCode, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+  }
+}
+
+/** A stored file is damaged where a crash cannot have damaged it. Nothing was changed. */
+export class CorruptionError extends Error {
+  override readonly name = "CorruptionError";
+  readonly file: string;
+  /** Bytes from the start of the file. */
+  readonly offset: number;
+  readonly reason: string;
+
+  constructor(file: string, offset: number, reason: string) {
+    super(`${file} is damaged at byte ${offset}: ${reason}`);
+    this.file = file;
+    this.offset = offset;
+    this.reason = reason;
+  }
+}
