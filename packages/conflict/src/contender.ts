@@ -28,11 +28,11 @@ export class Contender {
   foundBy = 0;
   /** In the winner set. */
   kept = false;
-  /** Merged with another that is in force; how they met. */
-  merged = false;
+  /** The first in force that it merged with. */
+  partner: Contender | undefined = undefined;
   /** The first of those that it beat, where it is kept; the first that beat it, where it is not. */
   opponent: Contender | undefined = undefined;
-  /** How it met the opponent, or those it merged with. */
+  /** How it met the partner, or else the opponent. */
   conflict: ConflictType = ConflictType.UNSPECIFIED;
   /** It is an incumbent's own operation, asked for again. */
   inForce = false;

@@ -14,7 +14,7 @@ export const OPERATION_ID_REUSED = "operation_id_reused";
 function ruleOf(it: Contender): string {
   const { opponent } = it;
   if (it.reusesId) return OPERATION_ID_REUSED;
-  if (it.merged) return "merge";
+  if (it.partner !== undefined) return "merge";
   if (opponent === undefined) return UNCONTESTED;
   return opponent.incumbent ? INCUMBENT : separatingRule(it, opponent);
 }
@@ -24,7 +24,7 @@ export function verdictOf(it: Contender): Verdict {
   const { operationId } = it.candidate;
   return {
     operationId,
-    outcome: it.merged ? Outcome.MERGED : it.kept ? Outcome.ACCEPTED : Outcome.REJECTED,
+    outcome: it.partner !== undefined ? Outcome.MERGED : it.kept ? Outcome.ACCEPTED : Outcome.REJECTED,
     rule: ruleOf(it),
     winnerOperationId: it.kept || it.opponent === undefined ? operationId : it.opponent.candidate.operationId,
     conflict: it.conflict,

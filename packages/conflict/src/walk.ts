@@ -80,18 +80,18 @@ function meet(it: Contender, meetings: Meetings): void {
       // Losers come in order, so the first to get here is the first that the winner beat.
       if (other.opponent !== undefined || other.incumbent) continue;
       other.opponent = it;
-      if (!other.merged) other.conflict = meetings.conflictAt(at, it);
+      if (other.partner === undefined) other.conflict = meetings.conflictAt(at, it);
     } else if (winner === undefined) {
       const conflict = meetings.conflictAt(at, it);
-      noteMerge(it, conflict);
-      noteMerge(other, conflict);
+      noteMerge(it, other, conflict);
+      noteMerge(other, it, conflict);
     }
   }
 }
 
-function noteMerge(it: Contender, conflict: ConflictType): void {
-  if (it.merged) return;
-  it.merged = true;
+function noteMerge(it: Contender, partner: Contender, conflict: ConflictType): void {
+  if (it.partner !== undefined) return;
+  it.partner = partner;
   it.conflict = conflict;
 }
 
