@@ -52,8 +52,8 @@ export interface Host {
   ): void;
   /** Sends the group's newest snapshot to a peer; `message` is the Raft message that it stands for. */
   sendSnapshot(peer: number, message: RaftMessage, done: (installed: boolean) => void): void;
-  /** Entries through `index` are covered by a durable snapshot: their segments may go. */
-  releaseLog(groupId: number, throughIndex: number): void;
+  /** A snapshot of the group is durable: notes it in the log, and lets entries through `throughIndex` go. */
+  releaseLog(meta: SnapshotMeta, throughIndex: number): void;
   /** Hands strong state to the region store. `done` gets undefined where it did not answer. */
   materialize(request: MaterializeRequest, done: (response: MaterializeResponse | undefined) => void): void;
   /** Where the region store stands, by group. `done` gets undefined where it did not answer. */

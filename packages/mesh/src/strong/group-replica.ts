@@ -510,7 +510,7 @@ export class GroupReplica {
       this.#snapshotMeta = meta;
       const through = Math.min(meta.index, Math.max(this.core.firstIndex - 1, this.#state.appliedIndex - this.#options.trailingEntries));
       if (through >= this.core.firstIndex) this.core.compact(through, meta);
-      this.#host.releaseLog(this.groupId, through);
+      this.#host.releaseLog(meta, through);
       this.#listener.dirty();
     });
   }

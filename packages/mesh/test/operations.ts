@@ -1,0 +1,74 @@
+import { type Operation, Operation as Operations, PlayerInventory_Action, type Region, TerrainModification_Mode } from "@statemesh/contract";
+
+/** A box of `side` metres whose lowest corner is `x`, `y`, `z` metres into a region. */
+export function boxIn(region: Region, x: number, y: number, z: number, side = 4) {
+  const minX = region.x * 2_000 + x;
+  const minY = region.y * 2_000 + y;
+  const minZ = region.z * 2_000 + z;
+  return { minX, minY, minZ, maxX: minX + side, maxY: minY + side, maxZ: minZ + side };
+}
+
+type Body = NonNullable<Operation["body"]>;
+
+function operation(operationId: string, serverId: number, homeRegion: Region, type: string, body: Body, fields: Partial<Operation> = {}): Operation {
+  return { ...Operations.fromPartial({ operationId, serverId, homeRegion, type }), body, ...fields };
+}
+
+export function place(id: string, serverId: number, region: Region, at: readonly [number, number, number], fields: Partial<Operation> = {}): Operation {
+  const value = { structureId: `s-${id}`, kind: "wall", bounds: boxIn(region, ...at), playerId: "", attributes: new Map<string, string>() };
+  return operation(id, serverId, region, "structure_placement", { $case: "structurePlacement", value }, fields);
+}
+
+export function removeStructure(id: string, serverId: number, region: Region, structureId: string): Operation {
+  return operation(id, serverId, region, "structure_removal", { $case: "structureRemoval", value: { structureId, playerId: "" } });
+}
+
+export function claim(id: string, serverId: number, region: Region, resourceId: string, playerId: string, fields: Partial<Operation> = {}): Operation {
+  return operation(id, serverId, region, "resource_claim", { $case: "resourceClaim", value: { resourceId, playerId, release: false } }, fields);
+}
+
+export function spawn(id: string, serverId: number, region: Region, itemId: string, itemKind: string, quantity: number): Operation {
+  const position = { x: region.x * 2_000 + 1, y: region.y * 2_000 + 1, z: region.z * 2_000 + 1 };
+  const value = { action: PlayerInventory_Action.SPAWN, playerId: "", itemKind, quantity, counterpartyId: "", itemId, position };
+  return operation(id, serverId, region, "player_inventory", { $case: "playerInventory", value });
+}
+
+export function mint(id: string, serverId: number, region: Region, playerId: string, itemKind: string, quantity: number): Operation {
+  const value = { action: PlayerInventory_Action.MINT, playerId, itemKind, quantity, counterpartyId: "", itemId: "", position: undefined };
+  return operation(id, serverId, region, "player_inventory", { $case: "playerInventory", value });
+}
+
+export function give(id: string, serverId: number, region: Region, from: string, to: string, itemKind: string, quantity: number, fields: Partial<Operation> = {}): Operation {
+  const value = { action: PlayerInventory_Action.TRANSFER, playerId: from, itemKind, quantity, counterpartyId: to, itemId: "", position: undefined };
+  return operation(id, serverId, region, "player_inventory", { $case: "playerInventory", value }, fields);
+}
+
+export function pickup(id: string, serverId: number, region: Region, itemId: string, playerId: string, fields: Partial<Operation> = {}): Operation {
+  return operation(id, serverId, region, "item_pickup", { $case: "itemPickup", value: { itemId, playerId } }, fields);
+}
+
+export function trade(
+  id: string,
+  serverId: number,
+  region: Region,
+  first: readonly [string, string, number],
+  second: readonly [string, string, number],
+): Operation {
+  const value = {
+    firstPlayerId: first[0],
+    secondPlayerId: second[0],
+    firstGives: [{ itemKind: first[1], quantity: first[2] }],
+    secondGives: [{ itemKind: second[1], quantity: second[2] }],
+  };
+  return operation(id, serverId, region, "trade", { $case: "trade", value });
+}
+
+export function dig(id: string, serverId: number, region: Region, at: readonly [number, number, number], mode: TerrainModification_Mode = TerrainModification_Mode.DIG): Operation {
+  const material = mode === TerrainModification_Mode.DIG ? "" : "stone";
+  const value = { mode, bounds: boxIn(region, ...at), material, playerId: "", observedVersion: 0, brush: new Uint8Array(0) };
+  return operation(id, serverId, region, "terrain_modification", { $case: "terrainModification", value });
+}
+
+export function ownCreature(id: string, serverId: number, region: Region, creatureId: string, ownerServerId: number, fields: Partial<Operation> = {}): Operation {
+  return operation(id, serverId, region, "creature_ownership", { $case: "creatureOwnership", value: { creatureId, ownerServerId } }, fields);
+}

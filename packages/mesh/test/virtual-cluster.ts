@@ -1,0 +1,382 @@
+// Nodes of the mesh over a host of nothing but queues: virtual time, a network that loses what the test says, disks
+// that keep what was written. One seed, no waiting.
+import {
+  type ArbitrateRequest,
+  type ArbitrateResponse,
+  type LogEntry,
+  type MaterializeRequest,
+  type MaterializeResponse,
+  type Operation,
+
+  type SnapshotMeta,
+  StreamRequest,
+} from "@statemesh/contract";
+import type { CommandResult, DirectoryCommand } from "@statemesh/contract/log";
+import { resolve } from "@statemesh/conflict";
+import { type Decision, MeshError, type OperationError, type Region } from "@statemesh/contract";
+import { type GroupWrite, type Host, MeshNode, type NodeOptions } from "@statemesh/mesh";
+import type { HardState } from "@statemesh/raft";
+import { GroupState, SnapshotLoader } from "@statemesh/replica";
+import { DEFAULT_POLICY, groupOf } from "@statemesh/world";
+
+const TICK_MS = 50;
+
+interface StoredGroup {
+  hardState: HardState;
+  snapshot: SnapshotMeta | undefined;
+  entries: LogEntry[];
+}
+
+interface StoredSnapshot {
+  meta: SnapshotMeta;
+  chunks: Uint8Array[];
+}
+
+/** What survives a crash of its node. */
+class Disk {
+  readonly groups = new Map<number, StoredGroup>();
+  readonly snapshots = new Map<number, StoredSnapshot>();
+
+  write({ groupId, hardState, entries, snapshot }: GroupWrite): void {
+    const stored = this.groups.get(groupId) ?? { hardState: { term: 0, vote: 0, commit: 0 }, snapshot: undefined, entries: [] };
+    this.groups.set(groupId, stored);
+    if (hardState !== undefined) stored.hardState = hardState;
+    if (snapshot !== undefined) {
+      stored.snapshot = snapshot;
+      stored.entries = [];
+    }
+    const first = entries?.[0];
+    if (entries === undefined || first === undefined) return;
+    stored.entries = stored.entries.filter((entry) => entry.index < first.index).concat(entries);
+  }
+}
+
+export interface ClusterOptions {
+  readonly nodes?: number;
+  readonly groups?: number;
+  readonly seed?: number;
+  readonly node?: Partial<NodeOptions>;
+  /** Answers the leaders' questions; undefined: no arbiter. Default: the shared rules. */
+  readonly arbiter?: (request: ArbitrateRequest) => ArbitrateResponse | undefined;
+  readonly store?: (request: MaterializeRequest) => MaterializeResponse | undefined;
+  readonly watermarks?: () => ReadonlyMap<number, number> | undefined;
+}
+
+export class VirtualCluster {
+  readonly #options: ClusterOptions;
+  readonly #disks = new Map<number, Disk>();
+  readonly #nodes = new Map<number, MeshNode>();
+  readonly #cut = new Set<string>();
+  readonly groups: number;
+  readonly members: number[];
+  readonly failures: unknown[] = [];
+  nowMs = 1_000_000;
+  #events: { atMs: number; order: number; run: () => void }[] = [];
+  #order = 0;
+  #random: number;
+
+  constructor(options: ClusterOptions = {}) {
+    this.#options = options;
+    this.groups = options.groups ?? 2;
+    this.members = Array.from({ length: options.nodes ?? 3 }, (_, i) => i + 1);
+    this.#random = options.seed ?? 1;
+    for (const id of this.members) this.#disks.set(id, new Disk());
+    for (const id of this.members) this.start(id);
+  }
+
+  /** A small generator (mulberry32): tests need spread, not quality. */
+  random(): number {
+    this.#random = (this.#random + 0x6d2b79f5) | 0;
+    let t = Math.imul(this.#random ^ (this.#random >>> 15), 1 | this.#random);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
+  }
+
+  node(id: number): MeshNode {
+    const node = this.#nodes.get(id);
+    if (node === undefined) throw new Error(`node ${id} is down`);
+    return node;
+  }
+
+  isUp(id: number): boolean {
+    return this.#nodes.has(id);
+  }
+
+  at(delayMs: number, run: () => void): void {
+    this.#events.push({ atMs: this.nowMs + delayMs, order: this.#order++, run });
+  }
+
+  start(id: number): void {
+    const disk = this.#disks.get(id) ?? new Disk();
+    const options = this.#options;
+    const alive = (): boolean => this.#nodes.get(id) === node;
+    const host: Host = {
+      clock: { wallMs: () => this.nowMs, monotonicMs: () => this.nowMs },
+      random: { next: () => this.random() },
+      log: { info: () => undefined, warn: () => undefined },
+      defer: (task) => this.at(0, () => alive() && task()),
+      send: (peer, frame) => {
+        // Through the wire format, so that nothing is shared between nodes.
+        const bytes = StreamRequest.encode(frame).finish();
+        this.at(1 + this.random(), () => {
+          if (this.#reaches(id, peer)) this.#nodes.get(peer)?.onFrame(id, StreamRequest.decode(bytes));
+        });
+      },
+      persist: (writes, done) =>
+        this.at(0.5, () => {
+          if (!alive()) return;
+          for (const write of writes) disk.write(write);
+          done(undefined);
+        }),
+      arbitrate: (request, done) =>
+        this.at(1, () => {
+          if (!alive()) return;
+          const byRules = (): ArbitrateResponse => ({ sets: request.sets.map((set) => ({ verdicts: resolve(set, DEFAULT_POLICY) })) });
+          done(options.arbiter === undefined ? byRules() : options.arbiter(request));
+        }),
+      saveSnapshot: (groupId, index, term, voters, chunks, done) => {
+        const saved: Uint8Array[] = [];
+        for (let next = chunks.next(); next.done !== true; next = chunks.next()) saved.push(next.value);
+        const size = saved.reduce((sum, chunk) => sum + chunk.length, 0);
+        const meta: SnapshotMeta = { groupId, index, term, voters: [...voters], learners: [], size, crc32c: 0 };
+        this.at(5, () => {
+          if (!alive()) return;
+          disk.snapshots.set(groupId, { meta, chunks: saved });
+          done(undefined, meta);
+        });
+      },
+      sendSnapshot: (peer, message, done) => {
+        const stored = disk.snapshots.get(message.groupId);
+        this.at(5, () => {
+          const target = this.#nodes.get(peer);
+          if (stored === undefined || target === undefined || !this.#reaches(id, peer)) return done(false);
+          this.#disks.get(peer)?.snapshots.set(message.groupId, stored);
+          const state = load(stored, target.options);
+          target.onSnapshot(stored.meta, { ...message, logIndex: stored.meta.index, logTerm: stored.meta.term }, state);
+          done(true);
+        });
+      },
+      releaseLog: (meta, throughIndex) => {
+        const stored = disk.groups.get(meta.groupId);
+        if (stored === undefined) return;
+        stored.snapshot = meta;
+        stored.entries = stored.entries.filter((entry) => entry.index > throughIndex);
+      },
+      materialize: (request, done) => this.at(2, () => alive() && done(options.store?.(request))),
+      watermarks: (done) => this.at(2, () => alive() && done(options.watermarks?.())),
+      fail: (error) => this.failures.push(error),
+    };
+    const nodeOptions: NodeOptions = {
+      nodeId: id,
+      members: this.members,
+      groups: this.groups,
+      policy: DEFAULT_POLICY,
+      electionTicks: 10,
+      heartbeatTicks: 2,
+      queueCapacity: 16_384,
+      snapshotLogBytes: 1 << 26,
+      trailingEntries: 64,
+      decisionWindow: 4_096,
+      touchCapacity: 4_096,
+      leaseMs: 3_000,
+      registrationTtlMs: 10_000,
+      materialize: options.store !== undefined,
+      ...options.node,
+    };
+    const restored = new Map(
+      [...disk.groups].map(([groupId, group]) => {
+        const snapshot = disk.snapshots.get(groupId);
+        const state = snapshot === undefined || group.snapshot === undefined ? emptyState(groupId, nodeOptions) : load(snapshot, nodeOptions);
+        return [groupId, { hardState: group.hardState, snapshot: group.snapshot, entries: [...group.entries], state }];
+      }),
+    );
+    const node: MeshNode = new MeshNode(nodeOptions, host, restored);
+    this.#nodes.set(id, node);
+    const tick = (): void => {
+      if (!alive()) return;
+      node.tick();
+      this.at(TICK_MS, tick);
+    };
+    this.at(this.random() * TICK_MS, tick);
+    this.#reconnect();
+  }
+
+  /** The process dies: what was not persisted is gone. */
+  kill(id: number): void {
+    this.#nodes.delete(id);
+    for (const [peer, node] of this.#nodes) if (peer !== id) node.peerDisconnected(id);
+  }
+
+  /** Nothing passes between the two sides any more. */
+  cut(left: readonly number[], right: readonly number[]): void {
+    for (const a of left) {
+      for (const b of right) {
+        this.#cut.add(`${a}-${b}`).add(`${b}-${a}`);
+        this.#nodes.get(a)?.peerDisconnected(b);
+        this.#nodes.get(b)?.peerDisconnected(a);
+      }
+    }
+  }
+
+  heal(): void {
+    this.#cut.clear();
+    this.#reconnect();
+  }
+
+  #reaches(from: number, to: number): boolean {
+    return !this.#cut.has(`${from}-${to}`);
+  }
+
+  #reconnect(): void {
+    for (const [id, node] of this.#nodes) {
+      for (const peer of this.#nodes.keys()) if (peer !== id && this.#reaches(id, peer) && !node.isConnected(peer)) node.peerConnected(peer);
+    }
+  }
+
+  /** Runs virtual time on. */
+  run(durationMs: number): void {
+    this.runUntil(() => false, durationMs);
+  }
+
+  /** Runs until `done` holds; answers whether it came to hold within the limit. */
+  runUntil(done: () => boolean, limitMs = 30_000): boolean {
+    const endMs = this.nowMs + limitMs;
+    while (!done()) {
+      let next: { atMs: number; order: number; run: () => void } | undefined;
+      for (const event of this.#events) {
+        if (next === undefined || event.atMs < next.atMs || (event.atMs === next.atMs && event.order < next.order)) next = event;
+      }
+      if (next === undefined || next.atMs > endMs) {
+        this.nowMs = endMs;
+        return done();
+      }
+      const due = next;
+      this.#events = this.#events.filter((event) => event !== due);
+      this.nowMs = Math.max(this.nowMs, due.atMs);
+      due.run();
+      const failure = this.failures[0];
+      if (failure !== undefined) throw failure;
+    }
+    return true;
+  }
+
+  leaderOf(groupId: number): number {
+    for (const [id, node] of this.#nodes) if (node.group(groupId).serves) return id;
+    return 0;
+  }
+
+  /** Runs until every group has a leader that serves. */
+  settle(): void {
+    const ready = this.runUntil(() => Array.from({ length: this.groups + 1 }, (_, g) => this.leaderOf(g)).every((id) => id !== 0));
+    if (!ready) throw new Error("no leader within 30 s");
+  }
+
+  /** Decides operations through a node; answers by operation id. */
+  execute(nodeId: number, operations: readonly Operation[], deadlineMs = 10_000): Map<string, Decision | OperationError> {
+    const answers = this.submit(nodeId, operations, deadlineMs);
+    this.runUntil(() => answers.size === new Set(operations.map((operation) => operation.operationId)).size, deadlineMs + 1_000);
+    return answers;
+  }
+
+  /** The same without waiting. */
+  submit(nodeId: number, operations: readonly Operation[], deadlineMs = 10_000): Map<string, Decision | OperationError> {
+    const answers = new Map<string, Decision | OperationError>();
+    const node = this.node(nodeId);
+    node.edge.execute(operations, this.nowMs + deadlineMs, {
+      decided: (decision) => answers.set(decision.operationId, decision),
+      failed: (operationId, error) => answers.set(operationId, error),
+    });
+    node.dirty();
+    return answers;
+  }
+
+  transact(nodeId: number, transactionId: string, operations: readonly Operation[]): (Decision | OperationError)[] {
+    const answers: (Decision | OperationError)[] = [];
+    const node = this.node(nodeId);
+    node.edge.transact(transactionId, operations, this.nowMs + 10_000, {
+      decided: (decision) => answers.push(decision),
+      failed: (_, error) => answers.push(error),
+    });
+    node.dirty();
+    this.runUntil(() => answers.length === operations.length);
+    return answers;
+  }
+
+  directory(nodeId: number, body: NonNullable<DirectoryCommand["command"]>): CommandResult {
+    let answer: CommandResult | undefined;
+    let failure: MeshError | undefined;
+    const node = this.node(nodeId);
+    node.relay.command(0, { command: { $case: "directory", value: { command: body, nowMs: 0 } } }, this.nowMs + 10_000, (result, error) => {
+      answer = result;
+      failure = error;
+    });
+    node.dirty();
+    this.runUntil(() => answer !== undefined || failure !== undefined);
+    if (failure !== undefined) throw failure;
+    if (answer === undefined) throw new Error("no answer of the directory");
+    return answer;
+  }
+
+  register(...serverIds: number[]): void {
+    for (const serverId of serverIds) {
+      this.directory(this.#anyNode(), {
+        $case: "register",
+        value: { server: { serverId, name: `server-${serverId}`, address: "", priority: 0, incarnation: 1 }, ttlMs: 10_000 },
+      });
+    }
+    // Registrations run out in virtual time too: they are renewed while the test goes on.
+    const renew = (): void => {
+      for (const serverId of serverIds) {
+        const node = [...this.#nodes.values()].find((candidate) => candidate.group(0).serves);
+        node?.relay.command(
+          0,
+          { command: { $case: "directory", value: { command: { $case: "renew", value: { serverId, leases: [], durationMs: 3_000, ttlMs: 10_000 } }, nowMs: 0 } } },
+          this.nowMs + 1_000,
+          () => undefined,
+        );
+      }
+      this.at(1_000, renew);
+    };
+    this.at(1_000, renew);
+    this.run(300);
+  }
+
+  #anyNode(): number {
+    const id = [...this.#nodes.keys()][0];
+    if (id === undefined) throw new Error("every node is down");
+    return id;
+  }
+
+  /** A region whose group is `groupId`. */
+  regionIn(groupId: number): Region {
+    for (let x = 0; x < 10_000; x += 8) if (groupOf({ x, y: 0, z: 0 }, this.groups) === groupId) return { x, y: 0, z: 0 };
+    throw new Error(`no region for group ${groupId}`);
+  }
+
+  /** All nodes that are up hold the same state of every group. */
+  converge(): void {
+    const same = this.runUntil(() => {
+      for (let groupId = 0; groupId <= this.groups; groupId++) {
+        const states = [...this.#nodes.values()].map((node) => node.group(groupId).state);
+        if (new Set(states.map((state) => `${state.appliedIndex} ${state.digest}`)).size > 1) return false;
+      }
+      return true;
+    });
+    if (!same) throw new Error("the nodes do not come to hold the same state");
+  }
+}
+
+function emptyState(groupId: number, options: NodeOptions): GroupState {
+  return new GroupState({ groupId, decisionWindow: options.decisionWindow, touchCapacity: options.touchCapacity });
+}
+
+function load(stored: StoredSnapshot, options: NodeOptions): GroupState {
+  const loader = new SnapshotLoader({ groupId: stored.meta.groupId, decisionWindow: options.decisionWindow, touchCapacity: options.touchCapacity });
+  for (const chunk of stored.chunks) loader.push(chunk);
+  return loader.finish();
+}
+
+export function isDecision(answer: Decision | OperationError | undefined): answer is Decision {
+  return answer !== undefined && "outcome" in answer;
+}
+
