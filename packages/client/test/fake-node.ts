@@ -7,7 +7,7 @@ import {
 
 type Answer = (request: never) => unknown;
 
-/** Unary answers by method name, such as `execute`; and the two streams. */
+/** Unary answers by method name, such as `execute` (undefined: none, ever); and the two streams. */
 export interface Answers {
   readonly unary?: Readonly<Record<string, Answer>>;
   readonly executeStream?: handleBidiStreamingCall<ExecuteStreamRequest, ExecuteStreamResponse>;
@@ -30,7 +30,8 @@ function implementation(definition: ServiceDefinition, answers: Answers): Record
         const answer = answers.unary?.[name];
         if (answer === undefined) return done(serviceError(new MeshError("INTERNAL", `the test gave no answer for ${name}`)));
         try {
-          done(null, answer(call.request));
+          const response = answer(call.request);
+          if (response !== undefined) done(null, response);
         } catch (error) {
           done(serviceError(MeshError.from(error)));
         }

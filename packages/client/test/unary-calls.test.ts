@@ -106,14 +106,11 @@ describe("a unary call", () => {
     expect(attempts).toBe(5);
   });
 
-  it("gives up when its caller does", async () => {
-    const only = await node({
-      execute: () => {
-        throw new MeshError("NO_QUORUM", "no leader");
-      },
-    });
-    const client = clientOf(only);
-    await expect(client.execute(claim(client), { signal: AbortSignal.timeout(50) })).rejects.toMatchObject({ reason: "CANCELLED" });
+  it("gives up when its caller does, and says whether the operation may have been committed", async () => {
+    const silent = await node({ execute: () => undefined });
+    const client = clientOf(silent);
+    await expect(client.execute(claim(client), { signal: AbortSignal.abort() })).rejects.toMatchObject({ reason: "CANCELLED" });
+    await expect(client.execute(claim(client), { signal: AbortSignal.timeout(50) })).rejects.toMatchObject({ reason: "OUTCOME_UNKNOWN" });
   });
 
   it("never publishes events twice, and repeats updates that carry their time", async () => {

@@ -1,0 +1,181 @@
+/** A whole mesh as real processes on this machine: for `./dev up`, for system tests, for benchmarks. */
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { isAlive, startTicksOf, waitForEnd } from "./process-identity.ts";
+import { ServiceProcess } from "./service-process.ts";
+import { StablePorts } from "./stable-ports.ts";
+
+/** What to start. */
+export interface MeshOptions {
+  /** Consensus nodes, 1..9. Default 3. */
+  readonly nodes?: number;
+  /** Raft groups besides the directory. Default: the service's own. The same for the life of a data folder. */
+  readonly groups?: number;
+  /** Logs of the write-ahead kind and of the printed kind live here. */
+  readonly dataDir: string;
+  /** PostgreSQL's URL for the region store; without one the region store is left out. */
+  readonly postgres?: string | undefined;
+  readonly redis?: string | undefined;
+  /** Default true. */
+  readonly arbiter?: boolean;
+  /** Default: true where `postgres` is given. */
+  readonly regionStore?: boolean;
+  /** More flags by service: `consensus-node`, `conflict-arbiter`, `region-store`. */
+  readonly extraFlags?: Readonly<Record<string, readonly string[]>>;
+  /** True: the services' documented ports, each replaced by another where it is taken. Default: any stable ones. */
+  readonly fixedPorts?: boolean;
+  /** Told when a process ends without being asked to. */
+  readonly onCrash?: (text: string) => void;
+  /** Told what is being waited for. */
+  readonly onProgress?: (text: string) => void;
+}
+
+/** A consensus node's process. */
+export interface MeshNode extends ServiceProcess {
+  readonly nodeId: number;
+  readonly clientAddress: string;
+}
+
+class NodeProcess extends ServiceProcess implements MeshNode {
+  readonly nodeId: number;
+
+  constructor(nodeId: number, spec: ConstructorParameters<typeof ServiceProcess>[0]) {
+    super(spec);
+    this.nodeId = nodeId;
+  }
+
+  get clientAddress(): string {
+    return this.address;
+  }
+}
+
+/** The documented ports. */
+const PORTS = {
+  "consensus-node": { grpc: 7401, metrics: 7501 },
+  "conflict-arbiter": { grpc: 7411, metrics: 7511 },
+  "region-store": { grpc: 7421, metrics: 7521 },
+} as const;
+
+const PROCESSES_FILE = "processes.json";
+
+/** A running mesh. */
+export class Mesh {
+  readonly nodes: readonly MeshNode[];
+  readonly arbiter: ServiceProcess | undefined;
+  readonly regionStore: ServiceProcess | undefined;
+  readonly #dataDir: string;
+
+  constructor(dataDir: string, nodes: readonly MeshNode[], arbiter: ServiceProcess | undefined, regionStore: ServiceProcess | undefined) {
+    this.#dataDir = dataDir;
+    this.nodes = nodes;
+    this.arbiter = arbiter;
+    this.regionStore = regionStore;
+  }
+
+  /** Client addresses of all nodes. */
+  get endpoints(): string[] {
+    return this.nodes.map((node) => node.clientAddress);
+  }
+
+  /** Every process, in the order in which they start. */
+  get processes(): ServiceProcess[] {
+    return [this.regionStore, this.arbiter, ...this.nodes].filter((each) => each !== undefined);
+  }
+
+  /** Stops everything in order: nodes first, so that they hand over what they have, then what they call. */
+  async stop(): Promise<void> {
+    await Promise.all(this.nodes.map((node) => node.stop()));
+    await Promise.all([this.arbiter?.stop(), this.regionStore?.stop()]);
+    rmSync(join(this.#dataDir, PROCESSES_FILE), { force: true });
+  }
+
+  /** SIGKILL to everything. */
+  async kill(): Promise<void> {
+    await Promise.all(this.processes.map((each) => each.kill()));
+  }
+}
+
+/**
+ * Starts a mesh and waits until every service serves. What a run that was killed left behind in the data folder is
+ * ended first. Where a service does not start, everything is stopped and the error shows the end of its log.
+ */
+export async function startMesh(options: MeshOptions): Promise<Mesh> {
+  const dataDir = resolve(options.dataDir);
+  mkdirSync(dataDir, { recursive: true });
+  await endLeftovers(dataDir);
+  const mesh = await layOut(dataDir, options);
+  for (const each of mesh.processes) if (options.onCrash !== undefined) each.onCrash(options.onCrash);
+  try {
+    for (const each of mesh.processes) each.launch();
+    recordProcesses(dataDir, mesh);
+    for (const each of mesh.processes) {
+      options.onProgress?.(`waiting for ${each.spec.name} at ${each.address}`);
+      await each.waitUntilServing();
+    }
+  } catch (error) {
+    await mesh.kill();
+    throw error;
+  }
+  return mesh;
+}
+
+async function layOut(dataDir: string, options: MeshOptions): Promise<Mesh> {
+  const ports = new StablePorts();
+  const fixed = options.fixedPorts === true;
+  const spec = async (service: keyof typeof PORTS, name: string, offset: number, flags: readonly string[]) => {
+    const address = `127.0.0.1:${await ports.take(fixed ? PORTS[service].grpc + offset : undefined)}`;
+    const metricsAddress = `127.0.0.1:${await ports.take(fixed ? PORTS[service].metrics + offset : undefined)}`;
+    const own = ["--listen-address", address, "--metrics-address", metricsAddress, ...flags, ...(options.extraFlags?.[service] ?? [])];
+    return { name, service, flags: own, address, metricsAddress, logFile: join(dataDir, "logs", `${name}.log`) };
+  };
+
+  const arbiter = options.arbiter === false ? undefined : new ServiceProcess(await spec("conflict-arbiter", "arbiter", 0, []));
+  let regionStore: ServiceProcess | undefined;
+  if (options.regionStore ?? options.postgres !== undefined) {
+    const flags = options.postgres === undefined ? [] : ["--sql-url", options.postgres];
+    if (options.redis !== undefined) flags.push("--redis-url", options.redis);
+    regionStore = new ServiceProcess(await spec("region-store", "region-store", 0, flags));
+  }
+
+  const count = options.nodes ?? 3;
+  const specs = [];
+  for (let at = 0; at < count; at++) specs.push(await spec("consensus-node", `node-${at + 1}`, at, []));
+  const peers = specs.map((each, at) => `${at + 1}=${each.address}`).join(",");
+  const nodes = specs.map((each, at) => {
+    const flags = ["--node-id", String(at + 1), "--cluster-id", "local", "--peers", peers, "--advertise-address", each.address];
+    flags.push("--data-dir", join(dataDir, `node-${at + 1}`));
+    if (options.groups !== undefined) flags.push("--groups", String(options.groups));
+    if (arbiter !== undefined) flags.push("--arbiter-address", arbiter.address);
+    if (regionStore !== undefined) flags.push("--region-store-address", regionStore.address);
+    return new NodeProcess(at + 1, { ...each, flags: [...flags, ...each.flags] });
+  });
+  return new Mesh(dataDir, nodes, arbiter, regionStore);
+}
+
+interface RecordedProcess {
+  readonly name: string;
+  readonly pid: number;
+  /** Tells the process apart from a later one with the same id. */
+  readonly startTicks: string | undefined;
+}
+
+function recordProcesses(dataDir: string, mesh: Mesh): void {
+  const processes: RecordedProcess[] = mesh.processes.map((each) => ({ name: each.spec.name, pid: each.pid, startTicks: startTicksOf(each.pid) }));
+  const path = join(dataDir, PROCESSES_FILE);
+  writeFileSync(`${path}.new`, JSON.stringify(processes));
+  renameSync(`${path}.new`, path);
+}
+
+/** Ends services of a run that was killed a moment ago: their watchdogs do it too, but they may still hold the folder. */
+async function endLeftovers(dataDir: string): Promise<void> {
+  const path = join(dataDir, PROCESSES_FILE);
+  if (!existsSync(path)) return;
+  for (const { name, pid, startTicks } of JSON.parse(readFileSync(path, "utf8")) as RecordedProcess[]) {
+    // Without start times (no /proc) the watchdogs have to do: a process id alone may be a stranger's by now.
+    const ours = (): boolean => startTicks !== undefined && isAlive(pid) && startTicksOf(pid) === startTicks;
+    if (!ours() || (await waitForEnd(pid, 2_000)) || !ours()) continue;
+    process.kill(pid, "SIGKILL");
+    if (!(await waitForEnd(pid, 5_000))) throw new Error(`${name} of an earlier run (process ${pid}) does not end`);
+  }
+  rmSync(path, { force: true });
+}
