@@ -1,0 +1,126 @@
+import { type CacheTierStatistics, MeshError } from "@statemesh/contract";
+import type { MemoryCache } from "./memory-cache.ts";
+import type { CachedRegion, Lease } from "./region-cache.ts";
+import type { RedisCache } from "./redis-cache.ts";
+
+/** Where a value came from. */
+export type Tier = "memory" | "redis" | "sql";
+
+export interface TieredValue {
+  readonly value: CachedRegion;
+  readonly tier: Tier;
+}
+
+/** Reads through memory, Redis (where configured) and SQL; concurrent readers of a key share one load. */
+export class TieredCache {
+  readonly #memory: MemoryCache;
+  readonly #redis: RedisCache | undefined;
+  /** Loads under way. A reader that comes after an invalidation must not join one that began before it. */
+  readonly #loads = new Map<string, Promise<TieredValue>>();
+  readonly #sql: CacheTierStatistics = { hits: 0, misses: 0, entries: 0, bytes: 0, evictions: 0, errors: 0 };
+
+  constructor(memory: MemoryCache, redis: RedisCache | undefined) {
+    this.#memory = memory;
+    this.#redis = redis;
+  }
+
+  /**
+   * The value of a key. `load` reads SQL. Where SQL is away, an entry that memory holds is answered whatever it knows of
+   * invalidations: nobody can have changed SQL through us.
+   */
+  async get(key: string, load: () => Promise<CachedRegion>): Promise<TieredValue> {
+    const known = this.#memory.look(key);
+    if (known.hit !== undefined) return { value: known.hit, tier: "memory" };
+    const running = this.#loads.get(key);
+    if (running !== undefined) {
+      if (known.lease !== undefined) this.#memory.abandon(known.lease);
+      return await running;
+    }
+    const started = this.#load(key, known.lease, load);
+    this.#loads.set(key, started);
+    try {
+      return await started;
+    } finally {
+      if (this.#loads.get(key) === started) this.#loads.delete(key);
+    }
+  }
+
+  /** Reads SQL, past every tier, and leaves the caches alone. */
+  async past(load: () => Promise<CachedRegion>): Promise<TieredValue> {
+    return { value: await this.#fromSql(load), tier: "sql" };
+  }
+
+  /** Call after COMMIT, and where an outcome is unknown. Returns when Redis has confirmed or was given up on. */
+  async invalidate(keys: readonly string[]): Promise<void> {
+    if (keys.length === 0) return;
+    this.drop(keys);
+    await this.#redis?.invalidate(keys);
+  }
+
+  /** Another replica invalidated: forget in this process. */
+  drop(keys: readonly string[]): void {
+    if (keys.includes("*")) {
+      this.#loads.clear();
+      this.#memory.clear();
+      return;
+    }
+    for (const key of keys) this.#loads.delete(key);
+    this.#memory.drop(keys);
+  }
+
+  /** Whether invalidations of other replicas arrive; without them memory answers nothing. */
+  setSubscribed(subscribed: boolean): void {
+    if (!subscribed) {
+      this.#memory.suspend();
+      return;
+    }
+    this.#loads.clear();
+    this.#memory.resume();
+  }
+
+  statistics(): Map<string, CacheTierStatistics> {
+    const none: CacheTierStatistics = { hits: 0, misses: 0, entries: 0, bytes: 0, evictions: 0, errors: 0 };
+    return new Map([
+      ["memory", this.#memory.statistics()],
+      ["redis", this.#redis?.statistics() ?? none],
+      ["sql", { ...this.#sql }],
+    ]);
+  }
+
+  async close(): Promise<void> {
+    await this.#redis?.close();
+    await this.#memory.close();
+  }
+
+  async #load(key: string, lease: Lease | undefined, load: () => Promise<CachedRegion>): Promise<TieredValue> {
+    try {
+      const shared = this.#redis === undefined ? undefined : await this.#redis.get(key);
+      if (shared?.hit !== undefined) {
+        if (lease !== undefined) await this.#memory.fill(lease, shared.hit);
+        return { value: shared.hit, tier: "redis" };
+      }
+      const value = await this.#fromSql(load);
+      if (lease !== undefined) await this.#memory.fill(lease, value);
+      // The answer does not wait for Redis to take the value.
+      if (shared?.lease !== undefined) void this.#redis?.fill(shared.lease, value);
+      return { value, tier: "sql" };
+    } catch (error) {
+      if (lease !== undefined) this.#memory.abandon(lease);
+      const held = error instanceof MeshError && error.reason === "STORE_UNAVAILABLE" ? this.#memory.peek(key) : undefined;
+      if (held === undefined) throw error;
+      return { value: held, tier: "memory" };
+    }
+  }
+
+  async #fromSql(load: () => Promise<CachedRegion>): Promise<CachedRegion> {
+    try {
+      const value = await load();
+      if (value.record === undefined && value.entities.length === 0) this.#sql.misses += 1;
+      else this.#sql.hits += 1;
+      return value;
+    } catch (error) {
+      this.#sql.errors += 1;
+      throw error;
+    }
+  }
+}

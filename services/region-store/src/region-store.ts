@@ -1,0 +1,179 @@
+import type {
+  DeleteRegionRequest,
+  DeleteRegionResponse,
+  GetCacheStatisticsResponse,
+  GetWatermarksResponse,
+  ListRegionsRequest,
+  ListRegionsResponse,
+  LoadRegionRequest,
+  LoadRegionResponse,
+  MaterializeRequest,
+  MaterializeResponse,
+  PatchRegionRequest,
+  PatchRegionResponse,
+  QueryEntitiesRequest,
+  QueryEntitiesResponse,
+  QueryRegionsRequest,
+  QueryRegionsResponse,
+  StoreRegionRequest,
+  StoreRegionResponse,
+  TransactRegionsRequest,
+  TransactRegionsResponse,
+} from "@statemesh/contract";
+import { MemoryCache } from "./cache/memory-cache.ts";
+import { RedisCache } from "./cache/redis-cache.ts";
+import { TieredCache } from "./cache/tiered-cache.ts";
+import type { StoreSettings } from "./configuration.ts";
+import { DatabaseMonitor } from "./database-monitor.ts";
+import { queryEntities } from "./entities/entity-reader.ts";
+import { Materializer } from "./entities/materializer.ts";
+import { PURGE } from "./regions/answered-requests.ts";
+import { RegionReader } from "./regions/region-reader.ts";
+import { RegionWriter } from "./regions/region-writer.ts";
+import { type Caller, Database } from "./sql/database.ts";
+import { MIGRATIONS_FOLDER, type Migration, MigrationError, readMigrations } from "./sql/migrations.ts";
+
+/** Hears what goes on behind the calls. */
+export interface StoreEvents {
+  /** SQL began or ceased to answer. */
+  readonly databaseChanged: (up: boolean, cause: unknown) => void;
+  readonly migrated: (steps: number) => void;
+  readonly wrongSchema: (error: MigrationError) => void;
+  /** Something behind the calls failed and was passed over: a cache, an idle connection, the removal of old answers. */
+  readonly passedOver: (what: "redis" | "idle connection" | "purge", error: unknown) => void;
+}
+
+/** Old answers are removed about this often. */
+const PURGE_PERIOD_MS = 60_000;
+
+/** Every call of RegionStoreService, over SQL and the caches. Errors are MeshError. */
+export class RegionStore {
+  readonly #database: Database;
+  readonly #redis: RedisCache | undefined;
+  readonly #cache: TieredCache;
+  readonly #reader: RegionReader;
+  readonly #writer: RegionWriter;
+  readonly #materializer: Materializer;
+  readonly #monitor: DatabaseMonitor;
+  readonly #nowMs: () => number;
+  readonly #events: StoreEvents;
+  #purgedMs = 0;
+
+  private constructor(settings: StoreSettings, migrations: readonly Migration[], nowMs: () => number, events: StoreEvents) {
+    this.#nowMs = nowMs;
+    this.#events = events;
+    this.#database = new Database({
+      url: settings.databaseUrl,
+      poolSize: settings.databasePoolSize,
+      waitingMax: settings.databaseWaitingMax,
+      connectTimeoutMs: settings.databaseConnectTimeoutMs,
+      statementTimeoutMs: settings.databaseStatementTimeoutMs,
+      onIdleError: (error) => events.passedOver("idle connection", error),
+    });
+    const memory = new MemoryCache({ bytesMax: settings.cacheBytes, ttlMs: settings.cacheTtlMs });
+    this.#redis =
+      settings.redisUrl === undefined
+        ? undefined
+        : new RedisCache({
+            url: settings.redisUrl,
+            ttlMs: settings.cacheTtlMs,
+            timeoutMs: settings.redisTimeoutMs,
+            prefix: settings.redisPrefix,
+            onInvalidated: (keys) => this.#cache.drop(keys),
+            onSubscribed: (subscribed) => this.#cache.setSubscribed(subscribed),
+            onError: (error) => events.passedOver("redis", error),
+          });
+    this.#cache = new TieredCache(memory, this.#redis);
+    // Until the subscription stands, other replicas could change what memory would answer.
+    if (this.#redis !== undefined) this.#cache.setSubscribed(false);
+    this.#reader = new RegionReader(this.#database, this.#cache);
+    this.#writer = new RegionWriter({ database: this.#database, cache: this.#cache, nowMs, requestRetentionMs: settings.requestRetentionMs });
+    this.#materializer = new Materializer(this.#database, this.#cache);
+    this.#monitor = new DatabaseMonitor(this.#database, migrations, nowMs, {
+      onChange: events.databaseChanged,
+      onWrongSchema: events.wrongSchema,
+      onMigrated: events.migrated,
+      onTick: () => this.#purge(),
+    });
+  }
+
+  /** Begins to bring the schema up to date; SQL and Redis may come later. Throws MigrationError where the migration files are wrong. */
+  static async open(settings: StoreSettings, nowMs: () => number, events: StoreEvents): Promise<RegionStore> {
+    const store = new RegionStore(settings, await readMigrations(MIGRATIONS_FOLDER), nowMs, events);
+    store.#monitor.start();
+    return store;
+  }
+
+  /** Why the store is not ready; empty when it is. Cached regions are answered all the same. */
+  notReady(): readonly string[] {
+    return this.#monitor.reasons();
+  }
+
+  /** For metrics. */
+  load(): { busy: number; idle: number; waiting: number; pendingInvalidations: number } {
+    return { ...this.#database.load, pendingInvalidations: this.#redis?.pendingInvalidations ?? 0 };
+  }
+
+  async close(): Promise<void> {
+    await this.#monitor.stop();
+    await this.#cache.close();
+    await this.#database.close();
+  }
+
+  async storeRegion(request: StoreRegionRequest, caller?: Caller): Promise<StoreRegionResponse> {
+    return await this.#writer.store(request, caller);
+  }
+
+  async loadRegion(request: LoadRegionRequest, caller?: Caller): Promise<LoadRegionResponse> {
+    return await this.#reader.load(request, caller);
+  }
+
+  async patchRegion(request: PatchRegionRequest, caller?: Caller): Promise<PatchRegionResponse> {
+    return await this.#writer.patch(request, caller);
+  }
+
+  async deleteRegion(request: DeleteRegionRequest, caller?: Caller): Promise<DeleteRegionResponse> {
+    return await this.#writer.delete(request, caller);
+  }
+
+  async listRegions(request: ListRegionsRequest, caller?: Caller): Promise<ListRegionsResponse> {
+    return await this.#reader.list(request, caller);
+  }
+
+  async queryRegions(request: QueryRegionsRequest, caller?: Caller): Promise<QueryRegionsResponse> {
+    return await this.#reader.query(request, caller);
+  }
+
+  async queryEntities(request: QueryEntitiesRequest, caller?: Caller): Promise<QueryEntitiesResponse> {
+    return await queryEntities(this.#database, request, caller);
+  }
+
+  async transactRegions(request: TransactRegionsRequest, caller?: Caller): Promise<TransactRegionsResponse> {
+    return await this.#writer.transact(request, caller);
+  }
+
+  async materialize(request: MaterializeRequest, caller?: Caller): Promise<MaterializeResponse> {
+    return await this.#materializer.materialize(request, caller);
+  }
+
+  async getWatermarks(caller?: Caller): Promise<GetWatermarksResponse> {
+    return await this.#materializer.watermarks(caller);
+  }
+
+  getCacheStatistics(): GetCacheStatisticsResponse {
+    return { tiers: this.#cache.statistics() };
+  }
+
+  async #purge(): Promise<void> {
+    const now = this.#nowMs();
+    if (now - this.#purgedMs < PURGE_PERIOD_MS && now >= this.#purgedMs) return;
+    this.#purgedMs = now;
+    try {
+      const { count } = await this.#database.transaction((session) => session.run(PURGE, [now]), { decidesRepeats: true });
+      // A full batch: more is waiting, go on with the next tick.
+      if (count >= 1_000) this.#purgedMs = 0;
+    } catch (error) {
+      this.#events.passedOver("purge", error);
+    }
+  }
+}
