@@ -5,7 +5,7 @@
 // source: statemesh/v1/arbiter.proto
 
 /* eslint-disable */
-import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import { BinaryReader, BinaryWriter } from "../../../wire.ts";
 import {
   type CallOptions,
   type ChannelCredentials,
@@ -74,6 +74,7 @@ export interface DetectRequest {
 }
 
 export interface DetectResponse {
+  /** At most 16,384; sets with more are refused. */
   conflicts: Conflict[];
 }
 
@@ -101,7 +102,10 @@ export interface ResolveResponse {
 export interface Verdict {
   operationId: string;
   outcome: Outcome;
-  /** `uncontested`, `incumbent`, or the rule of the chain that decided. */
+  /**
+   * `uncontested`, `incumbent`, or the rule of the chain that decided. `type` where operations of types whose
+   * chains can't be compared met; `operation_id_reused` where the id stands for another content.
+   */
   rule: string;
   /** The winner it met first in the order, or itself. */
   winnerOperationId: string;
@@ -111,7 +115,7 @@ export interface Verdict {
 }
 
 export interface ArbitrateRequest {
-  /** 1..64 sets, 16,384 candidates in all. */
+  /** 1..64 sets, 16,384 candidates and 65,536 incumbents in all. */
   sets: CandidateSet[];
   /** The Raft group that asks, for statistics. */
   groupId: number;
@@ -167,7 +171,10 @@ export interface WatchConflictsRequest {
 }
 
 export interface WatchConflictsResponse {
-  /** Counts up from 1 on this replica's start; a gap says how many were dropped for a slow reader. */
+  /**
+   * Counts up from 1 over the conflicts that this stream asks for; a gap says how many were dropped for a
+   * slow reader.
+   */
   sequence: number;
   conflict: ResolvedConflict | undefined;
 }
@@ -1842,7 +1849,7 @@ function createBaseWatchConflictsResponse(): WatchConflictsResponse {
 export const WatchConflictsResponse: MessageFns<WatchConflictsResponse> = {
   encode(message: WatchConflictsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.sequence !== 0) {
-      writer.uint32(8).uint64(message.sequence);
+      writer.uint32(8).uint64Number(message.sequence);
     }
     if (message.conflict !== undefined) {
       ResolvedConflict.encode(message.conflict, writer.uint32(18).fork()).join();
@@ -1868,7 +1875,7 @@ export const WatchConflictsResponse: MessageFns<WatchConflictsResponse> = {
               break;
             }
 
-            message.sequence = longToNumber(reader.uint64());
+            message.sequence = reader.uint64Number();
             continue;
           }
           case 2: {
@@ -1953,7 +1960,7 @@ export const ResolvedConflict: MessageFns<ResolvedConflict> = {
       Region.encode(message.region, writer.uint32(42).fork()).join();
     }
     if (message.resolvedAtMs !== 0) {
-      writer.uint32(48).int64(message.resolvedAtMs);
+      writer.uint32(48).int64Number(message.resolvedAtMs);
     }
     if (message.groupId !== 0) {
       writer.uint32(56).uint32(message.groupId);
@@ -2022,7 +2029,7 @@ export const ResolvedConflict: MessageFns<ResolvedConflict> = {
               break;
             }
 
-            message.resolvedAtMs = longToNumber(reader.int64());
+            message.resolvedAtMs = reader.int64Number();
             continue;
           }
           case 7: {
@@ -2200,19 +2207,19 @@ function createBaseGetStatisticsResponse(): GetStatisticsResponse {
 export const GetStatisticsResponse: MessageFns<GetStatisticsResponse> = {
   encode(message: GetStatisticsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.batches !== 0) {
-      writer.uint32(8).uint64(message.batches);
+      writer.uint32(8).uint64Number(message.batches);
     }
     if (message.candidates !== 0) {
-      writer.uint32(16).uint64(message.candidates);
+      writer.uint32(16).uint64Number(message.candidates);
     }
     if (message.accepted !== 0) {
-      writer.uint32(24).uint64(message.accepted);
+      writer.uint32(24).uint64Number(message.accepted);
     }
     if (message.merged !== 0) {
-      writer.uint32(32).uint64(message.merged);
+      writer.uint32(32).uint64Number(message.merged);
     }
     if (message.rejected !== 0) {
-      writer.uint32(40).uint64(message.rejected);
+      writer.uint32(40).uint64Number(message.rejected);
     }
     message.conflictsByType.forEach((value, key) => {
       GetStatisticsResponse_ConflictsByTypeEntry.encode({ key: key as any, value }, writer.uint32(50).fork()).join();
@@ -2250,7 +2257,7 @@ export const GetStatisticsResponse: MessageFns<GetStatisticsResponse> = {
               break;
             }
 
-            message.batches = longToNumber(reader.uint64());
+            message.batches = reader.uint64Number();
             continue;
           }
           case 2: {
@@ -2258,7 +2265,7 @@ export const GetStatisticsResponse: MessageFns<GetStatisticsResponse> = {
               break;
             }
 
-            message.candidates = longToNumber(reader.uint64());
+            message.candidates = reader.uint64Number();
             continue;
           }
           case 3: {
@@ -2266,7 +2273,7 @@ export const GetStatisticsResponse: MessageFns<GetStatisticsResponse> = {
               break;
             }
 
-            message.accepted = longToNumber(reader.uint64());
+            message.accepted = reader.uint64Number();
             continue;
           }
           case 4: {
@@ -2274,7 +2281,7 @@ export const GetStatisticsResponse: MessageFns<GetStatisticsResponse> = {
               break;
             }
 
-            message.merged = longToNumber(reader.uint64());
+            message.merged = reader.uint64Number();
             continue;
           }
           case 5: {
@@ -2282,7 +2289,7 @@ export const GetStatisticsResponse: MessageFns<GetStatisticsResponse> = {
               break;
             }
 
-            message.rejected = longToNumber(reader.uint64());
+            message.rejected = reader.uint64Number();
             continue;
           }
           case 6: {
@@ -2514,7 +2521,7 @@ export const GetStatisticsResponse_ConflictsByTypeEntry: MessageFns<GetStatistic
       writer.uint32(10).string(message.key);
     }
     if (message.value !== 0) {
-      writer.uint32(16).uint64(message.value);
+      writer.uint32(16).uint64Number(message.value);
     }
     return writer;
   },
@@ -2545,7 +2552,7 @@ export const GetStatisticsResponse_ConflictsByTypeEntry: MessageFns<GetStatistic
               break;
             }
 
-            message.value = longToNumber(reader.uint64());
+            message.value = reader.uint64Number();
             continue;
           }
         }
@@ -2601,7 +2608,7 @@ export const GetStatisticsResponse_DecisionsByRuleEntry: MessageFns<GetStatistic
       writer.uint32(10).string(message.key);
     }
     if (message.value !== 0) {
-      writer.uint32(16).uint64(message.value);
+      writer.uint32(16).uint64Number(message.value);
     }
     return writer;
   },
@@ -2632,7 +2639,7 @@ export const GetStatisticsResponse_DecisionsByRuleEntry: MessageFns<GetStatistic
               break;
             }
 
-            message.value = longToNumber(reader.uint64());
+            message.value = reader.uint64Number();
             continue;
           }
         }
@@ -2691,7 +2698,7 @@ export const GetStatisticsResponse_ConflictsByRegionEntry: MessageFns<GetStatist
       writer.uint32(10).string(message.key);
     }
     if (message.value !== 0) {
-      writer.uint32(16).uint64(message.value);
+      writer.uint32(16).uint64Number(message.value);
     }
     return writer;
   },
@@ -2722,7 +2729,7 @@ export const GetStatisticsResponse_ConflictsByRegionEntry: MessageFns<GetStatist
               break;
             }
 
-            message.value = longToNumber(reader.uint64());
+            message.value = reader.uint64Number();
             continue;
           }
         }
@@ -2778,9 +2785,9 @@ export const ConflictArbiterServiceService = {
     path: "/statemesh.v1.ConflictArbiterService/Detect" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: DetectRequest): Buffer => Buffer.from(DetectRequest.encode(value).finish()),
+    requestSerialize: (value: DetectRequest): Buffer => DetectRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): DetectRequest => DetectRequest.decode(value),
-    responseSerialize: (value: DetectResponse): Buffer => Buffer.from(DetectResponse.encode(value).finish()),
+    responseSerialize: (value: DetectResponse): Buffer => DetectResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): DetectResponse => DetectResponse.decode(value),
   },
   /** Decides a set of candidates that nobody has decided before: the winner set. */
@@ -2788,9 +2795,9 @@ export const ConflictArbiterServiceService = {
     path: "/statemesh.v1.ConflictArbiterService/Resolve" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: ResolveRequest): Buffer => Buffer.from(ResolveRequest.encode(value).finish()),
+    requestSerialize: (value: ResolveRequest): Buffer => ResolveRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): ResolveRequest => ResolveRequest.decode(value),
-    responseSerialize: (value: ResolveResponse): Buffer => Buffer.from(ResolveResponse.encode(value).finish()),
+    responseSerialize: (value: ResolveResponse): Buffer => ResolveResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): ResolveResponse => ResolveResponse.decode(value),
   },
   /**
@@ -2801,9 +2808,9 @@ export const ConflictArbiterServiceService = {
     path: "/statemesh.v1.ConflictArbiterService/Arbitrate" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: ArbitrateRequest): Buffer => Buffer.from(ArbitrateRequest.encode(value).finish()),
+    requestSerialize: (value: ArbitrateRequest): Buffer => ArbitrateRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): ArbitrateRequest => ArbitrateRequest.decode(value),
-    responseSerialize: (value: ArbitrateResponse): Buffer => Buffer.from(ArbitrateResponse.encode(value).finish()),
+    responseSerialize: (value: ArbitrateResponse): Buffer => ArbitrateResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): ArbitrateResponse => ArbitrateResponse.decode(value),
   },
   /** Why a candidate won or lost: whom it met, the keys compared, the rule that decided. */
@@ -2811,9 +2818,9 @@ export const ConflictArbiterServiceService = {
     path: "/statemesh.v1.ConflictArbiterService/Explain" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: ExplainRequest): Buffer => Buffer.from(ExplainRequest.encode(value).finish()),
+    requestSerialize: (value: ExplainRequest): Buffer => ExplainRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): ExplainRequest => ExplainRequest.decode(value),
-    responseSerialize: (value: ExplainResponse): Buffer => Buffer.from(ExplainResponse.encode(value).finish()),
+    responseSerialize: (value: ExplainResponse): Buffer => ExplainResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): ExplainResponse => ExplainResponse.decode(value),
   },
   /** Conflicts as Arbitrate resolves them on this replica. */
@@ -2822,10 +2829,10 @@ export const ConflictArbiterServiceService = {
     requestStream: false as const,
     responseStream: true as const,
     requestSerialize: (value: WatchConflictsRequest): Buffer =>
-      Buffer.from(WatchConflictsRequest.encode(value).finish()),
+      WatchConflictsRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): WatchConflictsRequest => WatchConflictsRequest.decode(value),
     responseSerialize: (value: WatchConflictsResponse): Buffer =>
-      Buffer.from(WatchConflictsResponse.encode(value).finish()),
+      WatchConflictsResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): WatchConflictsResponse => WatchConflictsResponse.decode(value),
   },
   /** Counts since this replica started. */
@@ -2833,10 +2840,10 @@ export const ConflictArbiterServiceService = {
     path: "/statemesh.v1.ConflictArbiterService/GetStatistics" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: GetStatisticsRequest): Buffer => Buffer.from(GetStatisticsRequest.encode(value).finish()),
+    requestSerialize: (value: GetStatisticsRequest): Buffer => GetStatisticsRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): GetStatisticsRequest => GetStatisticsRequest.decode(value),
     responseSerialize: (value: GetStatisticsResponse): Buffer =>
-      Buffer.from(GetStatisticsResponse.encode(value).finish()),
+      GetStatisticsResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): GetStatisticsResponse => GetStatisticsResponse.decode(value),
   },
 } as const;
@@ -3005,17 +3012,6 @@ type DeepPartial<T> = T extends Builtin ? T
   : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
-
-function longToNumber(int64: { toString(): string }): number {
-  const num = globalThis.Number(int64.toString());
-  if (num > globalThis.Number.MAX_SAFE_INTEGER) {
-    throw new globalThis.Error("Value is larger than Number.MAX_SAFE_INTEGER");
-  }
-  if (num < globalThis.Number.MIN_SAFE_INTEGER) {
-    throw new globalThis.Error("Value is smaller than Number.MIN_SAFE_INTEGER");
-  }
-  return num;
-}
 
 function isObject(value: any): boolean {
   return typeof value === "object" && value !== null;
