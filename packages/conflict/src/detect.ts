@@ -6,7 +6,7 @@ import { Meetings } from "./meetings.ts";
 import { lineUp } from "./walk.ts";
 
 /** Most conflicts that one call names. */
-export const CONFLICTS_MAX = 65_536;
+export const CONFLICTS_MAX = 16_384;
 
 /**
  * Every pair that conflicts: of two candidates, or of an incumbent and a candidate. Edits that merge do not conflict,

@@ -1,0 +1,65 @@
+/** The arbiter's metrics, read from its counts whenever somebody asks. */
+import { Counter, Gauge, type Registry } from "@statemesh/service";
+import type { ConflictFeed } from "./conflict-feed.ts";
+import type { Statistics } from "./statistics.ts";
+
+export function registerMetrics(registry: Registry, statistics: Statistics, feed: ConflictFeed): void {
+  const registers = [registry];
+  new Counter({
+    name: "statemesh_arbiter_batches_total",
+    help: "Batches decided by Arbitrate.",
+    registers,
+    collect() {
+      this.reset();
+      this.inc(statistics.counts().batches);
+    },
+  });
+  new Counter({
+    name: "statemesh_arbiter_candidates_total",
+    help: "Candidates decided by Arbitrate, by outcome.",
+    labelNames: ["outcome"],
+    registers,
+    collect() {
+      const { accepted, merged, rejected } = statistics.counts();
+      this.reset();
+      for (const [outcome, count] of Object.entries({ accepted, merged, rejected })) this.inc({ outcome }, count);
+    },
+  });
+  new Counter({
+    name: "statemesh_arbiter_conflicts_total",
+    help: "Conflicts decided by Arbitrate, by type.",
+    labelNames: ["type"],
+    registers,
+    collect() {
+      this.reset();
+      for (const [type, count] of statistics.counts().conflictsByType) this.inc({ type }, count);
+    },
+  });
+  new Counter({
+    name: "statemesh_arbiter_decisions_total",
+    help: "Decisions of Arbitrate, by the rule that decided.",
+    labelNames: ["rule"],
+    registers,
+    collect() {
+      this.reset();
+      for (const [rule, count] of statistics.counts().decisionsByRule) this.inc({ rule }, count);
+    },
+  });
+  new Gauge({
+    name: "statemesh_arbiter_watchers",
+    help: "Open streams of WatchConflicts.",
+    registers,
+    collect() {
+      this.set(feed.watchers);
+    },
+  });
+  new Counter({
+    name: "statemesh_arbiter_watch_dropped_total",
+    help: "Conflicts that slow watchers did not get.",
+    registers,
+    collect() {
+      this.reset();
+      this.inc(feed.dropped);
+    },
+  });
+}
