@@ -1,0 +1,102 @@
+import type { Region } from "@statemesh/contract";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { SubscriptionLimits } from "../src/subscriptions/index.ts";
+import { connect, gossip, groupOf, Logs, nameOf, Node, placeOf, Reader, REGIONS } from "./subscription-world.ts";
+
+const write = fc.record({ id: fc.integer({ min: 0, max: 3 }), region: fc.nat(1), remove: fc.boolean() });
+const step = fc.oneof(
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant("append" as const), group: fc.integer({ min: 1, max: 2 }), writes: fc.array(write, { minLength: 1, maxLength: 5 }) }) },
+  { weight: 5, arbitrary: fc.record({ kind: fc.constant("apply" as const), node: fc.nat(1), group: fc.integer({ min: 1, max: 2 }) }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant("publish" as const), node: fc.nat(1), region: fc.nat(3), key: fc.constantFrom("a", "b", "c"), value: fc.nat(255), deleted: fc.boolean() }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant("emit" as const), node: fc.nat(1), region: fc.nat(3) }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("gossip" as const) }) },
+  { weight: 5, arbitrary: fc.record({ kind: fc.constant("read" as const), bytes: fc.constantFrom(1, 200, 600, 100_000) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("reconnect" as const), node: fc.nat(1) }) },
+);
+type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
+
+/** Runs the steps with one reader of `regions`, then brings everything to rest and reads to the end. */
+function play(steps: readonly Step[], regions: readonly Region[], limits: Partial<SubscriptionLimits>) {
+  const logs = new Logs();
+  const nodes = [new Node(1, limits), new Node(2, limits)];
+  connect(nodes);
+  const reader = new Reader();
+  let at = 0;
+  let events = 0;
+  const subscribe = (node: number): number => (nodes[node] as Node).hub.subscribe({ regions, strong: false, eventual: false, causal: false, resumeToken: reader.token });
+  let id = subscribe(0);
+  const read = (bytes: number): boolean => {
+    const response = nodes[at]?.hub.next(id, bytes);
+    if (response !== undefined) reader.take(response);
+    return response !== undefined;
+  };
+  // From its first message on it has a token to come back with.
+  read(1);
+  for (const s of steps) {
+    if (s.kind === "append") {
+      const home = REGIONS.filter((region) => groupOf(region) === s.group);
+      logs.append(s.group, s.writes.map((w) => ({ id: `s${s.group}-${w.id}`, region: home[w.region] as Region, remove: w.remove })));
+    } else if (s.kind === "apply") nodes[s.node]?.apply(logs, s.group);
+    else if (s.kind === "publish") nodes[s.node]?.publish(REGIONS[s.region] as Region, s.key, s.value, s.deleted);
+    else if (s.kind === "emit") nodes[s.node]?.emit(REGIONS[s.region] as Region, `e${events++}`);
+    else if (s.kind === "gossip") gossip(nodes);
+    else if (s.kind === "read") {
+      const told = nodes[at]?.readable.includes(id) === true;
+      if (read(s.bytes) && !told) throw new Error("something to read, but nobody was told");
+    } else {
+      nodes[at]?.hub.unsubscribe(id);
+      at = s.node;
+      (nodes[at] as Node).readable.length = 0;
+      id = subscribe(at);
+      reader.reconnect();
+    }
+  }
+  for (const node of nodes) for (const group of [1, 2]) while (node.apply(logs, group));
+  for (let i = 0; i < 30; i += 1) gossip(nodes);
+  for (let i = 0; read(300); i += 1) if (i > 10_000) throw new Error("never at the end");
+  return { logs, node: nodes[at] as Node, reader };
+}
+
+function check({ logs, node, reader }: ReturnType<typeof play>, regions: readonly Region[]): void {
+  const names = new Set(regions.map(nameOf));
+  const entities = [...node.entities.values()].filter((e) => names.has(nameOf(e.region)));
+  expect([...reader.entities.values()].sort(byId)).toEqual(entities.sort(byId));
+  const values = regions.flatMap((region) => node.store.valuesOf(region)).map((v) => `${nameOf(v.region)} ${v.key}=${v.value[0]}`);
+  expect([...reader.values.values()].map((v) => `${nameOf(v.region)} ${v.key}=${v.value[0]}`).sort()).toEqual(values.sort());
+  for (const group of [1, 2]) {
+    const all = (logs.records.get(group) ?? []).flatMap((record) => record.changes.filter((c) => names.has(nameOf(c.entity?.region))).map(placeOf));
+    const seen = reader.changes.get(group) ?? [];
+    // In order, without a gap, without a repeat, up to the end.
+    expect(seen).toEqual(all.slice(all.length - seen.length));
+  }
+}
+
+const byId = (a: { entityId: string }, b: { entityId: string }): number => (a.entityId < b.entityId ? -1 : 1);
+const someRegions = fc.subarray(REGIONS, { minLength: 1 });
+/** Room for everything that a run makes. */
+const WIDE: Partial<SubscriptionLimits> = { maxRecentChanges: 1_000 };
+const NARROW: Partial<SubscriptionLimits> = { maxQueued: 4, maxRecentChanges: 5, maxSnapshotItems: 6 };
+
+describe("a subscription, in any interleaving of changes, reads and reconnects to nodes that are ahead or behind", () => {
+  it("gives the state, then every change and every event, in order, once", () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 80 }), someRegions, (steps, regions) => {
+        const result = play(steps, regions, WIDE);
+        check(result, regions);
+        expect(result.reader.lagged).toBe(0);
+        const names = new Set(regions.map(nameOf));
+        const events = result.node.events.filter((e) => names.has(nameOf(e.event?.region))).map((e) => e.event?.key);
+        expect([...result.reader.events].sort()).toEqual(events.sort());
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it("starts a slow reader again with a snapshot, and is as exact from there", () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 80 }), someRegions, (steps, regions) => check(play(steps, regions, NARROW), regions)),
+      { numRuns: 300 },
+    );
+  });
+});
