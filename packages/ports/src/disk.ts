@@ -9,6 +9,8 @@ export interface Disk {
   read(name: string): Promise<Uint8Array>;
   /** At most `length` bytes from `offset`; fewer only at the end of the file. Fails with code `ENOENT` where there is no such file. */
   readRange(name: string, offset: number, length: number): Promise<Uint8Array>;
+  /** Size of a file in bytes. Fails with code `ENOENT` where there is no such file. */
+  sizeOf(name: string): Promise<number>;
   /** Opens a file for appending; makes it where it is not there. */
   openAppend(name: string): Promise<DiskFile>;
   /** Replaces `to`, atomically once `syncDirectory` has returned. */

@@ -1,5 +1,5 @@
 import { constants } from "node:fs";
-import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { DiskError } from "./disk.ts";
@@ -50,6 +50,10 @@ export class FolderDisk implements Disk {
         await handle.close();
       }
     });
+  }
+
+  sizeOf(name: string): Promise<number> {
+    return asDiskError(`look at ${name}`, async () => (await stat(this.#pathOf(name))).size);
   }
 
   openAppend(name: string): Promise<DiskFile> {

@@ -60,6 +60,7 @@ export function diskContract(make: () => Promise<DiskUnderTest>): void {
     expect(text(await disk.readRange("a", 2, 3))).toBe("234");
     expect(text(await disk.readRange("a", 8, 100))).toBe("89");
     expect((await disk.readRange("a", 10, 5)).length).toBe(0);
+    expect(await disk.sizeOf("a")).toBe(10);
   });
 
   check("a cut file ends where it was cut", async (disk) => {
@@ -90,6 +91,7 @@ export function diskContract(make: () => Promise<DiskUnderTest>): void {
   check("a file that is not there is ENOENT", async (disk) => {
     expect(await codeOf(disk.read("absent"))).toBe("ENOENT");
     expect(await codeOf(disk.readRange("absent", 0, 1))).toBe("ENOENT");
+    expect(await codeOf(disk.sizeOf("absent"))).toBe("ENOENT");
     expect(await codeOf(disk.rename("absent", "b"))).toBe("ENOENT");
   });
 

@@ -1,1 +1,6 @@
-export {};
+// The ports under one seed: virtual time, network and disk.
+export * from "./sim-random.ts";
+export * from "./simulation.ts";
+export * from "./sim-clock.ts";
+export * from "./sim-network.ts";
+export * from "./sim-disk.ts";

@@ -156,7 +156,7 @@ function ownEntries(group: ReplayedGroup, content: Uint8Array): void {
   for (let at = group.entries.length - 1; at >= 0; at--) {
     const entry = group.entries[at]!;
     if (entry.data.buffer !== content.buffer) return;
-    entry.data = Uint8Array.from(entry.data);
+    entry.data = entry.data.slice();
   }
 }
 

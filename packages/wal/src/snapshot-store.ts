@@ -189,7 +189,7 @@ function nameOf(groupId: number, index: number): string {
 }
 
 async function readMeta(disk: Disk, name: string, groupId: number, index: number): Promise<SnapshotMeta> {
-  const bytes = await fileSize(disk, name);
+  const bytes = await disk.sizeOf(name);
   if (bytes < TRAILER_BYTES) throw new CorruptionError(name, bytes, "the snapshot is cut off");
   const trailer = new ByteReader(await disk.readRange(name, bytes - TRAILER_BYTES, TRAILER_BYTES));
   const footerBytes = trailer.u32();
@@ -202,13 +202,4 @@ async function readMeta(disk: Disk, name: string, groupId: number, index: number
   const meta = readSnapshotMeta(new ByteReader(body));
   if (meta.size !== at || meta.groupId !== groupId || meta.index !== index) throw new CorruptionError(name, at, "the snapshot's description is not that of this file");
   return meta;
-}
-
-/** Opening for appending is the port's way to ask for a size; checked first, since it would make the file. */
-async function fileSize(disk: Disk, name: string): Promise<number> {
-  await disk.readRange(name, 0, 0);
-  const file = await disk.openAppend(name);
-  const { size } = file;
-  await file.close();
-  return size;
 }
