@@ -5,7 +5,7 @@
 // source: statemesh/v1/admin.proto
 
 /* eslint-disable */
-import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import { BinaryReader, BinaryWriter } from "../../../wire.ts";
 import {
   type CallOptions,
   type ChannelCredentials,
@@ -183,7 +183,7 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
       writer.uint32(26).string(message.version);
     }
     if (message.startedAtMs !== 0) {
-      writer.uint32(32).int64(message.startedAtMs);
+      writer.uint32(32).int64Number(message.startedAtMs);
     }
     for (const v of message.peers) {
       PeerStatus.encode(v!, writer.uint32(42).fork()).join();
@@ -192,10 +192,10 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
       GroupStatus.encode(v!, writer.uint32(50).fork()).join();
     }
     if (message.arbiterFallbacks !== 0) {
-      writer.uint32(56).uint64(message.arbiterFallbacks);
+      writer.uint32(56).uint64Number(message.arbiterFallbacks);
     }
     if (message.walBytes !== 0) {
-      writer.uint32(64).uint64(message.walBytes);
+      writer.uint32(64).uint64Number(message.walBytes);
     }
     return writer;
   },
@@ -242,7 +242,7 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
               break;
             }
 
-            message.startedAtMs = longToNumber(reader.int64());
+            message.startedAtMs = reader.int64Number();
             continue;
           }
           case 5: {
@@ -266,7 +266,7 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
               break;
             }
 
-            message.arbiterFallbacks = longToNumber(reader.uint64());
+            message.arbiterFallbacks = reader.uint64Number();
             continue;
           }
           case 8: {
@@ -274,7 +274,7 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
               break;
             }
 
-            message.walBytes = longToNumber(reader.uint64());
+            message.walBytes = reader.uint64Number();
             continue;
           }
         }
@@ -387,7 +387,7 @@ export const PeerStatus: MessageFns<PeerStatus> = {
       writer.uint32(32).bool(message.connected);
     }
     if (message.lastHeardMsAgo !== 0) {
-      writer.uint32(40).int64(message.lastHeardMsAgo);
+      writer.uint32(40).int64Number(message.lastHeardMsAgo);
     }
     return writer;
   },
@@ -442,7 +442,7 @@ export const PeerStatus: MessageFns<PeerStatus> = {
               break;
             }
 
-            message.lastHeardMsAgo = longToNumber(reader.int64());
+            message.lastHeardMsAgo = reader.int64Number();
             continue;
           }
         }
@@ -542,22 +542,22 @@ export const GroupStatus: MessageFns<GroupStatus> = {
       writer.uint32(18).string(message.role);
     }
     if (message.term !== 0) {
-      writer.uint32(24).uint64(message.term);
+      writer.uint32(24).uint64Number(message.term);
     }
     if (message.leaderNodeId !== 0) {
       writer.uint32(32).uint32(message.leaderNodeId);
     }
     if (message.firstIndex !== 0) {
-      writer.uint32(40).uint64(message.firstIndex);
+      writer.uint32(40).uint64Number(message.firstIndex);
     }
     if (message.lastIndex !== 0) {
-      writer.uint32(48).uint64(message.lastIndex);
+      writer.uint32(48).uint64Number(message.lastIndex);
     }
     if (message.commitIndex !== 0) {
-      writer.uint32(56).uint64(message.commitIndex);
+      writer.uint32(56).uint64Number(message.commitIndex);
     }
     if (message.appliedIndex !== 0) {
-      writer.uint32(64).uint64(message.appliedIndex);
+      writer.uint32(64).uint64Number(message.appliedIndex);
     }
     if (message.voters.length !== 0) {
       writer.uint32(74).fork();
@@ -580,10 +580,10 @@ export const GroupStatus: MessageFns<GroupStatus> = {
       writer.uint32(98).string(message.stateDigest);
     }
     if (message.entities !== 0) {
-      writer.uint32(104).uint64(message.entities);
+      writer.uint32(104).uint64Number(message.entities);
     }
     if (message.materializedIndex !== 0) {
-      writer.uint32(112).uint64(message.materializedIndex);
+      writer.uint32(112).uint64Number(message.materializedIndex);
     }
     if (message.pending !== 0) {
       writer.uint32(120).uint32(message.pending);
@@ -625,7 +625,7 @@ export const GroupStatus: MessageFns<GroupStatus> = {
               break;
             }
 
-            message.term = longToNumber(reader.uint64());
+            message.term = reader.uint64Number();
             continue;
           }
           case 4: {
@@ -641,7 +641,7 @@ export const GroupStatus: MessageFns<GroupStatus> = {
               break;
             }
 
-            message.firstIndex = longToNumber(reader.uint64());
+            message.firstIndex = reader.uint64Number();
             continue;
           }
           case 6: {
@@ -649,7 +649,7 @@ export const GroupStatus: MessageFns<GroupStatus> = {
               break;
             }
 
-            message.lastIndex = longToNumber(reader.uint64());
+            message.lastIndex = reader.uint64Number();
             continue;
           }
           case 7: {
@@ -657,7 +657,7 @@ export const GroupStatus: MessageFns<GroupStatus> = {
               break;
             }
 
-            message.commitIndex = longToNumber(reader.uint64());
+            message.commitIndex = reader.uint64Number();
             continue;
           }
           case 8: {
@@ -665,7 +665,7 @@ export const GroupStatus: MessageFns<GroupStatus> = {
               break;
             }
 
-            message.appliedIndex = longToNumber(reader.uint64());
+            message.appliedIndex = reader.uint64Number();
             continue;
           }
           case 9: {
@@ -728,7 +728,7 @@ export const GroupStatus: MessageFns<GroupStatus> = {
               break;
             }
 
-            message.entities = longToNumber(reader.uint64());
+            message.entities = reader.uint64Number();
             continue;
           }
           case 14: {
@@ -736,7 +736,7 @@ export const GroupStatus: MessageFns<GroupStatus> = {
               break;
             }
 
-            message.materializedIndex = longToNumber(reader.uint64());
+            message.materializedIndex = reader.uint64Number();
             continue;
           }
           case 15: {
@@ -918,7 +918,7 @@ export const GroupStatus_MatchEntry: MessageFns<GroupStatus_MatchEntry> = {
       writer.uint32(8).uint32(message.key);
     }
     if (message.value !== 0) {
-      writer.uint32(16).uint64(message.value);
+      writer.uint32(16).uint64Number(message.value);
     }
     return writer;
   },
@@ -949,7 +949,7 @@ export const GroupStatus_MatchEntry: MessageFns<GroupStatus_MatchEntry> = {
               break;
             }
 
-            message.value = longToNumber(reader.uint64());
+            message.value = reader.uint64Number();
             continue;
           }
         }
@@ -1096,7 +1096,7 @@ export const TransferLeadershipResponse: MessageFns<TransferLeadershipResponse> 
       writer.uint32(8).uint32(message.leaderNodeId);
     }
     if (message.term !== 0) {
-      writer.uint32(16).uint64(message.term);
+      writer.uint32(16).uint64Number(message.term);
     }
     return writer;
   },
@@ -1127,7 +1127,7 @@ export const TransferLeadershipResponse: MessageFns<TransferLeadershipResponse> 
               break;
             }
 
-            message.term = longToNumber(reader.uint64());
+            message.term = reader.uint64Number();
             continue;
           }
         }
@@ -1340,16 +1340,16 @@ export const ItemConservation: MessageFns<ItemConservation> = {
       writer.uint32(10).string(message.itemKind);
     }
     if (message.minted !== 0) {
-      writer.uint32(16).uint64(message.minted);
+      writer.uint32(16).uint64Number(message.minted);
     }
     if (message.burned !== 0) {
-      writer.uint32(24).uint64(message.burned);
+      writer.uint32(24).uint64Number(message.burned);
     }
     if (message.held !== 0) {
-      writer.uint32(32).uint64(message.held);
+      writer.uint32(32).uint64Number(message.held);
     }
     if (message.onGround !== 0) {
-      writer.uint32(40).uint64(message.onGround);
+      writer.uint32(40).uint64Number(message.onGround);
     }
     if (message.conserved !== false) {
       writer.uint32(48).bool(message.conserved);
@@ -1383,7 +1383,7 @@ export const ItemConservation: MessageFns<ItemConservation> = {
               break;
             }
 
-            message.minted = longToNumber(reader.uint64());
+            message.minted = reader.uint64Number();
             continue;
           }
           case 3: {
@@ -1391,7 +1391,7 @@ export const ItemConservation: MessageFns<ItemConservation> = {
               break;
             }
 
-            message.burned = longToNumber(reader.uint64());
+            message.burned = reader.uint64Number();
             continue;
           }
           case 4: {
@@ -1399,7 +1399,7 @@ export const ItemConservation: MessageFns<ItemConservation> = {
               break;
             }
 
-            message.held = longToNumber(reader.uint64());
+            message.held = reader.uint64Number();
             continue;
           }
           case 5: {
@@ -1407,7 +1407,7 @@ export const ItemConservation: MessageFns<ItemConservation> = {
               break;
             }
 
-            message.onGround = longToNumber(reader.uint64());
+            message.onGround = reader.uint64Number();
             continue;
           }
           case 6: {
@@ -1495,9 +1495,9 @@ export const ClusterAdminServiceService = {
     path: "/statemesh.v1.ClusterAdminService/GetStatus" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: GetStatusRequest): Buffer => Buffer.from(GetStatusRequest.encode(value).finish()),
+    requestSerialize: (value: GetStatusRequest): Buffer => GetStatusRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): GetStatusRequest => GetStatusRequest.decode(value),
-    responseSerialize: (value: GetStatusResponse): Buffer => Buffer.from(GetStatusResponse.encode(value).finish()),
+    responseSerialize: (value: GetStatusResponse): Buffer => GetStatusResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): GetStatusResponse => GetStatusResponse.decode(value),
   },
   /** Hands the leadership of a group to another node. */
@@ -1506,10 +1506,10 @@ export const ClusterAdminServiceService = {
     requestStream: false as const,
     responseStream: false as const,
     requestSerialize: (value: TransferLeadershipRequest): Buffer =>
-      Buffer.from(TransferLeadershipRequest.encode(value).finish()),
+      TransferLeadershipRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): TransferLeadershipRequest => TransferLeadershipRequest.decode(value),
     responseSerialize: (value: TransferLeadershipResponse): Buffer =>
-      Buffer.from(TransferLeadershipResponse.encode(value).finish()),
+      TransferLeadershipResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): TransferLeadershipResponse => TransferLeadershipResponse.decode(value),
   },
   /**
@@ -1521,10 +1521,10 @@ export const ClusterAdminServiceService = {
     requestStream: false as const,
     responseStream: false as const,
     requestSerialize: (value: VerifyConservationRequest): Buffer =>
-      Buffer.from(VerifyConservationRequest.encode(value).finish()),
+      VerifyConservationRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): VerifyConservationRequest => VerifyConservationRequest.decode(value),
     responseSerialize: (value: VerifyConservationResponse): Buffer =>
-      Buffer.from(VerifyConservationResponse.encode(value).finish()),
+      VerifyConservationResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): VerifyConservationResponse => VerifyConservationResponse.decode(value),
   },
 } as const;
@@ -1612,17 +1612,6 @@ type DeepPartial<T> = T extends Builtin ? T
   : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
-
-function longToNumber(int64: { toString(): string }): number {
-  const num = globalThis.Number(int64.toString());
-  if (num > globalThis.Number.MAX_SAFE_INTEGER) {
-    throw new globalThis.Error("Value is larger than Number.MAX_SAFE_INTEGER");
-  }
-  if (num < globalThis.Number.MIN_SAFE_INTEGER) {
-    throw new globalThis.Error("Value is smaller than Number.MIN_SAFE_INTEGER");
-  }
-  return num;
-}
 
 function isObject(value: any): boolean {
   return typeof value === "object" && value !== null;

@@ -5,7 +5,7 @@
 // source: statemesh/v1/authority.proto
 
 /* eslint-disable */
-import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import { BinaryReader, BinaryWriter } from "../../../wire.ts";
 import {
   type CallOptions,
   type ChannelCredentials,
@@ -154,7 +154,7 @@ export const GameServer: MessageFns<GameServer> = {
       writer.uint32(32).sint32(message.priority);
     }
     if (message.incarnation !== 0) {
-      writer.uint32(40).uint64(message.incarnation);
+      writer.uint32(40).uint64Number(message.incarnation);
     }
     return writer;
   },
@@ -209,7 +209,7 @@ export const GameServer: MessageFns<GameServer> = {
               break;
             }
 
-            message.incarnation = longToNumber(reader.uint64());
+            message.incarnation = reader.uint64Number();
             continue;
           }
         }
@@ -288,7 +288,7 @@ export const RegisterRequest: MessageFns<RegisterRequest> = {
       writer.uint32(26).string(message.address);
     }
     if (message.incarnation !== 0) {
-      writer.uint32(32).uint64(message.incarnation);
+      writer.uint32(32).uint64Number(message.incarnation);
     }
     return writer;
   },
@@ -335,7 +335,7 @@ export const RegisterRequest: MessageFns<RegisterRequest> = {
               break;
             }
 
-            message.incarnation = longToNumber(reader.uint64());
+            message.incarnation = reader.uint64Number();
             continue;
           }
         }
@@ -773,7 +773,7 @@ export const RegionAuthority: MessageFns<RegionAuthority> = {
       GameServer.encode(message.owner, writer.uint32(26).fork()).join();
     }
     if (message.epoch !== 0) {
-      writer.uint32(32).uint64(message.epoch);
+      writer.uint32(32).uint64Number(message.epoch);
     }
     if (message.leaseRemainingMs !== 0) {
       writer.uint32(40).uint32(message.leaseRemainingMs);
@@ -823,7 +823,7 @@ export const RegionAuthority: MessageFns<RegionAuthority> = {
               break;
             }
 
-            message.epoch = longToNumber(reader.uint64());
+            message.epoch = reader.uint64Number();
             continue;
           }
           case 5: {
@@ -1073,7 +1073,7 @@ export const Lease: MessageFns<Lease> = {
       writer.uint32(16).uint32(message.serverId);
     }
     if (message.epoch !== 0) {
-      writer.uint32(24).uint64(message.epoch);
+      writer.uint32(24).uint64Number(message.epoch);
     }
     if (message.durationMs !== 0) {
       writer.uint32(32).uint32(message.durationMs);
@@ -1115,7 +1115,7 @@ export const Lease: MessageFns<Lease> = {
               break;
             }
 
-            message.epoch = longToNumber(reader.uint64());
+            message.epoch = reader.uint64Number();
             continue;
           }
           case 4: {
@@ -1286,7 +1286,7 @@ export const LeaseKey: MessageFns<LeaseKey> = {
       Region.encode(message.region, writer.uint32(10).fork()).join();
     }
     if (message.epoch !== 0) {
-      writer.uint32(16).uint64(message.epoch);
+      writer.uint32(16).uint64Number(message.epoch);
     }
     return writer;
   },
@@ -1317,7 +1317,7 @@ export const LeaseKey: MessageFns<LeaseKey> = {
               break;
             }
 
-            message.epoch = longToNumber(reader.uint64());
+            message.epoch = reader.uint64Number();
             continue;
           }
         }
@@ -1461,7 +1461,7 @@ export const ReleaseRequest: MessageFns<ReleaseRequest> = {
       Region.encode(message.region, writer.uint32(18).fork()).join();
     }
     if (message.epoch !== 0) {
-      writer.uint32(24).uint64(message.epoch);
+      writer.uint32(24).uint64Number(message.epoch);
     }
     return writer;
   },
@@ -1500,7 +1500,7 @@ export const ReleaseRequest: MessageFns<ReleaseRequest> = {
               break;
             }
 
-            message.epoch = longToNumber(reader.uint64());
+            message.epoch = reader.uint64Number();
             continue;
           }
         }
@@ -1630,9 +1630,9 @@ export const AuthorityDirectoryServiceService = {
     path: "/statemesh.v1.AuthorityDirectoryService/Register" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: RegisterRequest): Buffer => Buffer.from(RegisterRequest.encode(value).finish()),
+    requestSerialize: (value: RegisterRequest): Buffer => RegisterRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): RegisterRequest => RegisterRequest.decode(value),
-    responseSerialize: (value: RegisterResponse): Buffer => Buffer.from(RegisterResponse.encode(value).finish()),
+    responseSerialize: (value: RegisterResponse): Buffer => RegisterResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): RegisterResponse => RegisterResponse.decode(value),
   },
   /** Who owns a place, and which node leads its group. */
@@ -1640,9 +1640,9 @@ export const AuthorityDirectoryServiceService = {
     path: "/statemesh.v1.AuthorityDirectoryService/Route" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: RouteRequest): Buffer => Buffer.from(RouteRequest.encode(value).finish()),
+    requestSerialize: (value: RouteRequest): Buffer => RouteRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): RouteRequest => RouteRequest.decode(value),
-    responseSerialize: (value: RouteResponse): Buffer => Buffer.from(RouteResponse.encode(value).finish()),
+    responseSerialize: (value: RouteResponse): Buffer => RouteResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): RouteResponse => RouteResponse.decode(value),
   },
   /**
@@ -1653,9 +1653,9 @@ export const AuthorityDirectoryServiceService = {
     path: "/statemesh.v1.AuthorityDirectoryService/Acquire" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: AcquireRequest): Buffer => Buffer.from(AcquireRequest.encode(value).finish()),
+    requestSerialize: (value: AcquireRequest): Buffer => AcquireRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): AcquireRequest => AcquireRequest.decode(value),
-    responseSerialize: (value: AcquireResponse): Buffer => Buffer.from(AcquireResponse.encode(value).finish()),
+    responseSerialize: (value: AcquireResponse): Buffer => AcquireResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): AcquireResponse => AcquireResponse.decode(value),
   },
   /** Extends leases that the server holds. */
@@ -1663,9 +1663,9 @@ export const AuthorityDirectoryServiceService = {
     path: "/statemesh.v1.AuthorityDirectoryService/Renew" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: RenewRequest): Buffer => Buffer.from(RenewRequest.encode(value).finish()),
+    requestSerialize: (value: RenewRequest): Buffer => RenewRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): RenewRequest => RenewRequest.decode(value),
-    responseSerialize: (value: RenewResponse): Buffer => Buffer.from(RenewResponse.encode(value).finish()),
+    responseSerialize: (value: RenewResponse): Buffer => RenewResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): RenewResponse => RenewResponse.decode(value),
   },
   /** Gives a lease up. */
@@ -1673,9 +1673,9 @@ export const AuthorityDirectoryServiceService = {
     path: "/statemesh.v1.AuthorityDirectoryService/Release" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: ReleaseRequest): Buffer => Buffer.from(ReleaseRequest.encode(value).finish()),
+    requestSerialize: (value: ReleaseRequest): Buffer => ReleaseRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): ReleaseRequest => ReleaseRequest.decode(value),
-    responseSerialize: (value: ReleaseResponse): Buffer => Buffer.from(ReleaseResponse.encode(value).finish()),
+    responseSerialize: (value: ReleaseResponse): Buffer => ReleaseResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): ReleaseResponse => ReleaseResponse.decode(value),
   },
 } as const;
@@ -1803,17 +1803,6 @@ type DeepPartial<T> = T extends Builtin ? T
   : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
-
-function longToNumber(int64: { toString(): string }): number {
-  const num = globalThis.Number(int64.toString());
-  if (num > globalThis.Number.MAX_SAFE_INTEGER) {
-    throw new globalThis.Error("Value is larger than Number.MAX_SAFE_INTEGER");
-  }
-  if (num < globalThis.Number.MIN_SAFE_INTEGER) {
-    throw new globalThis.Error("Value is smaller than Number.MIN_SAFE_INTEGER");
-  }
-  return num;
-}
 
 function isSet(value: any): boolean {
   return value !== null && value !== undefined;

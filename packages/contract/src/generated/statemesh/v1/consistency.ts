@@ -5,7 +5,7 @@
 // source: statemesh/v1/consistency.proto
 
 /* eslint-disable */
-import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import { BinaryReader, BinaryWriter } from "../../../wire.ts";
 import {
   type CallOptions,
   type ChannelCredentials,
@@ -1162,7 +1162,7 @@ export const EventualUpdate: MessageFns<EventualUpdate> = {
       writer.uint32(40).bool(message.deleted);
     }
     if (message.timestampMs !== 0) {
-      writer.uint32(48).int64(message.timestampMs);
+      writer.uint32(48).int64Number(message.timestampMs);
     }
     return writer;
   },
@@ -1225,7 +1225,7 @@ export const EventualUpdate: MessageFns<EventualUpdate> = {
               break;
             }
 
-            message.timestampMs = longToNumber(reader.int64());
+            message.timestampMs = reader.int64Number();
             continue;
           }
         }
@@ -1732,10 +1732,10 @@ function createBaseVectorClockEntry(): VectorClockEntry {
 export const VectorClockEntry: MessageFns<VectorClockEntry> = {
   encode(message: VectorClockEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.origin !== 0) {
-      writer.uint32(8).uint64(message.origin);
+      writer.uint32(8).uint64Number(message.origin);
     }
     if (message.sequence !== 0) {
-      writer.uint32(16).uint64(message.sequence);
+      writer.uint32(16).uint64Number(message.sequence);
     }
     return writer;
   },
@@ -1758,7 +1758,7 @@ export const VectorClockEntry: MessageFns<VectorClockEntry> = {
               break;
             }
 
-            message.origin = longToNumber(reader.uint64());
+            message.origin = reader.uint64Number();
             continue;
           }
           case 2: {
@@ -1766,7 +1766,7 @@ export const VectorClockEntry: MessageFns<VectorClockEntry> = {
               break;
             }
 
-            message.sequence = longToNumber(reader.uint64());
+            message.sequence = reader.uint64Number();
             continue;
           }
         }
@@ -2318,7 +2318,7 @@ function createBaseSubscriptionLagged(): SubscriptionLagged {
 export const SubscriptionLagged: MessageFns<SubscriptionLagged> = {
   encode(message: SubscriptionLagged, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.dropped !== 0) {
-      writer.uint32(8).uint64(message.dropped);
+      writer.uint32(8).uint64Number(message.dropped);
     }
     return writer;
   },
@@ -2341,7 +2341,7 @@ export const SubscriptionLagged: MessageFns<SubscriptionLagged> = {
               break;
             }
 
-            message.dropped = longToNumber(reader.uint64());
+            message.dropped = reader.uint64Number();
             continue;
           }
         }
@@ -3131,7 +3131,7 @@ export const ReadResponse: MessageFns<ReadResponse> = {
       LogPosition.encode(message.position, writer.uint32(42).fork()).join();
     }
     if (message.epoch !== 0) {
-      writer.uint32(48).uint64(message.epoch);
+      writer.uint32(48).uint64Number(message.epoch);
     }
     if (message.ownerServerId !== 0) {
       writer.uint32(56).uint32(message.ownerServerId);
@@ -3197,7 +3197,7 @@ export const ReadResponse: MessageFns<ReadResponse> = {
               break;
             }
 
-            message.epoch = longToNumber(reader.uint64());
+            message.epoch = reader.uint64Number();
             continue;
           }
           case 7: {
@@ -3295,9 +3295,9 @@ export const ConsistencyServiceService = {
     path: "/statemesh.v1.ConsistencyService/Execute" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: ExecuteRequest): Buffer => Buffer.from(ExecuteRequest.encode(value).finish()),
+    requestSerialize: (value: ExecuteRequest): Buffer => ExecuteRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): ExecuteRequest => ExecuteRequest.decode(value),
-    responseSerialize: (value: ExecuteResponse): Buffer => Buffer.from(ExecuteResponse.encode(value).finish()),
+    responseSerialize: (value: ExecuteResponse): Buffer => ExecuteResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): ExecuteResponse => ExecuteResponse.decode(value),
   },
   /**
@@ -3308,10 +3308,10 @@ export const ConsistencyServiceService = {
     path: "/statemesh.v1.ConsistencyService/ExecuteStream" as const,
     requestStream: true as const,
     responseStream: true as const,
-    requestSerialize: (value: ExecuteStreamRequest): Buffer => Buffer.from(ExecuteStreamRequest.encode(value).finish()),
+    requestSerialize: (value: ExecuteStreamRequest): Buffer => ExecuteStreamRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): ExecuteStreamRequest => ExecuteStreamRequest.decode(value),
     responseSerialize: (value: ExecuteStreamResponse): Buffer =>
-      Buffer.from(ExecuteStreamResponse.encode(value).finish()),
+      ExecuteStreamResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): ExecuteStreamResponse => ExecuteStreamResponse.decode(value),
   },
   /**
@@ -3322,9 +3322,9 @@ export const ConsistencyServiceService = {
     path: "/statemesh.v1.ConsistencyService/Transact" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: TransactRequest): Buffer => Buffer.from(TransactRequest.encode(value).finish()),
+    requestSerialize: (value: TransactRequest): Buffer => TransactRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): TransactRequest => TransactRequest.decode(value),
-    responseSerialize: (value: TransactResponse): Buffer => Buffer.from(TransactResponse.encode(value).finish()),
+    responseSerialize: (value: TransactResponse): Buffer => TransactResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): TransactResponse => TransactResponse.decode(value),
   },
   /** Takes eventual updates and causal events and returns at once, whatever other nodes do. */
@@ -3332,9 +3332,9 @@ export const ConsistencyServiceService = {
     path: "/statemesh.v1.ConsistencyService/Publish" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: PublishRequest): Buffer => Buffer.from(PublishRequest.encode(value).finish()),
+    requestSerialize: (value: PublishRequest): Buffer => PublishRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): PublishRequest => PublishRequest.decode(value),
-    responseSerialize: (value: PublishResponse): Buffer => Buffer.from(PublishResponse.encode(value).finish()),
+    responseSerialize: (value: PublishResponse): Buffer => PublishResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): PublishResponse => PublishResponse.decode(value),
   },
   /** A snapshot of what lies in the regions, then every change, in order. */
@@ -3342,9 +3342,9 @@ export const ConsistencyServiceService = {
     path: "/statemesh.v1.ConsistencyService/Subscribe" as const,
     requestStream: false as const,
     responseStream: true as const,
-    requestSerialize: (value: SubscribeRequest): Buffer => Buffer.from(SubscribeRequest.encode(value).finish()),
+    requestSerialize: (value: SubscribeRequest): Buffer => SubscribeRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): SubscribeRequest => SubscribeRequest.decode(value),
-    responseSerialize: (value: SubscribeResponse): Buffer => Buffer.from(SubscribeResponse.encode(value).finish()),
+    responseSerialize: (value: SubscribeResponse): Buffer => SubscribeResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): SubscribeResponse => SubscribeResponse.decode(value),
   },
   /** Reads entities, balances and eventual values at a chosen level of consistency. */
@@ -3352,9 +3352,9 @@ export const ConsistencyServiceService = {
     path: "/statemesh.v1.ConsistencyService/Read" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: ReadRequest): Buffer => Buffer.from(ReadRequest.encode(value).finish()),
+    requestSerialize: (value: ReadRequest): Buffer => ReadRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): ReadRequest => ReadRequest.decode(value),
-    responseSerialize: (value: ReadResponse): Buffer => Buffer.from(ReadResponse.encode(value).finish()),
+    responseSerialize: (value: ReadResponse): Buffer => ReadResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): ReadResponse => ReadResponse.decode(value),
   },
 } as const;
@@ -3512,17 +3512,6 @@ type DeepPartial<T> = T extends Builtin ? T
   : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
-
-function longToNumber(int64: { toString(): string }): number {
-  const num = globalThis.Number(int64.toString());
-  if (num > globalThis.Number.MAX_SAFE_INTEGER) {
-    throw new globalThis.Error("Value is larger than Number.MAX_SAFE_INTEGER");
-  }
-  if (num < globalThis.Number.MIN_SAFE_INTEGER) {
-    throw new globalThis.Error("Value is smaller than Number.MIN_SAFE_INTEGER");
-  }
-  return num;
-}
 
 function isObject(value: any): boolean {
   return typeof value === "object" && value !== null;

@@ -5,7 +5,7 @@
 // source: statemesh/v1/operation.proto
 
 /* eslint-disable */
-import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import { BinaryReader, BinaryWriter } from "../../../wire.ts";
 import { Bounds, HybridTimestamp, LogPosition, Position, Region } from "./space.ts";
 
 /** Operations: what a game shard asks for, and what it is told. */
@@ -584,10 +584,10 @@ export const Operation: MessageFns<Operation> = {
       Region.encode(message.homeRegion, writer.uint32(34).fork()).join();
     }
     if (message.authorityEpoch !== 0) {
-      writer.uint32(40).uint64(message.authorityEpoch);
+      writer.uint32(40).uint64Number(message.authorityEpoch);
     }
     if (message.timestampMs !== 0) {
-      writer.uint32(48).int64(message.timestampMs);
+      writer.uint32(48).int64Number(message.timestampMs);
     }
     if (message.footprint !== undefined) {
       Footprint.encode(message.footprint, writer.uint32(58).fork()).join();
@@ -677,7 +677,7 @@ export const Operation: MessageFns<Operation> = {
               break;
             }
 
-            message.authorityEpoch = longToNumber(reader.uint64());
+            message.authorityEpoch = reader.uint64Number();
             continue;
           }
           case 6: {
@@ -685,7 +685,7 @@ export const Operation: MessageFns<Operation> = {
               break;
             }
 
-            message.timestampMs = longToNumber(reader.int64());
+            message.timestampMs = reader.int64Number();
             continue;
           }
           case 7: {
@@ -1643,7 +1643,7 @@ export const PlayerInventory: MessageFns<PlayerInventory> = {
       writer.uint32(26).string(message.itemKind);
     }
     if (message.quantity !== 0) {
-      writer.uint32(32).uint64(message.quantity);
+      writer.uint32(32).uint64Number(message.quantity);
     }
     if (message.counterpartyId !== "") {
       writer.uint32(42).string(message.counterpartyId);
@@ -1699,7 +1699,7 @@ export const PlayerInventory: MessageFns<PlayerInventory> = {
               break;
             }
 
-            message.quantity = longToNumber(reader.uint64());
+            message.quantity = reader.uint64Number();
             continue;
           }
           case 5: {
@@ -1953,7 +1953,7 @@ export const ItemStack: MessageFns<ItemStack> = {
       writer.uint32(10).string(message.itemKind);
     }
     if (message.quantity !== 0) {
-      writer.uint32(16).uint64(message.quantity);
+      writer.uint32(16).uint64Number(message.quantity);
     }
     return writer;
   },
@@ -1984,7 +1984,7 @@ export const ItemStack: MessageFns<ItemStack> = {
               break;
             }
 
-            message.quantity = longToNumber(reader.uint64());
+            message.quantity = reader.uint64Number();
             continue;
           }
         }
@@ -2051,7 +2051,7 @@ export const TerrainModification: MessageFns<TerrainModification> = {
       writer.uint32(34).string(message.playerId);
     }
     if (message.observedVersion !== 0) {
-      writer.uint32(40).uint64(message.observedVersion);
+      writer.uint32(40).uint64Number(message.observedVersion);
     }
     if (message.brush.length !== 0) {
       writer.uint32(50).bytes(message.brush);
@@ -2109,7 +2109,7 @@ export const TerrainModification: MessageFns<TerrainModification> = {
               break;
             }
 
-            message.observedVersion = longToNumber(reader.uint64());
+            message.observedVersion = reader.uint64Number();
             continue;
           }
           case 6: {
@@ -2403,7 +2403,7 @@ export const Decision: MessageFns<Decision> = {
       writer.uint32(34).string(message.winnerOperationId);
     }
     if (message.version !== 0) {
-      writer.uint32(40).uint64(message.version);
+      writer.uint32(40).uint64Number(message.version);
     }
     if (message.position !== undefined) {
       LogPosition.encode(message.position, writer.uint32(50).fork()).join();
@@ -2473,7 +2473,7 @@ export const Decision: MessageFns<Decision> = {
               break;
             }
 
-            message.version = longToNumber(reader.uint64());
+            message.version = reader.uint64Number();
             continue;
           }
           case 6: {
@@ -2640,7 +2640,7 @@ export const Entity: MessageFns<Entity> = {
       Region.encode(message.region, writer.uint32(26).fork()).join();
     }
     if (message.version !== 0) {
-      writer.uint32(32).uint64(message.version);
+      writer.uint32(32).uint64Number(message.version);
     }
     if (message.operationId !== "") {
       writer.uint32(42).string(message.operationId);
@@ -2658,7 +2658,7 @@ export const Entity: MessageFns<Entity> = {
       writer.uint32(74).string(message.label);
     }
     if (message.quantity !== 0) {
-      writer.uint32(80).uint64(message.quantity);
+      writer.uint32(80).uint64Number(message.quantity);
     }
     message.attributes.forEach((value, key) => {
       Entity_AttributesEntry.encode({ key: key as any, value }, writer.uint32(90).fork()).join();
@@ -2670,7 +2670,7 @@ export const Entity: MessageFns<Entity> = {
       HybridTimestamp.encode(message.stamp, writer.uint32(106).fork()).join();
     }
     if (message.epoch !== 0) {
-      writer.uint32(112).uint64(message.epoch);
+      writer.uint32(112).uint64Number(message.epoch);
     }
     return writer;
   },
@@ -2717,7 +2717,7 @@ export const Entity: MessageFns<Entity> = {
               break;
             }
 
-            message.version = longToNumber(reader.uint64());
+            message.version = reader.uint64Number();
             continue;
           }
           case 5: {
@@ -2765,7 +2765,7 @@ export const Entity: MessageFns<Entity> = {
               break;
             }
 
-            message.quantity = longToNumber(reader.uint64());
+            message.quantity = reader.uint64Number();
             continue;
           }
           case 11: {
@@ -2800,7 +2800,7 @@ export const Entity: MessageFns<Entity> = {
               break;
             }
 
-            message.epoch = longToNumber(reader.uint64());
+            message.epoch = reader.uint64Number();
             continue;
           }
         }
@@ -3043,10 +3043,10 @@ export const Balance: MessageFns<Balance> = {
       writer.uint32(18).string(message.itemKind);
     }
     if (message.quantity !== 0) {
-      writer.uint32(24).uint64(message.quantity);
+      writer.uint32(24).uint64Number(message.quantity);
     }
     if (message.version !== 0) {
-      writer.uint32(32).uint64(message.version);
+      writer.uint32(32).uint64Number(message.version);
     }
     return writer;
   },
@@ -3085,7 +3085,7 @@ export const Balance: MessageFns<Balance> = {
               break;
             }
 
-            message.quantity = longToNumber(reader.uint64());
+            message.quantity = reader.uint64Number();
             continue;
           }
           case 4: {
@@ -3093,7 +3093,7 @@ export const Balance: MessageFns<Balance> = {
               break;
             }
 
-            message.version = longToNumber(reader.uint64());
+            message.version = reader.uint64Number();
             continue;
           }
         }
@@ -3188,17 +3188,6 @@ type DeepPartial<T> = T extends Builtin ? T
   : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
-
-function longToNumber(int64: { toString(): string }): number {
-  const num = globalThis.Number(int64.toString());
-  if (num > globalThis.Number.MAX_SAFE_INTEGER) {
-    throw new globalThis.Error("Value is larger than Number.MAX_SAFE_INTEGER");
-  }
-  if (num < globalThis.Number.MIN_SAFE_INTEGER) {
-    throw new globalThis.Error("Value is smaller than Number.MIN_SAFE_INTEGER");
-  }
-  return num;
-}
 
 function isObject(value: any): boolean {
   return typeof value === "object" && value !== null;

@@ -5,7 +5,7 @@
 // source: statemesh/v1/raft.proto
 
 /* eslint-disable */
-import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import { BinaryReader, BinaryWriter } from "../../../wire.ts";
 import {
   type CallOptions,
   type ChannelCredentials,
@@ -724,28 +724,28 @@ export const RaftMessage: MessageFns<RaftMessage> = {
       writer.uint32(32).uint32(message.to);
     }
     if (message.term !== 0) {
-      writer.uint32(40).uint64(message.term);
+      writer.uint32(40).uint64Number(message.term);
     }
     if (message.logIndex !== 0) {
-      writer.uint32(48).uint64(message.logIndex);
+      writer.uint32(48).uint64Number(message.logIndex);
     }
     if (message.logTerm !== 0) {
-      writer.uint32(56).uint64(message.logTerm);
+      writer.uint32(56).uint64Number(message.logTerm);
     }
     for (const v of message.entries) {
       LogEntry.encode(v!, writer.uint32(66).fork()).join();
     }
     if (message.commit !== 0) {
-      writer.uint32(72).uint64(message.commit);
+      writer.uint32(72).uint64Number(message.commit);
     }
     if (message.reject !== false) {
       writer.uint32(80).bool(message.reject);
     }
     if (message.rejectHint !== 0) {
-      writer.uint32(88).uint64(message.rejectHint);
+      writer.uint32(88).uint64Number(message.rejectHint);
     }
     if (message.context !== 0) {
-      writer.uint32(96).uint64(message.context);
+      writer.uint32(96).uint64Number(message.context);
     }
     if (message.forced !== false) {
       writer.uint32(104).bool(message.forced);
@@ -803,7 +803,7 @@ export const RaftMessage: MessageFns<RaftMessage> = {
               break;
             }
 
-            message.term = longToNumber(reader.uint64());
+            message.term = reader.uint64Number();
             continue;
           }
           case 6: {
@@ -811,7 +811,7 @@ export const RaftMessage: MessageFns<RaftMessage> = {
               break;
             }
 
-            message.logIndex = longToNumber(reader.uint64());
+            message.logIndex = reader.uint64Number();
             continue;
           }
           case 7: {
@@ -819,7 +819,7 @@ export const RaftMessage: MessageFns<RaftMessage> = {
               break;
             }
 
-            message.logTerm = longToNumber(reader.uint64());
+            message.logTerm = reader.uint64Number();
             continue;
           }
           case 8: {
@@ -835,7 +835,7 @@ export const RaftMessage: MessageFns<RaftMessage> = {
               break;
             }
 
-            message.commit = longToNumber(reader.uint64());
+            message.commit = reader.uint64Number();
             continue;
           }
           case 10: {
@@ -851,7 +851,7 @@ export const RaftMessage: MessageFns<RaftMessage> = {
               break;
             }
 
-            message.rejectHint = longToNumber(reader.uint64());
+            message.rejectHint = reader.uint64Number();
             continue;
           }
           case 12: {
@@ -859,7 +859,7 @@ export const RaftMessage: MessageFns<RaftMessage> = {
               break;
             }
 
-            message.context = longToNumber(reader.uint64());
+            message.context = reader.uint64Number();
             continue;
           }
           case 13: {
@@ -991,10 +991,10 @@ function createBaseLogEntry(): LogEntry {
 export const LogEntry: MessageFns<LogEntry> = {
   encode(message: LogEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.term !== 0) {
-      writer.uint32(8).uint64(message.term);
+      writer.uint32(8).uint64Number(message.term);
     }
     if (message.index !== 0) {
-      writer.uint32(16).uint64(message.index);
+      writer.uint32(16).uint64Number(message.index);
     }
     if (message.kind !== 0) {
       writer.uint32(24).uint32(message.kind);
@@ -1023,7 +1023,7 @@ export const LogEntry: MessageFns<LogEntry> = {
               break;
             }
 
-            message.term = longToNumber(reader.uint64());
+            message.term = reader.uint64Number();
             continue;
           }
           case 2: {
@@ -1031,7 +1031,7 @@ export const LogEntry: MessageFns<LogEntry> = {
               break;
             }
 
-            message.index = longToNumber(reader.uint64());
+            message.index = reader.uint64Number();
             continue;
           }
           case 3: {
@@ -1114,7 +1114,7 @@ export const InstallSnapshotRequest: MessageFns<InstallSnapshotRequest> = {
       SnapshotMeta.encode(message.meta, writer.uint32(18).fork()).join();
     }
     if (message.offset !== 0) {
-      writer.uint32(24).uint64(message.offset);
+      writer.uint32(24).uint64Number(message.offset);
     }
     if (message.chunk.length !== 0) {
       writer.uint32(34).bytes(message.chunk);
@@ -1159,7 +1159,7 @@ export const InstallSnapshotRequest: MessageFns<InstallSnapshotRequest> = {
               break;
             }
 
-            message.offset = longToNumber(reader.uint64());
+            message.offset = reader.uint64Number();
             continue;
           }
           case 4: {
@@ -1248,10 +1248,10 @@ export const SnapshotMeta: MessageFns<SnapshotMeta> = {
       writer.uint32(8).uint32(message.groupId);
     }
     if (message.index !== 0) {
-      writer.uint32(16).uint64(message.index);
+      writer.uint32(16).uint64Number(message.index);
     }
     if (message.term !== 0) {
-      writer.uint32(24).uint64(message.term);
+      writer.uint32(24).uint64Number(message.term);
     }
     if (message.voters.length !== 0) {
       writer.uint32(34).fork();
@@ -1268,7 +1268,7 @@ export const SnapshotMeta: MessageFns<SnapshotMeta> = {
       writer.join();
     }
     if (message.size !== 0) {
-      writer.uint32(48).uint64(message.size);
+      writer.uint32(48).uint64Number(message.size);
     }
     if (message.crc32c !== 0) {
       writer.uint32(61).fixed32(message.crc32c);
@@ -1302,7 +1302,7 @@ export const SnapshotMeta: MessageFns<SnapshotMeta> = {
               break;
             }
 
-            message.index = longToNumber(reader.uint64());
+            message.index = reader.uint64Number();
             continue;
           }
           case 3: {
@@ -1310,7 +1310,7 @@ export const SnapshotMeta: MessageFns<SnapshotMeta> = {
               break;
             }
 
-            message.term = longToNumber(reader.uint64());
+            message.term = reader.uint64Number();
             continue;
           }
           case 4: {
@@ -1354,7 +1354,7 @@ export const SnapshotMeta: MessageFns<SnapshotMeta> = {
               break;
             }
 
-            message.size = longToNumber(reader.uint64());
+            message.size = reader.uint64Number();
             continue;
           }
           case 7: {
@@ -1509,7 +1509,7 @@ function createBaseForwardedCall(): ForwardedCall {
 export const ForwardedCall: MessageFns<ForwardedCall> = {
   encode(message: ForwardedCall, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.callId !== 0) {
-      writer.uint32(8).uint64(message.callId);
+      writer.uint32(8).uint64Number(message.callId);
     }
     if (message.groupId !== 0) {
       writer.uint32(16).uint32(message.groupId);
@@ -1555,7 +1555,7 @@ export const ForwardedCall: MessageFns<ForwardedCall> = {
               break;
             }
 
-            message.callId = longToNumber(reader.uint64());
+            message.callId = reader.uint64Number();
             continue;
           }
           case 2: {
@@ -1898,7 +1898,7 @@ export const StampedOperation: MessageFns<StampedOperation> = {
       HybridTimestamp.encode(message.stamp, writer.uint32(18).fork()).join();
     }
     if (message.fingerprint !== 0) {
-      writer.uint32(24).uint64(message.fingerprint);
+      writer.uint32(24).uint64Number(message.fingerprint);
     }
     return writer;
   },
@@ -1937,7 +1937,7 @@ export const StampedOperation: MessageFns<StampedOperation> = {
               break;
             }
 
-            message.fingerprint = longToNumber(reader.uint64());
+            message.fingerprint = reader.uint64Number();
             continue;
           }
         }
@@ -1997,7 +1997,7 @@ function createBaseForwardedAnswer(): ForwardedAnswer {
 export const ForwardedAnswer: MessageFns<ForwardedAnswer> = {
   encode(message: ForwardedAnswer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.callId !== 0) {
-      writer.uint32(8).uint64(message.callId);
+      writer.uint32(8).uint64Number(message.callId);
     }
     for (const v of message.results) {
       OperationResult.encode(v!, writer.uint32(18).fork()).join();
@@ -2006,7 +2006,7 @@ export const ForwardedAnswer: MessageFns<ForwardedAnswer> = {
       writer.uint32(26).bytes(message.commandResult);
     }
     if (message.readIndex !== 0) {
-      writer.uint32(32).uint64(message.readIndex);
+      writer.uint32(32).uint64Number(message.readIndex);
     }
     if (message.error !== undefined) {
       OperationError.encode(message.error, writer.uint32(42).fork()).join();
@@ -2035,7 +2035,7 @@ export const ForwardedAnswer: MessageFns<ForwardedAnswer> = {
               break;
             }
 
-            message.callId = longToNumber(reader.uint64());
+            message.callId = reader.uint64Number();
             continue;
           }
           case 2: {
@@ -2059,7 +2059,7 @@ export const ForwardedAnswer: MessageFns<ForwardedAnswer> = {
               break;
             }
 
-            message.readIndex = longToNumber(reader.uint64());
+            message.readIndex = reader.uint64Number();
             continue;
           }
           case 5: {
@@ -2268,7 +2268,7 @@ export const RegionDigest: MessageFns<RegionDigest> = {
       Region.encode(message.region, writer.uint32(10).fork()).join();
     }
     if (message.digest !== 0) {
-      writer.uint32(17).fixed64(message.digest);
+      writer.uint32(17).fixed64Number(message.digest);
     }
     if (message.count !== 0) {
       writer.uint32(24).uint32(message.count);
@@ -2302,7 +2302,7 @@ export const RegionDigest: MessageFns<RegionDigest> = {
               break;
             }
 
-            message.digest = longToNumber(reader.fixed64());
+            message.digest = reader.fixed64Number();
             continue;
           }
           case 3: {
@@ -2491,13 +2491,13 @@ function createBaseCausalRange(): CausalRange {
 export const CausalRange: MessageFns<CausalRange> = {
   encode(message: CausalRange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.origin !== 0) {
-      writer.uint32(8).uint64(message.origin);
+      writer.uint32(8).uint64Number(message.origin);
     }
     if (message.firstSequence !== 0) {
-      writer.uint32(16).uint64(message.firstSequence);
+      writer.uint32(16).uint64Number(message.firstSequence);
     }
     if (message.lastSequence !== 0) {
-      writer.uint32(24).uint64(message.lastSequence);
+      writer.uint32(24).uint64Number(message.lastSequence);
     }
     return writer;
   },
@@ -2520,7 +2520,7 @@ export const CausalRange: MessageFns<CausalRange> = {
               break;
             }
 
-            message.origin = longToNumber(reader.uint64());
+            message.origin = reader.uint64Number();
             continue;
           }
           case 2: {
@@ -2528,7 +2528,7 @@ export const CausalRange: MessageFns<CausalRange> = {
               break;
             }
 
-            message.firstSequence = longToNumber(reader.uint64());
+            message.firstSequence = reader.uint64Number();
             continue;
           }
           case 3: {
@@ -2536,7 +2536,7 @@ export const CausalRange: MessageFns<CausalRange> = {
               break;
             }
 
-            message.lastSequence = longToNumber(reader.uint64());
+            message.lastSequence = reader.uint64Number();
             continue;
           }
         }
@@ -2604,9 +2604,9 @@ export const RaftPeerServiceService = {
     path: "/statemesh.v1.RaftPeerService/Stream" as const,
     requestStream: true as const,
     responseStream: true as const,
-    requestSerialize: (value: StreamRequest): Buffer => Buffer.from(StreamRequest.encode(value).finish()),
+    requestSerialize: (value: StreamRequest): Buffer => StreamRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): StreamRequest => StreamRequest.decode(value),
-    responseSerialize: (value: StreamResponse): Buffer => Buffer.from(StreamResponse.encode(value).finish()),
+    responseSerialize: (value: StreamResponse): Buffer => StreamResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): StreamResponse => StreamResponse.decode(value),
   },
   /** Sends a snapshot of one group in chunks of at most 1 MiB, each with its checksum. */
@@ -2615,10 +2615,10 @@ export const RaftPeerServiceService = {
     requestStream: true as const,
     responseStream: false as const,
     requestSerialize: (value: InstallSnapshotRequest): Buffer =>
-      Buffer.from(InstallSnapshotRequest.encode(value).finish()),
+      InstallSnapshotRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): InstallSnapshotRequest => InstallSnapshotRequest.decode(value),
     responseSerialize: (value: InstallSnapshotResponse): Buffer =>
-      Buffer.from(InstallSnapshotResponse.encode(value).finish()),
+      InstallSnapshotResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): InstallSnapshotResponse => InstallSnapshotResponse.decode(value),
   },
 } as const;
@@ -2702,17 +2702,6 @@ type DeepPartial<T> = T extends Builtin ? T
   : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
-
-function longToNumber(int64: { toString(): string }): number {
-  const num = globalThis.Number(int64.toString());
-  if (num > globalThis.Number.MAX_SAFE_INTEGER) {
-    throw new globalThis.Error("Value is larger than Number.MAX_SAFE_INTEGER");
-  }
-  if (num < globalThis.Number.MIN_SAFE_INTEGER) {
-    throw new globalThis.Error("Value is smaller than Number.MIN_SAFE_INTEGER");
-  }
-  return num;
-}
 
 function isSet(value: any): boolean {
   return value !== null && value !== undefined;

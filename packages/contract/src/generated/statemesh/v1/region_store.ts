@@ -5,7 +5,7 @@
 // source: statemesh/v1/region_store.proto
 
 /* eslint-disable */
-import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import { BinaryReader, BinaryWriter } from "../../../wire.ts";
 import {
   type CallOptions,
   type ChannelCredentials,
@@ -339,10 +339,10 @@ export const RegionRecord: MessageFns<RegionRecord> = {
       writer.uint32(18).string(message.regionText);
     }
     if (message.version !== 0) {
-      writer.uint32(24).uint64(message.version);
+      writer.uint32(24).uint64Number(message.version);
     }
     if (message.epoch !== 0) {
-      writer.uint32(32).uint64(message.epoch);
+      writer.uint32(32).uint64Number(message.epoch);
     }
     message.attributes.forEach((value, key) => {
       RegionRecord_AttributesEntry.encode({ key: key as any, value }, writer.uint32(42).fork()).join();
@@ -351,7 +351,7 @@ export const RegionRecord: MessageFns<RegionRecord> = {
       RegionLayer.encode(v!, writer.uint32(50).fork()).join();
     }
     if (message.updatedAtMs !== 0) {
-      writer.uint32(56).int64(message.updatedAtMs);
+      writer.uint32(56).int64Number(message.updatedAtMs);
     }
     return writer;
   },
@@ -390,7 +390,7 @@ export const RegionRecord: MessageFns<RegionRecord> = {
               break;
             }
 
-            message.version = longToNumber(reader.uint64());
+            message.version = reader.uint64Number();
             continue;
           }
           case 4: {
@@ -398,7 +398,7 @@ export const RegionRecord: MessageFns<RegionRecord> = {
               break;
             }
 
-            message.epoch = longToNumber(reader.uint64());
+            message.epoch = reader.uint64Number();
             continue;
           }
           case 5: {
@@ -425,7 +425,7 @@ export const RegionRecord: MessageFns<RegionRecord> = {
               break;
             }
 
-            message.updatedAtMs = longToNumber(reader.int64());
+            message.updatedAtMs = reader.int64Number();
             continue;
           }
         }
@@ -729,10 +729,10 @@ export const StoreRegionRequest: MessageFns<StoreRegionRequest> = {
       RegionLayer.encode(v!, writer.uint32(26).fork()).join();
     }
     if (message.epoch !== 0) {
-      writer.uint32(32).uint64(message.epoch);
+      writer.uint32(32).uint64Number(message.epoch);
     }
     if (message.expectedVersion !== undefined) {
-      writer.uint32(40).uint64(message.expectedVersion);
+      writer.uint32(40).uint64Number(message.expectedVersion);
     }
     if (message.requestId !== "") {
       writer.uint32(50).string(message.requestId);
@@ -785,7 +785,7 @@ export const StoreRegionRequest: MessageFns<StoreRegionRequest> = {
               break;
             }
 
-            message.epoch = longToNumber(reader.uint64());
+            message.epoch = reader.uint64Number();
             continue;
           }
           case 5: {
@@ -793,7 +793,7 @@ export const StoreRegionRequest: MessageFns<StoreRegionRequest> = {
               break;
             }
 
-            message.expectedVersion = longToNumber(reader.uint64());
+            message.expectedVersion = reader.uint64Number();
             continue;
           }
           case 6: {
@@ -986,7 +986,7 @@ function createBaseStoreRegionResponse(): StoreRegionResponse {
 export const StoreRegionResponse: MessageFns<StoreRegionResponse> = {
   encode(message: StoreRegionResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.version !== 0) {
-      writer.uint32(8).uint64(message.version);
+      writer.uint32(8).uint64Number(message.version);
     }
     return writer;
   },
@@ -1009,7 +1009,7 @@ export const StoreRegionResponse: MessageFns<StoreRegionResponse> = {
               break;
             }
 
-            message.version = longToNumber(reader.uint64());
+            message.version = reader.uint64Number();
             continue;
           }
         }
@@ -1351,10 +1351,10 @@ export const PatchRegionRequest: MessageFns<PatchRegionRequest> = {
       writer.uint32(42).string(v!);
     }
     if (message.epoch !== 0) {
-      writer.uint32(48).uint64(message.epoch);
+      writer.uint32(48).uint64Number(message.epoch);
     }
     if (message.expectedVersion !== undefined) {
-      writer.uint32(56).uint64(message.expectedVersion);
+      writer.uint32(56).uint64Number(message.expectedVersion);
     }
     if (message.requestId !== "") {
       writer.uint32(66).string(message.requestId);
@@ -1423,7 +1423,7 @@ export const PatchRegionRequest: MessageFns<PatchRegionRequest> = {
               break;
             }
 
-            message.epoch = longToNumber(reader.uint64());
+            message.epoch = reader.uint64Number();
             continue;
           }
           case 7: {
@@ -1431,7 +1431,7 @@ export const PatchRegionRequest: MessageFns<PatchRegionRequest> = {
               break;
             }
 
-            message.expectedVersion = longToNumber(reader.uint64());
+            message.expectedVersion = reader.uint64Number();
             continue;
           }
           case 8: {
@@ -1654,7 +1654,7 @@ function createBasePatchRegionResponse(): PatchRegionResponse {
 export const PatchRegionResponse: MessageFns<PatchRegionResponse> = {
   encode(message: PatchRegionResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.version !== 0) {
-      writer.uint32(8).uint64(message.version);
+      writer.uint32(8).uint64Number(message.version);
     }
     return writer;
   },
@@ -1677,7 +1677,7 @@ export const PatchRegionResponse: MessageFns<PatchRegionResponse> = {
               break;
             }
 
-            message.version = longToNumber(reader.uint64());
+            message.version = reader.uint64Number();
             continue;
           }
         }
@@ -1724,10 +1724,10 @@ export const DeleteRegionRequest: MessageFns<DeleteRegionRequest> = {
       Region.encode(message.region, writer.uint32(10).fork()).join();
     }
     if (message.epoch !== 0) {
-      writer.uint32(16).uint64(message.epoch);
+      writer.uint32(16).uint64Number(message.epoch);
     }
     if (message.expectedVersion !== undefined) {
-      writer.uint32(24).uint64(message.expectedVersion);
+      writer.uint32(24).uint64Number(message.expectedVersion);
     }
     if (message.requestId !== "") {
       writer.uint32(34).string(message.requestId);
@@ -1761,7 +1761,7 @@ export const DeleteRegionRequest: MessageFns<DeleteRegionRequest> = {
               break;
             }
 
-            message.epoch = longToNumber(reader.uint64());
+            message.epoch = reader.uint64Number();
             continue;
           }
           case 3: {
@@ -1769,7 +1769,7 @@ export const DeleteRegionRequest: MessageFns<DeleteRegionRequest> = {
               break;
             }
 
-            message.expectedVersion = longToNumber(reader.uint64());
+            message.expectedVersion = reader.uint64Number();
             continue;
           }
           case 4: {
@@ -3067,7 +3067,7 @@ export const TransactRegionsResponse: MessageFns<TransactRegionsResponse> = {
     if (message.versions.length !== 0) {
       writer.uint32(10).fork();
       for (const v of message.versions) {
-        writer.uint64(v);
+        writer.uint64Number(v);
       }
       writer.join();
     }
@@ -3089,7 +3089,7 @@ export const TransactRegionsResponse: MessageFns<TransactRegionsResponse> = {
         switch (tag >>> 3) {
           case 1: {
             if (tag === 8) {
-              message.versions.push(longToNumber(reader.uint64()));
+              message.versions.push(reader.uint64Number());
 
               continue;
             }
@@ -3097,7 +3097,7 @@ export const TransactRegionsResponse: MessageFns<TransactRegionsResponse> = {
             if (tag === 10) {
               const end2 = reader.uint32() + reader.pos;
               while (reader.pos < end2) {
-                message.versions.push(longToNumber(reader.uint64()));
+                message.versions.push(reader.uint64Number());
               }
 
               continue;
@@ -3161,10 +3161,10 @@ export const MaterializeRequest: MessageFns<MaterializeRequest> = {
       writer.uint32(8).uint32(message.groupId);
     }
     if (message.afterIndex !== 0) {
-      writer.uint32(16).uint64(message.afterIndex);
+      writer.uint32(16).uint64Number(message.afterIndex);
     }
     if (message.throughIndex !== 0) {
-      writer.uint32(24).uint64(message.throughIndex);
+      writer.uint32(24).uint64Number(message.throughIndex);
     }
     for (const v of message.entities) {
       Entity.encode(v!, writer.uint32(34).fork()).join();
@@ -3213,7 +3213,7 @@ export const MaterializeRequest: MessageFns<MaterializeRequest> = {
               break;
             }
 
-            message.afterIndex = longToNumber(reader.uint64());
+            message.afterIndex = reader.uint64Number();
             continue;
           }
           case 3: {
@@ -3221,7 +3221,7 @@ export const MaterializeRequest: MessageFns<MaterializeRequest> = {
               break;
             }
 
-            message.throughIndex = longToNumber(reader.uint64());
+            message.throughIndex = reader.uint64Number();
             continue;
           }
           case 4: {
@@ -3375,7 +3375,7 @@ function createBaseFullCopy(): FullCopy {
 export const FullCopy: MessageFns<FullCopy> = {
   encode(message: FullCopy, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.copyId !== 0) {
-      writer.uint32(8).uint64(message.copyId);
+      writer.uint32(8).uint64Number(message.copyId);
     }
     if (message.part !== 0) {
       writer.uint32(16).uint32(message.part);
@@ -3404,7 +3404,7 @@ export const FullCopy: MessageFns<FullCopy> = {
               break;
             }
 
-            message.copyId = longToNumber(reader.uint64());
+            message.copyId = reader.uint64Number();
             continue;
           }
           case 2: {
@@ -3489,7 +3489,7 @@ export const RemovedEntity: MessageFns<RemovedEntity> = {
       Region.encode(message.region, writer.uint32(26).fork()).join();
     }
     if (message.version !== 0) {
-      writer.uint32(32).uint64(message.version);
+      writer.uint32(32).uint64Number(message.version);
     }
     return writer;
   },
@@ -3536,7 +3536,7 @@ export const RemovedEntity: MessageFns<RemovedEntity> = {
               break;
             }
 
-            message.version = longToNumber(reader.uint64());
+            message.version = reader.uint64Number();
             continue;
           }
         }
@@ -3606,7 +3606,7 @@ export const RegionEpoch: MessageFns<RegionEpoch> = {
       Region.encode(message.region, writer.uint32(10).fork()).join();
     }
     if (message.epoch !== 0) {
-      writer.uint32(16).uint64(message.epoch);
+      writer.uint32(16).uint64Number(message.epoch);
     }
     if (message.ownerServerId !== 0) {
       writer.uint32(24).uint32(message.ownerServerId);
@@ -3640,7 +3640,7 @@ export const RegionEpoch: MessageFns<RegionEpoch> = {
               break;
             }
 
-            message.epoch = longToNumber(reader.uint64());
+            message.epoch = reader.uint64Number();
             continue;
           }
           case 3: {
@@ -3713,10 +3713,10 @@ export const ItemTotal: MessageFns<ItemTotal> = {
       writer.uint32(10).string(message.itemKind);
     }
     if (message.minted !== 0) {
-      writer.uint32(16).uint64(message.minted);
+      writer.uint32(16).uint64Number(message.minted);
     }
     if (message.burned !== 0) {
-      writer.uint32(24).uint64(message.burned);
+      writer.uint32(24).uint64Number(message.burned);
     }
     return writer;
   },
@@ -3747,7 +3747,7 @@ export const ItemTotal: MessageFns<ItemTotal> = {
               break;
             }
 
-            message.minted = longToNumber(reader.uint64());
+            message.minted = reader.uint64Number();
             continue;
           }
           case 3: {
@@ -3755,7 +3755,7 @@ export const ItemTotal: MessageFns<ItemTotal> = {
               break;
             }
 
-            message.burned = longToNumber(reader.uint64());
+            message.burned = reader.uint64Number();
             continue;
           }
         }
@@ -3818,7 +3818,7 @@ export const MaterializeResponse: MessageFns<MaterializeResponse> = {
       writer.uint32(8).bool(message.applied);
     }
     if (message.watermark !== 0) {
-      writer.uint32(16).uint64(message.watermark);
+      writer.uint32(16).uint64Number(message.watermark);
     }
     return writer;
   },
@@ -3849,7 +3849,7 @@ export const MaterializeResponse: MessageFns<MaterializeResponse> = {
               break;
             }
 
-            message.watermark = longToNumber(reader.uint64());
+            message.watermark = reader.uint64Number();
             continue;
           }
         }
@@ -4046,7 +4046,7 @@ export const GetWatermarksResponse_WatermarksEntry: MessageFns<GetWatermarksResp
       writer.uint32(8).uint32(message.key);
     }
     if (message.value !== 0) {
-      writer.uint32(16).uint64(message.value);
+      writer.uint32(16).uint64Number(message.value);
     }
     return writer;
   },
@@ -4077,7 +4077,7 @@ export const GetWatermarksResponse_WatermarksEntry: MessageFns<GetWatermarksResp
               break;
             }
 
-            message.value = longToNumber(reader.uint64());
+            message.value = reader.uint64Number();
             continue;
           }
         }
@@ -4358,22 +4358,22 @@ function createBaseCacheTierStatistics(): CacheTierStatistics {
 export const CacheTierStatistics: MessageFns<CacheTierStatistics> = {
   encode(message: CacheTierStatistics, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.hits !== 0) {
-      writer.uint32(8).uint64(message.hits);
+      writer.uint32(8).uint64Number(message.hits);
     }
     if (message.misses !== 0) {
-      writer.uint32(16).uint64(message.misses);
+      writer.uint32(16).uint64Number(message.misses);
     }
     if (message.entries !== 0) {
-      writer.uint32(24).uint64(message.entries);
+      writer.uint32(24).uint64Number(message.entries);
     }
     if (message.bytes !== 0) {
-      writer.uint32(32).uint64(message.bytes);
+      writer.uint32(32).uint64Number(message.bytes);
     }
     if (message.evictions !== 0) {
-      writer.uint32(40).uint64(message.evictions);
+      writer.uint32(40).uint64Number(message.evictions);
     }
     if (message.errors !== 0) {
-      writer.uint32(48).uint64(message.errors);
+      writer.uint32(48).uint64Number(message.errors);
     }
     return writer;
   },
@@ -4396,7 +4396,7 @@ export const CacheTierStatistics: MessageFns<CacheTierStatistics> = {
               break;
             }
 
-            message.hits = longToNumber(reader.uint64());
+            message.hits = reader.uint64Number();
             continue;
           }
           case 2: {
@@ -4404,7 +4404,7 @@ export const CacheTierStatistics: MessageFns<CacheTierStatistics> = {
               break;
             }
 
-            message.misses = longToNumber(reader.uint64());
+            message.misses = reader.uint64Number();
             continue;
           }
           case 3: {
@@ -4412,7 +4412,7 @@ export const CacheTierStatistics: MessageFns<CacheTierStatistics> = {
               break;
             }
 
-            message.entries = longToNumber(reader.uint64());
+            message.entries = reader.uint64Number();
             continue;
           }
           case 4: {
@@ -4420,7 +4420,7 @@ export const CacheTierStatistics: MessageFns<CacheTierStatistics> = {
               break;
             }
 
-            message.bytes = longToNumber(reader.uint64());
+            message.bytes = reader.uint64Number();
             continue;
           }
           case 5: {
@@ -4428,7 +4428,7 @@ export const CacheTierStatistics: MessageFns<CacheTierStatistics> = {
               break;
             }
 
-            message.evictions = longToNumber(reader.uint64());
+            message.evictions = reader.uint64Number();
             continue;
           }
           case 6: {
@@ -4436,7 +4436,7 @@ export const CacheTierStatistics: MessageFns<CacheTierStatistics> = {
               break;
             }
 
-            message.errors = longToNumber(reader.uint64());
+            message.errors = reader.uint64Number();
             continue;
           }
         }
@@ -4508,9 +4508,9 @@ export const RegionStoreServiceService = {
     path: "/statemesh.v1.RegionStoreService/StoreRegion" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: StoreRegionRequest): Buffer => Buffer.from(StoreRegionRequest.encode(value).finish()),
+    requestSerialize: (value: StoreRegionRequest): Buffer => StoreRegionRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): StoreRegionRequest => StoreRegionRequest.decode(value),
-    responseSerialize: (value: StoreRegionResponse): Buffer => Buffer.from(StoreRegionResponse.encode(value).finish()),
+    responseSerialize: (value: StoreRegionResponse): Buffer => StoreRegionResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): StoreRegionResponse => StoreRegionResponse.decode(value),
   },
   /** Loads a region: attributes, layers and entities. */
@@ -4518,9 +4518,9 @@ export const RegionStoreServiceService = {
     path: "/statemesh.v1.RegionStoreService/LoadRegion" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: LoadRegionRequest): Buffer => Buffer.from(LoadRegionRequest.encode(value).finish()),
+    requestSerialize: (value: LoadRegionRequest): Buffer => LoadRegionRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): LoadRegionRequest => LoadRegionRequest.decode(value),
-    responseSerialize: (value: LoadRegionResponse): Buffer => Buffer.from(LoadRegionResponse.encode(value).finish()),
+    responseSerialize: (value: LoadRegionResponse): Buffer => LoadRegionResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): LoadRegionResponse => LoadRegionResponse.decode(value),
   },
   /** Changes some layers and attributes of a region and leaves the others. */
@@ -4528,9 +4528,9 @@ export const RegionStoreServiceService = {
     path: "/statemesh.v1.RegionStoreService/PatchRegion" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: PatchRegionRequest): Buffer => Buffer.from(PatchRegionRequest.encode(value).finish()),
+    requestSerialize: (value: PatchRegionRequest): Buffer => PatchRegionRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): PatchRegionRequest => PatchRegionRequest.decode(value),
-    responseSerialize: (value: PatchRegionResponse): Buffer => Buffer.from(PatchRegionResponse.encode(value).finish()),
+    responseSerialize: (value: PatchRegionResponse): Buffer => PatchRegionResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): PatchRegionResponse => PatchRegionResponse.decode(value),
   },
   /** Deletes a region's layers and attributes. Entities of the strong path stay: their truth is the log. */
@@ -4538,10 +4538,10 @@ export const RegionStoreServiceService = {
     path: "/statemesh.v1.RegionStoreService/DeleteRegion" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: DeleteRegionRequest): Buffer => Buffer.from(DeleteRegionRequest.encode(value).finish()),
+    requestSerialize: (value: DeleteRegionRequest): Buffer => DeleteRegionRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): DeleteRegionRequest => DeleteRegionRequest.decode(value),
     responseSerialize: (value: DeleteRegionResponse): Buffer =>
-      Buffer.from(DeleteRegionResponse.encode(value).finish()),
+      DeleteRegionResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): DeleteRegionResponse => DeleteRegionResponse.decode(value),
   },
   /** Stored regions in Morton order, paged. */
@@ -4549,9 +4549,9 @@ export const RegionStoreServiceService = {
     path: "/statemesh.v1.RegionStoreService/ListRegions" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: ListRegionsRequest): Buffer => Buffer.from(ListRegionsRequest.encode(value).finish()),
+    requestSerialize: (value: ListRegionsRequest): Buffer => ListRegionsRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): ListRegionsRequest => ListRegionsRequest.decode(value),
-    responseSerialize: (value: ListRegionsResponse): Buffer => Buffer.from(ListRegionsResponse.encode(value).finish()),
+    responseSerialize: (value: ListRegionsResponse): Buffer => ListRegionsResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): ListRegionsResponse => ListRegionsResponse.decode(value),
   },
   /** Stored regions in a box, a sphere, around a region, or at a position. */
@@ -4559,10 +4559,10 @@ export const RegionStoreServiceService = {
     path: "/statemesh.v1.RegionStoreService/QueryRegions" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: QueryRegionsRequest): Buffer => Buffer.from(QueryRegionsRequest.encode(value).finish()),
+    requestSerialize: (value: QueryRegionsRequest): Buffer => QueryRegionsRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): QueryRegionsRequest => QueryRegionsRequest.decode(value),
     responseSerialize: (value: QueryRegionsResponse): Buffer =>
-      Buffer.from(QueryRegionsResponse.encode(value).finish()),
+      QueryRegionsResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): QueryRegionsResponse => QueryRegionsResponse.decode(value),
   },
   /** Entities in a box, a sphere, around a region, or at a position. */
@@ -4570,10 +4570,10 @@ export const RegionStoreServiceService = {
     path: "/statemesh.v1.RegionStoreService/QueryEntities" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: QueryEntitiesRequest): Buffer => Buffer.from(QueryEntitiesRequest.encode(value).finish()),
+    requestSerialize: (value: QueryEntitiesRequest): Buffer => QueryEntitiesRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): QueryEntitiesRequest => QueryEntitiesRequest.decode(value),
     responseSerialize: (value: QueryEntitiesResponse): Buffer =>
-      Buffer.from(QueryEntitiesResponse.encode(value).finish()),
+      QueryEntitiesResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): QueryEntitiesResponse => QueryEntitiesResponse.decode(value),
   },
   /** Several stores, patches and deletes, in any regions: all or none. */
@@ -4582,10 +4582,10 @@ export const RegionStoreServiceService = {
     requestStream: false as const,
     responseStream: false as const,
     requestSerialize: (value: TransactRegionsRequest): Buffer =>
-      Buffer.from(TransactRegionsRequest.encode(value).finish()),
+      TransactRegionsRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): TransactRegionsRequest => TransactRegionsRequest.decode(value),
     responseSerialize: (value: TransactRegionsResponse): Buffer =>
-      Buffer.from(TransactRegionsResponse.encode(value).finish()),
+      TransactRegionsResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): TransactRegionsResponse => TransactRegionsResponse.decode(value),
   },
   /**
@@ -4596,9 +4596,9 @@ export const RegionStoreServiceService = {
     path: "/statemesh.v1.RegionStoreService/Materialize" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: MaterializeRequest): Buffer => Buffer.from(MaterializeRequest.encode(value).finish()),
+    requestSerialize: (value: MaterializeRequest): Buffer => MaterializeRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): MaterializeRequest => MaterializeRequest.decode(value),
-    responseSerialize: (value: MaterializeResponse): Buffer => Buffer.from(MaterializeResponse.encode(value).finish()),
+    responseSerialize: (value: MaterializeResponse): Buffer => MaterializeResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): MaterializeResponse => MaterializeResponse.decode(value),
   },
   /** How far each group is materialised. */
@@ -4606,10 +4606,10 @@ export const RegionStoreServiceService = {
     path: "/statemesh.v1.RegionStoreService/GetWatermarks" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: GetWatermarksRequest): Buffer => Buffer.from(GetWatermarksRequest.encode(value).finish()),
+    requestSerialize: (value: GetWatermarksRequest): Buffer => GetWatermarksRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): GetWatermarksRequest => GetWatermarksRequest.decode(value),
     responseSerialize: (value: GetWatermarksResponse): Buffer =>
-      Buffer.from(GetWatermarksResponse.encode(value).finish()),
+      GetWatermarksResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): GetWatermarksResponse => GetWatermarksResponse.decode(value),
   },
   /** Hits and misses of the caches by tier. */
@@ -4618,10 +4618,10 @@ export const RegionStoreServiceService = {
     requestStream: false as const,
     responseStream: false as const,
     requestSerialize: (value: GetCacheStatisticsRequest): Buffer =>
-      Buffer.from(GetCacheStatisticsRequest.encode(value).finish()),
+      GetCacheStatisticsRequest.encode(value).finish(),
     requestDeserialize: (value: Buffer): GetCacheStatisticsRequest => GetCacheStatisticsRequest.decode(value),
     responseSerialize: (value: GetCacheStatisticsResponse): Buffer =>
-      Buffer.from(GetCacheStatisticsResponse.encode(value).finish()),
+      GetCacheStatisticsResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): GetCacheStatisticsResponse => GetCacheStatisticsResponse.decode(value),
   },
 } as const;
@@ -4882,17 +4882,6 @@ type DeepPartial<T> = T extends Builtin ? T
   : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
-
-function longToNumber(int64: { toString(): string }): number {
-  const num = globalThis.Number(int64.toString());
-  if (num > globalThis.Number.MAX_SAFE_INTEGER) {
-    throw new globalThis.Error("Value is larger than Number.MAX_SAFE_INTEGER");
-  }
-  if (num < globalThis.Number.MIN_SAFE_INTEGER) {
-    throw new globalThis.Error("Value is smaller than Number.MIN_SAFE_INTEGER");
-  }
-  return num;
-}
 
 function isObject(value: any): boolean {
   return typeof value === "object" && value !== null;

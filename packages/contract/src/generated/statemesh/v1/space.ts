@@ -5,7 +5,7 @@
 // source: statemesh/v1/space.proto
 
 /* eslint-disable */
-import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import { BinaryReader, BinaryWriter } from "../../../wire.ts";
 
 /** Space: positions, regions and bounds. Every other file of the contract builds on these. */
 
@@ -440,7 +440,7 @@ function createBaseHybridTimestamp(): HybridTimestamp {
 export const HybridTimestamp: MessageFns<HybridTimestamp> = {
   encode(message: HybridTimestamp, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.physicalMs !== 0) {
-      writer.uint32(8).int64(message.physicalMs);
+      writer.uint32(8).int64Number(message.physicalMs);
     }
     if (message.logical !== 0) {
       writer.uint32(16).uint32(message.logical);
@@ -466,7 +466,7 @@ export const HybridTimestamp: MessageFns<HybridTimestamp> = {
               break;
             }
 
-            message.physicalMs = longToNumber(reader.int64());
+            message.physicalMs = reader.int64Number();
             continue;
           }
           case 2: {
@@ -532,10 +532,10 @@ export const LogPosition: MessageFns<LogPosition> = {
       writer.uint32(8).uint32(message.groupId);
     }
     if (message.term !== 0) {
-      writer.uint32(16).uint64(message.term);
+      writer.uint32(16).uint64Number(message.term);
     }
     if (message.index !== 0) {
-      writer.uint32(24).uint64(message.index);
+      writer.uint32(24).uint64Number(message.index);
     }
     return writer;
   },
@@ -566,7 +566,7 @@ export const LogPosition: MessageFns<LogPosition> = {
               break;
             }
 
-            message.term = longToNumber(reader.uint64());
+            message.term = reader.uint64Number();
             continue;
           }
           case 3: {
@@ -574,7 +574,7 @@ export const LogPosition: MessageFns<LogPosition> = {
               break;
             }
 
-            message.index = longToNumber(reader.uint64());
+            message.index = reader.uint64Number();
             continue;
           }
         }
@@ -639,17 +639,6 @@ type DeepPartial<T> = T extends Builtin ? T
   : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
-
-function longToNumber(int64: { toString(): string }): number {
-  const num = globalThis.Number(int64.toString());
-  if (num > globalThis.Number.MAX_SAFE_INTEGER) {
-    throw new globalThis.Error("Value is larger than Number.MAX_SAFE_INTEGER");
-  }
-  if (num < globalThis.Number.MIN_SAFE_INTEGER) {
-    throw new globalThis.Error("Value is smaller than Number.MIN_SAFE_INTEGER");
-  }
-  return num;
-}
 
 function isSet(value: any): boolean {
   return value !== null && value !== undefined;

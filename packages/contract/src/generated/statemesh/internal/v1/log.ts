@@ -5,7 +5,7 @@
 // source: statemesh/internal/v1/log.proto
 
 /* eslint-disable */
-import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import { BinaryReader, BinaryWriter } from "../../../../wire.ts";
 import { GameServer, Lease, LeaseKey, RegionAuthority } from "../../v1/authority.ts";
 import {
   ConflictType,
@@ -447,7 +447,7 @@ export const DecidedOperation: MessageFns<DecidedOperation> = {
       writer.uint32(10).string(message.operationId);
     }
     if (message.fingerprint !== 0) {
-      writer.uint32(16).uint64(message.fingerprint);
+      writer.uint32(16).uint64Number(message.fingerprint);
     }
     if (message.outcome !== 0) {
       writer.uint32(24).int32(message.outcome);
@@ -474,7 +474,7 @@ export const DecidedOperation: MessageFns<DecidedOperation> = {
       Region.encode(message.region, writer.uint32(82).fork()).join();
     }
     if (message.epoch !== 0) {
-      writer.uint32(88).uint64(message.epoch);
+      writer.uint32(88).uint64Number(message.epoch);
     }
     for (const v of message.effects) {
       Effect.encode(v!, writer.uint32(98).fork()).join();
@@ -511,7 +511,7 @@ export const DecidedOperation: MessageFns<DecidedOperation> = {
               break;
             }
 
-            message.fingerprint = longToNumber(reader.uint64());
+            message.fingerprint = reader.uint64Number();
             continue;
           }
           case 3: {
@@ -583,7 +583,7 @@ export const DecidedOperation: MessageFns<DecidedOperation> = {
               break;
             }
 
-            message.epoch = longToNumber(reader.uint64());
+            message.epoch = reader.uint64Number();
             continue;
           }
           case 12: {
@@ -947,7 +947,7 @@ export const Posting: MessageFns<Posting> = {
       writer.uint32(26).string(message.itemKind);
     }
     if (message.quantity !== 0) {
-      writer.uint32(32).uint64(message.quantity);
+      writer.uint32(32).uint64Number(message.quantity);
     }
     return writer;
   },
@@ -994,7 +994,7 @@ export const Posting: MessageFns<Posting> = {
               break;
             }
 
-            message.quantity = longToNumber(reader.uint64());
+            message.quantity = reader.uint64Number();
             continue;
           }
         }
@@ -1076,7 +1076,7 @@ export const DirectoryCommand: MessageFns<DirectoryCommand> = {
         break;
     }
     if (message.nowMs !== 0) {
-      writer.uint32(48).int64(message.nowMs);
+      writer.uint32(48).int64Number(message.nowMs);
     }
     return writer;
   },
@@ -1139,7 +1139,7 @@ export const DirectoryCommand: MessageFns<DirectoryCommand> = {
               break;
             }
 
-            message.nowMs = longToNumber(reader.int64());
+            message.nowMs = reader.int64Number();
             continue;
           }
         }
@@ -1580,7 +1580,7 @@ export const ReleaseLease: MessageFns<ReleaseLease> = {
       Region.encode(message.region, writer.uint32(18).fork()).join();
     }
     if (message.epoch !== 0) {
-      writer.uint32(24).uint64(message.epoch);
+      writer.uint32(24).uint64Number(message.epoch);
     }
     return writer;
   },
@@ -1619,7 +1619,7 @@ export const ReleaseLease: MessageFns<ReleaseLease> = {
               break;
             }
 
-            message.epoch = longToNumber(reader.uint64());
+            message.epoch = reader.uint64Number();
             continue;
           }
         }
@@ -1771,7 +1771,7 @@ export const ExpiredServer: MessageFns<ExpiredServer> = {
       writer.uint32(8).uint32(message.serverId);
     }
     if (message.incarnation !== 0) {
-      writer.uint32(16).uint64(message.incarnation);
+      writer.uint32(16).uint64Number(message.incarnation);
     }
     return writer;
   },
@@ -1802,7 +1802,7 @@ export const ExpiredServer: MessageFns<ExpiredServer> = {
               break;
             }
 
-            message.incarnation = longToNumber(reader.uint64());
+            message.incarnation = reader.uint64Number();
             continue;
           }
         }
@@ -1860,7 +1860,7 @@ export const RegionFence: MessageFns<RegionFence> = {
       Region.encode(message.region, writer.uint32(10).fork()).join();
     }
     if (message.epoch !== 0) {
-      writer.uint32(16).uint64(message.epoch);
+      writer.uint32(16).uint64Number(message.epoch);
     }
     if (message.ownerServerId !== 0) {
       writer.uint32(24).uint32(message.ownerServerId);
@@ -1894,7 +1894,7 @@ export const RegionFence: MessageFns<RegionFence> = {
               break;
             }
 
-            message.epoch = longToNumber(reader.uint64());
+            message.epoch = reader.uint64Number();
             continue;
           }
           case 3: {
@@ -2431,13 +2431,13 @@ export const SnapshotHeader: MessageFns<SnapshotHeader> = {
       writer.uint32(16).uint32(message.groupId);
     }
     if (message.appliedIndex !== 0) {
-      writer.uint32(24).uint64(message.appliedIndex);
+      writer.uint32(24).uint64Number(message.appliedIndex);
     }
     if (message.appliedTerm !== 0) {
-      writer.uint32(32).uint64(message.appliedTerm);
+      writer.uint32(32).uint64Number(message.appliedTerm);
     }
     if (message.forgottenThroughMs !== 0) {
-      writer.uint32(40).int64(message.forgottenThroughMs);
+      writer.uint32(40).int64Number(message.forgottenThroughMs);
     }
     if (message.stateDigest !== "") {
       writer.uint32(50).string(message.stateDigest);
@@ -2479,7 +2479,7 @@ export const SnapshotHeader: MessageFns<SnapshotHeader> = {
               break;
             }
 
-            message.appliedIndex = longToNumber(reader.uint64());
+            message.appliedIndex = reader.uint64Number();
             continue;
           }
           case 4: {
@@ -2487,7 +2487,7 @@ export const SnapshotHeader: MessageFns<SnapshotHeader> = {
               break;
             }
 
-            message.appliedTerm = longToNumber(reader.uint64());
+            message.appliedTerm = reader.uint64Number();
             continue;
           }
           case 5: {
@@ -2495,7 +2495,7 @@ export const SnapshotHeader: MessageFns<SnapshotHeader> = {
               break;
             }
 
-            message.forgottenThroughMs = longToNumber(reader.int64());
+            message.forgottenThroughMs = reader.int64Number();
             continue;
           }
           case 6: {
@@ -2600,10 +2600,10 @@ export const BalanceRecord: MessageFns<BalanceRecord> = {
       writer.uint32(18).string(message.itemKind);
     }
     if (message.quantity !== 0) {
-      writer.uint32(24).uint64(message.quantity);
+      writer.uint32(24).uint64Number(message.quantity);
     }
     if (message.version !== 0) {
-      writer.uint32(32).uint64(message.version);
+      writer.uint32(32).uint64Number(message.version);
     }
     return writer;
   },
@@ -2642,7 +2642,7 @@ export const BalanceRecord: MessageFns<BalanceRecord> = {
               break;
             }
 
-            message.quantity = longToNumber(reader.uint64());
+            message.quantity = reader.uint64Number();
             continue;
           }
           case 4: {
@@ -2650,7 +2650,7 @@ export const BalanceRecord: MessageFns<BalanceRecord> = {
               break;
             }
 
-            message.version = longToNumber(reader.uint64());
+            message.version = reader.uint64Number();
             continue;
           }
         }
@@ -2718,10 +2718,10 @@ export const ItemTotals: MessageFns<ItemTotals> = {
       writer.uint32(10).string(message.itemKind);
     }
     if (message.minted !== 0) {
-      writer.uint32(16).uint64(message.minted);
+      writer.uint32(16).uint64Number(message.minted);
     }
     if (message.burned !== 0) {
-      writer.uint32(24).uint64(message.burned);
+      writer.uint32(24).uint64Number(message.burned);
     }
     return writer;
   },
@@ -2752,7 +2752,7 @@ export const ItemTotals: MessageFns<ItemTotals> = {
               break;
             }
 
-            message.minted = longToNumber(reader.uint64());
+            message.minted = reader.uint64Number();
             continue;
           }
           case 3: {
@@ -2760,7 +2760,7 @@ export const ItemTotals: MessageFns<ItemTotals> = {
               break;
             }
 
-            message.burned = longToNumber(reader.uint64());
+            message.burned = reader.uint64Number();
             continue;
           }
         }
@@ -2836,7 +2836,7 @@ export const DecisionRecord: MessageFns<DecisionRecord> = {
       writer.uint32(10).string(message.operationId);
     }
     if (message.fingerprint !== 0) {
-      writer.uint32(16).uint64(message.fingerprint);
+      writer.uint32(16).uint64Number(message.fingerprint);
     }
     if (message.outcome !== 0) {
       writer.uint32(24).int32(message.outcome);
@@ -2857,10 +2857,10 @@ export const DecisionRecord: MessageFns<DecisionRecord> = {
       HybridTimestamp.encode(message.stamp, writer.uint32(66).fork()).join();
     }
     if (message.index !== 0) {
-      writer.uint32(72).uint64(message.index);
+      writer.uint32(72).uint64Number(message.index);
     }
     if (message.term !== 0) {
-      writer.uint32(80).uint64(message.term);
+      writer.uint32(80).uint64Number(message.term);
     }
     if (message.transactionId !== "") {
       writer.uint32(90).string(message.transactionId);
@@ -2897,7 +2897,7 @@ export const DecisionRecord: MessageFns<DecisionRecord> = {
               break;
             }
 
-            message.fingerprint = longToNumber(reader.uint64());
+            message.fingerprint = reader.uint64Number();
             continue;
           }
           case 3: {
@@ -2953,7 +2953,7 @@ export const DecisionRecord: MessageFns<DecisionRecord> = {
               break;
             }
 
-            message.index = longToNumber(reader.uint64());
+            message.index = reader.uint64Number();
             continue;
           }
           case 10: {
@@ -2961,7 +2961,7 @@ export const DecisionRecord: MessageFns<DecisionRecord> = {
               break;
             }
 
-            message.term = longToNumber(reader.uint64());
+            message.term = reader.uint64Number();
             continue;
           }
           case 11: {
@@ -3258,7 +3258,7 @@ export const LeaseRecord: MessageFns<LeaseRecord> = {
       Region.encode(message.region, writer.uint32(10).fork()).join();
     }
     if (message.epoch !== 0) {
-      writer.uint32(16).uint64(message.epoch);
+      writer.uint32(16).uint64Number(message.epoch);
     }
     if (message.serverId !== 0) {
       writer.uint32(24).uint32(message.serverId);
@@ -3295,7 +3295,7 @@ export const LeaseRecord: MessageFns<LeaseRecord> = {
               break;
             }
 
-            message.epoch = longToNumber(reader.uint64());
+            message.epoch = reader.uint64Number();
             continue;
           }
           case 3: {
@@ -3383,17 +3383,6 @@ type DeepPartial<T> = T extends Builtin ? T
   : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
-
-function longToNumber(int64: { toString(): string }): number {
-  const num = globalThis.Number(int64.toString());
-  if (num > globalThis.Number.MAX_SAFE_INTEGER) {
-    throw new globalThis.Error("Value is larger than Number.MAX_SAFE_INTEGER");
-  }
-  if (num < globalThis.Number.MIN_SAFE_INTEGER) {
-    throw new globalThis.Error("Value is smaller than Number.MIN_SAFE_INTEGER");
-  }
-  return num;
-}
 
 function isSet(value: any): boolean {
   return value !== null && value !== undefined;

@@ -1,0 +1,29 @@
+// ./dev generate: everything in the repository that is made from something else in it.
+import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Command } from "commander";
+import { CONFIGURATION_PAGE, configurationPage } from "./configuration-page.ts";
+import { GENERATED_FOLDER, generateCode, IMAGE_FILE } from "./generated-code.ts";
+import { ROOT, runTool } from "./step.ts";
+
+new Command("./dev generate")
+  .description(`Lints proto/ and generates ${GENERATED_FOLDER}, ${IMAGE_FILE} and ${CONFIGURATION_PAGE}.`)
+  .parse();
+
+mkdirSync(join(ROOT, ".cache"), { recursive: true });
+// Beside the project first: what runs from the checkout never sees half of it.
+const target = mkdtempSync(join(ROOT, ".cache", "generate-"));
+try {
+  for (const step of [() => runTool("buf", ["lint"]), () => generateCode(target)]) {
+    const { ok, output } = step();
+    if (output !== "") console.log(output);
+    if (!ok) process.exit(1);
+  }
+  rmSync(join(ROOT, GENERATED_FOLDER), { recursive: true, force: true });
+  renameSync(join(target, GENERATED_FOLDER), join(ROOT, GENERATED_FOLDER));
+  renameSync(join(target, IMAGE_FILE), join(ROOT, IMAGE_FILE));
+} finally {
+  rmSync(target, { recursive: true, force: true });
+}
+writeFileSync(join(ROOT, CONFIGURATION_PAGE), await configurationPage());
+console.log(`generated ${GENERATED_FOLDER}, ${IMAGE_FILE}, ${CONFIGURATION_PAGE}`);
