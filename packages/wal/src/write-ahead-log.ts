@@ -96,7 +96,14 @@ export class WriteAheadLog {
     }
     const file = await disk.openAppend(last.name);
     // Also where a crash cut short the making of the segment.
-    if (last.bytes === 0) await startSegment(disk, file, last);
+    if (last.bytes === 0) {
+      try {
+        await startSegment(disk, file, last);
+      } catch (error) {
+        await file.close();
+        throw error;
+      }
+    }
     const current: OpenSegment = Object.assign(last, { file });
 
     const groups = new Map<number, RecoveredGroup>();

@@ -1,0 +1,21 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { FolderDisk } from "@statemesh/ports";
+import { afterAll, beforeAll, describe } from "vitest";
+import { snapshotContract } from "./snapshot-contract.ts";
+
+let root = "";
+let made = 0;
+
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), "statemesh-snapshots-"));
+});
+
+afterAll(async () => {
+  await rm(root, { recursive: true });
+});
+
+describe("snapshots in a folder", () => {
+  snapshotContract(async () => ({ disk: await FolderDisk.open(join(root, String(made++))), run: (work) => work }));
+});
