@@ -37,6 +37,8 @@ export interface Host {
   defer(task: () => void): void;
   /** Sends a frame to a peer. May lose it: without a connection, or with a full queue. Order is kept. */
   send(peer: number, frame: StreamRequest): void;
+  /** False while much waits for a peer: what can wait should. */
+  isWritable(peer: number): boolean;
   /** Makes writes durable, in order of the calls. `done` gets an error where they are not; the node then stops. */
   persist(writes: readonly GroupWrite[], done: (error: unknown) => void): void;
   /** Asks an arbiter. `done` gets undefined where none answered in time. */

@@ -2,13 +2,15 @@
 // method takes an event in, at once and without waiting; `pump` then carries out what follows from all events that
 // came together. Nothing here reads a clock or touches a socket or a disk: all of that is the host's.
 import { HybridClock } from "@statemesh/clocks";
-import type { EntityChange, LogPosition, RaftMessage, SnapshotMeta, StreamRequest } from "@statemesh/contract";
+import type { RaftMessage, SnapshotMeta, StreamRequest } from "@statemesh/contract";
 import { MeshError } from "@statemesh/contract";
 import type { Command, CommandResult } from "@statemesh/contract/log";
 import { type DirectoryChange, type GroupState, GroupState as State, type LeaseRow, type PendingOperation } from "@statemesh/replica";
 import { DIRECTORY_GROUP, type Policy, groupOf } from "@statemesh/world";
 import { FenceKeeper } from "./authority/fence-keeper.ts";
 import { LeaseClock } from "./authority/lease-clock.ts";
+import { CausalLog } from "./causal/index.ts";
+import { EventualStore } from "./eventual/index.ts";
 import type { GroupWrite, Host } from "./host.ts";
 import { PeerFrames } from "./peer-frames.ts";
 import type { Waiter } from "./strong/decision-queue.ts";
@@ -18,6 +20,7 @@ import { Materializer } from "./strong/materializer.ts";
 import { operationError } from "./strong/operation-errors.ts";
 import { Relay } from "./strong/relay.ts";
 import { RemoteCalls } from "./strong/remote-calls.ts";
+import { SubscriptionHub } from "./subscriptions/index.ts";
 
 export interface NodeOptions {
   readonly nodeId: number;
@@ -37,11 +40,10 @@ export interface NodeOptions {
   readonly registrationTtlMs: number;
   /** A region store is configured: leaders materialise. */
   readonly materialize: boolean;
-}
-
-/** What a node's subscriptions hear. */
-export interface NodeListener {
-  strongChanged(groupId: number, position: LogPosition, changes: readonly EntityChange[]): void;
+  /** Resume tokens of other clusters are refused. */
+  readonly clusterId: string;
+  /** A number of this start of the node, greater with every start, 1..2^32-1. */
+  readonly incarnation: number;
 }
 
 export class MeshNode {
@@ -56,10 +58,14 @@ export class MeshNode {
   readonly #remote: RemoteCalls;
   readonly #materializers: readonly Materializer[];
   readonly #peers = new Map<number, PeerFrames>();
+  readonly eventual: EventualStore = new EventualStore();
+  readonly causal: CausalLog;
+  readonly subscriptions: SubscriptionHub;
+  /** Set by the service: a subscriber has something to read. Called in the middle of a change. */
+  onReadable: (subscriberId: number) => void = () => undefined;
   readonly #connected = new Set<number>();
   readonly #heardMs = new Map<number, number>();
   readonly #freshMs: number[];
-  #listener: NodeListener | undefined;
   #pumpDue = false;
   #stopped = false;
 
@@ -111,6 +117,21 @@ export class MeshNode {
       },
     });
     this.leases.restart(this.directory.directory, host.clock.monotonicMs());
+    this.causal = new CausalLog({ nodeId: options.nodeId, incarnation: options.incarnation });
+    this.subscriptions = new SubscriptionHub({
+      clusterId: options.clusterId,
+      groupOf: (region) => groupOf(region, options.groups),
+      reader: {
+        entitiesOf: (region) => this.group(groupOf(region, options.groups)).state.entities.inRegion(region)?.values() ?? [],
+        valuesOf: (region, tombstones) => this.eventual.valuesOf(region, undefined, tombstones),
+        positionOf: (groupId) => this.group(groupId).state.position(),
+      },
+      causal: this.causal,
+      nowMs: () => host.clock.wallMs(),
+      onReadable: (subscriberId) => this.onReadable(subscriberId),
+    });
+    this.eventual.listen(this.subscriptions);
+    this.causal.listen((event) => this.subscriptions.onCausal(event));
   }
 
   #makeGroup(groupId: number, restored: RestoredGroup | undefined): GroupReplica {
@@ -131,7 +152,8 @@ export class MeshNode {
       },
       host,
       {
-        changed: (id, position, changes) => this.#listener?.strongChanged(id, position, changes),
+        changed: (id, { index, term }, changes) => this.subscriptions.onStrongChange(id, index, term, changes),
+        replaced: (id) => this.subscriptions.onGroupReplaced(id),
         directoryChanged: (change) => this.#directoryChanged(change),
         leaderChanged: (id, leader) => this.#leaderChanged(id, leader),
         dirty: () => this.dirty(),
@@ -158,10 +180,6 @@ export class MeshNode {
     return group;
   }
 
-  listen(listener: NodeListener): void {
-    this.#listener = listener;
-  }
-
   // ---- events ----
 
   tick(): void {
@@ -172,12 +190,22 @@ export class MeshNode {
     this.#expireLeases();
     this.fences.tick();
     for (const [groupId, materializer] of this.#materializers.entries()) if (this.group(groupId).serves) materializer.tick();
+    this.#spread();
     this.dirty();
+  }
+
+  /** What was published since the last tick goes to the peers, and what they miss is asked for. */
+  #spread(): void {
+    const writable = (peer: number): boolean => this.#connected.has(peer) && this.host.isWritable(peer);
+    for (const { to, delta } of this.eventual.tick(this.host.clock.wallMs(), writable)) this.#peers.get(to)?.delta(delta);
+    for (const { to, batch } of this.causal.tick(this.host.clock.wallMs(), writable)) this.#peers.get(to)?.causal(batch);
   }
 
   /** The way to a peer is open. */
   peerConnected(peer: number): void {
     this.#connected.add(peer);
+    this.eventual.peerUp(peer);
+    this.causal.peerUp(peer);
     this.#heardMs.set(peer, this.host.clock.monotonicMs());
     this.dirty();
   }
@@ -185,6 +213,8 @@ export class MeshNode {
   /** The way to a peer is closed: what it had not answered may have happened. */
   peerDisconnected(peer: number): void {
     if (!this.#connected.delete(peer)) return;
+    this.eventual.peerDown(peer);
+    this.causal.peerDown(peer);
     const lost = new MeshError("OUTCOME_UNKNOWN", `the connection to node ${peer} broke before it answered`);
     this.edge.onDisconnected(peer, operationError(lost));
     this.relay.onDisconnected(peer, lost);
@@ -216,6 +246,8 @@ export class MeshNode {
       }
     }
     for (const call of frame.calls) if (this.groups[call.groupId] !== undefined) this.#remote.onCall(peer, call);
+    for (const delta of frame.deltas) this.eventual.onDelta(peer, delta, this.host.clock.wallMs(), this.clock);
+    for (const batch of frame.causal) this.causal.onBatch(peer, batch);
     for (const answer of frame.answers) if (!this.edge.onAnswer(answer)) this.relay.onAnswer(answer);
     this.dirty();
   }

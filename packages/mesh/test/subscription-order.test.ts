@@ -81,7 +81,7 @@ const NARROW: Partial<SubscriptionLimits> = { maxQueued: 4, maxRecentChanges: 5,
 describe("a subscription, in any interleaving of changes, reads and reconnects to nodes that are ahead or behind", () => {
   it("gives the state, then every change and every event, in order, once", () => {
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 80 }), someRegions, (steps, regions) => {
+      fc.property(fc.array(step, { maxLength: 80, size: "max" }), someRegions, (steps, regions) => {
         const result = play(steps, regions, WIDE);
         check(result, regions);
         expect(result.reader.lagged).toBe(0);
@@ -95,7 +95,7 @@ describe("a subscription, in any interleaving of changes, reads and reconnects t
 
   it("starts a slow reader again with a snapshot, and is as exact from there", () => {
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 80 }), someRegions, (steps, regions) => check(play(steps, regions, NARROW), regions)),
+      fc.property(fc.array(step, { maxLength: 80, size: "max" }), someRegions, (steps, regions) => check(play(steps, regions, NARROW), regions)),
       { numRuns: 300 },
     );
   });

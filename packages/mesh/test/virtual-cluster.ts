@@ -73,6 +73,7 @@ export class VirtualCluster {
   nowMs = 1_000_000;
   #events: { atMs: number; order: number; run: () => void }[] = [];
   #order = 0;
+  #incarnations = 0;
   #random: number;
 
   constructor(options: ClusterOptions = {}) {
@@ -122,6 +123,7 @@ export class VirtualCluster {
           if (this.#reaches(id, peer)) this.#nodes.get(peer)?.onFrame(id, StreamRequest.decode(bytes));
         });
       },
+      isWritable: () => true,
       persist: (writes, done) =>
         this.at(0.5, () => {
           if (!alive()) return;
@@ -181,6 +183,8 @@ export class VirtualCluster {
       leaseMs: 3_000,
       registrationTtlMs: 10_000,
       materialize: options.store !== undefined,
+      clusterId: "test",
+      incarnation: ++this.#incarnations,
       ...options.node,
     };
     const restored = new Map(

@@ -49,7 +49,8 @@ export class EntityTable {
     this.#byLayer.get(layer)?.visitOverlapping(bounds, visit);
   }
 
-  put(entity: Entity): void {
+  /** Answers what stood under the name before. */
+  put(entity: Entity): Entity | undefined {
     const key = entityKey(entity.kind, entity.entityId);
     const before = this.#byKey.get(key);
     if (before !== undefined) this.#unlink(key, before);
@@ -65,6 +66,7 @@ export class EntityTable {
     }
     this.#hash.add(key, entity.operationId, entity.version, entity.quantity);
     if (entity.bounds !== undefined && entity.kind !== "item") this.#place(entity, entity.bounds);
+    return before;
   }
 
   remove(kind: string, entityId: string): Entity | undefined {

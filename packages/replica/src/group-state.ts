@@ -13,7 +13,7 @@ import {
   type Region,
 } from "@statemesh/contract";
 import { Command, type CommandResult, type DecidedOperation, type Effect, type RegionFence } from "@statemesh/contract/log";
-import { formatRegion } from "@statemesh/world";
+import { formatRegion, sameRegion } from "@statemesh/world";
 import { Directory, type DirectoryChange, type LeaseRow } from "./directory.ts";
 import { EntityTable, entityKey } from "./entity-table.ts";
 import { type BalanceRow, Ledger, type TotalsRow } from "./ledger.ts";
@@ -237,7 +237,10 @@ export class GroupState {
         entity.stamp = operation.stamp;
         entity.epoch = operation.epoch;
         entity.region ??= operation.region;
-        this.entities.put(entity);
+        const before = this.entities.put(entity);
+        // Who watches the region that it left sees it go.
+        const left = before?.region !== undefined && entity.region !== undefined && !sameRegion(before.region, entity.region);
+        if (left) changes.push({ entity: before, removed: true, position: this.position() });
         this.#touches.record(entry.index, { kind: "entity", entityKind: entity.kind, entityId: entity.entityId, region: entity.region });
         changes.push({ entity, removed: false, position: this.position() });
         return;

@@ -90,7 +90,8 @@ export class SnapshotLoader {
         return;
       }
       case "entity":
-        return state.entities.put(record.value);
+        state.entities.put(record.value);
+        return;
       case "balance":
         return state.ledger.restoreRow(record.value);
       case "totals":

@@ -28,7 +28,7 @@ export const program = defineProgram({
     nodeId: integer({ min: 1, max: 2_000_000, doc: "Number of this node, unique in the cluster and the same for ever. Required unless `--node-id-from-hostname` is set." }),
     nodeIdFromHostname: flag({ default: false, doc: "Take the node id from the ordinal at the end of the host name, plus one: `consensus-node-0` is node 1." }),
     clusterId: text({ default: "statemesh", maxLength: 64, mustMatch: true, doc: "Name of the cluster. Nodes of other clusters are refused." }),
-    peers: parsed<PeerAddresses>({
+    peers: parsed({
       doc: "Every node of the cluster with the address that the others reach it at, this one included.",
       required: true,
       mustMatch: true,
@@ -36,7 +36,7 @@ export const program = defineProgram({
       rule: "ID=host:port, separated by commas",
       placeholder: "1=host:port,2=host:port,...",
       parse: parsePeers,
-      format: (peers) => [...peers].map(([id, peer]) => `${id}=${peer}`).join(","),
+      format: (peers: PeerAddresses) => [...peers].map(([id, peer]) => `${id}=${peer}`).join(","),
     }),
     advertiseAddress: address({ doc: "Where clients reach this node; told to other nodes for redirects. Default: its address among the peers." }),
     dataDir: text({ default: ".data/consensus-node", doc: "Folder of the write-ahead log and the snapshots. One node a folder." }),

@@ -90,6 +90,11 @@ export class PeerLink {
     stream.write(frame);
   }
 
+  /** False while frames wait for the connection. */
+  get isWritable(): boolean {
+    return this.#accepted && this.#stream !== undefined && this.#stream.writableLength < WAITING_FRAMES / 16;
+  }
+
   close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);

@@ -90,13 +90,18 @@ export class EventualStore {
     this.#peers.delete(peer);
   }
 
+  /** Throws what `publish` would throw, and changes nothing. */
+  admit(updates: readonly EventualUpdate[], serverId: number, nowMs: number, policy: PublishPolicy): void {
+    validateUpdates(updates, serverId, nowMs, policy, this.limits);
+    this.#reserve(updates);
+  }
+
   /**
    * Takes updates of a server. All are checked before any is applied.
    * Throws INVALID_FIELD, UNKNOWN_TYPE, TIMESTAMP_IN_FUTURE, and OVERLOADED where new keys find no room.
    */
   publish(updates: readonly EventualUpdate[], serverId: number, nowMs: number, clock: HybridClock, policy: PublishPolicy): PublishCounts {
-    validateUpdates(updates, serverId, nowMs, policy, this.limits);
-    this.#reserve(updates);
+    this.admit(updates, serverId, nowMs, policy);
     const edgeMs = nowMs - policy.compensationWindowMs;
     let taken = 0;
     for (let i = 0; i < updates.length; i += 1) {

@@ -50,6 +50,8 @@ export interface GroupOptions {
 export interface GroupListener {
   /** Strong state changed: for subscriptions. */
   changed(groupId: number, position: LogPosition, changes: readonly EntityChange[]): void;
+  /** The state was replaced by a snapshot of the leader. */
+  replaced(groupId: number): void;
   /** The directory changed (group 0 only). */
   directoryChanged(change: DirectoryChange): void;
   /** Role or leader changed. */
@@ -490,6 +492,7 @@ export class GroupReplica {
     this.#logBytesSinceSnapshot = 0;
     this.core.applied(meta.index);
     this.#wakeApplied();
+    this.#listener.replaced(this.groupId);
     this.#host.log.info("installed a snapshot", { group: this.groupId, index: meta.index });
   }
 

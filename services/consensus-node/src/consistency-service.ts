@@ -1,0 +1,128 @@
+// The calls of a game shard.
+import {
+  ConsistencyServiceService,
+  MeshError,
+  type PublishRequest,
+  type PublishResponse,
+  ReadLevel,
+  type ReadRequest,
+  type ReadResponse,
+} from "@statemesh/contract";
+import { type MeshNode, openPageToken, read } from "@statemesh/mesh";
+import { type CallContext, type Respond, type ServiceBinding, bidiStream, bindService, serverStream, unaryCallback } from "@statemesh/service";
+import { ID_BYTES_MAX, checkInteger, checkList, checkName, checkRegion, groupOf } from "@statemesh/world";
+import { deadlineOf } from "./deadlines.ts";
+import { execute, executeStream, transact } from "./execute.ts";
+import { SubscriptionStreams } from "./subscribe.ts";
+
+export interface ConsistencyNode {
+  readonly mesh: MeshNode;
+  readonly defaultDeadlineMs: number;
+  /** The node's disk takes no writes. */
+  isDiskFull(): boolean;
+}
+
+const UPDATES = 1_024;
+const EVENTS = 256;
+const READ_NAMES = 256;
+const PAGE_MAX = 1_000;
+const STALENESS_MAX_MS = 600_000;
+const POSITIONS = 64;
+
+export function consistencyService(node: ConsistencyNode): ServiceBinding {
+  const { mesh, defaultDeadlineMs } = node;
+  const streams = new SubscriptionStreams(mesh);
+  const refuseOnFullDisk = (): void => {
+    if (node.isDiskFull()) throw new MeshError("LOG_FULL", "the disk of this node is full", { retryDelayMs: 1_000 });
+  };
+  return bindService(ConsistencyServiceService, {
+    execute: unaryCallback((request, context, respond) => {
+      refuseOnFullDisk();
+      execute(mesh, defaultDeadlineMs, request, context, respond);
+    }),
+    executeStream: bidiStream((requests, responses, context) => {
+      refuseOnFullDisk();
+      executeStream(mesh, defaultDeadlineMs, requests, responses, context);
+    }),
+    transact: unaryCallback((request, context, respond) => {
+      refuseOnFullDisk();
+      transact(mesh, defaultDeadlineMs, request, context, respond);
+    }),
+    publish: unaryCallback((request, context, respond) => publish(mesh, defaultDeadlineMs, request, context, respond)),
+    subscribe: serverStream((request, responses, context) => streams.open(request, responses, context)),
+    read: unaryCallback((request, context, respond) => answerRead(mesh, defaultDeadlineMs, request, context, respond)),
+  });
+}
+
+function publish(mesh: MeshNode, defaultDeadlineMs: number, request: PublishRequest, context: CallContext, respond: Respond<PublishResponse>): void {
+  checkInteger(request.serverId, 1, 4_294_967_295, "request", "server_id");
+  checkList(request.updates, UPDATES, "request", "updates");
+  checkList(request.events, EVENTS, "request", "events");
+  const take = (): void => {
+    if (mesh.directory.directory.server(request.serverId) === undefined) {
+      throw new MeshError("SERVER_NOT_REGISTERED", `server_id: server ${request.serverId} is not registered`, { field: "server_id" });
+    }
+    const { policy } = mesh.options;
+    const nowMs = mesh.host.clock.wallMs();
+    // All or nothing: the updates are checked before the events are taken, and then nothing refuses them.
+    mesh.eventual.admit(request.updates, request.serverId, nowMs, policy);
+    const causalToken = mesh.causal.publish(request.events, request.serverId, request.causalToken, policy);
+    const { updates, staleUpdates } = mesh.eventual.publish(request.updates, request.serverId, nowMs, mesh.clock, policy);
+    respond({ updates, staleUpdates, causalToken });
+  };
+  if (mesh.directory.directory.server(request.serverId) !== undefined) return take();
+  mesh.barrier(0, deadlineOf(context, mesh.host.clock.monotonicMs(), defaultDeadlineMs), (error) => {
+    if (error !== undefined) return respond.fail(error);
+    try {
+      take();
+    } catch (refused) {
+      respond.fail(refused);
+    }
+  });
+}
+
+function answerRead(mesh: MeshNode, defaultDeadlineMs: number, request: ReadRequest, context: CallContext, respond: Respond<ReadResponse>): void {
+  const { region } = request;
+  checkRegion(region, "region");
+  checkList(request.entities, READ_NAMES, "request", "entities");
+  for (const [i, { kind, entityId }] of request.entities.entries()) {
+    checkName(kind, 1, ID_BYTES_MAX, `entities[${i}]`, "kind");
+    checkName(entityId, 1, ID_BYTES_MAX, `entities[${i}]`, "entity_id");
+  }
+  checkList(request.accounts, READ_NAMES, "request", "accounts");
+  for (const [i, account] of request.accounts.entries()) checkName(account, 1, ID_BYTES_MAX, "request", `accounts[${i}]`);
+  checkInteger(request.pageSize, 0, PAGE_MAX, "request", "page_size");
+  checkList(request.sessionPositions, POSITIONS, "request", "session_positions");
+  if (!LEVELS.has(request.level)) throw MeshError.field("level", "one of LINEARIZABLE, SESSION, BOUNDED_STALENESS, EVENTUAL");
+  if (request.level === ReadLevel.BOUNDED_STALENESS) checkInteger(request.maxStalenessMs, 1, STALENESS_MAX_MS, "request", "max_staleness_ms");
+  if (request.pageToken !== "") openPageToken(request.pageToken, region);
+  const groupId = groupOf(region, mesh.options.groups);
+  const monotonicMs = mesh.host.clock.monotonicMs();
+  const deadlineMs = deadlineOf(context, monotonicMs, defaultDeadlineMs);
+  // A position that this node never reaches must not hold the call for ever.
+  const late = setTimeout(() => respond.fail(new MeshError("NO_QUORUM", `this node did not reach the wanted position of group ${groupId} in time`)), deadlineMs - monotonicMs);
+  const node = {
+    monotonicMs: () => mesh.host.clock.monotonicMs(),
+    state: (id: number) => mesh.group(id).state,
+    relayReadIndex: (id: number, untilMs: number, done: (index: number | undefined, error: MeshError | undefined) => void) => {
+      mesh.relay.readIndex(id, untilMs, done);
+      mesh.dirty();
+    },
+    whenApplied: (id: number, index: number, done: () => void) => mesh.group(id).whenApplied(index, done),
+    stalenessMs: (id: number) => mesh.stalenessMs(id),
+    eventualValues: (place: typeof region, limit: number) => mesh.eventual.valuesOf(place, limit),
+  };
+  read(node, groupId, region, request, deadlineMs, (response, error) => {
+    clearTimeout(late);
+    if (response === undefined) respond.fail(error ?? new MeshError("INTERNAL", "a read without an answer"));
+    else respond(response);
+  });
+}
+
+const LEVELS: ReadonlySet<number> = new Set([
+  ReadLevel.UNSPECIFIED,
+  ReadLevel.LINEARIZABLE,
+  ReadLevel.SESSION,
+  ReadLevel.BOUNDED_STALENESS,
+  ReadLevel.EVENTUAL,
+]);

@@ -1,0 +1,64 @@
+import type { MeshNode } from "@statemesh/mesh";
+import { Counter, Gauge, type Registry } from "@statemesh/service";
+import type { PeerLink } from "./peer-link.ts";
+import type { Storage } from "./storage.ts";
+
+/** What a node says about itself to Prometheus. Everything is read on a scrape; nothing is kept on the way of an operation. */
+export function registerMetrics(registry: Registry, node: MeshNode, storage: Storage, links: ReadonlyMap<number, PeerLink>): void {
+  const registers = [registry];
+  const byGroup = (name: string, help: string, value: (groupId: number) => number): void => {
+    new Gauge({
+      name: `statemesh_${name}`,
+      help,
+      labelNames: ["group"],
+      registers,
+      collect() {
+        for (const { groupId } of node.groups) this.set({ group: String(groupId) }, value(groupId));
+      },
+    });
+  };
+  const single = (name: string, help: string, value: () => number): void => {
+    new Gauge({
+      name: `statemesh_${name}`,
+      help,
+      registers,
+      collect() {
+        this.set(value());
+      },
+    });
+  };
+  byGroup("raft_term", "Current term.", (id) => node.group(id).core.term);
+  byGroup("raft_is_leader", "1 where this node leads the group.", (id) => (node.group(id).core.role === "leader" ? 1 : 0));
+  byGroup("raft_has_leader", "1 where this node knows a leader.", (id) => (node.group(id).leader === 0 ? 0 : 1));
+  byGroup("raft_commit_index", "Index through which the log is committed.", (id) => node.group(id).core.commitIndex);
+  byGroup("raft_applied_index", "Index through which the log is applied.", (id) => node.group(id).state.appliedIndex);
+  byGroup("raft_log_entries", "Entries held in memory.", (id) => node.group(id).core.lastIndex - node.group(id).core.firstIndex + 1);
+  byGroup("entities", "Strong entities held.", (id) => node.group(id).state.entities.size);
+  byGroup("decisions_kept", "Decisions kept to answer retries.", (id) => node.group(id).state.decisions.size);
+  byGroup("decision_queue", "Operations that wait for a decision.", (id) => node.group(id).waiting);
+  byGroup("materialized_index", "Index through which the region store has the state, on the leader.", (id) => node.materializedIndex(id));
+  single("operations_outstanding", "Operations of callers that are not answered.", () => node.edge.outstanding);
+  single("wal_bytes", "Bytes of the write-ahead log.", () => storage.sizeBytes);
+  single("disk_full", "1 while the disk refuses writes.", () => (storage.isFull ? 1 : 0));
+  single("peers_connected", "Peers that this node can send to.", () => [...links.keys()].filter((peer) => node.isConnected(peer)).length);
+  single("eventual_keys", "Eventual keys held, tombstones included.", () => node.eventual.size);
+  single("subscribers", "Subscriptions open.", () => node.subscriptions.statistics().subscribers);
+  const counters = [
+    { name: "arbiter_fallbacks_total", help: "Batches decided by the leader because no arbiter answered.", value: () => node.groups.reduce((sum, group) => sum + group.arbiterFallbacks, 0) },
+    { name: "wal_syncs_total", help: "Syncs of the write-ahead log.", value: () => storage.syncs },
+    { name: "peer_frames_dropped_total", help: "Frames to peers that were given up.", value: () => [...links.values()].reduce((sum, link) => sum + link.dropped, 0) },
+  ];
+  for (const { name, help, value } of counters) {
+    let seen = 0;
+    new Counter({
+      name: `statemesh_${name}`,
+      help,
+      registers,
+      collect() {
+        const now = value();
+        this.inc(now - seen);
+        seen = now;
+      },
+    });
+  }
+}

@@ -1,0 +1,118 @@
+// What a node keeps on its disk: the write-ahead log of all groups, and a snapshot file a group.
+import { join } from "node:path";
+import type { SnapshotMeta } from "@statemesh/contract";
+import type { GroupWrite, RestoredGroup } from "@statemesh/mesh";
+import { FolderDisk } from "@statemesh/ports";
+import { GroupState, type GroupStateOptions, SnapshotLoader } from "@statemesh/replica";
+import type { Logger } from "@statemesh/service";
+import { SnapshotStore, type SnapshotReader, WalError, WriteAheadLog } from "@statemesh/wal";
+
+/** How long a full disk is left alone before the same writes are tried again. */
+const FULL_DISK_RETRY_MS = 500;
+
+interface WaitingWrite {
+  readonly writes: readonly GroupWrite[];
+  readonly done: (error: unknown) => void;
+}
+
+export class Storage {
+  readonly snapshots: SnapshotStore;
+  readonly #wal: WriteAheadLog;
+  readonly #log: Logger;
+  /** Writes that the full disk refused, in order, and all that came after them. */
+  #refused: WaitingWrite[] = [];
+  #inFlight = 0;
+
+  private constructor(wal: WriteAheadLog, snapshots: SnapshotStore, log: Logger) {
+    this.#wal = wal;
+    this.snapshots = snapshots;
+    this.#log = log;
+  }
+
+  /** Opens the folder and reads everything that it holds. */
+  static async open(
+    folder: string,
+    stateOptions: (groupId: number) => GroupStateOptions,
+    log: Logger,
+  ): Promise<{ storage: Storage; restored: Map<number, RestoredGroup> }> {
+    const { wal, groups, tornBytes } = await WriteAheadLog.open(await FolderDisk.open(join(folder, "wal")));
+    const snapshots = await SnapshotStore.open(await FolderDisk.open(join(folder, "snapshots")));
+    if (tornBytes > 0) log.warn({ bytes: tornBytes }, "cut an unfinished write off the end of the log");
+    const restored = new Map<number, RestoredGroup>();
+    for (const [groupId, { hardState, snapshot, entries }] of groups) {
+      const state = snapshot === undefined ? new GroupState(stateOptions(groupId)) : await loadState(await snapshots.read(groupId, snapshot.index), stateOptions(groupId));
+      restored.set(groupId, { hardState, snapshot, entries, state });
+    }
+    return { storage: new Storage(wal, snapshots, log), restored };
+  }
+
+  get sizeBytes(): number {
+    return this.#wal.sizeBytes;
+  }
+
+  /** The disk refuses writes: nothing new may be taken. */
+  get isFull(): boolean {
+    return this.#refused.length > 0;
+  }
+
+  get syncs(): number {
+    return this.#wal.syncs;
+  }
+
+  /** In order of the calls; `done` once durable. A full disk delays, any other failure is final. */
+  persist(writes: readonly GroupWrite[], done: (error: unknown) => void): void {
+    if (this.#refused.length > 0) {
+      this.#refused.push({ writes, done });
+      return;
+    }
+    this.#append({ writes, done });
+  }
+
+  #append(write: WaitingWrite): void {
+    this.#inFlight++;
+    this.#wal.append(write.writes).then(
+      () => {
+        this.#inFlight--;
+        write.done(undefined);
+      },
+      (error: unknown) => {
+        this.#inFlight--;
+        if (!(error instanceof WalError) || error.code !== "NO_SPACE") return write.done(error);
+        // Appends that were queued behind this one are refused with it, in their order.
+        this.#refused.push(write);
+        if (this.#refused.length === 1) {
+          this.#log.error({ err: error }, "the disk is full: writes wait for space");
+          setTimeout(() => this.#retry(), FULL_DISK_RETRY_MS);
+        }
+      },
+    );
+  }
+
+  #retry(): void {
+    if (this.#inFlight > 0) {
+      setTimeout(() => this.#retry(), FULL_DISK_RETRY_MS);
+      return;
+    }
+    const waiting = this.#refused;
+    this.#refused = [];
+    for (const write of waiting) this.#append(write);
+  }
+
+  /** Notes a durable snapshot of this node's own in the log, and lets the entries it covers go. */
+  async release(meta: SnapshotMeta, throughIndex: number): Promise<void> {
+    await this.#wal.append([{ groupId: meta.groupId, snapshot: meta }]);
+    await this.#wal.compact(meta.groupId, throughIndex);
+    await this.snapshots.removeOlder(meta.groupId, meta.index);
+  }
+
+  async close(): Promise<void> {
+    await this.#wal.close();
+  }
+}
+
+/** Builds a group's state from a snapshot file. */
+export async function loadState(reader: SnapshotReader, options: GroupStateOptions): Promise<GroupState> {
+  const loader = new SnapshotLoader(options);
+  for await (const chunk of reader.chunks()) loader.push(chunk);
+  return loader.finish();
+}
