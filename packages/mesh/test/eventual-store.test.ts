@@ -234,9 +234,9 @@ describe("eventual state: deletions", () => {
     expect(node.store.size).toBe(0);
   });
 
-  it("tells the listener only what a reader can see", () => {
+  it("tells the listener of every write that takes effect, also of a deletion of a key that it never had", () => {
     const node = new Node();
-    node.publish([update("ghost", "", { deleted: true }), update("wolf", "1"), update("wolf", "", { deleted: true }), update("wolf", "", { deleted: true })]);
-    expect(node.changes.map((v) => [v.key, v.deleted])).toEqual([["wolf", false], ["wolf", true]]);
+    node.publish([update("ghost", "", { deleted: true }), update("wolf", "1"), update("wolf", "0", { timestampMs: START_MS - 400 }), update("wolf", "", { deleted: true })]);
+    expect(node.changes.map((v) => [v.key, v.deleted])).toEqual([["ghost", true], ["wolf", false], ["wolf", true]]);
   });
 });

@@ -4,6 +4,7 @@ import { type HybridClock } from "@statemesh/clocks";
 import { type EventualDelta, type EventualUpdate, type EventualValue, type HybridTimestamp, MeshError, type Region, type RegionDigest } from "@statemesh/contract";
 import { DEFAULT_EVENTUAL_LIMITS, type EventualLimits } from "./limits.ts";
 import { encodedSize, PeerOutbox, registersOf } from "./peer-outbox.ts";
+import { RegionMap } from "./region-map.ts";
 import { type Register, type RegionRegisters, RegisterTable } from "./register-table.ts";
 import { type PublishPolicy, validateUpdates } from "./validate-update.ts";
 
@@ -21,7 +22,7 @@ export interface PeerDelta {
   readonly delta: EventualDelta;
 }
 
-/** Hears of every visible change of a key, once, on the node where the listener is. */
+/** Hears of every write that takes effect, once; also of a deletion of a key that was not there: a reader may know it from another node. */
 export interface EventualListener {
   /** `register` stands for the key, by identity, until `forgotten` names it. The value is never changed afterwards. */
   changed(value: EventualValue, register: object): void;
@@ -61,6 +62,8 @@ export class EventualStore {
   #fresh: Register[] = [];
   #ticks = 0;
   #restlessMs = Number.NEGATIVE_INFINITY;
+  // When a region was last asked for, of any peer, while it differs.
+  readonly #askedMs = new RegionMap<number>();
 
   constructor(limits: Partial<EventualLimits> = {}) {
     this.limits = { ...DEFAULT_EVENTUAL_LIMITS, ...limits };
@@ -214,7 +217,7 @@ export class EventualStore {
     return values;
   }
 
-  /** Equal on all nodes once they hold the same live values of the region. */
+  /** Equal on all nodes once they hold the same registers of the region, tombstones included. */
   digestOf(region: Region): { digest: number; count: number } {
     const digest = this.#table.regionOf(region)?.digest;
     return { digest: digest?.digest ?? 0, count: digest?.count ?? 0 };
@@ -241,9 +244,7 @@ export class EventualStore {
     const result = this.#table.write(value, nowMs);
     if (result === "full") this.#counters.refused += 1;
     if (result !== "applied") return false;
-    const replaced = this.#table.lastReplaced;
-    const visible = !value.deleted || (replaced !== undefined && !replaced.deleted);
-    if (visible) this.#listener?.changed(value, this.#table.lastRegister as Register);
+    this.#listener?.changed(value, this.#table.lastRegister as Register);
     return true;
   }
 
@@ -321,20 +322,23 @@ export class EventualStore {
   #compare(outbox: PeerOutbox, theirs: RegionDigest, nowMs: number): void {
     if (theirs.region === undefined) return;
     const known = this.#table.regionOf(theirs.region);
-    const equal = theirs.digest === (known?.digest.digest ?? 0) && theirs.count === (known?.digest.count ?? 0);
-    if (equal) {
-      if (known !== undefined) known.differsSinceMs = 0;
+    if (theirs.digest === (known?.digest.digest ?? 0) && theirs.count === (known?.digest.count ?? 0)) {
+      outbox.differsSinceMs.delete(theirs.region);
+      this.#askedMs.delete(theirs.region);
       return;
     }
-    const home = known ?? this.#table.openRegion(theirs.region);
-    if (home.differsSinceMs === 0) home.differsSinceMs = nowMs;
-    const settled = nowMs - home.changedMs >= this.limits.settleMs;
-    if (!settled && nowMs - home.differsSinceMs < this.limits.restlessMs) return;
-    if (nowMs - home.askedMs < this.limits.repairRetryMs) return;
-    if (!outbox.want(home.region)) return;
-    home.askedMs = nowMs;
-    // A region that never settles differs again at once: count from here.
-    home.differsSinceMs = 0;
+    const sinceMs = outbox.differsSinceMs.get(theirs.region);
+    if (sinceMs === undefined) {
+      outbox.differsSinceMs.set(theirs.region, nowMs);
+      return;
+    }
+    // A difference counts when it stays: values are on their way, tombstones go at slightly different times.
+    const settled = known === undefined || nowMs - known.changedMs >= this.limits.settleMs;
+    if (nowMs - sinceMs < (settled ? this.limits.settleMs : this.limits.restlessMs)) return;
+    if (nowMs - (this.#askedMs.get(theirs.region) ?? Number.NEGATIVE_INFINITY) < this.limits.repairRetryMs) return;
+    if (!outbox.want(theirs.region)) return;
+    this.#askedMs.set(theirs.region, nowMs);
+    outbox.differsSinceMs.set(theirs.region, nowMs);
     this.#counters.repairsAsked += 1;
   }
 

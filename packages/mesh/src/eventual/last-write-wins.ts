@@ -24,16 +24,16 @@ export function hashOfName(type: string, key: string): number {
 }
 
 /**
- * Digest of the live values of a region: the exclusive or of a 53-bit hash a value, so it does not depend on order
- * and is kept up to date by adding and removing one value at a time. Tombstones do not count: they are collected
- * at slightly different times on different nodes, and a value that a tombstone removed elsewhere shows as itself.
+ * Digest of the registers of a region, tombstones included (a reader may come with a key that only another node
+ * still had): the exclusive or of a 53-bit hash a register, so it does not depend on order and is kept up to date by
+ * adding and removing one at a time.
  */
 export class RegionDigestSum {
   #low = 0;
   #high = 0;
   #count = 0;
 
-  /** Live values. */
+  /** Registers. */
   get count(): number {
     return this.#count;
   }
@@ -55,7 +55,7 @@ export class RegionDigestSum {
 
   #toggle(name: number, value: EventualValue): void {
     const stamp = value.stamp as HybridTimestamp;
-    let low = mix(name ^ Math.imul(stamp.physicalMs | 0, 0x85ebca6b));
+    let low = mix(name ^ Math.imul(stamp.physicalMs | 0, 0x85ebca6b) ^ (value.deleted ? 0x27d4eb2f : 0));
     let high = mix(Math.imul(name, 0xc2b2ae35) ^ Math.floor(stamp.physicalMs / 0x1_0000_0000) ^ Math.imul(value.serverId, 0x9e3779b1));
     low = mix(low ^ stamp.logical);
     const bytes = value.value;

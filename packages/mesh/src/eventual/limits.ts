@@ -22,7 +22,7 @@ export interface EventualLimits {
   readonly digestEveryTicks: number;
   /** Digests in one delta. */
   readonly maxDigests: number;
-  /** A region is compared when it has not changed for this long: what is on its way would show as a difference. */
+  /** A region is compared when it has not changed for this long, and asked for when it differs for this long: what is on its way would show as a difference. */
   readonly settleMs: number;
   /** A region that never settles is compared, and repaired, this often. */
   readonly restlessMs: number;

@@ -1,5 +1,6 @@
 import type { EventualDelta, EventualValue, Region } from "@statemesh/contract";
 import type { EventualLimits } from "./limits.ts";
+import { RegionMap } from "./region-map.ts";
 import type { Register, RegionRegisters } from "./register-table.ts";
 
 /** Rough bytes of a value in an encoded delta. */
@@ -17,6 +18,8 @@ interface RepairJob {
 export class PeerOutbox {
   /** Where the round of digests stands in the list of regions. */
   digestCursor = 0;
+  /** Since when the peer's digest of a region differs, milliseconds. */
+  readonly differsSinceMs = new RegionMap<number>();
   /** Keys left to digest repair because the backlog was full. */
   overflowed = 0;
   readonly #backlog = new Set<Register>();
@@ -54,13 +57,6 @@ export class PeerOutbox {
     if (this.#wanted.length >= this.#limits.maxDigests) return false;
     this.#wanted.push(region);
     return true;
-  }
-
-  /** Forgets what waits: the peer is gone, digests repair when it is back. */
-  clear(): void {
-    this.#backlog.clear();
-    this.#jobs = [];
-    this.#wanted = [];
   }
 
   /** Moves waiting keys, regions and requests into the delta, within the limits of a tick. */

@@ -27,10 +27,8 @@ export interface RegionRegisters {
   held: number;
   /** Place in the table's list of regions. */
   place: number;
-  /** Milliseconds: last change, last request for the whole region, since when a peer's digest differs (0: it does not). */
+  /** When a register changed last, milliseconds. */
   changedMs: number;
-  askedMs: number;
-  differsSinceMs: number;
 }
 
 /** What a write did to its register. */
@@ -44,8 +42,6 @@ export class RegisterTable {
   readonly regions: RegionRegisters[] = [];
   /** The register that the last `write` applied to. */
   lastRegister: Register | undefined;
-  /** The value that the last `write` replaced. */
-  lastReplaced: EventualValue | undefined;
   #registers = 0;
   #tombstoneCount = 0;
   #bytes = 0;
@@ -95,8 +91,6 @@ export class RegisterTable {
       held: 0,
       place: this.regions.length,
       changedMs: 0,
-      askedMs: Number.NEGATIVE_INFINITY,
-      differsSinceMs: 0,
     };
     this.regions.push(created);
     this.#byRegion.set(region, created);
@@ -121,7 +115,7 @@ export class RegisterTable {
     const held = known.value;
     if (compareWrites(value, held) <= 0) return "stale";
     if (held.deleted) this.#tombstoneCount -= 1;
-    else known.home.digest.remove(known.name, held);
+    known.home.digest.remove(known.name, held);
     this.#bytes += value.value.length - held.value.length;
     // One copy of type and region for all writes of the key: the decoded ones may go.
     value.type = held.type;
@@ -130,7 +124,6 @@ export class RegisterTable {
     known.value = value;
     this.#enter(known, nowMs);
     this.lastRegister = known;
-    this.lastReplaced = held;
     return "applied";
   }
 
@@ -192,7 +185,6 @@ export class RegisterTable {
     this.#bytes += bytes;
     this.#enter(register, nowMs);
     this.lastRegister = register;
-    this.lastReplaced = undefined;
   }
 
   #enter(register: Register, nowMs: number): void {
@@ -200,12 +192,10 @@ export class RegisterTable {
     home.changedMs = nowMs;
     // A decoded value is a view of its whole message, which would stay in memory with it.
     value.value = new Uint8Array(value.value);
-    if (value.deleted) {
-      this.#tombstoneCount += 1;
-      if (!register.listed) this.#list(register);
-    } else {
-      home.digest.add(register.name, value);
-    }
+    home.digest.add(register.name, value);
+    if (!value.deleted) return;
+    this.#tombstoneCount += 1;
+    if (!register.listed) this.#list(register);
   }
 
   #list(register: Register): void {
@@ -224,6 +214,7 @@ export class RegisterTable {
       while (before !== undefined && before.next !== register) before = before.next;
       if (before !== undefined) before.next = register.next;
     }
+    home.digest.remove(register.name, value);
     home.held -= 1;
     this.#registers -= 1;
     this.#bytes -= REGISTER_OVERHEAD_BYTES + value.key.length + value.value.length;
