@@ -1,0 +1,179 @@
+// ./dev bench: a mesh of real processes on this machine, measured. Nothing here decides a test.
+import { rmSync, mkdtempSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { AuthorityDirectoryServiceClient, ClusterAdminServiceClient, type Region } from "@statemesh/contract";
+import { call, clientOptions } from "@statemesh/service";
+import { AuthorityDirectoryServiceService, ClusterAdminServiceService } from "@statemesh/contract";
+import { groupOf } from "@statemesh/world";
+import { credentials } from "@grpc/grpc-js";
+import { Command, InvalidArgumentError } from "commander";
+import { type LoadResult, type LoadTarget, OperationMix, streamLoad, unaryLoad } from "./bench-load.ts";
+import { type Mesh, startMesh } from "./mesh-processes.ts";
+
+const GROUPS = 4;
+const SERVER_ID = 4_000_000_000;
+
+interface Options {
+  readonly seconds: number;
+  readonly kills: number;
+  readonly json: boolean;
+  readonly only: string | undefined;
+}
+
+const options = new Command("./dev bench")
+  .description("Measures a mesh of three consensus nodes and an arbiter, real processes with fsync on: strong operations unary and streamed, and the time from kill -9 of a leader to the next commit.")
+  .option("--seconds <n>", "length of each measurement", wholeNumber(1, 600), 8)
+  .option("--kills <n>", "leaders to kill", wholeNumber(0, 1_000), 20)
+  .option("--only <part>", "unary, stream or kills")
+  .option("--json", "print one JSON object", false)
+  .parse()
+  .opts<Options>();
+
+function wholeNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!Number.isInteger(value) || value < min || value > max) throw new InvalidArgumentError(`a whole number, ${min}..${max}`);
+    return value;
+  };
+}
+
+const say = (text: string): void => {
+  if (!options.json) process.stdout.write(`${text}\n`);
+};
+
+/** Regions whose groups each node leads, so that load goes where it is decided. */
+async function targetsOf(mesh: Mesh): Promise<LoadTarget[]> {
+  const regionsByNode = new Map<number, Region[]>();
+  const admin = new ClusterAdminServiceClient(mesh.endpoints[0] ?? "", credentials.createInsecure(), clientOptions());
+  const status = await call(admin, ClusterAdminServiceService.getStatus, {}, { timeoutMs: 5_000, writes: false });
+  admin.close();
+  const leaders = new Map(status.groups.map((group) => [group.groupId, group.leaderNodeId]));
+  for (let x = 0; x < 8 * 64; x += 8) {
+    const region = { x, y: 0, z: 0 };
+    const leader = leaders.get(groupOf(region, GROUPS)) ?? 0;
+    const regions = regionsByNode.get(leader) ?? [];
+    if (regions.length < 16) regions.push(region);
+    regionsByNode.set(leader, regions);
+  }
+  return mesh.nodes
+    .map((node) => ({ address: node.clientAddress, regions: regionsByNode.get(node.nodeId) ?? [] }))
+    .filter(({ regions }) => regions.length > 0);
+}
+
+/** Keeps the bench's server registered; returns what ends it. */
+async function register(mesh: Mesh): Promise<() => void> {
+  const clients = mesh.endpoints.map((address) => new AuthorityDirectoryServiceClient(address, credentials.createInsecure(), clientOptions()));
+  const incarnation = Date.now();
+  const once = async (): Promise<void> => {
+    for (const client of clients) {
+      try {
+        await call(client, AuthorityDirectoryServiceService.register, { serverId: SERVER_ID, name: "bench", address: "", incarnation }, { timeoutMs: 5_000, writes: true });
+        return;
+      } catch (error) {
+        say(`register: ${error instanceof Error ? error.message : String(error)}`);
+      }
+    }
+  };
+  await once();
+  const timer = setInterval(() => void once(), 3_000);
+  return () => {
+    clearInterval(timer);
+    for (const client of clients) client.close();
+  };
+}
+
+function line(result: LoadResult): string {
+  const errors = Object.entries(result.errors).map(([reason, count]) => `${count} ${reason}`).join(", ");
+  return `${result.name.padEnd(50)} ${Math.round(result.perSecond).toLocaleString("en").padStart(9)}/s   p50 ${result.p50Ms.toFixed(2)} ms   p99 ${result.p99Ms.toFixed(2)} ms${errors === "" ? "" : `   errors: ${errors}`}`;
+}
+
+function memory(mesh: Mesh): Record<string, number> {
+  return Object.fromEntries(
+    mesh.processes.map((each) => [each.spec.name, Math.round(Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${each.pid}/status`, "utf8"))?.[1] ?? 0) / 1_024)]),
+  );
+}
+
+/** Kills the leader of group 1 over and over, and measures how long no operation of that group is decided. */
+async function leaderKills(mesh: Mesh, kills: number): Promise<number[]> {
+  const outages: number[] = [];
+  const mix = new OperationMix(SERVER_ID);
+  const regions = Array.from({ length: 64 }, (_, i) => ({ x: i * 8, y: 0, z: 0 })).filter((region) => groupOf(region, GROUPS) === 1).slice(0, 4);
+  for (let kill = 0; kill < kills; kill++) {
+    const leader = await leaderOf(mesh, 1);
+    const other = mesh.nodes.find((node) => node.nodeId !== leader?.nodeId);
+    if (leader === undefined || other === undefined) throw new Error("bench: group 1 has no leader");
+    await leader.kill();
+    const startMs = performance.now();
+    const result = await unaryLoadOnce(other.clientAddress, mix, regions);
+    const outageMs = result - startMs;
+    outages.push(outageMs);
+    say(`kill ${kill + 1} of ${kills}: next commit after ${outageMs.toFixed(0)} ms`);
+    await leader.start();
+  }
+  return outages.sort((a, b) => a - b);
+}
+
+async function unaryLoadOnce(address: string, mix: OperationMix, regions: readonly Region[]): Promise<number> {
+  for (;;) {
+    const result = await unaryLoad([{ address, regions }], mix, 1, 0.001);
+    if (result.operations > 0) return performance.now();
+  }
+}
+
+async function leaderOf(mesh: Mesh, groupId: number): Promise<Mesh["nodes"][number] | undefined> {
+  for (let tried = 0; tried < 200; tried++) {
+    for (const node of mesh.nodes) {
+      const admin = new ClusterAdminServiceClient(node.clientAddress, credentials.createInsecure(), clientOptions());
+      try {
+        const status = await call(admin, ClusterAdminServiceService.getStatus, {}, { timeoutMs: 2_000, writes: false });
+        const group = status.groups.find((each) => each.groupId === groupId);
+        if (group?.role === "leader" && group.match.size > 0) return node;
+      } finally {
+        admin.close();
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  return undefined;
+}
+
+const dataDir = mkdtempSync(join(tmpdir(), "statemesh-bench-"));
+const mesh = await startMesh({ nodes: 3, groups: GROUPS, dataDir, extraFlags: { "consensus-node": ["--log-level", "warn"], "conflict-arbiter": ["--log-level", "warn"] } });
+const results: LoadResult[] = [];
+let outages: number[] = [];
+let memoryMiB: Record<string, number> = {};
+try {
+  await leaderOf(mesh, 1);
+  const end = await register(mesh);
+  const mix = new OperationMix(SERVER_ID);
+  const record = (result: LoadResult): void => {
+    results.push(result);
+    say(line(result));
+  };
+  const wants = (part: string): boolean => options.only === undefined || options.only === part;
+  if (wants("unary")) {
+    await unaryLoad(await targetsOf(mesh), mix, 64, 2);
+    for (const inFlight of [1, 64, 256]) record(await unaryLoad(await targetsOf(mesh), mix, inFlight, options.seconds));
+  }
+  if (wants("stream")) {
+    await streamLoad(await targetsOf(mesh), mix, 4_096, 256, 2);
+    for (const [window, batch] of [[1_024, 64], [4_096, 256]] as const) record(await streamLoad(await targetsOf(mesh), mix, window, batch, options.seconds));
+  }
+  memoryMiB = memory(mesh);
+  say(`memory, MiB: ${Object.entries(memoryMiB).map(([name, mib]) => `${name} ${mib}`).join(", ")}`);
+  if (wants("kills") && options.kills > 0) {
+    outages = await leaderKills(mesh, options.kills);
+    say(`kill -9 of the leader, ${outages.length} times: median ${percentile(outages, 50).toFixed(0)} ms, worst ${percentile(outages, 100).toFixed(0)} ms to the next commit`);
+  }
+  end();
+} finally {
+  await mesh.stop();
+  rmSync(dataDir, { recursive: true, force: true });
+}
+if (options.json) process.stdout.write(`${JSON.stringify({ results, outagesMs: outages, memoryMiB }, undefined, 2)}\n`);
+process.exit(0);
+
+function percentile(sorted: readonly number[], at: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.ceil((sorted.length * at) / 100) - 1)] ?? 0;
+}
