@@ -88,6 +88,16 @@ function line(result: LoadResult): string {
   return `${result.name.padEnd(50)} ${Math.round(result.perSecond).toLocaleString("en").padStart(9)}/s   p50 ${result.p50Ms.toFixed(2)} ms   p99 ${result.p99Ms.toFixed(2)} ms${errors === "" ? "" : `   errors: ${errors}`}`;
 }
 
+/** Processor time that each process has used, milliseconds. */
+function processorMs(mesh: Mesh): Record<string, number> {
+  const used = mesh.processes.map((each): [string, number] => {
+    const fields = readFileSync(`/proc/${each.pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
+    return [each.spec.name, (Number(fields[11]) + Number(fields[12])) * 10];
+  });
+  const own = process.cpuUsage();
+  return Object.fromEntries([...used, ["client", (own.user + own.system) / 1_000]]);
+}
+
 function memory(mesh: Mesh): Record<string, number> {
   return Object.fromEntries(
     mesh.processes.map((each) => [each.spec.name, Math.round(Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${each.pid}/status`, "utf8"))?.[1] ?? 0) / 1_024)]),
@@ -147,18 +157,23 @@ try {
   await leaderOf(mesh, 1);
   const end = await register(mesh);
   const mix = new OperationMix(SERVER_ID);
-  const record = (result: LoadResult): void => {
+  const record = async (load: () => Promise<LoadResult>): Promise<void> => {
+    const before = processorMs(mesh);
+    const result = await load();
+    const after = processorMs(mesh);
     results.push(result);
     say(line(result));
+    const each = Object.keys(after).map((name) => `${name} ${((((after[name] ?? 0) - (before[name] ?? 0)) * 1_000) / result.operations).toFixed(1)}`);
+    say(`  processor, µs an operation: ${each.join(", ")}`);
   };
   const wants = (part: string): boolean => options.only === undefined || options.only === part;
   if (wants("unary")) {
     await unaryLoad(await targetsOf(mesh), mix, 64, 2);
-    for (const inFlight of [1, 64, 256]) record(await unaryLoad(await targetsOf(mesh), mix, inFlight, options.seconds));
+    for (const inFlight of [1, 64, 256]) await record(async () => unaryLoad(await targetsOf(mesh), mix, inFlight, options.seconds));
   }
   if (wants("stream")) {
     await streamLoad(await targetsOf(mesh), mix, 4_096, 256, 2);
-    for (const [window, batch] of [[1_024, 64], [4_096, 256]] as const) record(await streamLoad(await targetsOf(mesh), mix, window, batch, options.seconds));
+    for (const [window, batch] of [[1_024, 64], [4_096, 256]] as const) await record(async () => streamLoad(await targetsOf(mesh), mix, window, batch, options.seconds));
   }
   memoryMiB = memory(mesh);
   say(`memory, MiB: ${Object.entries(memoryMiB).map(([name, mib]) => `${name} ${mib}`).join(", ")}`);

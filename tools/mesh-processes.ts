@@ -52,8 +52,8 @@ class NodeProcess extends ServiceProcess implements MeshNode {
 /** The documented ports. */
 const PORTS = {
   "consensus-node": { grpc: 7401, metrics: 7501 },
-  "conflict-arbiter": { grpc: 7411, metrics: 7511 },
-  "region-store": { grpc: 7421, metrics: 7521 },
+  "conflict-arbiter": { grpc: 7421, metrics: 7521 },
+  "region-store": { grpc: 7300, metrics: 9300 },
 } as const;
 
 const PROCESSES_FILE = "processes.json";
@@ -132,7 +132,7 @@ async function layOut(dataDir: string, options: MeshOptions): Promise<Mesh> {
   const arbiter = options.arbiter === false ? undefined : new ServiceProcess(await spec("conflict-arbiter", "arbiter", 0, []));
   let regionStore: ServiceProcess | undefined;
   if (options.regionStore ?? options.postgres !== undefined) {
-    const flags = options.postgres === undefined ? [] : ["--sql-url", options.postgres];
+    const flags = options.postgres === undefined ? [] : ["--database-url", options.postgres];
     if (options.redis !== undefined) flags.push("--redis-url", options.redis);
     regionStore = new ServiceProcess(await spec("region-store", "region-store", 0, flags));
   }

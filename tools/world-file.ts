@@ -15,8 +15,8 @@ export interface WorldShard {
 export interface WorldRegion {
   readonly region: Region;
   readonly name: string;
-  /** Name of the shard. */
-  readonly shard: string;
+  /** Name of the shard; undefined: common ground, where every shard may write. */
+  readonly shard: string | undefined;
   readonly attributes: ReadonlyMap<string, string>;
   /** Size of the baked terrain that its shard stores, KiB. */
   readonly terrainKib: number;
@@ -103,7 +103,7 @@ const FileSchema = z.strictObject({
   shards: z.array(z.strictObject({ id: z.int().min(1).max(4_294_967_295), name: name(32) })).min(1).max(16),
   regions: z.array(z.strictObject({
     region: z.string(),
-    shard: z.string(),
+    shard: z.string().optional(),
     name: Name,
     terrain_kib: z.int().min(0).max(1_024).optional(),
     attributes: z.record(Name, z.string().max(256)).refine((it) => Object.keys(it).length <= 32, "must have at most 32 entries").optional(),
@@ -137,7 +137,7 @@ function checkUnique(list: string, field: string, values: readonly (string | num
 class WorldReader {
   readonly #file: File;
   readonly #problems: YamlProblems;
-  readonly #owned = new Map<string, WorldRegion>();
+  readonly #known = new Map<string, WorldRegion>();
 
   constructor(file: File, problems: YamlProblems) {
     this.#file = file;
@@ -176,15 +176,15 @@ class WorldReader {
   }
 
   #region(it: File["regions"][number], at: number): WorldRegion[] {
-    if (!this.#file.shards.some((shard) => shard.name === it.shard)) this.#problems.add(["regions", at, "shard"], `no shard is named ${JSON.stringify(it.shard)}`);
+    if (it.shard !== undefined && !this.#file.shards.some((shard) => shard.name === it.shard)) this.#problems.add(["regions", at, "shard"], `no shard is named ${JSON.stringify(it.shard)}`);
     const region = parseRegion(it.region);
     if (region === undefined) {
       this.#problems.add(["regions", at, "region"], "must be canonical region text, such as region_-1_0_3");
       return [];
     }
-    const owned = { region, name: it.name, shard: it.shard, terrainKib: it.terrain_kib ?? 0, attributes: new Map(Object.entries(it.attributes ?? {})) };
-    this.#owned.set(it.region, owned);
-    return [owned];
+    const known = { region, name: it.name, shard: it.shard, terrainKib: it.terrain_kib ?? 0, attributes: new Map(Object.entries(it.attributes ?? {})) };
+    this.#known.set(it.region, known);
+    return [known];
   }
 
   #path(it: File["paths"][number], at: number): WorldPath {
@@ -204,7 +204,7 @@ class WorldReader {
       const { position, leg } = pointAt(path.points, walked);
       const region = regionOf(position);
       const where = `the way from points[${leg}] on crosses ${formatRegion(region)}`;
-      if (!this.#owned.has(formatRegion(region))) {
+      if (!this.#known.has(formatRegion(region))) {
         this.#problems.add(["paths", at, "points", leg], `${where}, which is not among the regions`);
         return path;
       }
@@ -220,17 +220,17 @@ class WorldReader {
     const min = positionOf(it.at);
     const [width, height, depth] = it.size;
     const bounds = { minX: min.x, minY: min.y, minZ: min.z, maxX: min.x + width, maxY: min.y + height, maxZ: min.z + depth };
-    return { id: it.id, kind: it.kind, region: this.#ownedRegion(min, ["structures", at, "at"]), bounds };
+    return { id: it.id, kind: it.kind, region: this.#knownRegion(min, ["structures", at, "at"]), bounds };
   }
 
   #place(list: "resources" | "creatures", it: { id: string; at: [number, number, number] }, at: number): WorldPlace {
     const position = positionOf(it.at);
-    return { id: it.id, position, region: this.#ownedRegion(position, [list, at, "at"]) };
+    return { id: it.id, position, region: this.#knownRegion(position, [list, at, "at"]) };
   }
 
-  #ownedRegion(position: Position, path: PropertyKey[]): Region {
+  #knownRegion(position: Position, path: PropertyKey[]): Region {
     const region = regionOf(position);
-    if (!this.#owned.has(formatRegion(region))) this.#problems.add(path, `lies in ${formatRegion(region)}, which is not among the regions`);
+    if (!this.#known.has(formatRegion(region))) this.#problems.add(path, `lies in ${formatRegion(region)}, which is not among the regions`);
     return region;
   }
 }

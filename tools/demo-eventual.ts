@@ -1,0 +1,102 @@
+/** Eventual state of the demo: where bots and creatures are, at about 10 Hz. */
+import { type EventualUpdate, MeshError, type Position, type Region } from "@statemesh/contract";
+import { regionOf, sameRegion } from "@statemesh/world";
+import type { DemoBot } from "./demo-bot.ts";
+import type { DemoSetting } from "./demo-setting.ts";
+import type { DemoShard } from "./demo-shard.ts";
+
+const POSITION_BYTES = 32;
+
+/** A position with the time when it was sent. */
+export interface SentPosition extends Position {
+  readonly sentMs: number;
+}
+
+export function encodePosition(position: Position, sentMs: number): Uint8Array {
+  const view = new DataView(new ArrayBuffer(POSITION_BYTES));
+  view.setFloat64(0, position.x);
+  view.setFloat64(8, position.y);
+  view.setFloat64(16, position.z);
+  view.setFloat64(24, sentMs);
+  return new Uint8Array(view.buffer);
+}
+
+/** Undefined where the bytes are something else. */
+export function decodePosition(bytes: Uint8Array): SentPosition | undefined {
+  if (bytes.length !== POSITION_BYTES) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  return { x: view.getFloat64(0), y: view.getFloat64(8), z: view.getFloat64(16), sentMs: view.getFloat64(24) };
+}
+
+function update(type: string, region: Region, key: string, value: Uint8Array, now: number, deleted = false): EventualUpdate {
+  return { type, region, key, value, deleted, timestampMs: now };
+}
+
+/** What one shard publishes, a beat at a time. */
+export class DemoPublisher {
+  readonly #demo: DemoSetting;
+  readonly #shard: DemoShard;
+  /** Bots and creatures that left a region of which others still show them. */
+  readonly #left: EventualUpdate[] = [];
+  /** The newest update of each key that still stands, for the check at the end. */
+  readonly published = new Map<string, EventualUpdate>();
+  #inFlight = 0;
+
+  constructor(demo: DemoSetting, shard: DemoShard) {
+    this.#demo = demo;
+    this.#shard = shard;
+  }
+
+  /** A bot crossed a border: it is no longer where it was. */
+  leave(bot: DemoBot, region: Region): void {
+    this.#left.push(update("creature_position", region, bot.playerId, new Uint8Array(0), Date.now(), true));
+  }
+
+  /** Publishes where everything is that the shard runs. */
+  beat(number: number, seconds: number): void {
+    const demo = this.#demo;
+    const now = Date.now();
+    const updates = this.#left.splice(0);
+    for (const bot of demo.bots) {
+      if (demo.shardOf(bot) === this.#shard) updates.push(update("creature_position", bot.region, bot.playerId, encodePosition(bot.position, now), now));
+    }
+    demo.world.creatures.forEach((creature, at) => {
+      if (demo.ownerOf(creature.region) !== this.#shard) return;
+      const angle = seconds / 2 + at;
+      const position = { x: creature.position.x + 8 * Math.cos(angle), y: creature.position.y, z: creature.position.z + 8 * Math.sin(angle) };
+      if (!sameRegion(regionOf(position), creature.region)) return;
+      updates.push(update("creature_position", creature.region, demo.prefix + creature.id, encodePosition(position, now), now));
+    });
+    const home = demo.regionsOf(this.#shard)[0];
+    if (home !== undefined && number % 10 === 0) {
+      const spark = new Uint8Array([number & 255]);
+      updates.push(update("cosmetic_effect", home, `${demo.prefix}fire-${this.#shard.id}`, spark, now));
+      updates.push(update("automation_state", home, `${demo.prefix}pump-${this.#shard.id}`, spark, now));
+      updates.push(update("power_grid_state", home, `${demo.prefix}grid-${this.#shard.id}`, spark, now));
+    }
+    // A mesh that does not answer gets no pile of calls from us: the next beat carries newer positions anyway.
+    if (updates.length === 0 || this.#inFlight >= 8) return;
+    void this.#publish(updates);
+  }
+
+  async #publish(updates: EventualUpdate[]): Promise<void> {
+    const { measure } = this.#demo;
+    const startedMs = performance.now();
+    this.#inFlight += 1;
+    try {
+      for (let at = 0; at < updates.length; at += 1_024) {
+        const part = updates.slice(at, at + 1_024);
+        const response = await this.#shard.client.publish({ updates: part });
+        measure.updatesPublished += response.updates;
+        measure.updatesStale += response.staleUpdates;
+        for (const each of part) this.published.set(`${each.type} ${each.region?.x},${each.region?.y},${each.region?.z} ${each.key}`, each);
+      }
+      measure.publish.add(performance.now() - startedMs);
+    } catch (error) {
+      measure.publishFailures += 1;
+      this.#shard.lost.push(`publish: ${MeshError.from(error).message}`);
+    } finally {
+      this.#inFlight -= 1;
+    }
+  }
+}

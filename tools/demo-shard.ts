@@ -1,0 +1,149 @@
+/** A game server of the demo: registered, with leases of its regions, and its strong operations on a stream. */
+import { connect, type HeldLease, type LossReason, type MeshClient, type OperationBuilder, type OperationStream, type Place } from "@statemesh/client";
+import { type Decision, MeshError, type Operation, Outcome, type Region } from "@statemesh/contract";
+import { formatRegion } from "@statemesh/world";
+import { type Measure, tally } from "./demo-measure.ts";
+import type { WorldShard } from "./world-file.ts";
+
+/** How long a shard waits for leases that an earlier run left. */
+const LEASE_WAIT_MS = 30_000;
+
+/** Told what became of an operation; neither where it was refused or stayed open. */
+export type Answered = (decision: Decision | undefined, error: MeshError | undefined) => void;
+
+export class DemoShard {
+  readonly id: number;
+  readonly name: string;
+  readonly client: MeshClient;
+  /** Reads and follows at another node than the one that the shard writes to. */
+  readonly follower: MeshClient;
+  readonly stream: OperationStream;
+  readonly lost: string[] = [];
+  readonly #measure: Measure;
+  readonly #leases = new Map<string, HeldLease>();
+
+  /**
+   * @param endpoints of all nodes; the first is where this shard writes, the second where it reads
+   * @param incarnation the same for every run that can't overlap
+   */
+  constructor(shard: WorldShard, endpoints: readonly string[], incarnation: number, measure: Measure) {
+    this.id = shard.id;
+    this.name = shard.name;
+    this.#measure = measure;
+    const identity = { serverId: shard.id, name: shard.name, incarnation };
+    this.client = connect({ endpoints, ...identity });
+    this.follower = connect({ endpoints: [...endpoints.slice(1), ...endpoints.slice(0, 1)], ...identity });
+    this.stream = this.client.stream({ window: 1_024 });
+    this.client.authority.onLost((lease, reason) => this.#onLost(lease, reason));
+  }
+
+  get make(): OperationBuilder {
+    return this.client.operations;
+  }
+
+  /** Registers, and takes the leases of the regions. */
+  async start(regions: readonly Region[]): Promise<void> {
+    const endMs = performance.now() + LEASE_WAIT_MS;
+    await this.#patiently(endMs, async () => await this.client.authority.register());
+    await Promise.all(regions.map(async (region) => await this.#patiently(endMs, async () => await this.acquire(region))));
+  }
+
+  /** Takes a lease. */
+  async acquire(region: Region): Promise<HeldLease> {
+    const lease = await this.client.authority.acquire(region);
+    this.#leases.set(formatRegion(region), lease);
+    return lease;
+  }
+
+  /** Gives a lease up. */
+  async release(region: Region): Promise<void> {
+    const lease = this.#leases.get(formatRegion(region));
+    this.#leases.delete(formatRegion(region));
+    if (lease !== undefined) await this.client.authority.release(lease);
+  }
+
+  /** The lease on a region, where it runs. */
+  leaseOf(region: Region): HeldLease | undefined {
+    const lease = this.#leases.get(formatRegion(region));
+    return lease?.held === true ? lease : undefined;
+  }
+
+  /** How many leases run. */
+  get leasesHeld(): number {
+    return [...this.#leases.values()].filter((lease) => lease.held).length;
+  }
+
+  /** Sends an operation and counts what becomes of it. False where the stream is full. */
+  submit(operation: Operation, answered: Answered): boolean {
+    const counts = this.#measure.countsOf(operation.type);
+    const startedMs = performance.now();
+    const taken = this.stream.submit(operation, (error, decision) => {
+      counts.latencies.add(performance.now() - startedMs);
+      if (decision === undefined) {
+        if (error?.reason === "OUTCOME_UNKNOWN") counts.unknown += 1;
+        else tally(counts.refused, error?.reason ?? "INTERNAL");
+      } else if (decision.outcome === Outcome.REJECTED) {
+        counts.rejected += 1;
+        tally(this.#measure.rejections, `${decision.rule}: ${decision.reason}`);
+      } else if (decision.outcome === Outcome.MERGED) counts.merged += 1;
+      else counts.accepted += 1;
+      answered(decision, error);
+    });
+    if (taken) counts.sent += 1;
+    return taken;
+  }
+
+  /** The same, waited for. */
+  async decide(operation: Operation): Promise<Decision | undefined> {
+    return await new Promise((done, failed) => {
+      if (!this.submit(operation, (decision) => done(decision))) failed(new MeshError("OVERLOADED", `the stream of ${this.name} is full`));
+    });
+  }
+
+  /** Gives all leases up and closes the connections. */
+  async stop(): Promise<void> {
+    await Promise.all(
+      this.client.authority.leases.map(async (lease) => {
+        try {
+          await this.client.authority.release(lease, { deadlineMs: 2_000 });
+        } catch (error) {
+          // It runs out by itself; the next run waits for that.
+          this.lost.push(`${formatRegion(lease.region)} could not be released: ${MeshError.from(error).message}`);
+        }
+      }),
+    );
+    this.close();
+  }
+
+  /** Closes the connections at once. */
+  close(): void {
+    this.client.close();
+    this.follower.close();
+  }
+
+  #onLost(lease: HeldLease, reason: LossReason): void {
+    this.lost.push(`${formatRegion(lease.region)} at epoch ${lease.epoch}: ${reason}`);
+    const key = formatRegion(lease.region);
+    if (this.#leases.get(key) === lease) this.#leases.delete(key);
+    // A shard goes on: it asks for the region again, and writes under the new epoch.
+    this.acquire(lease.region).catch((error: unknown) => this.lost.push(`${key} could not be taken again: ${MeshError.from(error).message}`));
+  }
+
+  async #patiently<T>(endMs: number, attempt: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await attempt();
+      } catch (error) {
+        const { reason } = MeshError.from(error);
+        const passes = reason === "LEASE_HELD" || reason === "SERVER_ALREADY_REGISTERED";
+        if (!passes || performance.now() > endMs) throw error;
+        await new Promise((wake) => setTimeout(wake, 250));
+      }
+    }
+  }
+}
+
+/** The right to write in a region as a shard has it; undefined where it has none now. */
+export function placeOf(shard: DemoShard, region: Region, common: boolean): Place | undefined {
+  return common ? { region, epoch: 0 } : shard.leaseOf(region);
+}
