@@ -203,6 +203,12 @@ export class RaftCore {
     return this.#log.slice(from, Math.min(to, this.#log.committed), maxBytes);
   }
 
+  /** Term of the entry at `index`, undefined where it was compacted away or is not there yet. */
+  termOf(index: number): number | undefined {
+    const term = this.#log.term(index);
+    return term === UNKNOWN_TERM ? undefined : term;
+  }
+
   // --- Inputs ---
 
   /** One unit of time went by. */

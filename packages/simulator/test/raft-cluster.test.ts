@@ -1,0 +1,133 @@
+import { expect, test } from "vitest";
+import { SimNetwork, Simulation } from "../src/index.ts";
+import { RaftChecker } from "./raft-checker.ts";
+import { ELECTION_TICKS, RaftNode, TICK_MS } from "./raft-node.ts";
+import type { Packet } from "./raft-node.ts";
+
+const SEEDS = 250;
+const TROUBLE_MS = 4000;
+/** Election timeouts within which a healed cluster must commit and agree. */
+const HEALED_WITHIN_MS = 10 * 2 * ELECTION_TICKS * TICK_MS;
+
+interface Summary {
+  elections: number;
+  applied: number;
+  reads: number;
+  snapshots: number;
+  crashes: number;
+  events: number;
+  digest: string;
+}
+
+/** One cluster through four seconds of trouble and its recovery. Throws where a rule is broken. */
+async function run(seed: number): Promise<Summary> {
+  const simulation = new Simulation(seed);
+  const { random } = simulation;
+  const checker = new RaftChecker(seed);
+  const network = new SimNetwork<Packet>(simulation, {
+    minDelayMs: 0.1, maxDelayMs: random.pick([1, 5, 40]), loss: random.pick([0, 0.02, 0.15]), duplication: random.pick([0, 0.1]), ordered: random.chance(0.3),
+  });
+  const ids = Array.from({ length: random.pick([1, 2, 3, 3, 3, 4, 5]) }, (_, n) => n + 1);
+  const nodes = ids.map((id) => new RaftNode(id, ids, simulation, network, checker));
+  for (const node of nodes) void node.start();
+  let crashes = 0;
+  let number = 0;
+
+  const client = (): void => {
+    const node = random.pick(nodes);
+    if (random.chance(0.7)) for (let n = random.between(1, 4); n > 0; n--) node.propose(`command ${++number}`);
+    else node.read();
+    simulation.after(random.between(1, 25), client);
+  };
+  client();
+
+  let calm = false;
+  const trouble = (): void => {
+    if (calm) return;
+    const node = random.pick(nodes);
+    const leader = nodes.find((candidate) => candidate.core?.role === "leader") ?? node;
+    switch (random.between(0, 8)) {
+      case 0: {
+        const side = ids.filter(() => random.chance(0.5));
+        network.partition(side, ids.filter((id) => !side.includes(id)));
+        break;
+      }
+      case 1:
+        network.partition([leader.id], ids.filter((id) => id !== leader.id));
+        break;
+      case 2:
+        network.block(node.id, random.pick(ids));
+        break;
+      case 3:
+      case 4: {
+        const victim = random.chance(0.5) ? leader : node;
+        if (!victim.isUp) break;
+        crashes++;
+        victim.stop(random.chance(0.7));
+        simulation.after(random.between(1, 600), () => void victim.start());
+        break;
+      }
+      case 5:
+        leader.core?.transferLeadership(random.pick(ids));
+        leader.pump();
+        break;
+      case 6:
+        node.disk.behaviour.maxSyncMs = random.pick([1, 20, 150]);
+        break;
+      case 7:
+        for (const id of ids) leader.core?.reportUnreachable(id);
+        leader.pump();
+        break;
+      default:
+        network.heal();
+    }
+    if (random.chance(0.3)) checker.logsMatch(nodes.flatMap(({ core }) => core ?? []));
+    simulation.after(random.between(20, 400), trouble);
+  };
+  simulation.after(300, trouble);
+  await simulation.runUntil(TROUBLE_MS);
+
+  calm = true;
+  network.heal();
+  network.weather = { ...network.weather, loss: 0, maxDelayMs: 5 };
+  for (const { disk } of nodes) disk.behaviour.maxSyncMs = 1;
+  const settled = checker.applied.length;
+  const acknowledged = checker.acknowledged;
+  const healed = await simulation.runUntilHolds(
+    () => checker.acknowledged > Math.max(settled, acknowledged) && nodes.every(({ applied }) => applied >= settled + 1),
+    HEALED_WITHIN_MS + 600,
+  );
+  checker.logsMatch(nodes.flatMap(({ core }) => core ?? []));
+  if (!healed) {
+    checker.fail(`no progress after healing: ${JSON.stringify(nodes.map(({ id, core, applied }) => ({ id, applied, role: core?.role, term: core?.term, commit: core?.commitIndex, last: core?.lastIndex })))}`);
+  }
+  const sum = (of: (node: RaftNode) => number): number => nodes.reduce((total, node) => total + of(node), 0);
+  return {
+    elections: checker.elections, applied: checker.applied.length - 1, reads: sum((node) => node.readsServed), snapshots: sum((node) => node.snapshotsInstalled),
+    crashes, events: simulation.eventsRun, digest: JSON.stringify([checker.applied, network.counts]),
+  };
+}
+
+test("loss, duplication, reordering, partitions, crashes and slow disks never break a rule of Raft, and the cluster heals", async () => {
+  const total = { elections: 0, applied: 0, reads: 0, snapshots: 0, crashes: 0, events: 0 };
+  for (let seed = 1; seed <= SEEDS; seed++) {
+    const summary = await run(seed);
+    total.elections += summary.elections;
+    total.applied += summary.applied;
+    total.reads += summary.reads;
+    total.snapshots += summary.snapshots;
+    total.crashes += summary.crashes;
+    total.events += summary.events;
+  }
+  console.log(`seeds 1 to ${SEEDS}: ${JSON.stringify(total)}`);
+  // The trouble must have been trouble.
+  expect(total.elections).toBeGreaterThan(SEEDS * 2);
+  expect(total.applied).toBeGreaterThan(SEEDS * 50);
+  expect(total.reads).toBeGreaterThan(SEEDS * 5);
+  expect(total.snapshots).toBeGreaterThan(SEEDS / 10);
+  expect(total.crashes).toBeGreaterThan(SEEDS);
+}, 120_000);
+
+test("the same seed gives the same run", async () => {
+  expect(await run(17)).toEqual(await run(17));
+}, 60_000);

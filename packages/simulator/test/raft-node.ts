@@ -1,0 +1,258 @@
+import { RaftMessageType } from "@statemesh/contract";
+import type { LogEntry, RaftMessage, SnapshotMeta } from "@statemesh/contract";
+import { RaftCore } from "@statemesh/raft";
+import type { Ready } from "@statemesh/raft";
+import { SnapshotStore, WriteAheadLog } from "@statemesh/wal";
+import { SimDisk, SimTimers } from "../src/index.ts";
+import type { SimNetwork, SimRandom, Simulation } from "../src/index.ts";
+import type { RaftChecker } from "./raft-checker.ts";
+
+export type Packet =
+  | { kind: "raft"; message: RaftMessage }
+  | { kind: "snapshot"; message: RaftMessage; meta: SnapshotMeta; content: Uint8Array }
+  | { kind: "snapshot_done"; index: number };
+
+export const TICK_MS = 20;
+export const ELECTION_TICKS = 10;
+const GROUP = 1;
+/** Applied entries behind the last snapshot before the next one. */
+const SNAPSHOT_EVERY = 25;
+const SNAPSHOT_TIMEOUT_MS = 300;
+
+/** A process that runs one replica: the core over a real log and snapshot files on a simulated disk. Its state machine counts what it applied. */
+export class RaftNode {
+  readonly id: number;
+  readonly disk: SimDisk;
+  readonly #simulation: Simulation;
+  readonly #network: SimNetwork<Packet>;
+  readonly #checker: RaftChecker;
+  readonly #voters: readonly number[];
+  readonly #random: SimRandom;
+  readonly #timers: SimTimers;
+  core: RaftCore | undefined;
+  applied = 0;
+  #life = 0;
+  #wal: WriteAheadLog | undefined;
+  #snapshots: SnapshotStore | undefined;
+  #snapshotIndex = 0;
+  #snapshotting = false;
+  #received: SnapshotMeta | undefined;
+  #unsent: { sequence: number; messages: RaftMessage[] }[] = [];
+  #writes = 0;
+  #reads = new Map<number, number>();
+  #pendingReads: { index: number; floor: number }[] = [];
+  #readNumber = 0;
+  #proposed = new Set<string>();
+  readsServed = 0;
+  snapshotsInstalled = 0;
+
+  constructor(id: number, voters: readonly number[], simulation: Simulation, network: SimNetwork<Packet>, checker: RaftChecker) {
+    this.id = id;
+    this.#voters = voters;
+    this.#simulation = simulation;
+    this.#network = network;
+    this.#checker = checker;
+    this.#random = simulation.random.fork();
+    this.#timers = new SimTimers(simulation);
+    this.disk = new SimDisk(simulation);
+  }
+
+  get isUp(): boolean {
+    return this.core !== undefined;
+  }
+
+  async start(): Promise<void> {
+    const life = ++this.#life;
+    const disk = this.disk.mount();
+    const { wal, groups } = await WriteAheadLog.open(disk, { segmentBytes: 4000 });
+    const snapshots = await SnapshotStore.open(disk);
+    const group = groups.get(GROUP);
+    if (group?.snapshot !== undefined) {
+      // The log names the snapshot that counts; its file is there because older files go only after the log's mark is durable.
+      const snapshot = await snapshots.read(GROUP, group.snapshot.index);
+      await snapshot.verify();
+    }
+    if (life !== this.#life) return;
+    this.#wal = wal;
+    this.#snapshots = snapshots;
+    this.applied = group?.snapshot?.index ?? 0;
+    this.#snapshotIndex = this.applied;
+    this.core = new RaftCore({
+      groupId: GROUP, nodeId: this.id, voters: this.#voters, electionTicks: ELECTION_TICKS, heartbeatTicks: 2,
+      maxInflightMessages: 8, maxInflightBytes: 4096, maxMessageBytes: 300, maxUncommittedBytes: 4096,
+      random: () => this.#random.next(),
+      ...(group === undefined ? {} : { restored: { ...group, applied: this.applied } }),
+    });
+    this.#network.attach(this.id, (from, packet) => {
+      this.#receive(from, packet);
+    });
+    this.#timers.every(TICK_MS, () => {
+      this.core?.tick();
+      this.pump();
+    });
+  }
+
+  /** The power is cut (what was not synced may be lost), or the process killed (it is not). */
+  stop(powerCut: boolean): void {
+    this.#life++;
+    this.core = undefined;
+    this.#timers.cancelAll();
+    this.#network.detach(this.id);
+    if (powerCut) this.disk.crash();
+    else this.disk.kill();
+    this.#checker.restarted(this.id);
+    this.#unsent = [];
+    this.#writes = 0;
+    this.#reads.clear();
+    this.#pendingReads = [];
+    this.#proposed.clear();
+    this.#snapshotting = false;
+    this.#received = undefined;
+  }
+
+  propose(data: string): void {
+    const result = this.core?.propose(Buffer.from(data, "latin1"));
+    if (result?.ok !== true) return;
+    this.#proposed.add(`${result.index}/${result.term}`);
+    this.pump();
+  }
+
+  /** A read must show everything that any client was told before it began. */
+  read(): void {
+    if (this.core?.readIndex(++this.#readNumber) !== "ok") return;
+    this.#reads.set(this.#readNumber, this.#checker.acknowledged);
+    this.pump();
+  }
+
+  pump(): void {
+    const { core } = this;
+    if (core === undefined) return;
+    while (core.hasReady()) this.#process(core, core.ready());
+    this.#checker.observe(core);
+    if (this.applied - this.#snapshotIndex >= SNAPSHOT_EVERY && !this.#snapshotting) void this.#takeSnapshot(core);
+  }
+
+  #process(core: RaftCore, ready: Ready): void {
+    for (const message of ready.messages) this.#send(message);
+    if (ready.mustSync) {
+      const life = this.#life;
+      this.#writes++;
+      const { hardState, snapshot, entries } = ready;
+      void this.#wal!.append([{ groupId: GROUP, hardState, snapshot, entries }]).then(() => {
+        if (life !== this.#life) return;
+        this.#writes--;
+        core.persisted(ready.sequence);
+        if (snapshot !== undefined) void this.#snapshots!.removeOlder(GROUP, snapshot.index);
+        this.#sendDurable(ready.sequence);
+        this.pump();
+      });
+    }
+    if (ready.messagesAfterPersist.length > 0) this.#unsent.push({ sequence: ready.sequence, messages: ready.messagesAfterPersist });
+    if (this.#writes === 0) this.#sendDurable(ready.sequence);
+    if (ready.snapshot !== undefined) {
+      if (this.#received?.index !== ready.snapshot.index) this.#checker.fail("a snapshot is installed that was not received");
+      this.applied = ready.snapshot.index;
+      this.#snapshotIndex = ready.snapshot.index;
+      this.snapshotsInstalled++;
+    }
+    for (const entry of ready.committed) this.#apply(entry);
+    core.applied(this.applied);
+    for (const { context, index } of ready.readStates) {
+      this.#pendingReads.push({ index, floor: this.#reads.get(context)! });
+      this.#reads.delete(context);
+    }
+    for (const context of ready.abortedReads) this.#reads.delete(context);
+    this.#serveReads();
+  }
+
+  #apply(entry: LogEntry): void {
+    this.#checker.appliedEntry(this.id, entry, this.applied);
+    this.applied = entry.index;
+    if (this.#proposed.delete(`${entry.index}/${entry.term}`)) this.#checker.acknowledged = Math.max(this.#checker.acknowledged, entry.index);
+  }
+
+  #serveReads(): void {
+    this.#pendingReads = this.#pendingReads.filter(({ index, floor }) => {
+      if (this.applied < index) return true;
+      if (index < floor) this.#checker.fail(`stale read on ${this.id}: index ${index}, but ${floor} was acknowledged before it began`);
+      this.readsServed++;
+      return false;
+    });
+  }
+
+  #sendDurable(sequence: number): void {
+    while (this.#unsent.length > 0 && this.#unsent[0]!.sequence <= sequence) for (const message of this.#unsent.shift()!.messages) this.#send(message);
+  }
+
+  #send(message: RaftMessage): void {
+    this.#checker.sent(message);
+    if (message.type === RaftMessageType.SNAPSHOT) void this.#sendSnapshot(message);
+    else this.#network.send(this.id, message.to, { kind: "raft", message });
+  }
+
+  async #sendSnapshot(message: RaftMessage): Promise<void> {
+    const life = this.#life;
+    const reader = await this.#snapshots!.read(GROUP, message.logIndex);
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of reader.chunks(64)) chunks.push(chunk);
+    if (life !== this.#life) return;
+    this.#network.send(this.id, message.to, { kind: "snapshot", message, meta: reader.meta, content: Buffer.concat(chunks) });
+    this.#timers.after(SNAPSHOT_TIMEOUT_MS, () => {
+      this.core?.reportSnapshot(message.to, false);
+      this.pump();
+    });
+  }
+
+  #receive(from: number, packet: Packet): void {
+    const { core } = this;
+    if (core === undefined) return;
+    if (packet.kind === "raft") core.step(packet.message);
+    else if (packet.kind === "snapshot_done") core.reportSnapshot(from, true);
+    else {
+      void this.#receiveSnapshot(core, packet.message, packet.meta, packet.content);
+      return;
+    }
+    this.pump();
+  }
+
+  async #receiveSnapshot(core: RaftCore, message: RaftMessage, meta: SnapshotMeta, content: Uint8Array): Promise<void> {
+    const life = this.#life;
+    if (meta.index <= core.commitIndex || this.#snapshotting) return;
+    this.#snapshotting = true;
+    const writer = await this.#snapshots!.create(meta);
+    await writer.write(content);
+    await writer.finish(meta);
+    if (life !== this.#life) return;
+    this.#snapshotting = false;
+    this.#received = meta;
+    core.stepSnapshot(meta, message);
+    this.#network.send(this.id, message.from, { kind: "snapshot_done", index: meta.index });
+    this.pump();
+  }
+
+  async #takeSnapshot(core: RaftCore): Promise<void> {
+    const life = this.#life;
+    this.#snapshotting = true;
+    const index = this.applied;
+    const term = core.termOf(index)!;
+    const writer = await this.#snapshots!.create({ groupId: GROUP, index, term, voters: [...this.#voters], learners: [] });
+    await writer.write(Buffer.from(`state at ${index}`));
+    const meta = await writer.finish();
+    if (life !== this.#life) return;
+    // A snapshot from the leader may have overtaken this one.
+    if (index > this.#snapshotIndex) {
+      await this.#wal!.append([{ groupId: GROUP, snapshot: meta }]);
+      if (life !== this.#life) return;
+      this.#snapshotIndex = index;
+      // Some entries stay for followers that are a little behind.
+      const through = Math.max(0, index - this.#random.between(0, 10));
+      core.compact(through, meta);
+      await this.#wal!.compact(GROUP, through);
+      if (life !== this.#life) return;
+      await this.#snapshots!.removeOlder(GROUP, this.#snapshotIndex);
+      if (life !== this.#life) return;
+    }
+    this.#snapshotting = false;
+    this.pump();
+  }
+}
