@@ -170,6 +170,8 @@ export function address<const S extends OptionSpec<string> & { readonly anyPort?
 /** A value of the service's own type. `parse` throws OptionRuleError. */
 export interface ParsedSpec<T> extends OptionSpec<T>, OptionShape<T> {}
 
-export function parsed<T, const S extends ParsedSpec<T> = ParsedSpec<T>>(spec: S & ParsedSpec<T>): TypedOption<Given<T, S>> {
-  return option<T, S>(spec, spec);
+export function parsed<T>(spec: ParsedSpec<T> & ({ readonly default: T } | { readonly required: true })): TypedOption<T>;
+export function parsed<T>(spec: ParsedSpec<T>): TypedOption<T | undefined>;
+export function parsed<T>(spec: ParsedSpec<T>): TypedOption<T | undefined> {
+  return option<T, ParsedSpec<T>>(spec, spec);
 }
