@@ -4,7 +4,7 @@ import { SequenceSet } from "../src/index.ts";
 
 const steps = fc.array(
   fc.record({ kind: fc.constantFrom("add", "add", "add", "remove", "skip"), sequence: fc.integer({ min: 1, max: 90 }) }),
-  { maxLength: 120, size: "max" },
+  { maxLength: 60, size: "max" },
 );
 
 describe("prefix and bitmap of sequences", () => {

@@ -52,8 +52,8 @@ export class Node {
   readonly events: DeliveredEvent[] = [];
   nowMs = 1_700_000_000_000;
 
-  constructor(readonlyId: number, limits: Partial<SubscriptionLimits> = {}, clusterId = "world") {
-    this.causal = new CausalLog({ nodeId: readonlyId, incarnation: 1 });
+  constructor(nodeId: number, limits: Partial<SubscriptionLimits> = {}, clusterId = "world") {
+    this.causal = new CausalLog({ nodeId, incarnation: 1 });
     this.hub = new SubscriptionHub({
       clusterId,
       groupOf,

@@ -289,7 +289,6 @@ export class SubscriptionHub {
     this.#snapshotItems += entities.length + values.length;
     for (const entity of entities) subscriber.entities.push(entity);
     for (const value of values) subscriber.values.push(value);
-    subscriber.changes.clear();
     for (const groupId of subscriber.groups) {
       this.#ringOf(groupId);
       subscriber.cursors.set(groupId, { groupId, ...reader.positionOf(groupId), partial: 0 });
