@@ -1,13 +1,15 @@
 -- Strong entities as each Raft group holds them. The group is part of the key: versions are log indices of one
 -- group, so rows of two groups never compare. Boxes are in whole centimetres, half open: a flat side is 1 cm
--- thick. `spatial_key` is the Morton key of the region of the lowest corner, or -1 where the box spans more
--- than two regions of an axis. `payload` is the whole statemesh.v1.Entity. `copy_id` is the full copy that last named the row.
+-- thick. `reach` says how far the box goes: 0 stays inside its region, 1 reaches neighbours, 2 further.
+-- `from_region_key` is the region before the last write. `payload` is the whole statemesh.v1.Entity. `copy_id` is the
+-- full copy that last named the row.
 CREATE TABLE IF NOT EXISTS entities (
   group_id INT8 NOT NULL,
   kind TEXT NOT NULL,
   entity_id TEXT NOT NULL,
   region_key INT8 NOT NULL,
-  spatial_key INT8 NOT NULL,
+  from_region_key INT8 NOT NULL,
+  reach INT8 NOT NULL,
   version INT8 NOT NULL,
   epoch INT8 NOT NULL,
   server_id INT8 NOT NULL,

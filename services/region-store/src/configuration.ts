@@ -14,7 +14,7 @@ export const regionStoreProgram = defineProgram({
   summary: "Durable, queryable store of regions and entities, in front of PostgreSQL or CockroachDB.",
   version: "0.1.0",
   options: {
-    ...serverOptions({ grpc: 7300, metrics: 9300 }),
+    ...serverOptions({ grpc: 7441, metrics: 7541 }),
     databaseUrl: parsed({
       kind: "url",
       rule: "a URL that begins with postgresql:// or postgres://",

@@ -3,9 +3,9 @@ import type { CachedRegion } from "../cache/region-cache.ts";
 import { checkText } from "../field-rules.ts";
 import { KIND_BYTES_MAX, KINDS_MAX, LOADED_ENTITIES_MAX, LOADED_ENTITY_BYTES_MAX, PAGE_BYTES_MAX } from "../limits.ts";
 import { makePageToken, pageSizeOf, readPageToken } from "../page-token.ts";
-import { areaCondition, areaValues } from "../spatial/area-condition.ts";
+import { areaCondition, areaValues, rangeValues } from "../spatial/area-condition.ts";
 import { entityRanges, searchAreaOf } from "../spatial/search-area.ts";
-import { textArray } from "../sql/array-literal.ts";
+import { int8Array, textArray } from "../sql/array-literal.ts";
 import type { Caller, Database, Statement } from "../sql/database.ts";
 
 /** Rows in order; from the row on that passes the budget of bytes the payload is NULL, so that it never leaves the server. */
@@ -18,27 +18,27 @@ function withinBudget(columns: string, order: string, rows: string, budget: stri
 const BY_REGION = "kind, entity_id, group_id";
 const LOAD: Statement = {
   name: "entities_load",
-  text: withinBudget(BY_REGION, BY_REGION, `SELECT kind, entity_id, group_id, payload FROM entities WHERE region_key = $1 ORDER BY ${BY_REGION} LIMIT $2`, "$3"),
+  text: withinBudget(BY_REGION, BY_REGION, `SELECT kind, entity_id, group_id, payload FROM entities WHERE reach IN (0, 1, 2) AND region_key = $1 ORDER BY ${BY_REGION} LIMIT $2`, "$3"),
 };
 
-const BY_PLACE = "place, kind, entity_id, group_id";
+const BY_PLACE = "reach, place, kind, entity_id, group_id";
 const BOX = { min: ["e.min_x", "e.min_y", "e.min_z"], max: ["e.max_x", "e.max_y", "e.max_z"] } as const;
 const QUERY: Statement = {
   name: "entities_query",
   text: withinBudget(
     BY_PLACE,
     BY_PLACE,
-    `SELECT f.place, f.kind, f.entity_id, f.group_id, f.payload
-      FROM unnest($8::INT8[], $9::INT8[]) AS r(first, last), LATERAL (
-        SELECT e.spatial_key AS place, e.kind, e.entity_id, e.group_id, e.payload FROM entities e
-        WHERE e.spatial_key BETWEEN r.first AND r.last
-          AND (e.spatial_key, e.kind, e.entity_id, e.group_id) > ($1::INT8, $2::TEXT, $3::TEXT, $4::INT8)
-          AND ($7::TEXT[] = '{}' OR e.kind = ANY($7::TEXT[]))
-          AND ${areaCondition(8, BOX)}
-        ORDER BY e.spatial_key, e.kind, e.entity_id, e.group_id LIMIT $5) AS f
-      ORDER BY ${BY_PLACE} LIMIT $5`,
-    "$6",
-  ).replace(`SELECT ${BY_PLACE}, CASE`, "SELECT place::TEXT AS place_text, kind, entity_id, group_id, CASE"),
+    `SELECT f.reach, f.place, f.kind, f.entity_id, f.group_id, f.payload
+      FROM unnest($9::INT8[], $10::INT8[], $11::INT8[]) AS r(reach, first, last), LATERAL (
+        SELECT e.reach, e.region_key AS place, e.kind, e.entity_id, e.group_id, e.payload FROM entities e
+        WHERE e.reach = r.reach AND e.region_key BETWEEN r.first AND r.last
+          AND (e.reach, e.region_key, e.kind, e.entity_id, e.group_id) > ($1::INT8, $2::INT8, $3::TEXT, $4::TEXT, $5::INT8)
+          AND ($8::TEXT[] = '{}' OR e.kind = ANY($8::TEXT[]))
+          AND ${areaCondition(12, BOX)}
+        ORDER BY e.region_key, e.kind, e.entity_id, e.group_id LIMIT $6) AS f
+      ORDER BY ${BY_PLACE} LIMIT $6`,
+    "$7",
+  ).replace(`SELECT ${BY_PLACE}, CASE`, "SELECT reach, place::TEXT AS place_text, kind, entity_id, group_id, CASE"),
 };
 
 interface Row {
@@ -55,23 +55,23 @@ export async function loadEntities(database: Database, regionKey: bigint, caller
   return { record: undefined, entities, moreEntities: entities.length < rows.length, tier: "" };
 }
 
-/** Entities in a place, paged in Morton order of their lowest corners. */
+/** Entities in a place, paged; those that stay inside their region first, in Morton order of regions. */
 export async function queryEntities(database: Database, request: QueryEntitiesRequest, caller?: Caller): Promise<QueryEntitiesResponse> {
   const size = pageSizeOf(request.pageSize);
   const area = searchAreaOf(request.query);
   if (request.kinds.length > KINDS_MAX) throw MeshError.field("kinds", `must name at most ${KINDS_MAX} kinds`);
   request.kinds.forEach((kind, at) => checkText(kind, 1, KIND_BYTES_MAX, `kinds[${at}]`));
   const args = QueryEntitiesRequest.encode({ query: request.query, kinds: request.kinds, pageSize: 0, pageToken: "" }).finish();
-  const cursor = readPageToken("QueryEntities", args, request.pageToken, 4) ?? ["-2", "", "", "0"];
-  const place = BigInt(cursor[0] ?? "-2");
-  const ranges = entityRanges(area).filter((range) => range.last >= place);
-  const values = [...cursor, size + 1, PAGE_BYTES_MAX, textArray(request.kinds), ...areaValues(area, ranges)];
-  const rows = await database.read<Row & { place_text: string }>(QUERY, values, caller);
+  const cursor = readPageToken("QueryEntities", args, request.pageToken, 5) ?? ["0", "-1", "", "", "0"];
+  const [reach, place] = [Number(cursor[0]), BigInt(cursor[1] ?? "-1")];
+  const ranges = entityRanges(area).filter((range) => range.reach > reach || (range.reach === reach && range.last >= place));
+  const values = [...cursor, size + 1, PAGE_BYTES_MAX, textArray(request.kinds), int8Array(ranges.map((range) => range.reach)), ...rangeValues(ranges), ...areaValues(area)];
+  const rows = await database.read<Row & { reach: number; place_text: string }>(QUERY, values, caller);
   const entities = decode(rows.slice(0, size));
   const last = entities.length < rows.length ? rows[entities.length - 1] : undefined;
   return {
     entities,
-    nextPageToken: last === undefined ? "" : makePageToken("QueryEntities", args, [last.place_text, last.kind, last.entity_id, String(last.group_id)]),
+    nextPageToken: last === undefined ? "" : makePageToken("QueryEntities", args, [String(last.reach), last.place_text, last.kind, last.entity_id, String(last.group_id)]),
   };
 }
 

@@ -1,28 +1,29 @@
-import { Entity, type RemovedEntity } from "@statemesh/contract";
-import { boundsOfRegion, lowRegion, mortonKey, type QuantizedBounds, quantizeBounds, REGION_MAX, REGION_MIN } from "@statemesh/world";
-import { thicken, WIDE_KEY } from "../spatial/search-area.ts";
+import { Entity, type Region, type RemovedEntity } from "@statemesh/contract";
+import { boundsOfRegion, lowRegion, mortonKey, type QuantizedBounds, quantizeBounds } from "@statemesh/world";
+import { Reach, thicken } from "../spatial/search-area.ts";
 import { byteaArray, int8Array, textArray } from "../sql/array-literal.ts";
 import type { SqlSession, Statement } from "../sql/database.ts";
 
-const COLUMNS = `kind, entity_id, region_key, spatial_key, version, epoch, server_id, player_id, label, quantity,
+const COLUMNS = `kind, entity_id, region_key, reach, version, epoch, server_id, player_id, label, quantity,
   min_x, min_y, min_z, max_x, max_y, max_z, payload`;
 const ARRAYS = `$3::TEXT[], $4::TEXT[], $5::INT8[], $6::INT8[], $7::INT8[], $8::INT8[], $9::INT8[], $10::TEXT[], $11::TEXT[], $12::INT8[],
   $13::INT8[], $14::INT8[], $15::INT8[], $16::INT8[], $17::INT8[], $18::INT8[], $19::BYTEA[]`;
 const ASSIGNED = COLUMNS.split(",").map((column) => column.trim()).filter((column) => column !== "kind" && column !== "entity_id")
   .map((column) => `${column} = excluded.${column}`).join(", ");
-const INSERT = `INSERT INTO entities (group_id, copy_id, ${COLUMNS}) SELECT $1::INT8, $2::INT8, n.* FROM unnest(${ARRAYS}) AS n(${COLUMNS})
-  ON CONFLICT (group_id, kind, entity_id) DO UPDATE SET ${ASSIGNED}`;
+
+/** Answers the regions that entities came from: their caches are stale too. */
+function upsert(more: string): string {
+  return `WITH written AS (
+    INSERT INTO entities (group_id, copy_id, from_region_key, ${COLUMNS}) SELECT $1::INT8, $2::INT8, n.region_key, n.* FROM unnest(${ARRAYS}) AS n(${COLUMNS})
+    ON CONFLICT (group_id, kind, entity_id) DO UPDATE SET from_region_key = entities.region_key, ${ASSIGNED}${more}
+    RETURNING region_key, from_region_key)
+  SELECT DISTINCT from_region_key::TEXT AS key FROM written WHERE from_region_key <> region_key`;
+}
 
 // Rows of a batch may be newer than its end, so a row that is newer already stays. The mark of a copy under way stays too.
-const UPSERT: Statement = { name: "entities_upsert", text: `${INSERT} WHERE entities.version < excluded.version` };
+const UPSERT: Statement = { name: "entities_upsert", text: upsert(" WHERE entities.version < excluded.version") };
 // A full copy says how things stand, whatever is there: what came after it comes again.
-const COPY: Statement = { name: "entities_copy", text: `${INSERT}, copy_id = excluded.copy_id` };
-// Where entities go away from: those regions' caches are stale too.
-const MOVED: Statement = {
-  name: "entities_moved",
-  text: `SELECT DISTINCT e.region_key::TEXT AS key FROM unnest($2::TEXT[], $3::TEXT[], $4::INT8[]) AS n(kind, entity_id, region_key)
-    JOIN entities e ON e.group_id = $1 AND e.kind = n.kind AND e.entity_id = n.entity_id WHERE e.region_key <> n.region_key`,
-};
+const COPY: Statement = { name: "entities_copy", text: upsert(", copy_id = excluded.copy_id") };
 const REMOVE: Statement = {
   name: "entities_remove",
   text: `DELETE FROM entities e USING unnest($2::TEXT[], $3::TEXT[], $4::INT8[]) AS n(kind, entity_id, version)
@@ -34,17 +35,12 @@ const SWEEP: Statement = { name: "entities_sweep", text: "DELETE FROM entities W
 export async function writeEntities(session: SqlSession, groupId: number, copyId: number, entities: readonly Entity[], touched: Set<string>): Promise<void> {
   if (entities.length === 0) return;
   const rows = columnsOf(entities);
-  const kinds = textArray(rows.kinds);
-  const ids = textArray(rows.ids);
-  const regions = int8Array(rows.regions);
-  const moved = await session.run<{ key: string }>(MOVED, [groupId, kinds, ids, regions]);
-  for (const { key } of moved.rows) touched.add(key);
-  for (const region of rows.regions) touched.add(String(region));
-  await session.run(copyId === 0 ? UPSERT : COPY, [
-    groupId, copyId, kinds, ids, regions,
-    int8Array(rows.places), int8Array(rows.versions), int8Array(rows.epochs), int8Array(rows.servers), textArray(rows.players), textArray(rows.labels),
+  const moved = await session.run<{ key: string }>(copyId === 0 ? UPSERT : COPY, [
+    groupId, copyId, textArray(rows.kinds), textArray(rows.ids), int8Array(rows.regions), int8Array(rows.reaches), int8Array(rows.versions), int8Array(rows.epochs), int8Array(rows.servers), textArray(rows.players), textArray(rows.labels),
     int8Array(rows.quantities), ...rows.corners.map(int8Array), byteaArray(rows.payloads),
   ]);
+  for (const { key } of moved.rows) touched.add(key);
+  for (const region of new Set(rows.regions)) touched.add(String(region));
 }
 
 /** Removes entities that are not newer than their removal. */
@@ -66,7 +62,7 @@ interface EntityColumns {
   readonly kinds: string[];
   readonly ids: string[];
   readonly regions: bigint[];
-  readonly places: bigint[];
+  readonly reaches: number[];
   readonly versions: number[];
   readonly epochs: number[];
   readonly servers: number[];
@@ -80,19 +76,18 @@ interface EntityColumns {
 
 function columnsOf(entities: readonly Entity[]): EntityColumns {
   const columns: EntityColumns = {
-    kinds: [], ids: [], regions: [], places: [], versions: [], epochs: [], servers: [], players: [], labels: [], quantities: [],
+    kinds: [], ids: [], regions: [], reaches: [], versions: [], epochs: [], servers: [], players: [], labels: [], quantities: [],
     corners: [[], [], [], [], [], []], payloads: [],
   };
   for (const entity of entities) {
     const { region } = entity;
     if (region === undefined) throw new TypeError("an entity without a region came past validation");
-    const regionKey = mortonKey(region);
     // An entity that fills no box is wherever its region is.
     const box = entity.bounds === undefined ? boundsOfRegion(region) : thicken(quantizeBounds(entity.bounds));
     columns.kinds.push(entity.kind);
     columns.ids.push(entity.entityId);
-    columns.regions.push(regionKey);
-    columns.places.push(entity.bounds === undefined ? regionKey : placeOf(box));
+    columns.regions.push(mortonKey(region));
+    columns.reaches.push(reachOf(box, region));
     columns.versions.push(entity.version);
     columns.epochs.push(entity.epoch);
     columns.servers.push(entity.serverId);
@@ -106,11 +101,11 @@ function columnsOf(entities: readonly Entity[]): EntityColumns {
   return columns;
 }
 
-/** The Morton key of the region of the lowest corner; WIDE_KEY for a box that reaches further than the next region. */
-function placeOf(box: QuantizedBounds): bigint {
-  const low = { x: lowRegion(box.minX), y: lowRegion(box.minY), z: lowRegion(box.minZ) };
-  const wide = lowRegion(box.maxX - 1) > low.x + 1 || lowRegion(box.maxY - 1) > low.y + 1 || lowRegion(box.maxZ - 1) > low.z + 1;
-  // A flat box on the upper end of the world begins in a region that does not exist.
-  const outside = Math.min(low.x, low.y, low.z) < REGION_MIN || Math.max(low.x, low.y, low.z) > REGION_MAX;
-  return wide || outside ? WIDE_KEY : mortonKey(low);
+/** How far a box goes from its home region. */
+function reachOf(box: QuantizedBounds, home: Region): number {
+  const reach = Math.max(
+    home.x - lowRegion(box.minX), home.y - lowRegion(box.minY), home.z - lowRegion(box.minZ),
+    lowRegion(box.maxX - 1) - home.x, lowRegion(box.maxY - 1) - home.y, lowRegion(box.maxZ - 1) - home.z,
+  );
+  return reach <= 0 ? Reach.HOME : reach === 1 ? Reach.NEIGHBOURS : Reach.FAR;
 }

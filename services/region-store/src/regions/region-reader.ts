@@ -18,7 +18,7 @@ import { loadEntities } from "../entities/entity-reader.ts";
 import { regionOrText } from "../field-rules.ts";
 import { PAGE_BYTES_MAX } from "../limits.ts";
 import { makePageToken, pageSizeOf, readPageToken } from "../page-token.ts";
-import { areaCondition, areaValues } from "../spatial/area-condition.ts";
+import { areaCondition, areaValues, rangeValues } from "../spatial/area-condition.ts";
 import { regionRanges, regionsOfArea, searchAreaOf } from "../spatial/search-area.ts";
 import type { Caller, Database, Statement } from "../sql/database.ts";
 import { attributesOf } from "./region-rows.ts";
@@ -42,7 +42,7 @@ const QUERY: Statement = {
   text: `SELECT f.key, f.x, f.y, f.z, f.version, f.epoch, f.attributes, f.updated_at_ms
     FROM unnest($3::INT8[], $4::INT8[]) AS r(first, last), LATERAL (
       SELECT c.region_key, c.region_key::TEXT AS key, c.x, c.y, c.z, c.version, c.epoch, c.attributes, c.updated_at_ms
-      FROM regions c WHERE c.region_key BETWEEN r.first AND r.last AND c.region_key > $1 AND c.stored AND ${areaCondition(3, CUBE)}
+      FROM regions c WHERE c.region_key BETWEEN r.first AND r.last AND c.region_key > $1 AND c.stored AND ${areaCondition(5, CUBE)}
       ORDER BY c.region_key LIMIT $2) AS f
     ORDER BY f.region_key LIMIT $2`,
 };
@@ -112,7 +112,7 @@ export class RegionReader {
     const cursor = readPageToken("QueryRegions", args, request.pageToken, 1)?.[0] ?? BEFORE_ALL;
     if (regionsOfArea(area) === undefined) return { records: [], nextPageToken: "" };
     const ranges = regionRanges(area).filter((range) => range.last > BigInt(cursor));
-    const rows = await this.#database.read<ListedRow>(QUERY, [cursor, size + 1, ...areaValues(area, ranges)], caller);
+    const rows = await this.#database.read<ListedRow>(QUERY, [cursor, size + 1, ...rangeValues(ranges), ...areaValues(area)], caller);
     return await this.#page("QueryRegions", args, rows, size, caller);
   }
 

@@ -21,8 +21,22 @@ export interface KeyRange {
   readonly last: bigint;
 }
 
-/** Where entities stand whose box spans more than two regions of an axis: every query looks there too. */
-export const WIDE_KEY = -1n;
+/** How far an entity's box goes: where its row has to be looked for. */
+export const Reach = {
+  /** It stays inside its home region. */
+  HOME: 0,
+  /** It reaches neighbours of its home region, or lies in one. */
+  NEIGHBOURS: 1,
+  /** It goes further; few do, and every query looks at all of them. */
+  FAR: 2,
+} as const;
+
+/** A run of keys among the rows of one reach. */
+export interface ReachRange extends KeyRange {
+  readonly reach: number;
+}
+
+const KEY_MAX = 2n ** 63n - 1n;
 
 /** The area of a query. Throws INVALID_FIELD. */
 export function searchAreaOf(query: SpatialQuery | undefined): SearchArea {
@@ -88,15 +102,17 @@ export function regionRanges(area: SearchArea): KeyRange[] {
   return regions === undefined ? [] : mortonRanges(regions.min, regions.max, MORTON_RANGES);
 }
 
-/**
- * Where the rows of entities that may reach the area stand. An entity stands at the region of its lowest corner and
- * spans at most one more an axis, or stands at WIDE_KEY.
- */
-export function entityRanges(area: SearchArea): KeyRange[] {
-  const wide = { first: WIDE_KEY, last: WIDE_KEY };
+/** Where the rows of entities that may reach the area stand, in the order of pages. */
+export function entityRanges(area: SearchArea): ReachRange[] {
+  const ranges: ReachRange[] = [];
   const regions = regionsOfArea(area);
-  if (regions === undefined) return [wide];
-  const { min, max } = regions;
-  const lower = { x: Math.max(min.x - 1, REGION_MIN), y: Math.max(min.y - 1, REGION_MIN), z: Math.max(min.z - 1, REGION_MIN) };
-  return [wide, ...mortonRanges(lower, max, MORTON_RANGES)];
+  if (regions !== undefined) {
+    const { min, max } = regions;
+    const lower = { x: Math.max(min.x - 1, REGION_MIN), y: Math.max(min.y - 1, REGION_MIN), z: Math.max(min.z - 1, REGION_MIN) };
+    const upper = { x: Math.min(max.x + 1, REGION_MAX), y: Math.min(max.y + 1, REGION_MAX), z: Math.min(max.z + 1, REGION_MAX) };
+    for (const range of mortonRanges(min, max, MORTON_RANGES)) ranges.push({ reach: Reach.HOME, ...range });
+    for (const range of mortonRanges(lower, upper, MORTON_RANGES)) ranges.push({ reach: Reach.NEIGHBOURS, ...range });
+  }
+  ranges.push({ reach: Reach.FAR, first: 0n, last: KEY_MAX });
+  return ranges;
 }

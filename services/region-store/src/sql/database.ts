@@ -89,7 +89,8 @@ export class Database {
         getTypeParser: (oid: number, format?: "text" | "binary") => (oid === pg.types.builtins.INT8 && format !== "binary" ? safeInteger : pg.types.getTypeParser(oid, format)),
       },
     });
-    this.#pool.on("error", options.onIdleError);
+    // Without the driver's own fields: they hold the whole client, its password too.
+    this.#pool.on("error", (error) => options.onIdleError(new Error(error.message)));
   }
 
   /** Connections in use, idle, and calls that wait for one. */
