@@ -237,6 +237,28 @@ describe("causal events that nobody has any more", () => {
     expect(nodes.get(2)?.log.statistics().gaps).toBe(1);
   });
 
+  it("gives up on the events of a node that stays away only after minutes, and then ignores them when it comes back", () => {
+    const nodes = cluster([1, 2, 3], { awayAfterMs: 60_000, lostAfterMs: 1_000 });
+    const now = { value: 0 };
+    const away = nodes.get(1) as Node;
+    away.publish(["a", "b"]);
+    const events = away.log.tick(now.value)[0]?.batch.events as DeliveredEvent[];
+    nodes.delete(1);
+    for (const node of nodes.values()) {
+      node.log.peerDown(1);
+      node.log.onBatch(1, batchOf(structuredClone(events.slice(1))));
+    }
+    run(nodes, 59_000 / TICK_MS, now);
+    expect(nodes.get(2)?.delivered).toEqual([]);
+    run(nodes, 2_000 / TICK_MS, now);
+    expect(nodes.get(2)?.delivered).toEqual(["b"]);
+    nodes.set(1, away);
+    connect(nodes);
+    run(nodes, 20, now);
+    expect(nodes.get(2)?.delivered).toEqual(["b"]);
+    expect(nodes.get(2)?.log.statistics()).toMatchObject({ gaps: 1, pending: 0 });
+  });
+
   it("no longer waits for a token's events that were lost with the start of a node that gave it", () => {
     const nodes = cluster([1, 2]);
     const now = { value: 0 };

@@ -86,7 +86,7 @@ describe("a subscription, in any interleaving of changes, reads and reconnects t
         check(result, regions);
         expect(result.reader.lagged).toBe(0);
         const names = new Set(regions.map(nameOf));
-        const events = result.node.events.filter((e) => names.has(nameOf(e.event?.region))).map((e) => e.event?.key);
+        const events = result.node.events.filter((e) => names.has(nameOf(e.event?.region))).map((e) => e.event?.key ?? "");
         expect([...result.reader.events].sort()).toEqual(events.sort());
       }),
       { numRuns: 300 },
