@@ -6,9 +6,10 @@
 import type { QuantizedBounds } from "@statemesh/world";
 import { overlaps } from "@statemesh/world";
 import type { Contender } from "./contender.ts";
+import type { Search } from "./search.ts";
 
 /** Up to here comparing with every box is faster than hashing cells (measured). */
-const LINEAR_MAX = 64;
+export const LINEAR_MAX = 128;
 /** Cell edge of the finest level, centimetres. */
 const FINEST_EDGE_CM = 256;
 /** Levels: the coarsest has cells of 2^40 cm, beyond the longest side that the world has room for. */
@@ -94,31 +95,29 @@ export class BoxIndex {
     }
   }
 
-  /** Appends every box that overlaps `bounds` and that query number `query` has not found yet. */
-  find(bounds: QuantizedBounds, query: number, found: Contender[]): void {
+  /** Gives a search every box that overlaps `bounds` and that it wants. */
+  find(bounds: QuantizedBounds, search: Search): void {
     const own = this.#own;
     if (own === undefined) {
-      pick(this.#all, bounds, query, found);
+      pick(this.#all, bounds, search);
       return;
     }
     const level = levelOf(bounds);
     if ((this.#searchLevels & (1 << level)) === 0) this.#openLevel(level);
     visitCells(bounds, level, (key) => {
-      pick(own.get(key), bounds, query, found);
-      pick(this.#coarser.get(key), bounds, query, found);
+      pick(own.get(key), bounds, search);
+      pick(this.#coarser.get(key), bounds, search);
     });
     for (let coarser = level + 1; this.#boxLevels >= 1 << coarser; coarser++) {
-      if ((this.#boxLevels & (1 << coarser)) !== 0) visitCells(bounds, coarser, (key) => pick(own.get(key), bounds, query, found));
+      if ((this.#boxLevels & (1 << coarser)) !== 0) visitCells(bounds, coarser, (key) => pick(own.get(key), bounds, search));
     }
   }
 }
 
-function pick(from: readonly Contender[] | undefined, bounds: QuantizedBounds, query: number, found: Contender[]): void {
+function pick(from: readonly Contender[] | undefined, bounds: QuantizedBounds, search: Search): void {
   if (from === undefined) return;
   for (let at = 0; at < from.length; at++) {
     const it = from[at];
-    if (it?.bounds === undefined || it.foundBy === query || !overlaps(it.bounds, bounds)) continue;
-    it.foundBy = query;
-    found.push(it);
+    if (it?.bounds !== undefined && search.wants(it) && overlaps(it.bounds, bounds)) search.take(it, "");
   }
 }

@@ -2,7 +2,7 @@
 import { type CandidateSet, type Conflict, MeshError } from "@statemesh/contract";
 import type { Policy } from "@statemesh/world";
 import { mergeable } from "./contender.ts";
-import { Meetings } from "./meetings.ts";
+import { conflictAt, Meetings } from "./meetings.ts";
 import { lineUp } from "./walk.ts";
 
 /** Most conflicts that one call names. */
@@ -22,8 +22,8 @@ export function detect(set: CandidateSet, policy: Policy, max: number = CONFLICT
   const conflicts: Conflict[] = [];
   for (const it of candidates) {
     if (it.inForce || it.reusesId) continue;
-    meetings.search(it);
-    const met = meetings.found
+    const search = meetings.search(it, "all");
+    const met = search.found
       .map((other, at) => ({ other, at }))
       .filter(({ other }) => !mergeable(other, it))
       .sort((a, b) => a.other.place - b.other.place);
@@ -32,8 +32,8 @@ export function detect(set: CandidateSet, policy: Policy, max: number = CONFLICT
       conflicts.push({
         firstOperationId: other.candidate.operationId,
         secondOperationId: it.candidate.operationId,
-        type: meetings.conflictAt(at, it),
-        key: meetings.keys[at] ?? "",
+        type: conflictAt(search, at, it),
+        key: search.keys[at] ?? "",
       });
     }
     meetings.add(it);

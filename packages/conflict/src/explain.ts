@@ -2,8 +2,9 @@
 import { type CandidateSet, type Comparison, type ExplainResponse, MeshError, Outcome, type Verdict } from "@statemesh/contract";
 import type { Policy } from "@statemesh/world";
 import { type Contender, mergeable, separatingRule } from "./contender.ts";
-import { Meetings } from "./meetings.ts";
+import { conflictAt, Meetings } from "./meetings.ts";
 import { INCUMBENT, OPERATION_ID_REUSED, UNCONTESTED, verdictOf } from "./resolve.ts";
+import type { Search } from "./search.ts";
 import { walk } from "./walk.ts";
 
 /** What a rule compared, of one of the two. */
@@ -29,13 +30,13 @@ function valueOf(it: Contender, rule: string): string {
   }
 }
 
-function comparisonOf(it: Contender, other: Contender, meetings: Meetings, at: number): Comparison {
+function comparisonOf(it: Contender, other: Contender, search: Search, at: number): Comparison {
   const rule = mergeable(it, other) ? "merge" : other.incumbent ? INCUMBENT : separatingRule(it, other);
   return {
     otherOperationId: other.candidate.operationId,
     otherIsIncumbent: other.incumbent,
     otherWon: other.kept,
-    conflict: meetings.conflictAt(at, it),
+    conflict: conflictAt(search, at, it),
     rule,
     ownValue: valueOf(it, rule),
     otherValue: valueOf(other, rule),
@@ -70,11 +71,12 @@ export function explain(set: CandidateSet, operationId: string, policy: Policy):
   const meetings = new Meetings();
   for (const other of incumbents) meetings.add(other);
   for (const other of candidates) if (other !== it && !other.inForce && !other.reusesId) meetings.add(other);
-  if (!it.inForce && !it.reusesId) meetings.search(it);
-  const comparisons = meetings.found
+  const search = meetings.search(it, "all");
+  // What is told by its id alone met nobody.
+  const comparisons = (it.inForce || it.reusesId ? [] : search.found)
     .map((other, at) => ({ other, at }))
     .sort((a, b) => a.other.place - b.other.place)
-    .map(({ other, at }) => comparisonOf(it, other, meetings, at));
+    .map(({ other, at }) => comparisonOf(it, other, search, at));
   const verdict = verdictOf(it);
   return { verdict, chain: [...it.order.chain], comparisons, text: sentence(verdict, comparisons) };
 }

@@ -2,9 +2,10 @@
 import { ConflictType } from "@statemesh/contract";
 import { BoxIndex } from "./box-index.ts";
 import type { Contender } from "./contender.ts";
+import { type Purpose, Search } from "./search.ts";
 
 /** How two operations meet over a key, told from the key's prefix. */
-export function conflictOfKey(key: string): ConflictType {
+function conflictOfKey(key: string): ConflictType {
   if (key.startsWith("structure:")) return ConflictType.STRUCTURE_OVERLAP;
   if (key.startsWith("claim:")) return ConflictType.RESOURCE_CLAIM;
   if (key.startsWith("item:")) return ConflictType.ITEM_PICKUP;
@@ -18,12 +19,7 @@ export function conflictOfKey(key: string): ConflictType {
 export class Meetings {
   readonly #holders = new Map<string, Contender | Contender[]>();
   readonly #layers = new Map<string, BoxIndex>();
-  #query = 0;
-
-  /** Found by the last search. */
-  readonly found: Contender[] = [];
-  /** The lowest key shared with each of the found; empty where the boxes overlap. */
-  readonly keys: string[] = [];
+  readonly #search = new Search();
 
   add(it: Contender): void {
     // Numbers of searches start anew with each instance.
@@ -43,34 +39,27 @@ export class Meetings {
     layer.add(it);
   }
 
-  /** Fills `found` and `keys` with everyone put in so far that meets `it`, each once, in no promised order. */
-  search(it: Contender): void {
-    const { found, keys } = this;
-    found.length = 0;
-    keys.length = 0;
-    const query = ++this.#query;
-    it.foundBy = query;
+  /** Everyone put in so far that meets `it`, in no promised order; good until the next search. */
+  search(it: Contender, purpose: Purpose): Search {
+    const search = this.#search;
+    search.begin(it, purpose);
     for (const key of it.keys) {
       const held = this.#holders.get(key);
       if (held === undefined) continue;
-      if (!Array.isArray(held)) this.#take(held, key, query);
-      else for (const other of held) this.#take(other, key, query);
+      if (!Array.isArray(held)) offer(held, key, search);
+      else for (const other of held) offer(other, key, search);
     }
-    if (it.bounds === undefined) return;
-    this.#layers.get(it.order.layer)?.find(it.bounds, query, found);
-    while (keys.length < found.length) keys.push("");
+    if (it.bounds !== undefined) this.#layers.get(it.order.layer)?.find(it.bounds, search);
+    return search;
   }
+}
 
-  #take(other: Contender, key: string, query: number): void {
-    if (other.foundBy === query) return;
-    other.foundBy = query;
-    this.found.push(other);
-    this.keys.push(key);
-  }
+function offer(other: Contender, key: string, search: Search): void {
+  if (search.wants(other)) search.take(other, key);
+}
 
-  /** How `it` met the one found at a place of the last search. */
-  conflictAt(at: number, it: Contender): ConflictType {
-    const key = this.keys[at];
-    return key === undefined || key === "" ? it.order.conflict : conflictOfKey(key);
-  }
+/** How `it` met the one found at a place of its search. */
+export function conflictAt(search: Search, at: number, it: Contender): ConflictType {
+  const key = search.keys[at];
+  return key === undefined || key === "" ? it.order.conflict : conflictOfKey(key);
 }

@@ -9,7 +9,8 @@
 import type { CandidateSet, ConflictType } from "@statemesh/contract";
 import type { Policy } from "@statemesh/world";
 import { compareContenders, Contender, contentOf, mergeable } from "./contender.ts";
-import { Meetings } from "./meetings.ts";
+import { conflictAt, Meetings } from "./meetings.ts";
+import type { Search } from "./search.ts";
 import { typeOrdersOf } from "./type-order.ts";
 
 /** A set that was walked. */
@@ -62,14 +63,14 @@ export function lineUp(set: CandidateSet, policy: Policy): Walk {
 }
 
 /** Notes that `it` loses to one kept, or that both merge. */
-function meet(it: Contender, meetings: Meetings): void {
-  const { found } = meetings;
+function meet(it: Contender, search: Search): void {
+  const { found } = search;
   let winner: Contender | undefined;
   for (let at = 0; at < found.length; at++) {
     const other = found[at];
     if (other === undefined || mergeable(other, it) || (winner !== undefined && winner.place < other.place)) continue;
     winner = other;
-    it.conflict = meetings.conflictAt(at, it);
+    it.conflict = conflictAt(search, at, it);
   }
   it.opponent = winner;
   it.kept = winner === undefined;
@@ -80,9 +81,9 @@ function meet(it: Contender, meetings: Meetings): void {
       // Losers come in order, so the first to get here is the first that the winner beat.
       if (other.opponent !== undefined || other.incumbent) continue;
       other.opponent = it;
-      if (other.partner === undefined) other.conflict = meetings.conflictAt(at, it);
+      if (other.partner === undefined) other.conflict = conflictAt(search, at, it);
     } else if (winner === undefined) {
-      const conflict = meetings.conflictAt(at, it);
+      const conflict = conflictAt(search, at, it);
       noteMerge(it, other, conflict);
       noteMerge(other, it, conflict);
     }
@@ -108,9 +109,9 @@ export function walk(set: CandidateSet, policy: Policy): Walk {
       it.kept = it.inForce;
       continue;
     }
-    meetings.search(it);
-    if (meetings.found.length === 0) it.kept = true;
-    else meet(it, meetings);
+    const search = meetings.search(it, "decision");
+    if (search.found.length === 0) it.kept = true;
+    else meet(it, search);
     if (it.kept) meetings.add(it);
   }
   return lined;
