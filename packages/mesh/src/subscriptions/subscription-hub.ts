@@ -16,62 +16,13 @@ import {
 } from "@statemesh/contract";
 import { RegionMap } from "../eventual/region-map.ts";
 import { ChangeRing, isPassed, type PlacedChange } from "./change-ring.ts";
+import type { SubscriptionHubOptions, SubscriptionRequest, SubscriptionStatistics } from "./hub-options.ts";
 import { DEFAULT_SUBSCRIPTION_LIMITS, type SubscriptionLimits } from "./limits.ts";
 import { sizeOfDelivered, sizeOfEntity, sizeOfValue } from "./message-size.ts";
 import { RegionFeed } from "./region-feed.ts";
 import { decodeResumeToken, encodeResumeToken, type GroupCursor, hashOfCluster, type ResumePoint } from "./resume-token.ts";
 import { distinctRegions, scopeOf } from "./scope.ts";
 import { Queue, type Subscriber } from "./subscriber.ts";
-
-/** The state of the node, read between two changes. What it returns must not be changed afterwards. */
-export interface StateReader {
-  /** Strong entities of a region. */
-  entitiesOf(region: Region): Iterable<Entity>;
-  /** Live eventual values of a region; with `tombstones` also deletions that are still held. */
-  valuesOf(region: Region, tombstones: boolean): Iterable<EventualValue>;
-  /** Up to where the group's state is applied. */
-  positionOf(groupId: number): { readonly term: number; readonly index: number };
-}
-
-/** The node's causal events; `CausalLog` is one. */
-export interface CausalSource {
-  frontier(): VectorClock;
-  since(clock: VectorClock, wants: (event: DeliveredEvent) => boolean): { events: DeliveredEvent[]; lost: number };
-}
-
-export interface SubscriptionHubOptions {
-  /** Tokens of other clusters are refused. */
-  readonly clusterId: string;
-  readonly groupOf: (region: Region) => number;
-  readonly reader: StateReader;
-  readonly causal: CausalSource;
-  /** Milliseconds since the Unix epoch. */
-  readonly nowMs: () => number;
-  /** A subscriber has something to read: once, until `next` has returned undefined. Called in the middle of a change: only note it. */
-  readonly onReadable: (subscriberId: number) => void;
-  readonly limits?: Partial<SubscriptionLimits>;
-}
-
-/** What a reader asks for. A box is given as its regions. */
-export interface SubscriptionRequest {
-  readonly regions: readonly Region[];
-  /** All three false means all. */
-  readonly strong: boolean;
-  readonly eventual: boolean;
-  readonly causal: boolean;
-  readonly resumeToken: string;
-}
-
-/** Counters since the start, and what is held now. */
-export interface SubscriptionStatistics {
-  subscribers: number;
-  regions: number;
-  snapshotItems: number;
-  /** Times that a subscriber was too slow. */
-  lagged: number;
-  snapshots: number;
-  resumed: number;
-}
 
 /** The subscriptions of one node. Pure: changes in, messages out. */
 export class SubscriptionHub {

@@ -1,0 +1,52 @@
+import type { DeliveredEvent, Entity, EventualValue, Region, VectorClock } from "@statemesh/contract";
+import type { SubscriptionLimits } from "./limits.ts";
+
+/** The state of the node, read between two changes. What it returns must not be changed afterwards. */
+export interface StateReader {
+  /** Strong entities of a region. */
+  entitiesOf(region: Region): Iterable<Entity>;
+  /** Live eventual values of a region; with `tombstones` also deletions that are still held. */
+  valuesOf(region: Region, tombstones: boolean): Iterable<EventualValue>;
+  /** Up to where the group's state is applied. */
+  positionOf(groupId: number): { readonly term: number; readonly index: number };
+}
+
+/** The node's causal events; `CausalLog` is one. */
+export interface CausalSource {
+  frontier(): VectorClock;
+  since(clock: VectorClock, wants: (event: DeliveredEvent) => boolean): { events: DeliveredEvent[]; lost: number };
+}
+
+export interface SubscriptionHubOptions {
+  /** Tokens of other clusters are refused. */
+  readonly clusterId: string;
+  readonly groupOf: (region: Region) => number;
+  readonly reader: StateReader;
+  readonly causal: CausalSource;
+  /** Milliseconds since the Unix epoch. */
+  readonly nowMs: () => number;
+  /** A subscriber has something to read: once, until `next` has returned undefined. Called in the middle of a change: only note it. */
+  readonly onReadable: (subscriberId: number) => void;
+  readonly limits?: Partial<SubscriptionLimits>;
+}
+
+/** What a reader asks for. A box is given as its regions. */
+export interface SubscriptionRequest {
+  readonly regions: readonly Region[];
+  /** All three false means all. */
+  readonly strong: boolean;
+  readonly eventual: boolean;
+  readonly causal: boolean;
+  readonly resumeToken: string;
+}
+
+/** Counters since the start, and what is held now. */
+export interface SubscriptionStatistics {
+  subscribers: number;
+  regions: number;
+  snapshotItems: number;
+  /** Times that a subscriber was too slow. */
+  lagged: number;
+  snapshots: number;
+  resumed: number;
+}
