@@ -148,14 +148,18 @@ export class GroupState {
     return admits(this.fence(region), epoch, serverId);
   }
 
-  /** Applies the next committed entry. Throws where the log has a hole or an entry contradicts the state: replicas have diverged. */
-  apply(entry: LogEntry): Applied {
+  /**
+   * Applies the next committed entry. Throws where the log has a hole or an entry contradicts the state: replicas have
+   * diverged. `decided`: the entry's operations, where the caller still has them from encoding it; the state keeps them.
+   */
+  apply(entry: LogEntry, decided?: readonly DecidedOperation[]): Applied {
     if (entry.index !== this.#appliedIndex + 1) {
       throw new Error(`group ${this.groupId}: entry ${entry.index} applied after ${this.#appliedIndex}`);
     }
     this.#appliedIndex = entry.index;
     this.#appliedTerm = entry.term;
     if (entry.kind !== 0) return NOTHING;
+    if (decided !== undefined) return this.#applyOperations(decided, entry);
     const command = Command.decode(entry.data).command;
     switch (command?.$case) {
       case "operations":

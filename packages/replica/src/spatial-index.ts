@@ -23,61 +23,80 @@ export class SpatialIndex<T> {
   insert(bounds: QuantizedBounds, item: T): void {
     const placed: Placed<T> = { bounds, item };
     this.#size++;
-    forEachCell(bounds, (slot) => {
-      const list = this.#slots.get(slot);
-      if (list === undefined) this.#slots.set(slot, [placed]);
-      else if (!list.includes(placed)) list.push(placed);
-    });
+    const { x0, y0, z0, x1, y1, z1 } = cellsOf(bounds);
+    for (let x = x0; x <= x1; x++) {
+      for (let y = y0; y <= y1; y++) {
+        for (let z = z0; z <= z1; z++) {
+          const slot = slotOf(x, y, z);
+          const list = this.#slots.get(slot);
+          if (list === undefined) this.#slots.set(slot, [placed]);
+          // Two cells of one box may share a slot.
+          else if (list.at(-1) !== placed && !list.includes(placed)) list.push(placed);
+        }
+      }
+    }
   }
 
   /** Takes out what was inserted with these bounds; `item` is compared by identity. */
   remove(bounds: QuantizedBounds, item: T): void {
     let found = false;
-    forEachCell(bounds, (slot) => {
-      const list = this.#slots.get(slot);
-      if (list === undefined) return;
-      const at = list.findIndex((placed) => placed.item === item);
-      if (at < 0) return;
-      found = true;
-      if (list.length === 1) {
-        this.#slots.delete(slot);
-        return;
+    const { x0, y0, z0, x1, y1, z1 } = cellsOf(bounds);
+    for (let x = x0; x <= x1; x++) {
+      for (let y = y0; y <= y1; y++) {
+        for (let z = z0; z <= z1; z++) if (this.#removeFrom(slotOf(x, y, z), item)) found = true;
       }
-      const last = list.pop();
-      if (last !== undefined && at < list.length) list[at] = last;
-    });
+    }
     if (found) this.#size--;
   }
 
-  /** Calls `visit` for every item whose box overlaps `bounds` (touching is not overlapping), each at least once. */
-  visitOverlapping(bounds: QuantizedBounds, visit: (item: T) => void): void {
-    if (this.#size === 0) return;
-    forEachCell(bounds, (slot) => {
-      const list = this.#slots.get(slot);
-      if (list === undefined) return;
-      for (const placed of list) if (overlaps(placed.bounds, bounds)) visit(placed.item);
-    });
+  #removeFrom(slot: number, item: T): boolean {
+    const list = this.#slots.get(slot);
+    if (list === undefined) return false;
+    const at = list.findIndex((placed) => placed.item === item);
+    if (at < 0) return false;
+    const last = list.pop();
+    if (list.length === 0) this.#slots.delete(slot);
+    else if (last !== undefined && at < list.length) list[at] = last;
+    return true;
   }
 
-  /** True where some item's box overlaps `bounds` and `test` holds for it. */
-  someOverlapping(bounds: QuantizedBounds, test: (item: T) => boolean): boolean {
-    let found = false;
-    this.visitOverlapping(bounds, (item) => {
-      if (!found && test(item)) found = true;
-    });
-    return found;
+  /** Calls `visit` for every item whose box overlaps `bounds` (touching is not overlapping), each at least once, until it answers true. */
+  visitOverlapping(bounds: QuantizedBounds, visit: (item: T) => boolean | void): boolean {
+    if (this.#size === 0) return false;
+    const { x0, y0, z0, x1, y1, z1 } = cellsOf(bounds);
+    for (let x = x0; x <= x1; x++) {
+      for (let y = y0; y <= y1; y++) {
+        for (let z = z0; z <= z1; z++) {
+          const list = this.#slots.get(slotOf(x, y, z));
+          if (list === undefined) continue;
+          for (const placed of list) if (overlaps(placed.bounds, bounds) && visit(placed.item) === true) return true;
+        }
+      }
+    }
+    return false;
   }
 }
 
-function forEachCell(bounds: QuantizedBounds, visit: (slot: number) => void): void {
-  const x1 = Math.floor(bounds.maxX / CELL_CM);
-  const y1 = Math.floor(bounds.maxY / CELL_CM);
-  const z1 = Math.floor(bounds.maxZ / CELL_CM);
-  for (let x = Math.floor(bounds.minX / CELL_CM); x <= x1; x++) {
-    for (let y = Math.floor(bounds.minY / CELL_CM); y <= y1; y++) {
-      for (let z = Math.floor(bounds.minZ / CELL_CM); z <= z1; z++) {
-        visit(Math.imul(x, 73_856_093) ^ Math.imul(y, 19_349_663) ^ Math.imul(z, 83_492_791));
-      }
-    }
-  }
+interface Cells {
+  readonly x0: number;
+  readonly y0: number;
+  readonly z0: number;
+  readonly x1: number;
+  readonly y1: number;
+  readonly z1: number;
+}
+
+function cellsOf(bounds: QuantizedBounds): Cells {
+  return {
+    x0: Math.floor(bounds.minX / CELL_CM),
+    y0: Math.floor(bounds.minY / CELL_CM),
+    z0: Math.floor(bounds.minZ / CELL_CM),
+    x1: Math.floor(bounds.maxX / CELL_CM),
+    y1: Math.floor(bounds.maxY / CELL_CM),
+    z1: Math.floor(bounds.maxZ / CELL_CM),
+  };
+}
+
+function slotOf(x: number, y: number, z: number): number {
+  return Math.imul(x, 73_856_093) ^ Math.imul(y, 19_349_663) ^ Math.imul(z, 83_492_791);
 }

@@ -39,7 +39,8 @@ const CALL_BYTES = 512 * 1024;
 const RETRY_MS = 50;
 
 /** A unit that a caller waits for: one operation, or a transaction. */
-interface EdgeUnit extends Waiter {
+class EdgeUnit implements Waiter {
+  readonly edge: Edge;
   readonly groupId: number;
   readonly operations: readonly PendingOperation[];
   readonly transactionId: string;
@@ -48,10 +49,28 @@ interface EdgeUnit extends Waiter {
   /** Operations not answered yet. */
   open: number;
   /** It left this node, or entered the local log queue, at least once: its outcome may be unknown. */
-  sent: boolean;
+  sent = false;
   /** Number of the forwarded call it travels in; 0: none. */
-  callId: number;
-  notBeforeMs: number;
+  callId = 0;
+  notBeforeMs = 0;
+
+  constructor(edge: Edge, groupId: number, operations: readonly PendingOperation[], transactionId: string, caller: Waiter, deadlineMs: number) {
+    this.edge = edge;
+    this.groupId = groupId;
+    this.operations = operations;
+    this.transactionId = transactionId;
+    this.caller = caller;
+    this.deadlineMs = deadlineMs;
+    this.open = operations.length;
+  }
+
+  decided(decision: Decision): void {
+    this.edge.decided(this, decision);
+  }
+
+  failed(operationId: string, error: OperationError): void {
+    this.edge.failed(this, operationId, error);
+  }
 }
 
 interface OutgoingCall {
@@ -194,19 +213,7 @@ export class Edge {
   }
 
   #enqueue(groupId: number, operations: readonly PendingOperation[], transactionId: string, deadlineMs: number, caller: Waiter): void {
-    const unit: EdgeUnit = {
-      groupId,
-      operations,
-      transactionId,
-      caller,
-      deadlineMs,
-      open: operations.length,
-      sent: false,
-      callId: 0,
-      notBeforeMs: 0,
-      decided: (decision) => this.#decided(unit, decision),
-      failed: (operationId, error) => this.#failed(unit, operationId, error),
-    };
+    const unit = new EdgeUnit(this, groupId, operations, transactionId, caller, deadlineMs);
     this.#outstanding += operations.length;
     this.#units.add(unit);
     this.#wait(unit);
@@ -323,14 +330,16 @@ export class Edge {
     }
   }
 
-  #decided(unit: EdgeUnit, decision: Decision): void {
+  /** For units: the leader decided. */
+  decided(unit: EdgeUnit, decision: Decision): void {
     if (unit.open === 0) return;
     unit.caller.decided(decision);
     this.#outstanding--;
     if (--unit.open === 0) this.#units.delete(unit);
   }
 
-  #failed(unit: EdgeUnit, operationId: string, error: OperationError): void {
+  /** For units: the leader refused, or is none. */
+  failed(unit: EdgeUnit, operationId: string, error: OperationError): void {
     if (unit.open === 0) return;
     if (isPassing(error) && unit.open === unit.operations.length) {
       unit.callId = 0;

@@ -94,6 +94,7 @@ export class GroupReplica {
   readonly #commands = new Map<number, CommandWaiter>();
   readonly #reads = new Map<number, ReadWaiter[]>();
   readonly #appliedWaiters: { index: number; done: () => void }[] = [];
+  readonly #proposed = new Map<number, { term: number; decided: readonly DecidedOperation[] }>();
   readonly #mintedInFlight = new Map<string, number>();
   #readCounter = 0;
   #pendingReads: ReadWaiter[] = [];
@@ -303,8 +304,17 @@ export class GroupReplica {
       }
       return;
     }
+    this.#proposed.set(result.index, { term: result.term, decided });
     this.#reserveMints(decided, 1);
     for (const unit of units) unit.proposed = true;
+  }
+
+  /** What this node itself put into an entry, if it is that entry: saves the leader the decoding. */
+  #takeProposed(entry: LogEntry): readonly DecidedOperation[] | undefined {
+    const proposed = this.#proposed.get(entry.index);
+    if (proposed === undefined) return undefined;
+    this.#proposed.delete(entry.index);
+    return proposed.term === entry.term ? proposed.decided : undefined;
   }
 
   #reserveMints(decided: readonly DecidedOperation[], sign: 1 | -1): void {
@@ -402,7 +412,7 @@ export class GroupReplica {
   #apply(entry: LogEntry): void {
     let applied: Applied;
     try {
-      applied = this.#state.apply(entry);
+      applied = this.#state.apply(entry, this.#takeProposed(entry));
     } catch (error) {
       return this.#host.fail(error);
     }
@@ -457,6 +467,7 @@ export class GroupReplica {
     const elsewhere = notLeader(this.groupId, this.core.leader);
     for (const unit of this.#queue.drain()) failUnit(unit, unit.proposed ? unknown : elsewhere);
     this.#mintedInFlight.clear();
+    this.#proposed.clear();
     for (const waiter of this.#commands.values()) waiter.done(undefined, unknown);
     this.#commands.clear();
     for (const waiters of this.#reads.values()) for (const waiter of waiters) waiter.done(undefined, elsewhere);

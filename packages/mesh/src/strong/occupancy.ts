@@ -1,5 +1,4 @@
-import type { PendingOperation } from "@statemesh/replica";
-import { SpatialIndex } from "@statemesh/replica";
+import { type PendingOperation, SpatialIndex } from "@statemesh/replica";
 
 /** The footprints of a set of operations: what they name and where they reach. */
 export class Occupancy {
@@ -40,7 +39,7 @@ export class Occupancy {
       for (const key of shared) if (this.#keys.has(key)) return true;
     }
     if (bounds === undefined) return false;
-    return this.#layers.get(layer)?.someOverlapping(bounds, () => true) ?? false;
+    return this.#layers.get(layer)?.visitOverlapping(bounds, always) ?? false;
   }
 
   /** True where an exclusive name or a box is shared with an operation of the same server. */
@@ -49,6 +48,10 @@ export class Occupancy {
     const serverId = pending.operation.serverId;
     for (const key of keys) if (owners.get(key)?.has(serverId) === true) return true;
     if (bounds === undefined) return false;
-    return this.#layers.get(layer)?.someOverlapping(bounds, (other) => other.operation.serverId === serverId) ?? false;
+    return this.#layers.get(layer)?.visitOverlapping(bounds, (other) => other.operation.serverId === serverId) ?? false;
   }
+}
+
+function always(): boolean {
+  return true;
 }
