@@ -1,28 +1,11 @@
-// docs/configuration.md: every option of every service, from the definitions that the services themselves read.
-import { existsSync, readdirSync } from "node:fs";
-import { join } from "node:path";
-import { configurationSection, type OptionTable, type Program } from "@statemesh/service";
-import { ROOT } from "./step.ts";
+// docs/configuration.md: every option of every service.
+import { configurationSection } from "@statemesh/service";
+import { PROGRAMS } from "./programs.ts";
 
 export const CONFIGURATION_PAGE = "docs/configuration.md";
 
-/** The programs of all services, in order of their folders. Each exports `program` from `src/options.ts`. */
-export async function programs(): Promise<Program<OptionTable>[]> {
-  const folder = join(ROOT, "services");
-  const found: Program<OptionTable>[] = [];
-  for (const service of readdirSync(folder).toSorted()) {
-    const file = join(folder, service, "src", "options.ts");
-    if (!existsSync(file)) throw new Error(`services/${service}/src/options.ts is missing: it exports the service's program`);
-    const module = (await import(file)) as { readonly program?: Program<OptionTable> };
-    if (module.program === undefined) throw new Error(`services/${service}/src/options.ts exports no program`);
-    found.push(module.program);
-  }
-  return found;
-}
-
 /** The whole page. */
-export async function configurationPage(): Promise<string> {
-  const sections = (await programs()).map((program) => configurationSection(program));
+export function configurationPage(): string {
   return [
     "# Configuration",
     "",
@@ -32,6 +15,8 @@ export async function configurationPage(): Promise<string> {
     "A service that does not like its configuration says which option breaks which rule and ends with status 2.",
     'Options marked "same on every node" must have one value in the whole cluster.',
     "",
-    ...sections,
+    Object.values(PROGRAMS)
+      .map((program) => configurationSection(program))
+      .join("\n"),
   ].join("\n");
 }

@@ -25,5 +25,5 @@ try {
 } finally {
   rmSync(target, { recursive: true, force: true });
 }
-writeFileSync(join(ROOT, CONFIGURATION_PAGE), await configurationPage());
+writeFileSync(join(ROOT, CONFIGURATION_PAGE), configurationPage());
 console.log(`generated ${GENERATED_FOLDER}, ${IMAGE_FILE}, ${CONFIGURATION_PAGE}`);
