@@ -133,6 +133,27 @@ describe("eventual state on three nodes", () => {
     expect(cluster.visible(1)).toHaveLength(180);
   });
 
+  it("goes on repairing when a node's wall clock jumps back or ahead by an hour", () => {
+    for (const jumpMs of [-3_600_000, 3_600_000]) {
+      const skewMs = [0, 0];
+      const cluster = new Cluster(2, skewMs);
+      const publish = (key: string) =>
+        cluster.stores[0]?.publish([{ type: "creature_position", region: REGIONS[0], key, value: Uint8Array.of(1), deleted: false, timestampMs: 0 }], 1, cluster.wall(0), cluster.clocks[0] as HybridClock, DEFAULT_POLICY);
+      publish("before");
+      cluster.tick();
+      skewMs[1] = jumpMs;
+      // Lost.
+      cluster.flights = [];
+      if (jumpMs > 0) publish("after");
+      for (let i = 0; i < 100; i += 1) {
+        cluster.tick();
+        for (const flight of cluster.flights.splice(0)) cluster.deliver(flight);
+        if (i === 50) skewMs[1] = 0;
+      }
+      expect(cluster.visible(1)).toEqual(cluster.visible(0));
+    }
+  });
+
   it("does not take every region for different while values are on their way", () => {
     const cluster = new Cluster(2, [0, 0]);
     for (let i = 0; i < 100; i += 1) {

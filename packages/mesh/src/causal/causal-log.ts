@@ -2,6 +2,7 @@
 // on; every node delivers causes before effects, pulls what it misses, and keeps the newest events for others.
 import { emptyClock, toEntries } from "@statemesh/clocks";
 import { type CausalBatch, type CausalEvent, type DeliveredEvent, MeshError, type VectorClock, type VectorClockEntry } from "@statemesh/contract";
+import { ElapsedTime } from "../eventual/elapsed-time.ts";
 import type { PublishPolicy } from "../eventual/validate-update.ts";
 import { CausalPeer } from "./causal-peer.ts";
 import { CausalDelivery } from "./delivery.ts";
@@ -45,6 +46,7 @@ export class CausalLog {
   readonly #own: OriginLog;
   readonly #peers = new Map<number, CausalPeer>();
   #ticks = 0;
+  readonly #elapsed = new ElapsedTime();
   #tickedThrough = 0;
   #frontierCursor = 0;
 
@@ -145,7 +147,9 @@ export class CausalLog {
   tick(nowMs: number, writable: (peer: number) => boolean = () => true): PeerBatch[] {
     this.#ticks += 1;
     this.#tickedThrough = this.#own.delivered;
-    const wanted = pullMissing(this.#delivery, this.#own, this.#peers, nowMs, this.limits);
+    // From 1 on: 0 means never.
+    const elapsedMs = this.#elapsed.advance(nowMs) + 1;
+    const wanted = pullMissing(this.#delivery, this.#own, this.#peers, elapsedMs, this.limits);
     const frontier = this.#ticks % this.limits.frontierEveryTicks === 0 ? this.#nextFrontier() : [];
     const batches: PeerBatch[] = [];
     for (const [to, peer] of this.#peers) {

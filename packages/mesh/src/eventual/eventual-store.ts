@@ -2,6 +2,7 @@
 // the latest value of each changed key to the peers; digests of regions find and repair whatever got lost.
 import { type HybridClock } from "@statemesh/clocks";
 import { type EventualDelta, type EventualUpdate, type EventualValue, type HybridTimestamp, MeshError, type Region, type RegionDigest } from "@statemesh/contract";
+import { ElapsedTime } from "./elapsed-time.ts";
 import { DEFAULT_EVENTUAL_LIMITS, type EventualLimits } from "./limits.ts";
 import { encodedSize, PeerOutbox, registersOf } from "./peer-outbox.ts";
 import { RegionMap } from "./region-map.ts";
@@ -61,6 +62,8 @@ export class EventualStore {
   // Keys that were published here since the last tick.
   #fresh: Register[] = [];
   #ticks = 0;
+  // Intervals are counted in ticks' time: the wall clock may jump.
+  readonly #elapsed = new ElapsedTime();
   #restlessMs = Number.NEGATIVE_INFINITY;
   // When a region was last asked for, of any peer, while it differs.
   readonly #askedMs = new RegionMap<number>();
@@ -158,7 +161,7 @@ export class EventualStore {
     if (latest !== undefined) clock.observe(latest, nowMs);
     const outbox = this.#peers.get(from);
     if (outbox === undefined) return;
-    for (const digest of delta.digests) this.#compare(outbox, digest, nowMs);
+    for (const digest of delta.digests) this.#compare(outbox, digest, this.#elapsed.ms);
     for (const region of delta.wanted) {
       const home = this.#table.regionOf(region);
       if (home !== undefined && outbox.repair(home)) this.#counters.repairsAnswered += 1;
@@ -171,13 +174,14 @@ export class EventualStore {
    */
   tick(nowMs: number, writable: (peer: number) => boolean = () => true): PeerDelta[] {
     this.#ticks += 1;
+    const elapsedMs = this.#elapsed.advance(nowMs);
     const deltas: PeerDelta[] = [];
     const fresh = this.#fresh;
     this.#fresh = [];
     const shared = this.#sharedDelta(fresh);
     const digestRound = this.#ticks % this.limits.digestEveryTicks === 0;
-    const restless = digestRound && nowMs - this.#restlessMs >= this.limits.restlessMs;
-    if (restless) this.#restlessMs = nowMs;
+    const restless = digestRound && elapsedMs - this.#restlessMs >= this.limits.restlessMs;
+    if (restless) this.#restlessMs = elapsedMs;
     for (const [peer, outbox] of this.#peers) {
       const ready = writable(peer);
       const direct = ready && shared !== undefined && outbox.backlog === 0;
@@ -185,7 +189,7 @@ export class EventualStore {
       if (!ready) continue;
       const own: EventualDelta = { values: [], digests: [], wanted: [] };
       outbox.drain(own);
-      if (digestRound) this.#addDigests(outbox, own, restless ? Number.POSITIVE_INFINITY : nowMs - this.limits.settleMs);
+      if (digestRound) this.#addDigests(outbox, own, restless ? Number.POSITIVE_INFINITY : elapsedMs - this.limits.settleMs);
       if (direct && shared.values.length > 0) {
         if (own.values.length + own.digests.length + own.wanted.length === 0) {
           deltas.push({ to: peer, delta: shared });
@@ -241,7 +245,7 @@ export class EventualStore {
       // Collected already, or would be at once.
       return false;
     }
-    const result = this.#table.write(value, nowMs);
+    const result = this.#table.write(value, this.#elapsed.ms);
     if (result === "full") this.#counters.refused += 1;
     if (result !== "applied") return false;
     this.#listener?.changed(value, this.#table.lastRegister as Register);
@@ -319,7 +323,7 @@ export class EventualStore {
     }
   }
 
-  #compare(outbox: PeerOutbox, theirs: RegionDigest, nowMs: number): void {
+  #compare(outbox: PeerOutbox, theirs: RegionDigest, elapsedMs: number): void {
     if (theirs.region === undefined) return;
     const known = this.#table.regionOf(theirs.region);
     if (theirs.digest === (known?.digest.digest ?? 0) && theirs.count === (known?.digest.count ?? 0)) {
@@ -329,16 +333,16 @@ export class EventualStore {
     }
     const sinceMs = outbox.differsSinceMs.get(theirs.region);
     if (sinceMs === undefined) {
-      outbox.differsSinceMs.set(theirs.region, nowMs);
+      outbox.differsSinceMs.set(theirs.region, elapsedMs);
       return;
     }
     // A difference counts when it stays: values are on their way, tombstones go at slightly different times.
-    const settled = known === undefined || nowMs - known.changedMs >= this.limits.settleMs;
-    if (nowMs - sinceMs < (settled ? this.limits.settleMs : this.limits.restlessMs)) return;
-    if (nowMs - (this.#askedMs.get(theirs.region) ?? Number.NEGATIVE_INFINITY) < this.limits.repairRetryMs) return;
+    const settled = known === undefined || elapsedMs - known.changedMs >= this.limits.settleMs;
+    if (elapsedMs - sinceMs < (settled ? this.limits.settleMs : this.limits.restlessMs)) return;
+    if (elapsedMs - (this.#askedMs.get(theirs.region) ?? Number.NEGATIVE_INFINITY) < this.limits.repairRetryMs) return;
     if (!outbox.want(theirs.region)) return;
-    this.#askedMs.set(theirs.region, nowMs);
-    outbox.differsSinceMs.set(theirs.region, nowMs);
+    this.#askedMs.set(theirs.region, elapsedMs);
+    outbox.differsSinceMs.set(theirs.region, elapsedMs);
     this.#counters.repairsAsked += 1;
   }
 

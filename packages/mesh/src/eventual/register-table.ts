@@ -27,7 +27,7 @@ export interface RegionRegisters {
   held: number;
   /** Place in the table's list of regions. */
   place: number;
-  /** When a register changed last, milliseconds. */
+  /** When a register changed last, in milliseconds of elapsed time. */
   changedMs: number;
 }
 
@@ -103,13 +103,13 @@ export class RegisterTable {
   }
 
   /** Applies a write where it wins. `full`: it needs a new register and the limit is reached. */
-  write(value: EventualValue, nowMs: number): WriteResult {
+  write(value: EventualValue, elapsedMs: number): WriteResult {
     const home = this.regionOf(value.region as Region);
     const known = this.#find(home, value.type, value.key);
     if (known === undefined) {
       const bytes = REGISTER_OVERHEAD_BYTES + value.key.length + value.value.length;
       if (this.#registers >= this.#maxRegisters || this.#bytes + bytes > this.#maxBytes) return "full";
-      this.#create(home ?? this.openRegion(value.region as Region), value, bytes, nowMs);
+      this.#create(home ?? this.openRegion(value.region as Region), value, bytes, elapsedMs);
       return "applied";
     }
     const held = known.value;
@@ -122,7 +122,7 @@ export class RegisterTable {
     value.region = held.region;
     value.key = held.key;
     known.value = value;
-    this.#enter(known, nowMs);
+    this.#enter(known, elapsedMs);
     this.lastRegister = known;
     return "applied";
   }
@@ -169,7 +169,7 @@ export class RegisterTable {
     return register;
   }
 
-  #create(home: RegionRegisters, value: EventualValue, bytes: number, nowMs: number): void {
+  #create(home: RegionRegisters, value: EventualValue, bytes: number, elapsedMs: number): void {
     value.region = home.region;
     const register: Register = {
       value,
@@ -183,13 +183,13 @@ export class RegisterTable {
     home.held += 1;
     this.#registers += 1;
     this.#bytes += bytes;
-    this.#enter(register, nowMs);
+    this.#enter(register, elapsedMs);
     this.lastRegister = register;
   }
 
-  #enter(register: Register, nowMs: number): void {
+  #enter(register: Register, elapsedMs: number): void {
     const { home, value } = register;
-    home.changedMs = nowMs;
+    home.changedMs = elapsedMs;
     // A decoded value is a view of its whole message, which would stay in memory with it.
     value.value = new Uint8Array(value.value);
     home.digest.add(register.name, value);
