@@ -39,6 +39,8 @@ export interface LocalPostgres {
   createDatabase(name: string): Promise<string>;
   /** Drops the database with whoever is connected to it; none of that name is no error. */
   dropDatabase(name: string): Promise<void>;
+  /** Runs one statement in a database, as its administrator. */
+  query<Row extends object>(database: string, text: string): Promise<Row[]>;
   /** Shuts down in order, at most 15 seconds; then it is killed. A second call does nothing. */
   stop(): Promise<void>;
   /** SIGKILL to the server and its children, as a crash does it. `startPostgres` with the same folder recovers. */
@@ -306,6 +308,13 @@ async function launch(binDir: string, dataDir: string, port: number, user: User 
       await asAdministrator(urlOf("postgres"), async (client) => {
         await client.query(`DROP DATABASE IF EXISTS ${client.escapeIdentifier(name)} WITH (FORCE)`);
       });
+    },
+    query: async <Row extends object>(database: string, text: string): Promise<Row[]> => {
+      let rows: Row[] = [];
+      await asAdministrator(urlOf(database), async (client) => {
+        ({ rows } = await client.query<Row>(text));
+      });
+      return rows;
     },
     stop: async (): Promise<void> => {
       if (!ended) await stopChild(child, pid, end);

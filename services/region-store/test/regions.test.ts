@@ -87,8 +87,13 @@ describe("versions and epochs", () => {
 
   it("refuses every write that carries a lower epoch than one that has written", async () => {
     await store.storeRegion(storing(region(21), { epoch: 5 }));
-    for (const write of [store.storeRegion(storing(region(21), { epoch: 4 })), store.patchRegion(patching(region(21))), store.deleteRegion({ region: region(21), epoch: 0, requestId: "" })]) {
-      expect((await refusal(write, "FENCED")).metadata["current_epoch"]).toBe("5");
+    const writes = [
+      () => store.storeRegion(storing(region(21), { epoch: 4 })),
+      () => store.patchRegion(patching(region(21))),
+      () => store.deleteRegion({ region: region(21), epoch: 0, requestId: "" }),
+    ];
+    for (const write of writes) {
+      expect((await refusal(write(), "FENCED")).metadata["current_epoch"]).toBe("5");
     }
     expect(await recordOf(21)).toMatchObject({ version: 1, epoch: 5 });
   });
@@ -175,29 +180,29 @@ describe("bad input", () => {
     const big = Buffer.alloc(1_048_577);
     const mebibyte = Buffer.alloc(1_048_576);
     const many = new Map(Array.from({ length: 65 }, (_, at) => [`k${at}`, ""]));
-    const cases: [Promise<unknown>, string][] = [
-      [store.storeRegion(storing(region(60), { region: undefined })), "region"],
-      [store.storeRegion(storing(region(1_048_576))), "region.x"],
-      [store.storeRegion(storing(region(60), { attributes: many })), "attributes"],
-      [store.storeRegion(storing(region(60), { attributes: new Map([["", "x"]]) })), "attributes key"],
-      [store.storeRegion(storing(region(60), { attributes: new Map([["k", "x".repeat(1_025)]]) })), 'attributes["k"]'],
-      [store.storeRegion(storing(region(60), { attributes: new Map([["k", "a\0b"]]) })), 'attributes["k"]'],
-      [store.storeRegion(storing(region(60), { layers: [{ ...layer("a", ""), data: big }] })), "layers[0].data"],
-      [store.storeRegion(storing(region(60), { layers: [layer("a", ""), layer("a", "")] })), "layers[1].name"],
-      [store.storeRegion(storing(region(60), { layers: [layer("", "")] })), "layers[0].name"],
-      [store.storeRegion(storing(region(60), { layers: ["a", "b", "c", "d"].map((name) => ({ ...layer(name, ""), data: mebibyte })) })), "layers"],
-      [store.storeRegion(storing(region(60), { layers: Array.from({ length: 33 }, (_, at) => layer(`l${at}`, "")) })), "layers"],
-      [store.storeRegion(storing(region(60), { requestId: "x".repeat(65) })), "request_id"],
-      [store.patchRegion(patching(region(60), { removeLayers: ["a"], setLayers: [layer("a", "")] })), "remove_layers"],
-      [store.transactRegions({ writes: [], requestId: "" }), "writes"],
-      [store.transactRegions({ writes: [{ write: undefined }], requestId: "" }), "writes[0].write"],
-      [store.transactRegions({ writes: [{ write: { $case: "store", value: storing(region(60), { requestId: "x" }) } }], requestId: "" }), "writes[0].store.request_id"],
-      [store.loadRegion(loading(region(0), { region: undefined })), "region"],
-      [store.loadRegion(loading(region(0), { regionText: "region_0_0_0" })), "region_text"],
-      [store.loadRegion(loading(region(0), { region: undefined, regionText: "region_00_0_0" })), "region_text"],
-      [store.listRegions({ pageSize: 1_001, pageToken: "" }), "page_size"],
+    const cases: [() => Promise<unknown>, string][] = [
+      [() => store.storeRegion(storing(region(60), { region: undefined })), "region"],
+      [() => store.storeRegion(storing(region(1_048_576))), "region.x"],
+      [() => store.storeRegion(storing(region(60), { attributes: many })), "attributes"],
+      [() => store.storeRegion(storing(region(60), { attributes: new Map([["", "x"]]) })), "attributes key"],
+      [() => store.storeRegion(storing(region(60), { attributes: new Map([["k", "x".repeat(1_025)]]) })), 'attributes["k"]'],
+      [() => store.storeRegion(storing(region(60), { attributes: new Map([["k", "a\0b"]]) })), 'attributes["k"]'],
+      [() => store.storeRegion(storing(region(60), { layers: [{ ...layer("a", ""), data: big }] })), "layers[0].data"],
+      [() => store.storeRegion(storing(region(60), { layers: [layer("a", ""), layer("a", "")] })), "layers[1].name"],
+      [() => store.storeRegion(storing(region(60), { layers: [layer("", "")] })), "layers[0].name"],
+      [() => store.storeRegion(storing(region(60), { layers: ["a", "b", "c", "d"].map((name) => ({ ...layer(name, ""), data: mebibyte })) })), "layers"],
+      [() => store.storeRegion(storing(region(60), { layers: Array.from({ length: 33 }, (_, at) => layer(`l${at}`, "")) })), "layers"],
+      [() => store.storeRegion(storing(region(60), { requestId: "x".repeat(65) })), "request_id"],
+      [() => store.patchRegion(patching(region(60), { removeLayers: ["a"], setLayers: [layer("a", "")] })), "remove_layers"],
+      [() => store.transactRegions({ writes: [], requestId: "" }), "writes"],
+      [() => store.transactRegions({ writes: [{ write: undefined }], requestId: "" }), "writes[0].write"],
+      [() => store.transactRegions({ writes: [{ write: { $case: "store", value: storing(region(60), { requestId: "x" }) } }], requestId: "" }), "writes[0].store.request_id"],
+      [() => store.loadRegion(loading(region(0), { region: undefined })), "region"],
+      [() => store.loadRegion(loading(region(0), { regionText: "region_0_0_0" })), "region_text"],
+      [() => store.loadRegion(loading(region(0), { region: undefined, regionText: "region_00_0_0" })), "region_text"],
+      [() => store.listRegions({ pageSize: 1_001, pageToken: "" }), "page_size"],
     ];
-    for (const [call, field] of cases) await refusal(call, "INVALID_FIELD", field);
+    for (const [call, field] of cases) await refusal(call(), "INVALID_FIELD", field);
     expect(await recordOf(60, true)).toBeUndefined();
   });
 
