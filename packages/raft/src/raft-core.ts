@@ -412,10 +412,11 @@ export class RaftCore {
     this.#flush();
     const log = this.#log;
     const sequence = ++this.#sequence;
+    // Every Ready has arrays of its own: what is said later never shows up in an earlier one.
     let messages = this.#messages;
     let messagesAfterPersist = this.#messagesAfterPersist;
-    if (messages.length > 0) this.#messages = [];
-    if (messagesAfterPersist.length > 0) this.#messagesAfterPersist = [];
+    this.#messages = [];
+    this.#messagesAfterPersist = [];
 
     const changed = this.#hardStateChanged();
     const mustSync = changed || log.hasUnstored;
@@ -435,8 +436,8 @@ export class RaftCore {
     const committed = log.takeCommitted(this.#options.maxCommittedBytes ?? this.#options.maxMessageBytes * 4);
     const readStates = this.#readStates;
     const abortedReads = this.#abortedReads;
-    if (readStates.length > 0) this.#readStates = [];
-    if (abortedReads.length > 0) this.#abortedReads = [];
+    this.#readStates = [];
+    this.#abortedReads = [];
     log.checkInvariants();
     return { sequence, hardState, entries, snapshot, messages, messagesAfterPersist, committed, readStates, abortedReads, mustSync };
   }

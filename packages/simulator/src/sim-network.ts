@@ -10,11 +10,14 @@ export interface NetworkWeather {
   loss: number;
   /** Probability that a message arrives twice. */
   duplication: number;
+  /** Probability that a message, or its double, is held up, and for how long at most, milliseconds. */
+  straggling: number;
+  maxStraggleMs: number;
   /** Whether a pair's messages arrive in the order sent, as on one stream; else delays reorder them. */
   ordered: boolean;
 }
 
-export const FAIR_WEATHER: NetworkWeather = { minDelayMs: 0.2, maxDelayMs: 1, loss: 0, duplication: 0, ordered: true };
+export const FAIR_WEATHER: NetworkWeather = { minDelayMs: 0.2, maxDelayMs: 1, loss: 0, duplication: 0, straggling: 0, maxStraggleMs: 0, ordered: true };
 
 /** Messages under way at once; further ones are lost, and counted. */
 const MAX_IN_FLIGHT = 100_000;
@@ -85,9 +88,10 @@ export class SimNetwork<Message> {
       this.counts.overflowed++;
       return;
     }
-    const { minDelayMs, maxDelayMs, ordered } = this.weather;
+    const { minDelayMs, maxDelayMs, straggling, maxStraggleMs, ordered } = this.weather;
     const key = pair(from, to);
     let arrivalMs = this.#simulation.nowMs + minDelayMs + this.#random.next() * (maxDelayMs - minDelayMs);
+    if (this.#random.chance(straggling)) arrivalMs += this.#random.next() * maxStraggleMs;
     if (ordered) arrivalMs = Math.max(arrivalMs, this.#lastArrivalMs.get(key) ?? 0);
     this.#lastArrivalMs.set(key, arrivalMs);
     this.#inFlight++;

@@ -27,6 +27,7 @@ export class RaftNode {
   readonly #network: SimNetwork<Packet>;
   readonly #checker: RaftChecker;
   readonly #voters: readonly number[];
+  readonly #maxMessageBytes: number;
   readonly #random: SimRandom;
   readonly #timers: SimTimers;
   core: RaftCore | undefined;
@@ -46,9 +47,10 @@ export class RaftNode {
   readsServed = 0;
   snapshotsInstalled = 0;
 
-  constructor(id: number, voters: readonly number[], simulation: Simulation, network: SimNetwork<Packet>, checker: RaftChecker) {
+  constructor(id: number, voters: readonly number[], maxMessageBytes: number, simulation: Simulation, network: SimNetwork<Packet>, checker: RaftChecker) {
     this.id = id;
     this.#voters = voters;
+    this.#maxMessageBytes = maxMessageBytes;
     this.#simulation = simulation;
     this.#network = network;
     this.#checker = checker;
@@ -79,7 +81,7 @@ export class RaftNode {
     this.#snapshotIndex = this.applied;
     this.core = new RaftCore({
       groupId: GROUP, nodeId: this.id, voters: this.#voters, electionTicks: ELECTION_TICKS, heartbeatTicks: 2,
-      maxInflightMessages: 8, maxInflightBytes: 4096, maxMessageBytes: 300, maxUncommittedBytes: 4096,
+      maxInflightMessages: 8, maxInflightBytes: 4096, maxMessageBytes: this.#maxMessageBytes, maxUncommittedBytes: 4096,
       random: () => this.#random.next(),
       ...(group === undefined ? {} : { restored: { ...group, applied: this.applied } }),
     });

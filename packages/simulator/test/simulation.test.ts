@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { SimClock, SimNetwork, SimRandom, SimTimers, Simulation } from "../src/index.ts";
+import { FAIR_WEATHER, SimClock, SimNetwork, SimRandom, SimTimers, Simulation } from "../src/index.ts";
 
 test("the same seed gives the same numbers, another seed others", () => {
   const draw = (seed: number): number[] => {
@@ -52,7 +52,7 @@ test("timers end with their process, and a skewed wall clock leaves monotonic ti
 test("an ordered network keeps a pair's order; others lose, double and reorder", async () => {
   const run = async (ordered: boolean, loss: number, duplication: number): Promise<number[]> => {
     const simulation = new Simulation(3);
-    const network = new SimNetwork<number>(simulation, { minDelayMs: 0, maxDelayMs: 50, loss, duplication, ordered });
+    const network = new SimNetwork<number>(simulation, { ...FAIR_WEATHER, minDelayMs: 0, maxDelayMs: 50, loss, duplication, ordered });
     const got: number[] = [];
     network.attach(2, (_from, message) => got.push(message));
     for (let n = 0; n < 100; n++) network.send(1, 2, n);
