@@ -25,6 +25,8 @@ export class Progress {
   recentActive = false;
   /** The highest commit index that messages so far can have taught the peer. */
   sentCommit = 0;
+  /** A heartbeat of the clock went out, and nothing since has asked whether something was lost. */
+  checkDue = false;
   /** The latest read round that the peer acknowledged. */
   readAcknowledged = 0;
   readonly inflights: Inflights;
@@ -41,6 +43,7 @@ export class Progress {
     this.recentActive = false;
     this.sentCommit = 0;
     this.readAcknowledged = 0;
+    this.checkDue = false;
     this.#become("probe");
   }
 

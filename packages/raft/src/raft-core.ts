@@ -229,6 +229,7 @@ export class RaftCore {
     }
     if (++this.#heartbeatElapsed >= this.#options.heartbeatTicks) {
       this.#heartbeatElapsed = 0;
+      for (const peer of this.#peers) peer.checkDue = true;
       this.#broadcastHeartbeat();
     }
   }
@@ -308,7 +309,7 @@ export class RaftCore {
     const entry: LogEntry = { term: this.#term, index: this.#log.last + 1, kind: EntryKind.COMMAND, data };
     const bytes = entryBytes(entry);
     if (this.#uncommittedBytes > 0 && this.#uncommittedBytes + bytes > this.#options.maxUncommittedBytes) return { ok: false, reason: "uncommitted_limit" };
-    this.#appendOwn(entry, bytes);
+    this.#appendOwn(entry);
     return { ok: true, index: entry.index, term: entry.term };
   }
 
@@ -498,7 +499,7 @@ export class RaftCore {
     own.becomeReplicate();
     this.#uncommittedBytes = log.bytes(log.committed + 1, log.last);
     // Entries of earlier terms are committed by count only together with one of this term.
-    this.#appendOwn({ term: this.#term, index: log.last + 1, kind: EntryKind.EMPTY, data: new Uint8Array(0) }, 0);
+    this.#appendOwn({ term: this.#term, index: log.last + 1, kind: EntryKind.EMPTY, data: new Uint8Array(0) });
   }
 
   #enter(role: Role, term: number): void {
@@ -679,9 +680,9 @@ export class RaftCore {
 
   // --- The leader's part ---
 
-  #appendOwn(entry: LogEntry, bytes: number): void {
+  #appendOwn(entry: LogEntry): void {
     this.#log.push(entry);
-    this.#uncommittedBytes += bytes;
+    this.#uncommittedBytes += entryBytes(entry);
     this.#sendDue = true;
   }
 
@@ -716,9 +717,12 @@ export class RaftCore {
     const peer = this.#role === "leader" ? this.#progress.get(message.from) : undefined;
     if (peer === undefined) return;
     peer.recentActive = true;
-    peer.probeSent = false;
-    // Something may be lost: an append without new entries brings it to light.
-    if (peer.match < this.#log.last || peer.state === "probe") this.#sendAppend(peer, true);
+    // Something may be lost: an append without new entries brings it to light. Once a heartbeat of the clock, not once a round of reads.
+    if (peer.checkDue) {
+      peer.checkDue = false;
+      peer.probeSent = false;
+      if (peer.match < this.#log.last || peer.state === "probe") this.#sendAppend(peer, true);
+    }
     if (message.context > peer.readAcknowledged && message.context <= this.#reads.counter) {
       peer.readAcknowledged = message.context;
       this.#reads.confirm(this.#quorum.reached(this.#readAcknowledgedBy), this.#readStates);
@@ -738,7 +742,7 @@ export class RaftCore {
     const reached = this.#quorum.reached(this.#matchOf);
     if (reached <= before || log.term(reached) !== this.#term) return;
     log.commitTo(reached);
-    this.#uncommittedBytes = Math.max(0, this.#uncommittedBytes - log.bytes(before + 1, reached));
+    this.#uncommittedBytes = this.#uncommittedBytes - log.bytes(before + 1, reached);
     this.#ready = true;
     this.#sendDue = true;
   }

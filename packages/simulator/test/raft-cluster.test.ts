@@ -122,13 +122,13 @@ test("loss, duplication, reordering, partitions, crashes and slow disks never br
     total.crashes += summary.crashes;
     total.events += summary.events;
   }
-  console.log(`seeds 1 to ${SEEDS}: ${JSON.stringify(total)}`);
   // The trouble must have been trouble.
-  expect(total.elections).toBeGreaterThan(SEEDS * 2);
-  expect(total.applied).toBeGreaterThan(SEEDS * 50);
-  expect(total.reads).toBeGreaterThan(SEEDS * 5);
-  expect(total.snapshots).toBeGreaterThan(SEEDS / 10);
-  expect(total.crashes).toBeGreaterThan(SEEDS);
+  const summary = `seeds 1 to ${SEEDS}: ${JSON.stringify(total)}`;
+  expect(total.elections, summary).toBeGreaterThan(SEEDS * 2);
+  expect(total.applied, summary).toBeGreaterThan(SEEDS * 50);
+  expect(total.reads, summary).toBeGreaterThan(SEEDS * 5);
+  expect(total.snapshots, summary).toBeGreaterThan(SEEDS / 10);
+  expect(total.crashes, summary).toBeGreaterThan(SEEDS);
 }, 120_000 + SEEDS * 200);
 
 test("the same seed gives the same run", async () => {

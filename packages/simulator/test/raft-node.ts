@@ -23,7 +23,6 @@ const SNAPSHOT_TIMEOUT_MS = 300;
 export class RaftNode {
   readonly id: number;
   readonly disk: SimDisk;
-  readonly #simulation: Simulation;
   readonly #network: SimNetwork<Packet>;
   readonly #checker: RaftChecker;
   readonly #voters: readonly number[];
@@ -51,7 +50,6 @@ export class RaftNode {
     this.id = id;
     this.#voters = voters;
     this.#maxMessageBytes = maxMessageBytes;
-    this.#simulation = simulation;
     this.#network = network;
     this.#checker = checker;
     this.#random = simulation.random.fork();
