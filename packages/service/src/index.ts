@@ -8,6 +8,7 @@ export {
   configurationOfProcess,
   defineProgram,
   describeConfiguration,
+  environmentOf,
   HelpRequested,
   loadConfiguration,
   type Program,

@@ -1,14 +1,13 @@
 import { readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { Code } from "@statemesh/contract";
 import { type ServerReflectionRequest, type ServerReflectionResponse, ServerReflectionService, ServerReflectionV1AlphaService } from "@statemesh/contract/reflection";
 import { bindService, type ServiceBinding } from "./binding.ts";
 import { DescriptorIndex } from "./descriptor-index.ts";
 import { bidiStream } from "./methods.ts";
 
-/** The descriptor set of the contract: in the workspace, or beside a bundle, which says so in STATEMESH_CONTRACT_IMAGE. */
+/** The descriptor set of the contract. `tools/bundles.ts` knows this expression. */
 export function readContractImage(): Uint8Array {
-  return readFileSync(process.env["STATEMESH_CONTRACT_IMAGE"] ?? fileURLToPath(import.meta.resolve("@statemesh/contract/image.binpb")));
+  return readFileSync(new URL(import.meta.resolve("@statemesh/contract/image.binpb")));
 }
 
 /** Reflection v1 and v1alpha. Lists `services` only: what this server really answers. */
