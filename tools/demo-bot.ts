@@ -30,7 +30,7 @@ export interface Surroundings {
 }
 
 /** How often each wish comes up, against the others that are possible. */
-const WEIGHTS = { pick_up: 20, drop: 5, trade: 10, build: 14, demolish: 5, dig: 16, fill: 6, paint: 6, claim: 7, release: 4, tame: 3, wander: 8 } as const;
+const WEIGHTS = { pick_up: 20, drop: 5, trade: 10, build: 14, demolish: 5, dig: 16, fill: 6, paint: 6, claim: 4, release: 6, tame: 3, wander: 8 } as const;
 
 /** Structures that a bot keeps standing before it takes some down again. */
 const STRUCTURES_MAX = 6;

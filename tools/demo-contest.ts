@@ -66,10 +66,11 @@ export class DemoContests {
 
   /** Holds the next contest: starts it and comes back at once. */
   next(): void {
-    const site = this.#sites[this.#made % Math.max(1, this.#sites.length)];
     const number = this.#made++;
+    // The site moves on once more a round of kinds, so that every kind comes to every site.
+    const site = this.#sites[(number + Math.floor(number / KINDS.length)) % Math.max(1, this.#sites.length)];
     if (site === undefined) return;
-    const kind = KINDS[Math.floor(number / this.#sites.length) % KINDS.length] ?? "dig";
+    const kind = KINDS[number % KINDS.length] ?? "dig";
     // Only who holds the region can pick up what lies there, so two shards can race for an item on common ground alone.
     const sides = this.#sidesOf(site, number);
     if (sides !== undefined) void this.#hold(kind === "item" && !site.common ? "claim" : kind, site, sides, number);

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import pg from "pg";
 import { freePort } from "./free-port.ts";
 import { watchOver } from "./parent-watchdog.ts";
-import { isAlive, programOf, startTicksOf, waitForEnd } from "./process-identity.ts";
+import { childrenOf, isAlive, programOf, startTicksOf, waitForEnd } from "./process-identity.ts";
 
 /** How to start a PostgreSQL server for local use. */
 export interface PostgresOptions {
@@ -72,13 +72,16 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Loca
 
   let lastError: Error | undefined;
   // A free port may be taken between our look and the server's bind.
-  for (let attempt = 0; attempt < 5; attempt++) {
+  for (let attempt = 0; attempt < 10; attempt++) {
     const port = options.port ?? (await freePort());
     try {
       return await launch(binDir, dataDir, port, user, temporary, options);
     } catch (error) {
       lastError = error instanceof Error ? error : new Error(String(error));
-      if (options.port !== undefined || !lastError.message.includes("could not bind")) break;
+      // Children of a server that was killed leave a moment after it, and take the port along.
+      const passing = lastError.message.includes("pre-existing shared memory") || lastError.message.includes("could not bind");
+      if (!passing) break;
+      if (options.port !== undefined || !lastError.message.includes("could not bind")) await new Promise((resolve) => setTimeout(resolve, 500));
     }
   }
   if (temporary) rmSync(dataDir, { recursive: true, force: true });
@@ -220,8 +223,9 @@ async function endLeftover(dataDir: string): Promise<void> {
   const program = Number.isInteger(pid) && pid > 0 && isAlive(pid) ? programOf(pid) : undefined;
   if (program === "postgres" || program === "postmaster") {
     const owner = readOwner(dataDir);
-    if (owner !== undefined) throw new Error(`process ${owner} already runs PostgreSQL on ${dataDir}`);
-    for (const [signal, limitMs] of [["SIGINT", STOP_LIMIT_MS], ["SIGQUIT", 5_000], ["SIGKILL", 5_000]] as const) {
+    // One that we killed ourselves takes a moment to go.
+    if (owner !== undefined && !(owner === process.pid && (await waitForEnd(pid, 2_000)))) throw new Error(`process ${owner} already runs PostgreSQL on ${dataDir}`);
+    for (const [signal, limitMs] of isAlive(pid) ? ([["SIGINT", STOP_LIMIT_MS], ["SIGQUIT", 5_000], ["SIGKILL", 5_000]] as const) : []) {
       process.kill(pid, signal);
       if (await waitForEnd(pid, limitMs)) break;
     }
@@ -352,12 +356,15 @@ async function stopChild(child: ChildProcess, pid: number, end: Promise<void>): 
   clearTimeout(timer);
 }
 
-/** The server and its children form one process group, because it was started detached. */
+/** SIGKILL to the server and, as a power cut would, to its children at the same moment: each of them has a process group of its own. */
 function killTree(pid: number): void {
-  try {
-    process.kill(-pid, "SIGKILL");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  const children = childrenOf(pid);
+  for (const each of [pid, ...children]) {
+    try {
+      process.kill(each, "SIGKILL");
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    }
   }
 }
 

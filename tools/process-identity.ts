@@ -21,6 +21,18 @@ export function programOf(pid: number): string | undefined {
   return procState(pid)?.program;
 }
 
+/** The processes that `pid` started and that live; none where /proc cannot tell. */
+export function childrenOf(pid: number): number[] {
+  try {
+    const text = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
+    return text.split(" ").filter((each) => each !== "").map(Number);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === "ENOENT" || code === "ESRCH") return [];
+    throw error;
+  }
+}
+
 function procState(pid: number): { program: string; state: string; startTicks: string } | undefined {
   let text: string;
   try {

@@ -114,7 +114,6 @@ try {
 } finally {
   await running.stop();
 }
-if (signals > 0 && options.once) process.exitCode = 130;
 
 async function main(): Promise<number> {
   const world = readWorld(options.world);
@@ -122,6 +121,7 @@ async function main(): Promise<number> {
   running.lock = await lockFolder(dataDir);
   const data = UpData.open(dataDir, options.nodes, options.groups);
   await startServices(dataDir);
+  if (stop.signal.aborted) return 130;
   const { mesh, postgres } = running;
   if (mesh === undefined || postgres === undefined) throw new Error("nothing runs");
   progress.line(`mesh of ${mesh.nodes.length} nodes after ${((performance.now() - startedMs) / 1_000).toFixed(1)} s; logs in ${relative(process.cwd(), join(dataDir, "logs")) || "."}`);
@@ -129,9 +129,9 @@ async function main(): Promise<number> {
   progress.line(`  ${"postgres".padEnd(12)} ${postgres.url}`);
   if (running.redis !== undefined) progress.line(`  ${"redis".padEnd(12)} ${running.redis.url}`);
 
-  let ok = true;
-  if (options.demo && !stop.signal.aborted) ok = await demonstrate(world, data, mesh, postgres);
-  if (options.once || stop.signal.aborted) return ok ? 0 : 1;
+  const ok = !options.demo || (await demonstrate(world, data, mesh, postgres));
+  if (stop.signal.aborted) return 130;
+  if (options.once) return ok ? 0 : 1;
   progress.line("");
   for (const line of callLines(mesh.nodes[0]?.clientAddress ?? "", mesh.arbiter?.address, mesh.regionStore?.address)) progress.line(line);
   progress.line("");
