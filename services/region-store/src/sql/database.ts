@@ -89,8 +89,11 @@ export class Database {
         getTypeParser: (oid: number, format?: "text" | "binary") => (oid === pg.types.builtins.INT8 && format !== "binary" ? safeInteger : pg.types.getTypeParser(oid, format)),
       },
     });
-    // Without the driver's own fields: they hold the whole client, its password too.
-    this.#pool.on("error", (error) => options.onIdleError(new Error(error.message)));
+    // A connection that breaks between two statements of a transaction has nobody else to tell; the next statement
+    // fails. Told without the driver's own fields: they hold the whole client, its password too.
+    this.#pool.on("connect", (client) => client.on("error", (error) => options.onIdleError(new Error(error.message))));
+    // The same error of an idle connection, which the pool then drops.
+    this.#pool.on("error", () => undefined);
   }
 
   /** Connections in use, idle, and calls that wait for one. */
