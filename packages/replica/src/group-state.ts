@@ -196,10 +196,10 @@ export class GroupState {
         operationId: operation.operationId,
         fingerprint: operation.fingerprint,
         outcome: operation.outcome,
-        rule: operation.rule,
-        winnerOperationId: operation.winnerOperationId,
+        rule: shared(operation.rule),
+        winnerOperationId: operation.winnerOperationId === operation.operationId ? operation.operationId : operation.winnerOperationId,
         conflict: operation.conflict,
-        reason: operation.reason,
+        reason: shared(operation.reason),
         stamp: operation.stamp ?? NO_STAMP,
         index: entry.index,
         term: entry.term,
@@ -233,7 +233,7 @@ export class GroupState {
     const body = effect.effect;
     switch (body?.$case) {
       case "put": {
-        const entity = body.value;
+        const entity = slim(body.value);
         entity.version = entry.index;
         entity.operationId = operation.operationId;
         // A creature's server is its owner; for everything else it is who asked.
@@ -366,6 +366,30 @@ export interface StateCapture {
   readonly gone: readonly { key: string; value: GoneRow; recent: boolean }[];
   readonly servers: ReturnType<Directory["servers"]> extends IterableIterator<infer S> ? readonly S[] : never;
   readonly leases: readonly LeaseRow[];
+}
+
+/** Words that recur in every record (kinds, rules, reasons): kept once. The game's own kinds may be many, so there is a limit. */
+const WORDS_MAX = 4_096;
+const words = new Map<string, string>();
+
+function shared(word: string): string {
+  if (word === "") return "";
+  const known = words.get(word);
+  if (known !== undefined) return known;
+  if (words.size < WORDS_MAX) words.set(word, word);
+  return word;
+}
+
+const NO_ATTRIBUTES: Map<string, string> = new Map();
+const NO_BYTES = new Uint8Array(0);
+
+/** An entity is kept for long: what is empty or recurs is shared, and bytes are freed from the frame they came in. */
+function slim(entity: Entity): Entity {
+  entity.kind = shared(entity.kind);
+  entity.label = shared(entity.label);
+  if (entity.attributes.size === 0) entity.attributes = NO_ATTRIBUTES;
+  entity.state = entity.state.length === 0 ? NO_BYTES : new Uint8Array(entity.state);
+  return entity;
 }
 
 const NO_FENCES: ReadonlyMap<string, FenceRow> = new Map();

@@ -30,6 +30,8 @@ export interface DecisionBatch {
 
 /** Operations in one batch, at most. */
 const BATCH_OPERATIONS = 1_024;
+/** Transactions in one batch, at most: each is a set of its own, beside the one of single operations, and a question to the arbiter holds 64. */
+const BATCH_TRANSACTIONS = 63;
 /** Bytes of effects in one batch, about, at most: what one log entry holds. */
 const BATCH_BYTES = 1_048_576;
 /** Waiting units looked at for one batch. Bounds the work of a scan where most of them wait for one hot key. */
@@ -84,6 +86,7 @@ export class DecisionQueue {
       const unit = this.#waiting[scanned];
       if (unit === undefined) break;
       if (operations > 0 && bytes + unit.sizeBytes > BATCH_BYTES) break;
+      if (unit.transactionId !== "" && transactions.length === BATCH_TRANSACTIONS) break;
       if (!scan.admits(unit)) {
         kept.push(unit);
         continue;
