@@ -22,14 +22,17 @@ export const FAIR_WEATHER: NetworkWeather = { minDelayMs: 0.2, maxDelayMs: 1, lo
 /** Messages under way at once; further ones are lost, and counted. */
 const MAX_IN_FLIGHT = 100_000;
 
+/** Endpoints are numbers below this. */
+const ENDPOINTS = 1_000_000;
+
 /** A network of endpoints named by numbers, on virtual time. */
 export class SimNetwork<Message> {
   readonly #simulation: Simulation;
   readonly #random: SimRandom;
   readonly #receivers = new Map<number, (from: number, message: Message) => void>();
-  /** Directed pairs, as `from>to`, over which nothing passes. */
-  readonly #blocked = new Set<string>();
-  readonly #lastArrivalMs = new Map<string, number>();
+  /** Directed pairs over which nothing passes. */
+  readonly #blocked = new Set<number>();
+  readonly #lastArrivalMs = new Map<number, number>();
   #inFlight = 0;
   weather: NetworkWeather;
   readonly counts = { sent: 0, delivered: 0, lost: 0, duplicated: 0, blocked: 0, overflowed: 0 };
@@ -113,6 +116,7 @@ export class SimNetwork<Message> {
   }
 }
 
-function pair(from: number, to: number): string {
-  return `${from}>${to}`;
+/** One number for a directed pair of endpoints. */
+function pair(from: number, to: number): number {
+  return from * ENDPOINTS + to;
 }

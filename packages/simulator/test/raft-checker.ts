@@ -10,6 +10,8 @@ export class RaftChecker {
   /** By index: what some node applied, and so all must. */
   readonly applied: { term: number; data: string }[] = [];
   readonly #commitIndex = new Map<number, number>();
+  /** By leader: what it knows of its peers, in which term. */
+  readonly #matches = new Map<number, { term: number; of: Map<number, number> }>();
   /** The highest index that a client was told is committed. */
   acknowledged = 0;
   elections = 0;
@@ -34,6 +36,7 @@ export class RaftChecker {
     if (core.commitIndex < before) this.fail(`the commit index of ${core.nodeId} goes back from ${before} to ${core.commitIndex}`);
     this.#commitIndex.set(core.nodeId, core.commitIndex);
     if (core.role !== "leader") return;
+    this.#matchesGrow(core);
     const other = this.#leaders.get(core.term);
     if (other === core.nodeId) return;
     if (other !== undefined) this.fail(`election safety: ${other} and ${core.nodeId} lead term ${core.term}`);
@@ -68,6 +71,19 @@ export class RaftChecker {
           agree ||= same;
         }
       }
+    }
+  }
+
+  #matchesGrow(leader: RaftCore): void {
+    let known = this.#matches.get(leader.nodeId);
+    if (known?.term !== leader.term) {
+      known = { term: leader.term, of: new Map() };
+      this.#matches.set(leader.nodeId, known);
+    }
+    for (const [peer, { match }] of leader.status().progress) {
+      const before = known.of.get(peer) ?? 0;
+      if (match < before) this.fail(`${leader.nodeId} takes back that ${peer} holds ${before}, to ${match}`);
+      known.of.set(peer, match);
     }
   }
 
