@@ -1,0 +1,97 @@
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { CircuitBreaker } from "../src/cache/circuit-breaker.ts";
+import { makePageToken, readPageToken } from "../src/page-token.ts";
+import { byteaArray, int8Array, textArray } from "../src/sql/array-literal.ts";
+import { Database } from "../src/sql/database.ts";
+import { commitFailureOf, failureOf } from "../src/sql/sql-error.ts";
+import { TestWorld } from "./world.ts";
+
+describe("array literals", () => {
+  let world: TestWorld;
+  let database: Database;
+
+  beforeAll(async () => {
+    world = await TestWorld.start();
+    database = new Database({ url: world.postgres.url, poolSize: 1, waitingMax: 10, connectTimeoutMs: 5_000, statementTimeoutMs: 5_000, onIdleError: () => undefined });
+  });
+
+  afterAll(async () => {
+    await database.close();
+    await world.stop();
+  });
+
+  it("arrive in SQL as they were, whatever they hold", async () => {
+    const text = fc.string({ unit: "binary", maxLength: 20 }).map((value) => value.replaceAll("\0", ""));
+    const rows = fc.array(fc.record({ t: fc.oneof(text, fc.constantFrom("", "NULL", "{}", '"', "\\", ",", " ")), n: fc.maxSafeInteger(), b: fc.uint8Array({ maxLength: 20 }) }), { maxLength: 10 });
+    const echo = { text: "SELECT t, n, b FROM unnest($1::TEXT[], $2::INT8[], $3::BYTEA[]) AS u(t, n, b)" };
+    await fc.assert(
+      fc.asyncProperty(rows, async (sent) => {
+        const values = [textArray(sent.map((row) => row.t)), int8Array(sent.map((row) => row.n)), byteaArray(sent.map((row) => row.b))];
+        const back = await database.read<{ t: string; n: number; b: Buffer }>(echo, values);
+        expect(back.map((row) => ({ ...row, b: [...row.b] }))).toEqual(sent.map((row) => ({ ...row, b: [...row.b] })));
+      }),
+      { numRuns: 200 },
+    );
+  });
+});
+
+describe("failures of SQL", () => {
+  const state = (code: string) => Object.assign(new Error(code), { code });
+
+  it.each([
+    ["40001", "conflict", "conflict"],
+    ["40P01", "conflict", "conflict"],
+    ["40003", "unknown", "unknown"],
+    ["57P01", "unavailable", "unknown"],
+    ["57014", "unavailable", "unknown"],
+    ["53300", "unavailable", "unknown"],
+    ["08006", "unavailable", "unknown"],
+    ["21000", "duplicate", "unknown"],
+    ["42703", "defect", "unknown"],
+    ["ECONNREFUSED", "unavailable", "unknown"],
+    ["EPIPE", "unavailable", "unknown"],
+  ])("%s before COMMIT is %s, at COMMIT %s", (code, before, at) => {
+    expect([failureOf(state(code)), commitFailureOf(state(code))]).toEqual([before, at]);
+  });
+
+  it("is a lost connection where the driver gives no code", () => {
+    expect(failureOf(new Error("Connection terminated unexpectedly"))).toBe("unavailable");
+    expect(failureOf(new TypeError("a mistake of ours"))).toBe("defect");
+  });
+});
+
+describe("page tokens", () => {
+  it("give the cursor back to the same call and arguments only", () => {
+    fc.assert(
+      fc.property(fc.array(fc.string(), { minLength: 1, maxLength: 4 }), fc.uint8Array(), fc.uint8Array(), (cursor, args, other) => {
+        const token = makePageToken("List", args, cursor);
+        expect(readPageToken("List", args, token, cursor.length)).toEqual(cursor);
+        expect(() => readPageToken("Query", args, token, cursor.length)).toThrow("page token");
+        expect(() => readPageToken("List", args, token, cursor.length + 1)).toThrow("page token");
+        if (Buffer.compare(args, other) !== 0) expect(() => readPageToken("List", other, token, cursor.length)).toThrow("page token");
+      }),
+    );
+  });
+});
+
+describe("the circuit breaker", () => {
+  it("opens after five failures in a row, lets one probe a second through, and closes with a success", () => {
+    let now = 0;
+    const breaker = new CircuitBreaker(() => now);
+    for (let failure = 0; failure < 5; failure++) {
+      expect(breaker.allows()).toBe(true);
+      breaker.failed();
+    }
+    expect(breaker.allows()).toBe(false);
+    now = 1_000;
+    expect([breaker.allows(), breaker.allows()]).toEqual([true, false]);
+    breaker.failed();
+    now = 1_999;
+    expect(breaker.allows()).toBe(false);
+    now = 2_000;
+    expect(breaker.allows()).toBe(true);
+    breaker.succeeded();
+    expect([breaker.allows(), breaker.allows()]).toEqual([true, true]);
+  });
+});
