@@ -54,7 +54,7 @@ test("the services take the configuration that they are given, and listen where 
     for (const variable of Object.keys(service.environment ?? {})) expect(known, `${name} ${variable}`).toContain(variable);
     const config = loadConfiguration(program, [], service.environment ?? {}) as Readonly<Record<string, unknown>>;
     const published = (service.ports ?? []).map((port) => port.split(":"));
-    expect(published.map((port) => port[2]).toSorted(), name).toEqual([portOf(config["listenAddress"]), portOf(config["metricsAddress"])].toSorted());
+    expect(published.map((port) => port[2]), name).toEqual([portOf(config["listenAddress"]), portOf(config["metricsAddress"])]);
     for (const port of published) expect(port[0], `${name} is not published beyond this machine`).toBe("127.0.0.1");
     expect(dockerfile).toContain(`EXPOSE ${portOf(config["listenAddress"])} ${portOf(config["metricsAddress"])}`);
     expect(service.healthcheck?.test.join(" "), name).toContain(`127.0.0.1:${portOf(config["metricsAddress"])}/readyz`);

@@ -68,7 +68,7 @@ function transform(object: Mapping, kustomization: Kustomization): void {
   const count = kustomization.replicas?.find(({ name }) => name === metadata["name"])?.count;
   if (count !== undefined) (spec as Mapping)["replicas"] = count;
   for (const container of at(object, ["spec", "template", "spec", "containers"]) as Mapping[]) {
-    const image = kustomization.images?.find(({ name }) => String(container["image"]).split(":")[0] === name);
+    const image = kustomization.images?.find(({ name }) => name === container["image"]);
     if (image !== undefined) container["image"] = `${image.name}:${image.newTag}`;
   }
 }

@@ -26,7 +26,7 @@ export const BANS: readonly Ban[] = [
   {
     name: "tests that do not run, or alone",
     files: /\.test\.ts$/,
-    pattern: /\b(test|it|describe|suite)\.(only|skip|todo|fails|skipIf|runIf)\b|\bcontext\.skip\(|\.only\(/,
+    pattern: /\b(test|it|describe|suite)\.(only|skip|todo|fails|skipIf|runIf)\b|\b(context|task)\.skip\(/,
     instead: "a test that runs everywhere",
     example: 'test.skip("later", () => undefined);',
   },

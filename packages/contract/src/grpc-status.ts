@@ -1,6 +1,6 @@
 // The border between MeshError and gRPC's wire: status, message and the `grpc-status-details-bin` trailer.
 import { Metadata, type ServiceError } from "@grpc/grpc-js";
-import { Any } from "./generated/google/protobuf/any.ts";
+import type { Any } from "./generated/google/protobuf/any.ts";
 import { BadRequest, ErrorInfo, RetryInfo } from "./generated/google/rpc/error_details.ts";
 import { Status } from "./generated/google/rpc/status.ts";
 import { MeshError, type MeshErrorDetails } from "./mesh-error.ts";

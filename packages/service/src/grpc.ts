@@ -11,7 +11,6 @@ export type {
   ServerWritableStream,
   sendUnaryData,
   ServiceDefinition,
-  ServiceError,
   UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 export { credentials, Server, ServerCredentials, setLogger } from "@grpc/grpc-js";
