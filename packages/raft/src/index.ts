@@ -3,6 +3,7 @@ export * from "./invariant.ts";
 export * from "./options.ts";
 export * from "./ready.ts";
 export * from "./raft-core.ts";
+export * from "./status.ts";
 export * from "./quorum/quorum.ts";
 export * from "./quorum/majority.ts";
 export type { ReadState } from "./read-queue.ts";

@@ -6,56 +6,14 @@ import { entryBytes, makeMessage } from "./message.ts";
 import { checkOptions } from "./options.ts";
 import type { HardState, RaftOptions } from "./options.ts";
 import { Progress } from "./progress.ts";
-import type { ProgressState } from "./progress.ts";
 import { MajorityQuorum } from "./quorum/majority.ts";
 import type { Quorum } from "./quorum/quorum.ts";
 import { RaftLog, UNKNOWN_TERM } from "./raft-log.ts";
 import { ReadQueue } from "./read-queue.ts";
 import type { ReadState } from "./read-queue.ts";
 import type { ProposeResult, Ready } from "./ready.ts";
-
-/**
- * - `follower`: takes entries from a leader, or waits for one.
- * - `pre_candidate`: asks whether it could win, without disturbing anyone.
- * - `candidate`: asks for votes in a term of its own.
- * - `leader`: appends and replicates.
- */
-export type Role = "follower" | "pre_candidate" | "candidate" | "leader";
-
-/** Kinds of log entries. */
-export const EntryKind = { COMMAND: 0, EMPTY: 1, CONFIGURATION: 2 } as const;
-
-export interface PeerStatus {
-  match: number;
-  next: number;
-  state: ProgressState;
-  recentActive: boolean;
-}
-
-export interface RaftStatus {
-  groupId: number;
-  nodeId: number;
-  role: Role;
-  leader: number;
-  term: number;
-  vote: number;
-  commitIndex: number;
-  appliedIndex: number;
-  firstIndex: number;
-  lastIndex: number;
-  durableIndex: number;
-  snapshotIndex: number;
-  uncommittedBytes: number;
-  waitingReads: number;
-  /** Messages that no correct peer sends; each was ignored. */
-  malformedMessages: number;
-  /** Whom leadership is on the way to; 0: nobody. */
-  transferee: number;
-  /** What the leader knows of each voter; empty on others. */
-  progress: Map<number, PeerStatus>;
-  voters: readonly number[];
-  learners: readonly number[];
-}
+import { EntryKind } from "./status.ts";
+import type { PeerStatus, RaftStatus, Role } from "./status.ts";
 
 const NOTHING: never[] = [];
 const DEFAULT_PENDING_READS = 65_536;

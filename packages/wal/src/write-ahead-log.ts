@@ -1,6 +1,5 @@
 import type { SnapshotMeta } from "@statemesh/contract";
-import { DiskError } from "@statemesh/ports";
-import type { Disk, DiskFile } from "@statemesh/ports";
+import type { Disk } from "@statemesh/ports";
 import type { HardState } from "@statemesh/raft";
 import { FRAME_HEADER_BYTES, FrameWriter } from "./frame.ts";
 import { PendingFrame } from "./pending-frame.ts";
@@ -9,8 +8,8 @@ import { updateBytes, writeRemove, writeUpdate } from "./records.ts";
 import type { GroupUpdate } from "./records.ts";
 import { noteEntries, replay } from "./recovery.ts";
 import type { RecoveredGroup } from "./recovery.ts";
-import { MAX_SEGMENT_SEQUENCE, SEGMENT_HEADER_BYTES, segmentHeader, segmentName } from "./segment.ts";
-import type { OpenSegment, Segment } from "./segment.ts";
+import { SEGMENT_HEADER_BYTES } from "./segment.ts";
+import { SegmentWriter } from "./segment-writer.ts";
 import { WalError } from "./wal-error.ts";
 
 export interface WalOptions {
@@ -57,11 +56,8 @@ interface Release {
  * append and sync (group commit without timers). Only one such write is under way at a time.
  */
 export class WriteAheadLog {
-  readonly #disk: Disk;
-  readonly #segmentBytes: number;
+  readonly #files: SegmentWriter;
   readonly #maxQueueBytes: number;
-  readonly #segments: Segment[];
-  #current: OpenSegment;
   readonly #groups: Map<number, GroupState>;
   #filling = new PendingFrame();
   #spare: PendingFrame | undefined;
@@ -70,14 +66,10 @@ export class WriteAheadLog {
   #releases: Release[] = [];
   #failure: WalError | undefined;
   #closed = false;
-  #syncs = 0;
 
-  private constructor(disk: Disk, options: WalOptions, segments: Segment[], current: OpenSegment, groups: Map<number, GroupState>) {
-    this.#disk = disk;
-    this.#segmentBytes = options.segmentBytes ?? DEFAULT_SEGMENT_BYTES;
-    this.#maxQueueBytes = options.maxQueueBytes ?? DEFAULT_QUEUE_BYTES;
-    this.#segments = segments;
-    this.#current = current;
+  private constructor(files: SegmentWriter, maxQueueBytes: number, groups: Map<number, GroupState>) {
+    this.#files = files;
+    this.#maxQueueBytes = maxQueueBytes;
     this.#groups = groups;
   }
 
@@ -89,23 +81,7 @@ export class WriteAheadLog {
     const bytes = options.segmentBytes ?? DEFAULT_SEGMENT_BYTES;
     if (!(bytes > SEGMENT_HEADER_BYTES && bytes <= MAX_SEGMENT_BYTES)) throw new RangeError(`wal: segmentBytes must be above ${SEGMENT_HEADER_BYTES} and at most ${MAX_SEGMENT_BYTES}`);
     const { groups: replayed, segments, tornBytes } = await replay(disk);
-    let last = segments.at(-1);
-    if (last === undefined) {
-      last = { sequence: 1, name: segmentName(1), bytes: 0, lastIndex: new Map() };
-      segments.push(last);
-    }
-    const file = await disk.openAppend(last.name);
-    // Also where a crash cut short the making of the segment.
-    if (last.bytes === 0) {
-      try {
-        await startSegment(disk, file, last);
-      } catch (error) {
-        await file.close();
-        throw error;
-      }
-    }
-    const current: OpenSegment = Object.assign(last, { file });
-
+    const files = await SegmentWriter.open(disk, bytes, segments);
     const groups = new Map<number, RecoveredGroup>();
     const states = new Map<number, GroupState>();
     for (const [groupId, { hardState, hardStateSegment, snapshot, snapshotSegment, entries }] of replayed) {
@@ -115,14 +91,12 @@ export class WriteAheadLog {
       if (snapshot !== undefined) group.snapshot = snapshot;
       groups.set(groupId, group);
     }
-    return { wal: new WriteAheadLog(disk, options, segments, current, states), groups, tornBytes };
+    return { wal: new WriteAheadLog(files, options.maxQueueBytes ?? DEFAULT_QUEUE_BYTES, states), groups, tornBytes };
   }
 
   /** Bytes of all segments. */
   get sizeBytes(): number {
-    let bytes = 0;
-    for (const segment of this.#segments) bytes += segment.bytes;
-    return bytes;
+    return this.#files.sizeBytes;
   }
 
   /** Bytes that wait for the disk or are on their way to it. */
@@ -132,11 +106,11 @@ export class WriteAheadLog {
 
   /** Writes with a sync so far: with appends, shows how many share one. */
   get syncs(): number {
-    return this.#syncs;
+    return this.#files.syncs;
   }
 
   get segmentCount(): number {
-    return this.#segments.length;
+    return this.#files.segments.length;
   }
 
   /** Why the log is poisoned; undefined while it works. */
@@ -147,7 +121,7 @@ export class WriteAheadLog {
   /** Groups whose entries keep the oldest segment: to make the log smaller, these need a snapshot and a compaction. */
   get oldestSegmentGroups(): number[] {
     const ids: number[] = [];
-    const oldest = this.#segments[0]!;
+    const oldest = this.#files.segments[0]!;
     for (const [groupId, index] of oldest.lastIndex) {
       const group = this.#groups.get(groupId);
       if (group !== undefined && index > releasable(group)) ids.push(groupId);
@@ -215,7 +189,7 @@ export class WriteAheadLog {
     this.#closed = true;
     await this.#running;
     if (this.#failure === undefined) await this.#write(new FrameWriter());
-    await this.#current.file.close();
+    await this.#files.close();
   }
 
   #refusal(): WalError | undefined {
@@ -316,9 +290,9 @@ export class WriteAheadLog {
 
   /** A frame is durable. */
   #note(groupId: number, touch: Touch): void {
-    const { sequence } = this.#current;
+    const { sequence } = this.#files.current;
     if (touch.removed) {
-      for (const segment of this.#segments) segment.lastIndex.delete(groupId);
+      for (const segment of this.#files.segments) segment.lastIndex.delete(groupId);
       const removed = this.#groups.get(groupId);
       if (removed !== undefined) {
         removed.last = 0;
@@ -337,75 +311,13 @@ export class WriteAheadLog {
       group.snapshot = touch.snapshot;
       group.snapshotSegment = sequence;
     }
-    if (touch.first > 0) noteEntries(this.#segments, this.#current, groupId, touch.first, touch.last);
+    if (touch.first > 0) noteEntries(this.#files.segments, this.#files.current, groupId, touch.first, touch.last);
     group.last = touch.last;
   }
 
-  /**
-   * Appends the frame and syncs. Returns why it was refused with nothing of it left in the log, or why the log is now poisoned.
-   */
+  /** Writes a frame; a failure that poisons the log is taken note of. */
   async #write(writer: FrameWriter): Promise<WalError | undefined> {
-    const start = this.#current;
-    if (start.bytes > SEGMENT_HEADER_BYTES && start.bytes + writer.length > this.#segmentBytes) {
-      const problem = await this.#rotate();
-      if (problem !== undefined) return problem;
-    }
-    const segment = this.#current;
-    try {
-      await segment.file.append([writer.seal(segment.sequence, segment.bytes)]);
-    } catch (error) {
-      if (!isNoSpace(error)) return this.#poison(`append to ${segment.name} failed`, error);
-      try {
-        await segment.file.truncate(segment.bytes);
-        await segment.file.sync();
-      } catch (cutError) {
-        return this.#poison(`cutting ${segment.name} back after a failed append failed`, cutError);
-      }
-      return new WalError("NO_SPACE", `no space for ${writer.length} bytes of log`, error);
-    }
-    try {
-      await segment.file.sync();
-    } catch (error) {
-      return this.#poison(`sync of ${segment.name} failed`, error);
-    }
-    segment.bytes += writer.length;
-    this.#syncs++;
-    return undefined;
-  }
-
-  async #rotate(): Promise<WalError | undefined> {
-    const previous = this.#current;
-    const sequence = previous.sequence + 1;
-    if (sequence > MAX_SEGMENT_SEQUENCE) return this.#poison("the log has no segment numbers left", undefined);
-    const segment: Segment = { sequence, name: segmentName(sequence), bytes: 0, lastIndex: new Map() };
-    let file: DiskFile;
-    try {
-      file = await this.#disk.openAppend(segment.name);
-    } catch (error) {
-      if (isNoSpace(error)) return new WalError("NO_SPACE", "no space for a new segment", error);
-      return this.#poison(`making ${segment.name} failed`, error);
-    }
-    try {
-      await startSegment(this.#disk, file, segment);
-    } catch (error) {
-      try {
-        await file.close();
-        await this.#disk.remove(segment.name);
-        await this.#disk.syncDirectory();
-      } catch (removeError) {
-        return this.#poison(`removing ${segment.name} failed`, removeError);
-      }
-      if (isNoSpace(error)) return new WalError("NO_SPACE", "no space for a new segment", error);
-      return this.#poison(`making ${segment.name} failed`, error);
-    }
-    this.#current = Object.assign(segment, { file });
-    this.#segments.push(this.#current);
-    try {
-      await previous.file.close();
-    } catch (error) {
-      return this.#poison(`closing ${previous.name} failed`, error);
-    }
-    return undefined;
+    return this.#noted(await this.#files.write(writer));
   }
 
   /** Removes the oldest segments that nothing in force is in. */
@@ -421,8 +333,8 @@ export class WriteAheadLog {
 
   #countReleasable(): number {
     let count = 0;
-    for (; count < this.#segments.length - 1; count++) {
-      for (const [groupId, index] of this.#segments[count]!.lastIndex) {
+    for (; count < this.#files.segments.length - 1; count++) {
+      for (const [groupId, index] of this.#files.segments[count]!.lastIndex) {
         const group = this.#groups.get(groupId);
         if (group !== undefined && index > releasable(group)) return count;
       }
@@ -432,18 +344,11 @@ export class WriteAheadLog {
 
   async #removeOldest(count: number): Promise<WalError | undefined> {
     if (count === 0) return undefined;
-    const problem = await this.#restate(this.#segments[count - 1]!.sequence);
+    const problem = await this.#restate(this.#files.segments[count - 1]!.sequence);
     if (problem !== undefined) return problem;
     for (let n = 0; n < count; n++) {
-      const segment = this.#segments[0]!;
-      try {
-        await this.#disk.remove(segment.name);
-        // One by one, so that a crash never leaves a hole.
-        await this.#disk.syncDirectory();
-      } catch (error) {
-        return this.#poison(`removing ${segment.name} failed`, error);
-      }
-      this.#segments.shift();
+      const failure = this.#noted(await this.#files.removeOldest());
+      if (failure !== undefined) return failure;
     }
     return undefined;
   }
@@ -463,14 +368,16 @@ export class WriteAheadLog {
     const problem = await this.#write(writer);
     if (problem !== undefined) return problem;
     for (const group of restated) {
-      if (group.hardStateSegment <= sequence) group.hardStateSegment = this.#current.sequence;
-      if (group.snapshotSegment <= sequence) group.snapshotSegment = this.#current.sequence;
+      if (group.hardStateSegment <= sequence) group.hardStateSegment = this.#files.current.sequence;
+      if (group.snapshotSegment <= sequence) group.snapshotSegment = this.#files.current.sequence;
     }
     return undefined;
   }
 
-  #poison(what: string, cause: unknown): WalError {
-    this.#failure ??= new WalError("POISONED", `${what}: what is durable is unknown, the node must stop`, cause);
+  /** A poisoned log fails everything that waits, and all that comes, with the first cause. */
+  #noted(problem: WalError | undefined): WalError | undefined {
+    if (problem?.code !== "POISONED") return problem;
+    this.#failure ??= problem;
     const failure = this.#failure;
     if (!this.#filling.isEmpty) this.#filling.reject(failure);
     for (const { reject } of this.#releases) reject(failure);
@@ -479,20 +386,7 @@ export class WriteAheadLog {
   }
 }
 
-/** Makes an empty segment durable, its name included. */
-async function startSegment(disk: Disk, file: DiskFile, segment: Segment): Promise<void> {
-  if (file.size > 0) await file.truncate(0);
-  await file.append([segmentHeader(segment.sequence)]);
-  await file.sync();
-  await disk.syncDirectory();
-  segment.bytes = SEGMENT_HEADER_BYTES;
-}
-
 /** Entries up to here may go: released, and covered by a durable snapshot. */
 function releasable(group: GroupState): number {
   return Math.min(group.released, group.snapshot?.index ?? 0);
-}
-
-function isNoSpace(error: unknown): boolean {
-  return error instanceof DiskError && (error.code === "ENOSPC" || error.code === "EDQUOT");
 }
