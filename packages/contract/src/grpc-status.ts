@@ -11,10 +11,14 @@ export const ERROR_DOMAIN = "statemesh";
 
 const DETAILS_TRAILER = "grpc-status-details-bin";
 const TYPE_PREFIX = "type.googleapis.com/google.rpc.";
-/** Trailers are HTTP/2 headers: everything in them stays well below the 16 KiB that some proxies allow. */
-const MESSAGE_LENGTH_MAX = 1024;
-const METADATA_ENTRIES_MAX = 16;
-const METADATA_VALUE_LENGTH_MAX = 256;
+/**
+ * Trailers are HTTP/2 headers, and some clients take no more than 8 KiB of them. The message travels three times,
+ * once percent-encoded, and the details as base64: within these limits, in bytes of UTF-8, it comes to less than 7 KiB.
+ */
+const MESSAGE_BYTES_MAX = 512;
+const FIELD_BYTES_MAX = 256;
+const METADATA_BYTES_MAX = 2048;
+const METADATA_VALUE_BYTES_MAX = 256;
 
 /** What grpc-js sends for an error. */
 export interface GrpcStatus {
@@ -25,7 +29,7 @@ export interface GrpcStatus {
 
 /** The status of an error with its details trailer. Texts are cut to their limits; `cause` stays here. */
 export function statusFromMeshError(error: MeshError): GrpcStatus {
-  const message = cut(error.message, MESSAGE_LENGTH_MAX);
+  const message = cut(error.message, MESSAGE_BYTES_MAX);
   const details: Any[] = [
     any("ErrorInfo", ErrorInfo.encode({ reason: error.reason, domain: ERROR_DOMAIN, metadata: cutMetadata(error.metadata) }).finish()),
   ];
@@ -35,7 +39,7 @@ export function statusFromMeshError(error: MeshError): GrpcStatus {
     details.push(any("RetryInfo", RetryInfo.encode({ retryDelay }).finish()));
   }
   if (error.field !== undefined) {
-    const violation = { field: cut(error.field, METADATA_VALUE_LENGTH_MAX), description: message };
+    const violation = { field: cut(error.field, FIELD_BYTES_MAX), description: message };
     details.push(any("BadRequest", BadRequest.encode({ fieldViolations: [violation] }).finish()));
   }
   const metadata = new Metadata();
@@ -47,15 +51,29 @@ function any(name: string, value: Uint8Array): Any {
   return { typeUrl: TYPE_PREFIX + name, value: Buffer.from(value) };
 }
 
-/** grpc-js percent-encodes messages with `encodeURI`, which throws on a lone surrogate. */
-function cut(text: string, length: number): string {
-  const whole = text.length > length ? `${text.slice(0, length - 3)}...` : text;
-  return whole.isWellFormed() ? whole : whole.toWellFormed();
+/** At most `bytes` of UTF-8. Well-formed too: grpc-js percent-encodes messages, and that throws on a lone surrogate. */
+function cut(text: string, bytes: number): string {
+  if (text.length * 3 <= bytes) return text.isWellFormed() ? text : text.toWellFormed();
+  const encoded = Buffer.from(text);
+  if (encoded.length <= bytes) return encoded.toString();
+  let end = bytes - 3;
+  // Not in the middle of a character: continuation bytes begin with 10.
+  while (end > 0 && ((encoded[end] ?? 0) & 0xc0) === 0x80) end--;
+  return `${encoded.toString("utf8", 0, end)}...`;
 }
 
+/** The first entries that fit. */
 function cutMetadata(metadata: Readonly<Record<string, string>>): Map<string, string> {
-  const entries = Object.entries(metadata).slice(0, METADATA_ENTRIES_MAX);
-  return new Map(entries.map(([key, value]) => [cut(key, 64), cut(value, METADATA_VALUE_LENGTH_MAX)]));
+  const kept = new Map<string, string>();
+  let left = METADATA_BYTES_MAX;
+  for (const [key, value] of Object.entries(metadata)) {
+    const name = cut(key, METADATA_VALUE_BYTES_MAX);
+    const text = cut(value, METADATA_VALUE_BYTES_MAX);
+    left -= Buffer.byteLength(name) + Buffer.byteLength(text) + 8;
+    if (left < 0) break;
+    kept.set(name, text);
+  }
+  return kept;
 }
 
 /** What the caller knows about the call that failed. */

@@ -1,5 +1,6 @@
 // Server reflection of gRPC: the current version, and the one that older clients still ask for. Both have the same messages.
 export {
+  ServerReflectionClient,
   type ServerReflectionRequest,
   type ServerReflectionResponse,
   ServerReflectionService,

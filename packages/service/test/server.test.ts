@@ -1,10 +1,11 @@
 import { execFile } from "node:child_process";
 import { createServer } from "node:net";
 import { promisify } from "node:util";
-import { ConsistencyServiceService as Service, ExecuteRequest, SubscribeRequest, type SubscribeResponse } from "@statemesh/contract";
+import { ConsistencyServiceService as Service, ExecuteRequest, ReadRequest, SubscribeRequest, type SubscribeResponse } from "@statemesh/contract";
 import { HealthCheckResponse_ServingStatus as Status, HealthClient, HealthService } from "@statemesh/contract/health";
 import { afterEach, expect, test } from "vitest";
-import { call, connect, LIVENESS, type Respond, serverStream, unary, unaryCallback } from "../src/index.ts";
+import { ServerReflectionClient, type ServerReflectionRequest, type ServerReflectionResponse } from "@statemesh/contract/reflection";
+import { bidiStream, call, connect, LIVENESS, type Respond, serverStream, unary, unaryCallback } from "../src/index.ts";
 import { CONFIG, type Echo, startEcho, until } from "./echo-server.ts";
 
 const run = promisify(execFile);
@@ -66,22 +67,57 @@ test("HTTP serves metrics, liveness and readiness with its reasons", async () =>
   expect((await at("/metrics", { method: "POST", body: "x" })).status).toBe(405);
 });
 
-test("reflection lists what is served, and calls through it carry maps", async () => {
-  echo = await startEcho({ execute: unary(() => ({ decision: undefined })) });
+test("reflection lists what is served, and calls through it carry maps both ways", async () => {
+  let seen: ReadonlyMap<string, string> | undefined;
+  echo = await startEcho({
+    execute: unary(({ operation }) => {
+      if (operation?.body?.$case === "structurePlacement") seen = operation.body.value.attributes;
+      return { decision: undefined };
+    }),
+    executeStream: bidiStream((_requests, responses) => {
+      const error = { code: 5, reason: "NOT_FOUND", message: "not there", metadata: new Map([["entity_id", "wall-1"]]) };
+      responses.write({ results: [{ operationId: "op-1", result: { $case: "error", value: error } }] });
+      responses.end();
+    }),
+  });
   const base = `http://${echo.server.address}`;
   for (const protocol of ["grpc-v1", "grpc-v1alpha"]) {
-    const { stdout } = await run("node_modules/.bin/buf", ["curl", "--protocol", "grpc", "--http2-prior-knowledge", "--reflect-protocol", protocol, "--list-methods", base]);
+    const curl = ["curl", "--protocol", "grpc", "--http2-prior-knowledge", "--reflect-protocol", protocol];
+    const { stdout } = await run("node_modules/.bin/buf", [...curl, "--list-methods", base]);
     const methods = stdout.trim().split("\n").toSorted();
     expect(methods).toEqual([
       "grpc.health.v1.Health/Check",
       "grpc.health.v1.Health/Watch",
       ...["Execute", "ExecuteStream", "Publish", "Read", "Subscribe", "Transact"].map((name) => `statemesh.v1.ConsistencyService/${name}`),
     ]);
-    const { stdout: answer } = await run("node_modules/.bin/buf", [
-      "curl", "--protocol", "grpc", "--http2-prior-knowledge", "--reflect-protocol", protocol, "-d", "{}", `${base}/statemesh.v1.ConsistencyService/Execute`,
-    ]);
-    expect(JSON.parse(answer)).toEqual({});
+    const request = JSON.stringify({ operation: { structurePlacement: { structureId: "wall-1", attributes: { colour: protocol } } } });
+    await run("node_modules/.bin/buf", [...curl, "-d", request, `${base}/statemesh.v1.ConsistencyService/Execute`]);
+    expect(seen).toEqual(new Map([["colour", protocol]]));
+    const { stdout: streamed } = await run("node_modules/.bin/buf", [...curl, "-d", "{}", `${base}/statemesh.v1.ConsistencyService/ExecuteStream`]);
+    expect(JSON.parse(streamed)).toMatchObject({ results: [{ error: { metadata: { entity_id: "wall-1" } } }] });
   }
+});
+
+test("every symbol of the contract is found by reflection, and files come with their imports", async () => {
+  echo = await startEcho({});
+  const client = connect(ServerReflectionClient, echo.server.address, { ownConnection: true });
+  const stream = client.serverReflectionInfo();
+  const answers: ServerReflectionResponse[] = [];
+  stream.on("data", (answer) => answers.push(answer));
+  const ask = (messageRequest: ServerReflectionRequest["messageRequest"]): void => void stream.write({ host: "", messageRequest });
+  ask({ $case: "fileContainingSymbol", value: "statemesh.v1.ConsistencyService.Execute" });
+  ask({ $case: "fileByFilename", value: "statemesh/v1/space.proto" });
+  ask({ $case: "fileContainingSymbol", value: "statemesh.v1.Nothing" });
+  ask({ $case: "fileByFilename", value: "no/such.proto" });
+  ask({ $case: "allExtensionNumbersOfType", value: "statemesh.v1.Operation" });
+  ask(undefined);
+  await until(() => answers.length === 6);
+  stream.end();
+  client.close();
+  const cases = answers.map(({ messageResponse }) => messageResponse?.$case);
+  expect(cases).toEqual(["fileDescriptorResponse", "fileDescriptorResponse", ...Array<string>(4).fill("errorResponse")]);
+  expect(answers[0]?.messageResponse).toMatchObject({ value: { fileDescriptorProto: { length: 3 } } });
+  expect(answers.slice(2).map(({ messageResponse }) => (messageResponse?.$case === "errorResponse" ? messageResponse.value.errorCode : 0))).toEqual([5, 5, 5, 3]);
 });
 
 test("a shutdown lets calls in flight finish and refuses new ones", async () => {
@@ -103,7 +139,7 @@ test("a shutdown lets calls in flight finish and refuses new ones", async () => 
     down = true;
   });
   await until(() => steps.includes("drain"));
-  await expect(call(client, Service.read, { queries: [], level: 0, causalToken: undefined, maxStalenessMs: 0 } as never, { timeoutMs: 1000, writes: false })).rejects.toBeInstanceOf(Error);
+  await expect(call(client, Service.read, ReadRequest.fromPartial({}), { timeoutMs: 1000, writes: false })).rejects.toBeInstanceOf(Error);
   expect(down).toBe(false);
   respond?.({ decision: undefined });
   expect(await pending).toEqual({ decision: undefined });

@@ -111,7 +111,7 @@ test("a message that no header can carry is still answered", async () => {
   });
   const error = await failure(call(echo.client, Service.execute, REQUEST, { timeoutMs: 5000, writes: true }));
   expect(error.reason).toBe("NOT_FOUND");
-  expect(error.message.length).toBeLessThanOrEqual(1024);
+  expect(error.message.length).toBeLessThanOrEqual(512);
   expect(error.metadata["big"]?.length).toBe(256);
 });
 
