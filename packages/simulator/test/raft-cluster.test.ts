@@ -5,7 +5,7 @@ import { ELECTION_TICKS, RaftNode, TICK_MS } from "./raft-node.ts";
 import type { Packet } from "./raft-node.ts";
 
 /** More with RAFT_SEEDS=N. */
-const SEEDS = Number(process.env["RAFT_SEEDS"] ?? 250);
+const SEEDS = Number(process.env["RAFT_SEEDS"] ?? 400);
 const TROUBLE_MS = 4000;
 /** Election timeouts within which a healed cluster must commit and agree. */
 const HEALED_WITHIN_MS = 10 * 2 * ELECTION_TICKS * TICK_MS;
@@ -63,11 +63,13 @@ async function run(seed: number): Promise<Summary> {
         break;
       case 3:
       case 4: {
-        const victim = random.chance(0.5) ? leader : node;
+        // A crash hurts most in the middle of a write, and of an election.
+        const writing = nodes.find((candidate) => candidate.isWriting && candidate.core?.role !== "leader");
+        const victim = random.pick([leader, node, writing ?? node]);
         if (!victim.isUp) break;
         crashes++;
         victim.stop(random.chance(0.7));
-        simulation.after(random.between(1, 600), () => void victim.start());
+        simulation.after(random.between(1, random.pick([10, 600])), () => void victim.start());
         break;
       }
       case 5:
@@ -75,7 +77,7 @@ async function run(seed: number): Promise<Summary> {
         leader.pump();
         break;
       case 6:
-        node.disk.behaviour.maxSyncMs = random.pick([1, 20, 150]);
+        for (const { disk } of random.chance(0.5) ? nodes : [node]) disk.behaviour.maxSyncMs = random.pick([1, 20, 150]);
         break;
       case 7:
         for (const id of ids) leader.core?.reportUnreachable(id);
@@ -85,7 +87,7 @@ async function run(seed: number): Promise<Summary> {
         network.heal();
     }
     if (random.chance(0.3)) checker.logsMatch(nodes.flatMap(({ core }) => core ?? []));
-    simulation.after(random.between(20, 400), trouble);
+    simulation.after(random.between(5, random.pick([40, 400])), trouble);
   };
   simulation.after(300, trouble);
   await simulation.runUntil(TROUBLE_MS);

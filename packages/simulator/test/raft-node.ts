@@ -61,6 +61,11 @@ export class RaftNode {
     return this.core !== undefined;
   }
 
+  /** Something was handed to the disk and is not durable. */
+  get isWriting(): boolean {
+    return this.#writes > 0;
+  }
+
   async start(): Promise<void> {
     const life = ++this.#life;
     const disk = this.disk.mount();
