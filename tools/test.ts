@@ -29,6 +29,7 @@ const program = new Command("./dev test")
   .option("--only <text>", "only tests whose name contains this text")
   .parse();
 const options = program.opts<Options>();
+const filtered = options.only !== undefined || program.args.length > 0;
 
 // System tests need both cores for their processes, so nothing runs beside them.
 const parts = [["packages", "house"], ["system"]].map((part) => part.filter((name) => options.project === undefined || options.project === name)).filter((part) => part.length > 0);
@@ -41,7 +42,6 @@ for (const part of parts) {
   failed += report.failed;
   troubles.push(...report.troubles);
 }
-const filtered = options.only !== undefined || program.args.length > 0;
 if (passed + failed === 0) {
   troubles.push("no test ran");
   failed++;
