@@ -15,7 +15,7 @@ export default defineConfig({
         test: {
           name: "house",
           include: ["test/*/**/*.test.ts"],
-          exclude: ["test/system/**"],
+          exclude: ["**/node_modules/**", "test/system/**"],
           testTimeout: 120_000,
         },
       },
