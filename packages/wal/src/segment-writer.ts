@@ -31,14 +31,17 @@ export class SegmentWriter {
       segments.push(last);
     }
     const file = await disk.openAppend(last.name);
-    // Also where a crash cut short the making of the segment.
-    if (last.bytes === 0) {
-      try {
-        await startSegment(disk, file, last);
-      } catch (error) {
-        await file.close();
-        throw error;
+    try {
+      // Also where a crash cut short the making of the segment.
+      if (last.bytes === 0) await startSegment(disk, file, last);
+      else {
+        // A killed process leaves writes, and names, that are read back and not durable: nothing may be built on them before they are.
+        await file.sync();
+        await disk.syncDirectory();
       }
+    } catch (error) {
+      await file.close();
+      throw error;
     }
     return new SegmentWriter(disk, segmentBytes, segments, Object.assign(last, { file }));
   }

@@ -29,9 +29,10 @@ export class SnapshotStore {
     this.#disk = disk;
   }
 
-  /** Removes what unfinished writers left. */
+  /** Removes what unfinished writers left, and makes the names of finished ones durable. */
   static async open(disk: Disk): Promise<SnapshotStore> {
     for (const name of await disk.list()) if (TEMPORARY.test(name)) await disk.remove(name);
+    await disk.syncDirectory();
     return new SnapshotStore(disk);
   }
 
