@@ -31,7 +31,7 @@ import { PURGE } from "./regions/answered-requests.ts";
 import { RegionReader } from "./regions/region-reader.ts";
 import { RegionWriter } from "./regions/region-writer.ts";
 import { type Caller, Database } from "./sql/database.ts";
-import { MIGRATIONS_FOLDER, type Migration, MigrationError, readMigrations } from "./sql/migrations.ts";
+import { MIGRATIONS_FOLDER, type Migration, type MigrationError, readMigrations } from "./sql/migrations.ts";
 
 /** Hears what goes on behind the calls. */
 export interface StoreEvents {

@@ -16,9 +16,18 @@ function withinBudget(columns: string, order: string, rows: string, budget: stri
 }
 
 const BY_REGION = "kind, entity_id, group_id";
+// One walk of the index for each reach, none further than the limit.
 const LOAD: Statement = {
   name: "entities_load",
-  text: withinBudget(BY_REGION, BY_REGION, `SELECT kind, entity_id, group_id, payload FROM entities WHERE reach IN (0, 1, 2) AND region_key = $1 ORDER BY ${BY_REGION} LIMIT $2`, "$3"),
+  text: withinBudget(
+    BY_REGION,
+    BY_REGION,
+    `SELECT f.kind, f.entity_id, f.group_id, f.payload FROM unnest(ARRAY[0, 1, 2]::INT8[]) AS r(reach), LATERAL (
+        SELECT e.kind, e.entity_id, e.group_id, e.payload FROM entities e WHERE e.reach = r.reach AND e.region_key = $1
+        ORDER BY e.kind, e.entity_id, e.group_id LIMIT $2) AS f
+      ORDER BY ${BY_REGION} LIMIT $2`,
+    "$3",
+  ),
 };
 
 const BY_PLACE = "reach, place, kind, entity_id, group_id";

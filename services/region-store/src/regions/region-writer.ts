@@ -8,7 +8,7 @@ import {
   type RegionWrite,
   type StoreRegionRequest,
   type StoreRegionResponse,
-  TransactRegionsRequest,
+  type TransactRegionsRequest,
   TransactRegionsResponse,
 } from "@statemesh/contract";
 import { formatRegion, mortonKey } from "@statemesh/world";
