@@ -4,7 +4,7 @@ import { regionOf } from "@statemesh/world";
 import { DemoContests } from "./demo-contest.ts";
 import { DemoPublisher } from "./demo-eventual.ts";
 import { DemoFollower } from "./demo-follow.ts";
-import { Measure } from "./demo-measure.ts";
+import type { Measure } from "./demo-measure.ts";
 import { DemoPlay } from "./demo-play.ts";
 import { DemoQuest } from "./demo-quest.ts";
 import { DemoSetting } from "./demo-setting.ts";

@@ -1,4 +1,5 @@
 /** What `./dev up` keeps in its data folder between runs, besides the services' own data. */
+import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
@@ -9,6 +10,8 @@ const ClusterSchema = z.strictObject({
   /** Fixed for the life of the folder: logs and sectors are laid out for it. */
   nodes: z.int().min(1).max(9),
   groups: z.int().min(1).max(1_000),
+  /** The cluster's own database: PostgreSQL's folder may outlive ours, and another cluster's rows must not be taken for its copy. */
+  database: z.string().regex(/^statemesh_[0-9a-f]{12}$/),
   /** Runs so far. */
   runs: z.int().min(0),
   /** By shard id: shards of all runs are one server to the directory, because runs on one folder can't overlap. */
@@ -34,7 +37,7 @@ export class UpData {
    */
   static open(folder: string, nodes: number, groups: number): UpData {
     const path = join(folder, FILE);
-    const cluster = existsSync(path) ? read(path) : { nodes, groups, runs: 0, incarnations: {} };
+    const cluster = existsSync(path) ? read(path) : { nodes, groups, database: `statemesh_${randomBytes(6).toString("hex")}`, runs: 0, incarnations: {} };
     if (cluster.nodes !== nodes || cluster.groups !== groups) {
       throw new Error(`${folder} holds a cluster of ${cluster.nodes} nodes and ${cluster.groups} groups, not ${nodes} and ${groups}: take another --data-dir, or remove the folder`);
     }
@@ -46,6 +49,11 @@ export class UpData {
   /** From 1. */
   get run(): number {
     return this.#cluster.runs;
+  }
+
+  /** Name of the cluster's database. */
+  get database(): string {
+    return this.#cluster.database;
   }
 
   /** The shard's incarnation, the same for every run on this folder. */

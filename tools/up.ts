@@ -120,7 +120,7 @@ async function main(): Promise<number> {
   const dataDir = resolve(options.dataDir);
   running.lock = await lockFolder(dataDir);
   const data = UpData.open(dataDir, options.nodes, options.groups);
-  await startServices(dataDir);
+  await startServices(dataDir, data);
   if (stop.signal.aborted) return 130;
   const { mesh, postgres } = running;
   if (mesh === undefined || postgres === undefined) throw new Error("nothing runs");
@@ -174,9 +174,9 @@ function isInstalled(programs: readonly string[]): boolean {
   }));
 }
 
-async function startServices(dataDir: string): Promise<void> {
+async function startServices(dataDir: string, data: UpData): Promise<void> {
   progress.update("starting PostgreSQL");
-  running.postgres = await startPostgres({ dataDir: join(dataDir, "postgres"), databases: ["statemesh"] });
+  running.postgres = await startPostgres({ dataDir: join(dataDir, "postgres"), databases: [data.database] });
   if (options.redis && isInstalled(["redis-server", "valkey-server"])) {
     progress.update("starting Redis");
     running.redis = await startRedis();

@@ -3,7 +3,7 @@ import type { Bounds, Position, Region } from "@statemesh/contract";
 import { formatRegion, isPositionCoordinate, nameProblem, parseRegion, regionOf, sameRegion, sectorOf } from "@statemesh/world";
 import { z } from "zod";
 import { pointAt, pathLength } from "./world-path.ts";
-import { YamlProblems, readYaml } from "./yaml-problems.ts";
+import { readYaml, type YamlProblems } from "./yaml-problems.ts";
 
 /** A game server of the demo. */
 export interface WorldShard {

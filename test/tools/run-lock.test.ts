@@ -59,6 +59,8 @@ describe("a data folder", () => {
     expect(second.run).toBe(2);
     expect(second.incarnationOf(101)).toBe(incarnation);
     expect(second.incarnationOf(102)).not.toBe(incarnation);
+    expect(second.database).toBe(first.database);
+    expect(UpData.open(folder(), 3, 4).database).not.toBe(first.database);
   });
 
   it("is not opened with another number of nodes or groups", () => {

@@ -134,4 +134,3 @@ export class MeshClient {
 export function connect(options: ClientOptions): MeshClient {
   return new MeshClient(options);
 }
-

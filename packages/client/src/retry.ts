@@ -1,5 +1,5 @@
 /** When to ask again, how often and how soon. */
-import { MeshError, type Reason } from "@statemesh/contract";
+import type { MeshError, Reason } from "@statemesh/contract";
 
 /** Refused before anything was done: any call may ask again. */
 const REFUSED_FOR_NOW: ReadonlySet<Reason> = new Set(["NO_QUORUM", "NOT_LEADER", "SHUTTING_DOWN", "OVERLOADED", "LOG_FULL", "STORE_UNAVAILABLE", "TOKEN_AHEAD"]);
