@@ -1,8 +1,8 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { createHash } from "node:crypto";
-import { accessSync, chownSync, constants, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { accessSync, chmodSync, chownSync, constants, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir, userInfo } from "node:os";
-import { basename, delimiter, dirname, join, resolve } from "node:path";
+import { basename, delimiter, dirname, join, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import pg from "pg";
 import { freePort } from "./free-port.ts";
@@ -155,9 +155,21 @@ function projectTemporary(name: string): string {
 
 /** The folder itself where the server's user can get there (a clone under root's home is closed to it), else one of ours. */
 function reachableFolder(folder: string, user: User | undefined): string {
-  if (user === undefined || canEnter(dirname(folder), user)) return folder;
+  if (user === undefined) return folder;
+  openTemporary(dirname(folder));
+  if (canEnter(dirname(folder), user)) return folder;
   const key = createHash("sha256").update(folder).digest("hex").slice(0, 8);
   return projectTemporary(`${basename(folder)}-${key}`);
+}
+
+/** Folders of ours under the system's temporary folder, which `mkdtemp` makes private, are opened for passing through; the data folder stays private. */
+function openTemporary(folder: string): void {
+  const root = resolve(tmpdir());
+  for (let path = folder; path.startsWith(`${root}${sep}`); path = dirname(path)) {
+    if (!existsSync(path)) continue;
+    const { mode, uid } = statSync(path);
+    if (uid === userInfo().uid) chmodSync(path, (mode & 0o7777) | 0o011);
+  }
 }
 
 /** The same for the programs: copied where the server's user cannot get at them. */

@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { MeshError } from "@statemesh/contract";
@@ -67,9 +67,8 @@ describe("SQL that goes away", () => {
 
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), "statemesh-crash-"));
-    // The server may run as another user, who has to get in.
-    chmodSync(folder, 0o755);
     postgres = await startPostgres({ dataDir: join(folder, "data"), databases: ["mesh"] });
+    expect(postgres.dataDir).toBe(join(folder, "data"));
   });
 
   afterAll(async () => {

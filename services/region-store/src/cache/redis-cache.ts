@@ -116,7 +116,7 @@ export class RedisCache implements RegionCache {
 
   async get(key: string): Promise<CacheAnswer> {
     if (this.#dropAll || this.#pending.has(key) || !this.available) return this.#missed();
-    const [answer] = await this.#attempt(() => this.#commands.regionGetBuffer(this.#value(key), this.#lease(key), randomBytes(12), LEASE_MS));
+    const [answer] = await this.#attempt(() => this.#getOrLease(key));
     if (answer === undefined) return this.#missed();
     const [found, content] = answer;
     // Invalidated while Redis answered, and not yet there: what it said is too old.
@@ -129,6 +129,13 @@ export class RedisCache implements RegionCache {
     if (hit === undefined) return this.#missed();
     this.#hits += 1;
     return { hit };
+  }
+
+  /** A hit is a plain GET; only a miss, which goes on to SQL, costs the script. */
+  async #getOrLease(key: string): Promise<[number, Buffer]> {
+    const value = await this.#commands.getBuffer(this.#value(key));
+    if (value !== null) return [1, value];
+    return await this.#commands.regionGetBuffer(this.#value(key), this.#lease(key), randomBytes(12), LEASE_MS);
   }
 
   async fill(lease: Lease, value: CachedRegion): Promise<void> {
