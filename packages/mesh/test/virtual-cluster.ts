@@ -383,4 +383,3 @@ function load(stored: StoredSnapshot, options: NodeOptions): GroupState {
 export function isDecision(answer: Decision | OperationError | undefined): answer is Decision {
   return answer !== undefined && "outcome" in answer;
 }
-

@@ -17,9 +17,11 @@ import { type NodeConfiguration, program } from "./options.ts";
 import { PeerLink } from "./peer-link.ts";
 import { PROTOCOL_MAX, PROTOCOL_MIN, peerService } from "./peer-service.ts";
 import { receiveSnapshot } from "./snapshot-transfer.ts";
-import { Storage, loadState } from "./storage.ts";
+import { Storage } from "./storage.ts";
 import { StoreLink } from "./store-link.ts";
 
+/** How often the log is looked at for segments that only quiet groups hold. */
+const TRIM_PERIOD_MS = 5_000;
 /** How long a node that goes down waits for others to take over its groups. */
 const HANDOVER_MS = 1_500;
 
@@ -106,8 +108,8 @@ export async function serveNode(config: NodeConfiguration, log: Logger, ownsProc
           onHello: (peer) => clientAddresses.set(peer.nodeId, peer.clientAddress),
           onFrame: (peer, frame) => node.onFrame(peer, frame),
           receiveSnapshot: async (chunks) => {
-            const { meta, message } = await receiveSnapshot(chunks, storage.snapshots);
-            node.onSnapshot(meta, message, await loadState(await storage.snapshots.read(meta.groupId, meta.index), stateOptions(meta.groupId)));
+            const { meta, message, state } = await receiveSnapshot(chunks, storage.snapshots, config.groups, stateOptions);
+            node.onSnapshot(meta, message, state);
             return true;
           },
         },
@@ -118,6 +120,7 @@ export async function serveNode(config: NodeConfiguration, log: Logger, ownsProc
     onDrain: async () => handOver(node),
     onShutdown: async () => {
       clearInterval(ticks);
+      clearInterval(trimming);
       node.stop();
       for (const link of links.values()) link.close();
       arbiters.close();
@@ -127,6 +130,11 @@ export async function serveNode(config: NodeConfiguration, log: Logger, ownsProc
     },
   });
   const ticks = setInterval(() => node.tick(), config.tickMs);
+  // A group with few writes would keep the busy groups' old segments for ever.
+  const trimming = setInterval(() => {
+    if (storage.sizeBytes < 2 * config.snapshotLogBytes) return;
+    for (const groupId of storage.oldestGroups) node.group(groupId).snapshot();
+  }, TRIM_PERIOD_MS);
   for (const link of links.values()) link.open();
   node.dirty();
   return server;

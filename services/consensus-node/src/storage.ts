@@ -55,6 +55,11 @@ export class Storage {
     return this.#refused.length > 0;
   }
 
+  /** Groups whose entries keep the oldest segment alive: a snapshot of each lets it go. */
+  get oldestGroups(): readonly number[] {
+    return this.#wal.oldestSegmentGroups;
+  }
+
   get syncs(): number {
     return this.#wal.syncs;
   }
@@ -77,11 +82,12 @@ export class Storage {
       },
       (error: unknown) => {
         this.#inFlight--;
-        if (!(error instanceof WalError) || error.code !== "NO_SPACE") return write.done(error);
-        // Appends that were queued behind this one are refused with it, in their order.
+        // Appends that were queued behind a refused one are refused with it, or for the gap that it left, in their order.
+        const waits = error instanceof WalError && (error.code === "NO_SPACE" || error.code === "QUEUE_FULL" || (error.code === "OUT_OF_ORDER" && this.#refused.length > 0));
+        if (!waits) return write.done(error);
         this.#refused.push(write);
         if (this.#refused.length === 1) {
-          this.#log.error({ err: error }, "the disk is full: writes wait for space");
+          this.#log.error({ err: error }, "the log takes no writes: they wait");
           setTimeout(() => this.#retry(), FULL_DISK_RETRY_MS);
         }
       },
@@ -111,7 +117,7 @@ export class Storage {
 }
 
 /** Builds a group's state from a snapshot file. */
-export async function loadState(reader: SnapshotReader, options: GroupStateOptions): Promise<GroupState> {
+async function loadState(reader: SnapshotReader, options: GroupStateOptions): Promise<GroupState> {
   const loader = new SnapshotLoader(options);
   for await (const chunk of reader.chunks()) loader.push(chunk);
   return loader.finish();

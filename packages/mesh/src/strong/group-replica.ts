@@ -27,7 +27,8 @@ import {
 } from "@statemesh/replica";
 import { type Policy, candidateOf } from "@statemesh/world";
 import type { GroupWrite, Host } from "../host.ts";
-import { type DecisionBatch, DecisionQueue, type QueuedUnit, type Waiter, operationBytes } from "./decision-queue.ts";
+import { type DecisionBatch, DecisionQueue, type QueuedUnit, type Waiter } from "./decision-queue.ts";
+import { answersAll, failAll, failUnit, unitBytes } from "./unit-answers.ts";
 import { fenced, notLeader, operationError, operationIdReused, overloaded } from "./operation-errors.ts";
 
 export interface GroupOptions {
@@ -187,7 +188,7 @@ export class GroupReplica {
     if (problem !== undefined) return failAll(operations, waiter, problem);
     const first = operations[0];
     if (first === undefined) return;
-    this.#queue.push({ operations, transactionId, waiters: [waiter], sizeBytes: sizeOf(operations), proposed: false });
+    this.#queue.push({ operations, transactionId, waiters: [waiter], sizeBytes: unitBytes(operations), proposed: false });
     this.#listener.dirty();
   }
 
@@ -279,7 +280,7 @@ export class GroupReplica {
     const usable =
       response !== undefined &&
       response.sets.length === sets.length &&
-      sets.every((set, i) => matches(set, response.sets[i]?.verdicts));
+      sets.every((set, i) => answersAll(set, response.sets[i]?.verdicts));
     if (usable) return response.sets.map((set) => set.verdicts);
     if (response !== undefined) this.#host.log.warn("the arbiter's answer does not fit the question", { group: this.groupId });
     this.arbiterFallbacks++;
@@ -508,7 +509,12 @@ export class GroupReplica {
   }
 
   #maybeSnapshot(): void {
-    if (this.#snapshotRunning || this.#logBytesSinceSnapshot < this.#options.snapshotLogBytes) return;
+    if (this.#logBytesSinceSnapshot >= this.#options.snapshotLogBytes) this.snapshot();
+  }
+
+  /** Takes a snapshot, unless one is under way or nothing was applied since the last. */
+  snapshot(): void {
+    if (this.#snapshotRunning || this.#state.appliedIndex <= (this.#snapshotMeta?.index ?? 0)) return;
     this.#snapshotRunning = true;
     this.#logBytesSinceSnapshot = 0;
     const capture = this.#state.capture();
@@ -536,23 +542,3 @@ function decideHere(_: ArbitrateRequest, done: (response: ArbitrateResponse | un
 
 /** `RaftMessageType.SNAPSHOT`. */
 const SNAPSHOT_MESSAGE = 9;
-
-function matches(set: CandidateSet, verdicts: readonly Verdict[] | undefined): boolean {
-  if (verdicts === undefined || verdicts.length !== set.candidates.length) return false;
-  return set.candidates.every((candidate, i) => candidate.operationId === verdicts[i]?.operationId);
-}
-
-function sizeOf(operations: readonly PendingOperation[]): number {
-  let bytes = 0;
-  for (const pending of operations) bytes += operationBytes(pending);
-  return bytes;
-}
-
-function failAll(operations: readonly PendingOperation[], waiter: Waiter, error: MeshError): void {
-  const failure = operationError(error);
-  for (const { operation } of operations) waiter.failed(operation.operationId, failure);
-}
-
-function failUnit(unit: QueuedUnit, error: MeshError): void {
-  for (const waiter of unit.waiters) failAll(unit.operations, waiter, error);
-}

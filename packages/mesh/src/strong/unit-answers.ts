@@ -1,0 +1,26 @@
+import type { CandidateSet, MeshError, Verdict } from "@statemesh/contract";
+import type { PendingOperation } from "@statemesh/replica";
+import { type QueuedUnit, type Waiter, operationBytes } from "./decision-queue.ts";
+import { operationError } from "./operation-errors.ts";
+
+/** True where the verdicts are those of the set's candidates, in their order. */
+export function answersAll(set: CandidateSet, verdicts: readonly Verdict[] | undefined): boolean {
+  if (verdicts === undefined || verdicts.length !== set.candidates.length) return false;
+  return set.candidates.every((candidate, i) => candidate.operationId === verdicts[i]?.operationId);
+}
+
+/** About how many bytes the operations take in a log entry. */
+export function unitBytes(operations: readonly PendingOperation[]): number {
+  let bytes = 0;
+  for (const pending of operations) bytes += operationBytes(pending);
+  return bytes;
+}
+
+export function failAll(operations: readonly PendingOperation[], waiter: Waiter, error: MeshError): void {
+  const failure = operationError(error);
+  for (const { operation } of operations) waiter.failed(operation.operationId, failure);
+}
+
+export function failUnit(unit: QueuedUnit, error: MeshError): void {
+  for (const waiter of unit.waiters) failAll(unit.operations, waiter, error);
+}
