@@ -15,37 +15,42 @@ const BOUNDS_SIDES = [
   ["minZ", "maxZ", "min_z", "max_z"],
 ] as const;
 
+/** A field's path; an empty `path` is the request itself. */
+function pathOf(path: string, field: string): string {
+  return path === "" ? field : `${path}.${field}`;
+}
+
 /** A name of `minBytes`..`maxBytes` bytes of UTF-8 without control characters. */
 export function checkName(value: unknown, minBytes: 0 | 1, maxBytes: number, path: string, field: string): asserts value is string {
   if (typeof value !== "string" || value.length < minBytes) {
-    throw MeshError.field(`${path}.${field}`, `must be text of ${minBytes}..${maxBytes} bytes`);
+    throw MeshError.field(pathOf(path, field), `must be text of ${minBytes}..${maxBytes} bytes`);
   }
   const problem = nameProblem(value, maxBytes);
   if (problem === undefined) return;
-  if (problem === "too_long") throw MeshError.field(`${path}.${field}`, `must be ${minBytes}..${maxBytes} bytes`);
-  throw MeshError.field(`${path}.${field}`, problem === "control" ? "must not contain control characters" : "must be valid Unicode text");
+  if (problem === "too_long") throw MeshError.field(pathOf(path, field), `must be ${minBytes}..${maxBytes} bytes`);
+  throw MeshError.field(pathOf(path, field), problem === "control" ? "must not contain control characters" : "must be valid Unicode text");
 }
 
 /** Text of any content. */
 export function checkText(value: unknown, maxBytes: number, path: string, field: string): asserts value is string {
-  if (typeof value !== "string" || !fitsUtf8(value, maxBytes)) throw MeshError.field(`${path}.${field}`, `must be at most ${maxBytes} bytes`);
+  if (typeof value !== "string" || !fitsUtf8(value, maxBytes)) throw MeshError.field(pathOf(path, field), `must be at most ${maxBytes} bytes`);
 }
 
 /** A whole number, both ends inclusive. */
 export function checkInteger(value: unknown, min: number, max: number, path: string, field: string): asserts value is number {
   if (typeof value !== "number" || !(value >= min && value <= max) || !Number.isInteger(value)) {
-    throw MeshError.field(`${path}.${field}`, `must be a whole number in ${min}..${max}`);
+    throw MeshError.field(pathOf(path, field), `must be a whole number in ${min}..${max}`);
   }
 }
 
 /** Bytes. */
 export function checkBytes(value: unknown, maxBytes: number, path: string, field: string): asserts value is Uint8Array {
-  if (!(value instanceof Uint8Array) || value.length > maxBytes) throw MeshError.field(`${path}.${field}`, `must be at most ${maxBytes} bytes`);
+  if (!(value instanceof Uint8Array) || value.length > maxBytes) throw MeshError.field(pathOf(path, field), `must be at most ${maxBytes} bytes`);
 }
 
 /** A list. */
 export function checkList(value: unknown, max: number, path: string, field: string): asserts value is unknown[] {
-  if (!Array.isArray(value) || value.length > max) throw MeshError.field(`${path}.${field}`, `must be a list of at most ${max}`);
+  if (!Array.isArray(value) || value.length > max) throw MeshError.field(pathOf(path, field), `must be a list of at most ${max}`);
 }
 
 /** A message that is there. */

@@ -88,7 +88,7 @@ function groupStatus(mesh: MeshNode, groupId: number): GroupStatus {
 
 async function transfer(node: AdminNode, request: TransferLeadershipRequest, context: CallContext): Promise<TransferLeadershipResponse> {
   const { mesh } = node;
-  checkInteger(request.groupId, 0, mesh.options.groups, "request", "group_id");
+  checkInteger(request.groupId, 0, mesh.options.groups, "", "group_id");
   const { groupId, targetNodeId } = request;
   if (!node.peers.has(targetNodeId)) throw MeshError.field("target_node_id", `one of ${[...node.peers.keys()].join(", ")}`);
   const group = mesh.group(groupId);

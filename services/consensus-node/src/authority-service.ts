@@ -58,9 +58,9 @@ export function authorityService(node: AuthorityNode): ServiceBinding {
 
 async function register(node: AuthorityNode, request: RegisterRequest, context: CallContext): Promise<RegisterResponse> {
   checkServer(request.serverId);
-  checkName(request.name, 1, 64, "request", "name");
-  checkText(request.address, 256, "request", "address");
-  checkInteger(request.incarnation, 1, Number.MAX_SAFE_INTEGER, "request", "incarnation");
+  checkName(request.name, 1, 64, "", "name");
+  checkText(request.address, 256, "", "address");
+  checkInteger(request.incarnation, 1, Number.MAX_SAFE_INTEGER, "", "incarnation");
   const server: GameServer = {
     serverId: request.serverId,
     name: request.name,
@@ -143,7 +143,7 @@ async function renew(node: AuthorityNode, request: RenewRequest, context: CallCo
 async function release(node: AuthorityNode, request: ReleaseRequest, context: CallContext): Promise<ReleaseResponse> {
   checkServer(request.serverId);
   checkRegion(request.region, "region");
-  checkInteger(request.epoch, 1, Number.MAX_SAFE_INTEGER, "request", "epoch");
+  checkInteger(request.epoch, 1, Number.MAX_SAFE_INTEGER, "", "epoch");
   const result = await command(node, context, {
     $case: "release",
     value: { serverId: request.serverId, region: request.region, epoch: request.epoch },
@@ -153,7 +153,7 @@ async function release(node: AuthorityNode, request: ReleaseRequest, context: Ca
 }
 
 function checkServer(serverId: number): void {
-  checkInteger(serverId, 1, SERVER_ID_MAX, "request", "server_id");
+  checkInteger(serverId, 1, SERVER_ID_MAX, "", "server_id");
 }
 
 /** Puts a command through the log of the directory. Rejects with what the command itself was refused for. */

@@ -57,9 +57,9 @@ export function consistencyService(node: ConsistencyNode): ServiceBinding {
 }
 
 function publish(mesh: MeshNode, defaultDeadlineMs: number, request: PublishRequest, context: CallContext, respond: Respond<PublishResponse>): void {
-  checkInteger(request.serverId, 1, 4_294_967_295, "request", "server_id");
-  checkList(request.updates, UPDATES, "request", "updates");
-  checkList(request.events, EVENTS, "request", "events");
+  checkInteger(request.serverId, 1, 4_294_967_295, "", "server_id");
+  checkList(request.updates, UPDATES, "", "updates");
+  checkList(request.events, EVENTS, "", "events");
   const take = (): void => {
     if (mesh.directory.directory.server(request.serverId) === undefined) {
       throw new MeshError("SERVER_NOT_REGISTERED", `server_id: server ${request.serverId} is not registered`, { field: "server_id" });
@@ -103,17 +103,17 @@ function whenCovered(mesh: MeshNode, request: PublishRequest, deadlineMs: number
 function answerRead(mesh: MeshNode, defaultDeadlineMs: number, request: ReadRequest, context: CallContext, respond: Respond<ReadResponse>): void {
   const { region } = request;
   checkRegion(region, "region");
-  checkList(request.entities, READ_NAMES, "request", "entities");
+  checkList(request.entities, READ_NAMES, "", "entities");
   for (const [i, { kind, entityId }] of request.entities.entries()) {
     checkName(kind, 1, ID_BYTES_MAX, `entities[${i}]`, "kind");
     checkName(entityId, 1, ID_BYTES_MAX, `entities[${i}]`, "entity_id");
   }
-  checkList(request.accounts, READ_NAMES, "request", "accounts");
-  for (const [i, account] of request.accounts.entries()) checkName(account, 1, ID_BYTES_MAX, "request", `accounts[${i}]`);
-  checkInteger(request.pageSize, 0, PAGE_MAX, "request", "page_size");
-  checkList(request.sessionPositions, POSITIONS, "request", "session_positions");
+  checkList(request.accounts, READ_NAMES, "", "accounts");
+  for (const [i, account] of request.accounts.entries()) checkName(account, 1, ID_BYTES_MAX, "", `accounts[${i}]`);
+  checkInteger(request.pageSize, 0, PAGE_MAX, "", "page_size");
+  checkList(request.sessionPositions, POSITIONS, "", "session_positions");
   if (!LEVELS.has(request.level)) throw MeshError.field("level", "one of LINEARIZABLE, SESSION, BOUNDED_STALENESS, EVENTUAL");
-  if (request.level === ReadLevel.BOUNDED_STALENESS) checkInteger(request.maxStalenessMs, 1, STALENESS_MAX_MS, "request", "max_staleness_ms");
+  if (request.level === ReadLevel.BOUNDED_STALENESS) checkInteger(request.maxStalenessMs, 1, STALENESS_MAX_MS, "", "max_staleness_ms");
   if (request.pageToken !== "") openPageToken(request.pageToken, region);
   const groupId = groupOf(region, mesh.options.groups);
   const monotonicMs = mesh.host.clock.monotonicMs();

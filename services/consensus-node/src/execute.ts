@@ -158,7 +158,7 @@ export function transact(
   context: CallContext,
   respond: Respond<TransactResponse>,
 ): void {
-  checkName(request.transactionId, 1, ID_BYTES_MAX, "request", "transaction_id");
+  checkName(request.transactionId, 1, ID_BYTES_MAX, "", "transaction_id");
   const { operations } = request;
   if (operations.length === 0 || operations.length > TRANSACTION_OPERATIONS) throw MeshError.field("operations", `1..${TRANSACTION_OPERATIONS} operations`);
   const place = new Map<string, number>();

@@ -19,7 +19,7 @@ export function validateEvents(events: readonly CausalEvent[], serverId: number,
   if (events.length > limits.maxEvents) throw MeshError.field("events", `at most ${limits.maxEvents}`);
   for (let i = 0; i < events.length; i += 1) {
     const event = events[i] as CausalEvent;
-    validateClass(event.type, "causal", policy);
+    validateClass(event.type, "causal", policy, () => `events[${i}].type`);
     validateRegion(event.region, () => `events[${i}].region`);
     if (!withinBytes(event.key, limits.maxKeyBytes)) throw MeshError.field(`events[${i}].key`, `1..${limits.maxKeyBytes} bytes`);
     if (event.payload.length > limits.maxPayloadBytes) throw MeshError.field(`events[${i}].payload`, `at most ${limits.maxPayloadBytes} bytes`);

@@ -24,16 +24,15 @@ export function validateRegion(region: Region | undefined, path: () => string): 
 }
 
 /** Refuses a type that the table does not have, or has in another class. */
-export function validateClass(type: string, consistency: "eventual" | "causal", policy: PublishPolicy): void {
+export function validateClass(type: string, consistency: "eventual" | "causal", policy: PublishPolicy, path: () => string): void {
   const found = policy.typeOf(type);
-  if (found === undefined) {
-    throw new MeshError("UNKNOWN_TYPE", `type "${type.slice(0, 64)}" is not in the policy table`, { metadata: { type: type.slice(0, 64) } });
-  }
-  if (found.consistency !== consistency) {
-    throw new MeshError("UNKNOWN_TYPE", `type "${type}" is ${found.consistency}, not ${consistency}`, {
-      metadata: { type, consistency: found.consistency },
-    });
-  }
+  if (found?.consistency === consistency) return;
+  const field = path();
+  const shown = JSON.stringify(type.slice(0, 64));
+  throw new MeshError("UNKNOWN_TYPE", `${field}: ${shown} is ${found === undefined ? "not in the policy table" : `${found.consistency}, not ${consistency}`}`, {
+    field,
+    metadata: { field, type: shown },
+  });
 }
 
 /** Whether the text has 1..max bytes in UTF-8. */
@@ -56,7 +55,7 @@ export function validateUpdates(
   for (let i = 0; i < updates.length; i += 1) {
     const update = updates[i] as EventualUpdate;
     if (update.type !== type || i === 0) {
-      validateClass(update.type, "eventual", policy);
+      validateClass(update.type, "eventual", policy, () => `updates[${i}].type`);
       type = update.type;
     }
     validateRegion(update.region, () => `updates[${i}].region`);

@@ -163,7 +163,9 @@ function addTouched(state: GroupState, touch: Touch, request: MaterializeRequest
     case "balance": {
       const accountId = playerOf(touch.account);
       if (accountId === undefined) return 0;
-      const row: Balance = { accountId, itemKind: touch.itemKind, quantity: state.ledger.balance(touch.account, touch.itemKind), version: state.appliedIndex };
+      const held = state.ledger.rowsOf(touch.account).get(touch.itemKind);
+      // What is gone was so at this index at the latest.
+      const row: Balance = { accountId, itemKind: touch.itemKind, quantity: held?.quantity ?? 0, version: held?.version ?? state.appliedIndex };
       request.balances.push(row);
       return 64;
     }
