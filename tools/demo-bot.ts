@@ -9,7 +9,7 @@ import { pathLength, pointAt } from "./world-path.ts";
 export type Intent =
   | { readonly kind: "wander" }
   | { readonly kind: "pick_up"; readonly itemId: string }
-  | { readonly kind: "drop"; readonly itemKind: string; readonly quantity: number }
+  | { readonly kind: "drop" | "craft"; readonly itemKind: string; readonly quantity: number }
   | { readonly kind: "trade"; readonly other: DemoBot; readonly gives: string; readonly takes: string }
   | { readonly kind: "build"; readonly bounds: Bounds }
   | { readonly kind: "demolish"; readonly structureId: string }
@@ -30,7 +30,7 @@ export interface Surroundings {
 }
 
 /** How often each wish comes up, against the others that are possible. */
-const WEIGHTS = { pick_up: 20, drop: 5, trade: 10, build: 14, demolish: 5, dig: 16, fill: 6, paint: 6, claim: 4, release: 6, tame: 3, wander: 8 } as const;
+const WEIGHTS = { pick_up: 20, drop: 5, craft: 3, trade: 10, build: 14, demolish: 5, dig: 16, fill: 6, paint: 6, claim: 4, release: 6, tame: 3, wander: 8 } as const;
 
 /** Structures that a bot keeps standing before it takes some down again. */
 const STRUCTURES_MAX = 6;
@@ -107,6 +107,7 @@ export class DemoBot {
           return { kind: "drop", itemKind, quantity: 1 + random.below(quantity) };
         },
       });
+      possible.push({ weight: WEIGHTS.craft, make: () => ({ kind: "craft", itemKind: random.pick(kinds)?.[0] ?? "", quantity: 1 }) });
       const partners = around.companions.filter((other) => other !== this && other.inventory.size > 0);
       if (partners.length > 0) possible.push({ weight: WEIGHTS.trade, make: () => this.#trade(random, partners) });
     }

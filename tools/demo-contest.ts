@@ -67,13 +67,12 @@ export class DemoContests {
   /** Holds the next contest: starts it and comes back at once. */
   next(): void {
     const number = this.#made++;
-    // The site moves on once more a round of kinds, so that every kind comes to every site.
-    const site = this.#sites[(number + Math.floor(number / KINDS.length)) % Math.max(1, this.#sites.length)];
-    if (site === undefined) return;
     const kind = KINDS[number % KINDS.length] ?? "dig";
     // Only who holds the region can pick up what lies there, so two shards can race for an item on common ground alone.
-    const sides = this.#sidesOf(site, number);
-    if (sides !== undefined) void this.#hold(kind === "item" && !site.common ? "claim" : kind, site, sides, number);
+    const sites = kind === "item" ? this.#sites.filter((it) => it.common) : this.#sites;
+    const site = sites[Math.floor(number / KINDS.length) % Math.max(1, sites.length)];
+    const sides = site === undefined ? undefined : this.#sidesOf(site, number);
+    if (site !== undefined && sides !== undefined) void this.#hold(kind, site, sides, number);
   }
 
   #sidesOf(site: ContestSite, number: number): [Side, Side] | undefined {

@@ -114,6 +114,18 @@ export class DemoPlay {
           },
         };
       }
+      case "craft": {
+        // What is made of them is not the mesh's concern: the items are used up.
+        const { itemKind, quantity } = intent;
+        return {
+          operation: make.burn(place, { playerId, itemKind, quantity }),
+          accounts,
+          done: () => {
+            bot.hold(itemKind, -quantity);
+            ledger.add(playerId, itemKind, -quantity);
+          },
+        };
+      }
       case "trade": {
         const { other, gives, takes } = intent;
         const operation = make.trade(place, {

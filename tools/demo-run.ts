@@ -13,10 +13,11 @@ import type { DemoStore } from "./demo-store.ts";
 import type { World } from "./world-file.ts";
 import { pathLength, pointAt } from "./world-path.ts";
 
-/** A beat: bots move, think and are published. */
-const BEAT_MS = 100;
-const BEATS_A_CONTEST = 2;
-const BEATS_A_HANDOFF = 40;
+/** A fifth of the bots moves and thinks in each beat, so each one does at 10 Hz; shards publish at 10 Hz in turn. */
+const BEAT_MS = 20;
+const TURNS = 5;
+const BEATS_A_CONTEST = 10;
+const BEATS_A_HANDOFF = 200;
 
 /** What the demo needs. */
 export interface DemoOptions {
@@ -171,7 +172,8 @@ export async function playDemo(options: DemoOptions): Promise<DemoResult> {
   const startedMs = performance.now();
   let seconds = 0;
   for (let beat = 1; seconds < options.seconds && !options.signal.aborted; beat++) {
-    for (const bot of demo.bots) {
+    for (const [at, bot] of demo.bots.entries()) {
+      if (at % TURNS !== beat % TURNS) continue;
       const left = bot.walkTo(seconds);
       if (left !== undefined) {
         measure.bordersCrossed += 1;
@@ -191,7 +193,7 @@ export async function playDemo(options: DemoOptions): Promise<DemoResult> {
           .finally(() => (handoff = undefined));
       }
     }
-    for (const publisher of publishers) publisher.beat(beat, seconds);
+    for (const [at, publisher] of publishers.entries()) if (at % TURNS === beat % TURNS) publisher.beat(Math.floor(beat / TURNS), seconds);
     options.onBeat(seconds);
     await pause(startedMs + beat * BEAT_MS - performance.now());
     seconds = (performance.now() - startedMs) / 1_000;

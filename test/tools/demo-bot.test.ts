@@ -75,12 +75,14 @@ describe("a bot of the demo", () => {
     for (let turn = 0; turn < 2_000; turn++) {
       const intent = bot.decide(random, { items: [], resources: [], creatures: [], companions: [bot, other] });
       kinds.add(intent.kind);
-      if (intent.kind === "drop") expect(intent).toMatchObject({ itemKind: "ore" });
-      if (intent.kind === "drop") expect(intent.quantity).toBeLessThanOrEqual(2);
+      if (intent.kind === "drop" || intent.kind === "craft") {
+        expect(intent.itemKind).toBe("ore");
+        expect(intent.quantity).toBeLessThanOrEqual(2);
+      }
       if (intent.kind === "trade") expect(intent).toMatchObject({ gives: "ore", takes: "salt" });
       expect(["pick_up", "claim", "release", "tame", "demolish"]).not.toContain(intent.kind);
     }
-    expect([...kinds].sort()).toEqual(["build", "dig", "drop", "fill", "paint", "trade", "wander"]);
+    expect([...kinds].sort()).toEqual(["build", "craft", "dig", "drop", "fill", "paint", "trade", "wander"]);
     bot.hold("ore", -2);
     expect(bot.inventory.size).toBe(0);
   });
