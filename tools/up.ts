@@ -133,7 +133,8 @@ async function main(): Promise<number> {
   if (stop.signal.aborted) return 130;
   if (options.once) return ok ? 0 : 1;
   progress.line("");
-  for (const line of callLines(mesh.nodes[0]?.clientAddress ?? "", mesh.arbiter?.address, mesh.regionStore?.address)) progress.line(line);
+  const near = world.paths[0]?.points[0] ?? { x: 0, y: 0, z: 0 };
+  for (const line of callLines(mesh.nodes[0]?.clientAddress ?? "", mesh.arbiter?.address, mesh.regionStore?.address, near)) progress.line(line);
   progress.line("");
   progress.line("Serving. Ctrl-C stops everything.");
   await untilStopped();

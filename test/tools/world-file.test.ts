@@ -86,6 +86,12 @@ describe("a world file", () => {
     ]);
   });
 
+  it("that the documentation shows is right", () => {
+    const page = readFileSync(join(import.meta.dirname, "../../docs/world-file.md"), "utf8");
+    const example = /```yaml\n([^]*?)```/.exec(page)?.[1] ?? "";
+    expect(parseWorld(example, "docs/world-file.md")).toMatchObject({ name: "Two Meadows", paths: [{ bots: 10 }] });
+  });
+
   it("of the project is right, spans four Raft groups of four, and crosses borders between shards", () => {
     const world = parseWorld(readFileSync(join(import.meta.dirname, "../../worlds/demo.yaml"), "utf8"), "worlds/demo.yaml");
     expect(world.paths.reduce((sum, path) => sum + path.bots, 0)).toBe(50);
