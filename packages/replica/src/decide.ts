@@ -4,7 +4,7 @@
 import { ConflictType, type Entity, Outcome, type PlayerInventory, TerrainModification_Mode, PlayerInventory_Action, type Verdict } from "@statemesh/contract";
 import type { DecidedOperation, Effect, Posting } from "@statemesh/contract/log";
 import { regionOf, sameRegion } from "@statemesh/world";
-import { entityKey } from "./entity-table.ts";
+import { EntityOverlay } from "./entity-overlay.ts";
 import type { GroupState } from "./group-state.ts";
 import { groundAccount, playerAccount } from "./ledger.ts";
 import { LedgerOverlay } from "./ledger-overlay.ts";
@@ -26,6 +26,12 @@ interface Refusal {
 
 const NO_EFFECTS: readonly Effect[] = [];
 
+/** The state as it will be once what is decided so far is applied. */
+interface Overlay {
+  readonly entities: EntityOverlay;
+  readonly ledger: LedgerOverlay;
+}
+
 /**
  * Decides the operations of one candidate set in the order of their ranks. `mintedInFlight` holds what other
  * batches that are not yet applied mint, so that totals never pass 2^53-1.
@@ -36,10 +42,10 @@ export function decideSet(
   verdicts: readonly Verdict[],
   mintedInFlight: ReadonlyMap<string, number>,
 ): DecidedOperation[] {
-  const overlay = new LedgerOverlay(state.ledger, mintedInFlight);
+  const overlay: Overlay = { entities: new EntityOverlay(state), ledger: new LedgerOverlay(state.ledger, mintedInFlight) };
   const decided: DecidedOperation[] = [];
   if (units.length === 1 && units[0] !== undefined && units[0].transactionId !== "") {
-    return decideTransaction(state, units[0], verdicts, overlay);
+    return decideTransaction(units[0], verdicts, overlay);
   }
   const flat: PendingOperation[] = [];
   for (const unit of units) for (const pending of unit.operations) flat.push(pending);
@@ -47,7 +53,7 @@ export function decideSet(
     const pending = flat[i];
     const verdict = verdicts[i];
     if (pending === undefined || verdict === undefined) throw new Error("decide: a verdict for every operation is needed");
-    decided.push(decideOne(state, pending, verdict, overlay, ""));
+    decided.push(decideOne(pending, verdict, overlay, ""));
   }
   return decided;
 }
@@ -74,15 +80,14 @@ function fairOrder(flat: readonly PendingOperation[], verdicts: readonly Verdict
 
 /** All or none: one refusal refuses the whole, and the others are told so. */
 function decideTransaction(
-  state: GroupState,
   unit: DecisionUnit,
   verdicts: readonly Verdict[],
-  overlay: LedgerOverlay,
+  overlay: Overlay,
 ): DecidedOperation[] {
   const decided = unit.operations.map((pending, i) => {
     const verdict = verdicts[i];
     if (verdict === undefined) throw new Error("decide: a verdict for every operation is needed");
-    return decideOne(state, pending, verdict, overlay, unit.transactionId);
+    return decideOne(pending, verdict, overlay, unit.transactionId);
   });
   const failed = decided.find((operation) => operation.outcome === Outcome.REJECTED);
   if (failed === undefined) return decided;
@@ -102,10 +107,9 @@ function decideTransaction(
 }
 
 function decideOne(
-  state: GroupState,
   pending: PendingOperation,
   verdict: Verdict,
-  overlay: LedgerOverlay,
+  overlay: Overlay,
   transactionId: string,
 ): DecidedOperation {
   const { operation } = pending;
@@ -128,7 +132,7 @@ function decideOne(
     decided.reason = "CONFLICT";
     return decided;
   }
-  const result = effectsOf(state, pending, overlay);
+  const result = effectsOf(pending, overlay);
   if ("reason" in result) {
     decided.outcome = Outcome.REJECTED;
     decided.rule = result.rule;
@@ -138,12 +142,13 @@ function decideOne(
     return decided;
   }
   decided.effects = result.effects;
+  overlay.entities.add(decided);
   return decided;
 }
 
 type EffectsOrRefusal = { readonly effects: Effect[] } | Refusal;
 
-function effectsOf(state: GroupState, pending: PendingOperation, overlay: LedgerOverlay): EffectsOrRefusal {
+function effectsOf(pending: PendingOperation, { entities, ledger }: Overlay): EffectsOrRefusal {
   const { operation } = pending;
   const body = operation.body;
   switch (body?.$case) {
@@ -152,33 +157,33 @@ function effectsOf(state: GroupState, pending: PendingOperation, overlay: Ledger
       return put(entity("structure", structureId, { label: kind, bounds, playerId, attributes }));
     }
     case "structureRemoval":
-      return removeHere(state, pending, "structure", body.value.structureId);
+      return removeHere(entities, pending, "structure", body.value.structureId);
     case "resourceClaim": {
       const { resourceId, playerId, release } = body.value;
       if (!release) return put(entity("claim", resourceId, { playerId }));
-      const held = state.entities.get("claim", resourceId);
+      const held = entities.get("claim", resourceId);
       if (held !== undefined && held.playerId !== playerId) {
         return { rule: "holder", reason: "NOT_HOLDER", winnerOperationId: held.operationId };
       }
-      return removeHere(state, pending, "claim", resourceId);
+      return removeHere(entities, pending, "claim", resourceId);
     }
     case "itemPickup": {
-      const removed = removeHere(state, pending, "item", body.value.itemId);
+      const removed = removeHere(entities, pending, "item", body.value.itemId);
       if ("reason" in removed) return removed;
-      const item = state.entities.get("item", body.value.itemId);
+      const item = entities.get("item", body.value.itemId);
       if (item === undefined) return { rule: "existence", reason: "NOT_FOUND" };
       const from = groundAccount(item.entityId);
-      return post(overlay, [{ from, to: playerAccount(body.value.playerId), itemKind: item.label, quantity: item.quantity }], removed.effects);
+      return post(ledger, [{ from, to: playerAccount(body.value.playerId), itemKind: item.label, quantity: item.quantity }], removed.effects);
     }
     case "playerInventory":
-      return inventoryEffects(state, body.value, overlay);
+      return inventoryEffects(entities, body.value, ledger);
     case "trade": {
       const first = playerAccount(body.value.firstPlayerId);
       const second = playerAccount(body.value.secondPlayerId);
       const postings: Posting[] = [];
       for (const { itemKind, quantity } of body.value.firstGives) postings.push({ from: first, to: second, itemKind, quantity });
       for (const { itemKind, quantity } of body.value.secondGives) postings.push({ from: second, to: first, itemKind, quantity });
-      return post(overlay, postings, NO_EFFECTS);
+      return post(ledger, postings, NO_EFFECTS);
     }
     case "terrainModification": {
       const { mode, bounds, material, playerId, brush } = body.value;
@@ -187,7 +192,7 @@ function effectsOf(state: GroupState, pending: PendingOperation, overlay: Ledger
     }
     case "creatureOwnership": {
       const { creatureId, ownerServerId } = body.value;
-      const owned = state.entities.get("creature", creatureId);
+      const owned = entities.get("creature", creatureId);
       if (ownerServerId !== 0) return put(entity("creature", creatureId, { serverId: ownerServerId }));
       if (owned === undefined) return { rule: "existence", reason: "NOT_FOUND" };
       return { effects: [{ effect: { $case: "remove", value: { kind: "creature", entityId: creatureId } } }] };
@@ -195,34 +200,34 @@ function effectsOf(state: GroupState, pending: PendingOperation, overlay: Ledger
     case "custom": {
       const { entityId, state: bytes } = body.value;
       if (bytes.length > 0) return put(entity(operation.type, entityId, { state: bytes, bounds: operation.footprint?.bounds }));
-      return removeHere(state, pending, operation.type, entityId);
+      return removeHere(entities, pending, operation.type, entityId);
     }
     default:
       throw new Error(`decide: ${operation.type} has no strong effects`);
   }
 }
 
-function inventoryEffects(state: GroupState, action: PlayerInventory, overlay: LedgerOverlay): EffectsOrRefusal {
+function inventoryEffects(entities: EntityOverlay, action: PlayerInventory, ledger: LedgerOverlay): EffectsOrRefusal {
   const { itemKind, quantity, itemId } = action;
   const player = playerAccount(action.playerId);
   switch (action.action) {
     case PlayerInventory_Action.MINT:
-      return post(overlay, [{ from: "", to: player, itemKind, quantity }], NO_EFFECTS);
+      return post(ledger, [{ from: "", to: player, itemKind, quantity }], NO_EFFECTS);
     case PlayerInventory_Action.BURN:
-      return post(overlay, [{ from: player, to: "", itemKind, quantity }], NO_EFFECTS);
+      return post(ledger, [{ from: player, to: "", itemKind, quantity }], NO_EFFECTS);
     case PlayerInventory_Action.TRANSFER:
-      return post(overlay, [{ from: player, to: playerAccount(action.counterpartyId), itemKind, quantity }], NO_EFFECTS);
+      return post(ledger, [{ from: player, to: playerAccount(action.counterpartyId), itemKind, quantity }], NO_EFFECTS);
     case PlayerInventory_Action.DROP:
     case PlayerInventory_Action.SPAWN: {
       // An id that was ever used for an item names that item; to lay another under it would double it in every log.
-      const used = state.entities.get("item", itemId) ?? state.gone.get(entityKey("item", itemId));
-      if (used !== undefined) return { rule: "existence", reason: "ALREADY_EXISTS", winnerOperationId: used.operationId };
+      const usedBy = entities.usedBy("item", itemId);
+      if (usedBy !== undefined) return { rule: "existence", reason: "ALREADY_EXISTS", winnerOperationId: usedBy };
       const at = action.position;
       const bounds = at === undefined ? undefined : { minX: at.x, minY: at.y, minZ: at.z, maxX: at.x, maxY: at.y, maxZ: at.z };
       const item = entity("item", itemId, { label: itemKind, quantity, bounds, playerId: "" });
       if (at !== undefined) item.region = regionOf(at);
       const from = action.action === PlayerInventory_Action.SPAWN ? "" : player;
-      return post(overlay, [{ from, to: groundAccount(itemId), itemKind, quantity }], put(item).effects);
+      return post(ledger, [{ from, to: groundAccount(itemId), itemKind, quantity }], put(item).effects);
     }
     default:
       throw new Error(`decide: inventory action ${action.action} passed validation`);
@@ -230,8 +235,8 @@ function inventoryEffects(state: GroupState, action: PlayerInventory, overlay: L
 }
 
 /** What is removed must be there, and in the region whose authority the operation has. */
-function removeHere(state: GroupState, pending: PendingOperation, kind: string, entityId: string): EffectsOrRefusal {
-  const found = state.entities.get(kind, entityId);
+function removeHere(entities: EntityOverlay, pending: PendingOperation, kind: string, entityId: string): EffectsOrRefusal {
+  const found = entities.get(kind, entityId);
   const home = pending.operation.homeRegion;
   if (found === undefined || home === undefined || found.region === undefined || !sameRegion(found.region, home)) {
     return { rule: "existence", reason: "NOT_FOUND" };
@@ -244,8 +249,8 @@ function put(value: Entity): { effects: Effect[] } {
 }
 
 /** Checks the postings one after the other against the batch so far; all of them hold, or none counts. */
-function post(overlay: LedgerOverlay, postings: readonly Posting[], before: readonly Effect[]): EffectsOrRefusal {
-  const problem = overlay.tryAll(postings);
+function post(ledger: LedgerOverlay, postings: readonly Posting[], before: readonly Effect[]): EffectsOrRefusal {
+  const problem = ledger.tryAll(postings);
   if (problem !== undefined) return { rule: "balance", reason: problem };
   const effects: Effect[] = [...before];
   for (const value of postings) effects.push({ effect: { $case: "post", value } });

@@ -283,9 +283,7 @@ export class GroupState {
     if (region === undefined) throw new Error(`group ${this.groupId}: fence without a region at ${entry.index}`);
     const text = formatRegion(region);
     const before = this.#fences.get(text);
-    // A late fence of an earlier owner changes nothing: epochs only grow. At one epoch only the end of the lease may follow.
-    const follows = before === undefined || fence.epoch > before.epoch || (fence.epoch === before.epoch && fence.ownerServerId === 0);
-    if (follows) {
+    if (fenceFollows(before, fence)) {
       this.#putFence({ region, epoch: fence.epoch, ownerServerId: fence.ownerServerId });
       this.#touches.record(entry.index, { kind: "fence", regionText: text });
     }
@@ -394,7 +392,13 @@ function slim(entity: Entity): Entity {
 
 const NO_FENCES: ReadonlyMap<string, FenceRow> = new Map();
 
-function admits(fence: FenceRow | undefined, epoch: number, serverId: number): boolean {
+/** A late fence of an earlier owner changes nothing: epochs only grow. At one epoch only the end of the lease may follow. */
+export function fenceFollows(before: FenceRow | undefined, fence: { readonly epoch: number; readonly ownerServerId: number }): boolean {
+  return before === undefined || fence.epoch > before.epoch || (fence.epoch === before.epoch && fence.ownerServerId === 0);
+}
+
+/** True where a write of this server under this epoch is good under the fence. */
+export function admits(fence: FenceRow | undefined, epoch: number, serverId: number): boolean {
   if (fence === undefined || fence.ownerServerId === 0) return epoch === 0;
   return epoch === fence.epoch && serverId === fence.ownerServerId;
 }

@@ -165,12 +165,17 @@ class Scan {
   }
 }
 
-/** About how many bytes an operation takes on its way. */
+/** Bytes of a posting in a log entry, at most: two accounts and an item kind. */
+const POSTING_BYTES = 224;
+
+/** About how many bytes an operation takes on its way, and what it becomes in a log entry: never much less than that. */
 export function operationBytes({ operation }: PendingOperation): number {
   const body = operation.body;
   let bytes = 256;
   if (body?.$case === "terrainModification") bytes += body.value.brush.length;
   else if (body?.$case === "custom") bytes += body.value.state.length;
-  else if (body?.$case === "structurePlacement") for (const [key, value] of body.value.attributes) bytes += key.length + value.length;
+  else if (body?.$case === "trade") bytes += (body.value.firstGives.length + body.value.secondGives.length) * POSTING_BYTES;
+  // A UTF-16 unit takes up to three bytes.
+  else if (body?.$case === "structurePlacement") for (const [key, value] of body.value.attributes) bytes += (key.length + value.length) * 3;
   return bytes;
 }

@@ -10,22 +10,26 @@ import {
   type LogPosition,
   MeshError,
   type RaftMessage,
+  type Region,
   type SnapshotMeta,
   type Verdict,
 } from "@statemesh/contract";
-import { Command, type CommandResult, type DecidedOperation } from "@statemesh/contract/log";
+import { Command, type CommandResult, type DecidedOperation, type RegionFence } from "@statemesh/contract/log";
 import { resolve } from "@statemesh/conflict";
 import { type HardState, RaftCore, type Ready } from "@statemesh/raft";
 import {
   type Applied,
   type DirectoryChange,
+  type FenceRow,
   type GroupState,
   type PendingOperation,
+  admits,
   collectIncumbents,
   decideSet,
   encodeSnapshot,
+  fenceFollows,
 } from "@statemesh/replica";
-import { type Policy, candidateOf } from "@statemesh/world";
+import { type Policy, candidateOf, formatRegion } from "@statemesh/world";
 import type { GroupWrite, Host } from "../host.ts";
 import { type DecisionBatch, DecisionQueue, type QueuedUnit, type Waiter } from "./decision-queue.ts";
 import { answersAll, failAll, failUnit, unitBytes } from "./unit-answers.ts";
@@ -97,6 +101,8 @@ export class GroupReplica {
   readonly #appliedWaiters: { index: number; done: () => void }[] = [];
   readonly #proposed = new Map<number, { term: number; decided: readonly DecidedOperation[] }>();
   readonly #mintedInFlight = new Map<string, number>();
+  /** Fences of this leadership that are in the log and not applied, by region; the last of a region counts. */
+  readonly #fencesInFlight = new Map<string, { index: number; row: FenceRow }>();
   #readCounter = 0;
   #pendingReads: ReadWaiter[] = [];
   #arbitrating = 0;
@@ -247,9 +253,7 @@ export class GroupReplica {
   }
 
   #arbitrate(batch: DecisionBatch): void {
-    const sets: CandidateSet[] = [];
-    if (batch.singles.length > 0) sets.push(this.#candidateSet(batch.singles));
-    for (const transaction of batch.transactions) sets.push(this.#candidateSet([transaction]));
+    const sets = this.#sets(batch);
     const term = this.core.term;
     this.#arbitrating++;
     // More than an arbiter takes is decided here, by the same rules.
@@ -261,6 +265,13 @@ export class GroupReplica {
       if (this.core.term !== term || this.core.role !== "leader") return;
       this.#propose(batch, this.#verdicts(sets, response));
     });
+  }
+
+  #sets(batch: DecisionBatch): CandidateSet[] {
+    const sets: CandidateSet[] = [];
+    if (batch.singles.length > 0) sets.push(this.#candidateSet(batch.singles));
+    for (const transaction of batch.transactions) sets.push(this.#candidateSet([transaction]));
+    return sets;
   }
 
   #candidateSet(units: readonly QueuedUnit[]): CandidateSet {
@@ -287,17 +298,53 @@ export class GroupReplica {
     return sets.map((set) => resolve(set, this.#options.policy));
   }
 
-  #propose(batch: DecisionBatch, verdicts: readonly (readonly Verdict[])[]): void {
-    const decided: DecidedOperation[] = [];
-    let set = 0;
-    if (batch.singles.length > 0) decided.push(...decideSet(this.#state, batch.singles, verdicts[set++] ?? [], this.#mintedInFlight));
-    for (const transaction of batch.transactions) {
-      decided.push(...decideSet(this.#state, [transaction], verdicts[set++] ?? [], this.#mintedInFlight));
+  /** The fences as they will stand where the next entry is applied: what is in the log of this leadership counts. */
+  #admits({ operation }: PendingOperation): boolean {
+    const region = operation.homeRegion;
+    if (region === undefined) return true;
+    return admits(this.#fenceAhead(region), operation.authorityEpoch, operation.serverId);
+  }
+
+  #fenceAhead(region: Region): FenceRow | undefined {
+    const ahead = this.#fencesInFlight.size === 0 ? undefined : this.#fencesInFlight.get(formatRegion(region));
+    return ahead?.row ?? this.#state.fence(region);
+  }
+
+  /**
+   * Takes out the units whose region was fenced since they were queued. None of them may get into the log: what was
+   * decided beside it could live off it, and could not be applied without it. The others are decided anew.
+   */
+  #withoutFenced(batch: DecisionBatch): DecisionBatch | undefined {
+    const isGood = (unit: QueuedUnit): boolean => unit.operations.every((pending) => this.#admits(pending));
+    if (batch.singles.every(isGood) && batch.transactions.every(isGood)) return undefined;
+    for (const unit of [...batch.singles, ...batch.transactions]) {
+      const region = unit.operations.find((pending) => !this.#admits(pending))?.operation.homeRegion;
+      if (region === undefined) continue;
+      this.#queue.release(unit);
+      failUnit(unit, fenced(this.#fenceAhead(region) ?? { region, epoch: 0, ownerServerId: 0 }));
     }
+    return { singles: batch.singles.filter(isGood), transactions: batch.transactions.filter(isGood) };
+  }
+
+  #propose(asked: DecisionBatch, answered: readonly (readonly Verdict[])[]): void {
+    const rest = this.#withoutFenced(asked);
+    const batch = rest ?? asked;
+    if (batch.singles.length + batch.transactions.length === 0) return;
+    const verdicts = rest === undefined ? answered : this.#sets(rest).map((set) => resolve(set, this.#options.policy));
+    const decided: DecidedOperation[] = [];
+    const decide = (units: readonly QueuedUnit[]): void => {
+      const set = decideSet(this.#state, units, verdicts[at++] ?? [], this.#mintedInFlight);
+      this.#reserveMints(set, 1);
+      for (const operation of set) decided.push(operation);
+    };
+    let at = 0;
+    if (batch.singles.length > 0) decide(batch.singles);
+    for (const transaction of batch.transactions) decide([transaction]);
     const data = Command.encode({ command: { $case: "operations", value: { operations: decided } } }).finish();
     const result = this.core.propose(data);
     const units = [...batch.singles, ...batch.transactions];
     if (!result.ok) {
+      this.#reserveMints(decided, -1);
       const error = result.reason === "uncommitted_limit" ? overloaded("bytes not committed", 32 * 1024 * 1024) : notLeader(this.groupId, this.core.leader);
       for (const unit of units) {
         this.#queue.release(unit);
@@ -306,7 +353,6 @@ export class GroupReplica {
       return;
     }
     this.#proposed.set(result.index, { term: result.term, decided });
-    this.#reserveMints(decided, 1);
     for (const unit of units) unit.proposed = true;
   }
 
@@ -340,7 +386,14 @@ export class GroupReplica {
       return done(undefined, result.reason === "uncommitted_limit" ? overloaded("bytes not committed", 32 * 1024 * 1024) : notLeader(this.groupId, this.core.leader));
     }
     this.#commands.set(result.index, { term: result.term, done });
+    if (command.command?.$case === "fence") this.#noteFence(command.command.value, result.index);
     this.#listener.dirty();
+  }
+
+  #noteFence({ region, epoch, ownerServerId }: RegionFence, index: number): void {
+    if (region === undefined) return;
+    const row: FenceRow = { region, epoch, ownerServerId };
+    if (fenceFollows(this.#fenceAhead(region), row)) this.#fencesInFlight.set(formatRegion(region), { index, row });
   }
 
   /** The index that a linearizable read must wait for. Leader only. Reads of one pump share one round. */
@@ -423,6 +476,9 @@ export class GroupReplica {
       this.#settle(unit, operationId, decision, fence === undefined ? undefined : fenced(fence));
     }
     if (this.#mintedInFlight.size > 0) this.#reserveMints(applied.decided, -1);
+    if (this.#fencesInFlight.size > 0) {
+      for (const [region, { index }] of this.#fencesInFlight) if (index <= entry.index) this.#fencesInFlight.delete(region);
+    }
     const position = { groupId: this.groupId, term: entry.term, index: entry.index };
     if (applied.changes.length > 0) this.#listener.changed(this.groupId, position, applied.changes);
     if (applied.directory !== undefined) this.#listener.directoryChanged(applied.directory);
@@ -468,6 +524,7 @@ export class GroupReplica {
     const elsewhere = notLeader(this.groupId, this.core.leader);
     for (const unit of this.#queue.drain()) failUnit(unit, unit.proposed ? unknown : elsewhere);
     this.#mintedInFlight.clear();
+    this.#fencesInFlight.clear();
     this.#proposed.clear();
     for (const waiter of this.#commands.values()) waiter.done(undefined, unknown);
     this.#commands.clear();

@@ -61,7 +61,7 @@ export class RemoteCalls {
       case "transaction":
         return this.#operations(peer, call, call.call.value.transactionId, call.call.value.operations);
       case "command":
-        return this.#node.localCommand(groupId, Command.decode(call.call.value), (result, error) => {
+        return this.#command(groupId, call.call.value, (result, error) => {
           this.#node.answer(peer, {
             ...answerTo(callId),
             commandResult: result === undefined ? NO_BYTES : CommandResult.encode(result).finish(),
@@ -75,6 +75,20 @@ export class RemoteCalls {
       default:
         this.#node.answer(peer, { ...answerTo(callId), error: operationError(new MeshError("INTERNAL", "a call of a newer version")) });
     }
+  }
+
+  /** An entry that this version cannot apply would end every node that reads it: it never gets into the log. */
+  #command(groupId: number, bytes: Uint8Array, done: (result: CommandResult | undefined, error: MeshError | undefined) => void): void {
+    let command: Command;
+    try {
+      command = Command.decode(bytes);
+    } catch (error) {
+      return done(undefined, MeshError.from(error));
+    }
+    const body = command.command;
+    const known = (body?.$case === "fence" && body.value.region !== undefined) || (body?.$case === "directory" && body.value.command !== undefined);
+    if (known) return this.#node.localCommand(groupId, command, done);
+    done(undefined, new MeshError("INTERNAL", "a command of a newer version"));
   }
 
   #operations(peer: number, call: ForwardedCall, transactionId: string, operations: readonly StampedOperation[]): void {
@@ -100,6 +114,8 @@ export class RemoteCalls {
     if (operation === undefined || stamp === undefined) return undefined;
     const type = this.#node.policy.typeOf(operation.type);
     if (type?.consistency !== "strong") return undefined;
+    // A body that this version does not know.
+    if (operation.body === undefined || operation.homeRegion === undefined) return undefined;
     const priority = this.#node.policy.priorityOf(operation.serverId);
     return { operation, type, touched: footprintOf(operation, type), stamp, fingerprint, priority };
   }

@@ -1,12 +1,18 @@
-import type { CandidateSet, MeshError, Verdict } from "@statemesh/contract";
+import { type CandidateSet, type MeshError, Outcome, type Verdict } from "@statemesh/contract";
 import type { PendingOperation } from "@statemesh/replica";
 import { type QueuedUnit, type Waiter, operationBytes } from "./decision-queue.ts";
 import { operationError } from "./operation-errors.ts";
 
+/** What an arbiter may say of an operation. */
+const OUTCOMES: ReadonlySet<Outcome> = new Set([Outcome.ACCEPTED, Outcome.MERGED, Outcome.REJECTED]);
+
 /** True where the verdicts are those of the set's candidates, in their order. */
 export function answersAll(set: CandidateSet, verdicts: readonly Verdict[] | undefined): boolean {
   if (verdicts === undefined || verdicts.length !== set.candidates.length) return false;
-  return set.candidates.every((candidate, i) => candidate.operationId === verdicts[i]?.operationId);
+  return set.candidates.every((candidate, i) => {
+    const verdict = verdicts[i];
+    return candidate.operationId === verdict?.operationId && OUTCOMES.has(verdict.outcome);
+  });
 }
 
 /** About how many bytes the operations take in a log entry. */
