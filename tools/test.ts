@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Command, Option } from "commander";
+import { redisProgram } from "./local-redis.ts";
 
 const root = join(import.meta.dirname, "..");
 const reports = join(root, ".cache", "reports");
@@ -30,6 +31,9 @@ const program = new Command("./dev test")
   .parse();
 const options = program.opts<Options>();
 const filtered = options.only !== undefined || program.args.length > 0;
+
+// Where Redis is missing it is installed once, here: test files that run side by side would get into each other's way.
+await redisProgram();
 
 // System tests need both cores for their processes, so nothing runs beside them.
 const parts = [["packages", "house"], ["system"]].map((part) => part.filter((name) => options.project === undefined || options.project === name)).filter((part) => part.length > 0);
