@@ -70,3 +70,10 @@ test("the lockfile says what to install, not from where", () => {
   expect(lock.length).toBeGreaterThan(0);
   expect(lock.split("\n").filter((line) => /tarball:|https?:\/\//.test(line))).toEqual([]);
 });
+
+test("every decision has a number of its own, the one in its title", () => {
+  const pages = files.filter(({ path }) => /^docs\/adr\/\d/.test(path) && !path.includes("0000-template"));
+  const numbers = pages.map(({ path }) => path.slice("docs/adr/".length, "docs/adr/".length + 4));
+  expect(new Set(numbers).size).toBe(numbers.length);
+  expect(pages.filter(({ text }, index) => !text.startsWith(`# ${numbers[index]}: `)).map(({ path }) => path)).toEqual([]);
+});
