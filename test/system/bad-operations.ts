@@ -1,0 +1,134 @@
+/** Operations that must be refused, each with the reason and the field that the contract names. */
+import { Operation, PlayerInventory_Action, type Reason, type Region, TerrainModification_Mode } from "@statemesh/contract";
+import { varintField } from "./raw-call.ts";
+
+export interface BadOperation {
+  readonly name: string;
+  readonly bytes: Buffer;
+  readonly reason: Reason;
+  /** Below the operation; empty for the operation itself; undefined where no field is to blame. */
+  readonly field: string | undefined;
+}
+
+/** What the world of the test holds. */
+export interface KnownWorld {
+  /** Registered; owns `owned` at `ownedEpoch`. */
+  readonly serverId: number;
+  readonly otherServerId: number;
+  readonly owned: Region;
+  readonly ownedEpoch: number;
+  /** Nobody's. */
+  readonly free: Region;
+  /** Of another group than `free`. */
+  readonly elsewhere: Region;
+  /** Numbers the causal events of the node that is asked. */
+  readonly origin: number;
+  /** An operation id that was decided. */
+  readonly usedId: string;
+}
+
+type Body = NonNullable<Operation["body"]>;
+
+/** `body` and `fields` over an operation that would be accepted. */
+function operationWith(world: KnownWorld, fields: Partial<Operation>): Operation {
+  const body: Body = { $case: "itemPickup", value: { itemId: "bad-item", playerId: "bad-player" } };
+  return { ...Operation.fromPartial({ operationId: "bad-operation", type: "item_pickup", serverId: world.serverId, homeRegion: world.free }), body, ...fields };
+}
+
+const LONG = "x".repeat(65);
+
+export function badOperations(world: KnownWorld): BadOperation[] {
+  const { free } = world;
+  const cases: BadOperation[] = [];
+  const add = (name: string, reason: Reason, field: string | undefined, fields: Partial<Operation>, more: Buffer = Buffer.alloc(0)): void => {
+    const bytes = Buffer.concat([Operation.encode(operationWith(world, fields)).finish(), more]);
+    cases.push({ name, bytes, reason, field });
+  };
+  const body = (name: string, field: string, type: string, value: Body, reason: Reason = "INVALID_FIELD"): void => add(name, reason, `body.${field}`, { type, body: value });
+  const box = { minX: free.x * 2_000 + 1, minY: free.y * 2_000 + 1, minZ: free.z * 2_000 + 1, maxX: free.x * 2_000 + 5, maxY: free.y * 2_000 + 5, maxZ: free.z * 2_000 + 5 };
+  const structure = (fields: object): Body => ({ $case: "structurePlacement", value: { structureId: "bad-s", kind: "wall", bounds: box, playerId: "", attributes: new Map(), ...fields } });
+  const inventory = (fields: object): Body => ({ $case: "playerInventory", value: { action: PlayerInventory_Action.MINT, playerId: "bad-player", itemKind: "bad-kind", quantity: 1, counterpartyId: "", itemId: "", position: undefined, ...fields } });
+  const terrain = (fields: object): Body => ({ $case: "terrainModification", value: { mode: TerrainModification_Mode.DIG, bounds: box, material: "", playerId: "", observedVersion: 0, brush: new Uint8Array(0), ...fields } });
+  const stacks = (count: number) => Array.from({ length: count }, (_, at) => ({ itemKind: `kind-${at}`, quantity: 1 }));
+  const trade = (fields: object): Body => ({ $case: "trade", value: { firstPlayerId: "a", secondPlayerId: "b", firstGives: stacks(1), secondGives: [], ...fields } });
+
+  add("without an id", "INVALID_FIELD", "operation_id", { operationId: "" });
+  add("with an id of 65 bytes", "INVALID_FIELD", "operation_id", { operationId: LONG });
+  add("with an id of control characters", "INVALID_FIELD", "operation_id", { operationId: "a\u0000b" });
+  add("without a type", "INVALID_FIELD", "type", { type: "" });
+  add("of an unknown type", "UNKNOWN_TYPE", "type", { type: "teleport" });
+  add("of a type named like a property of every object", "UNKNOWN_TYPE", "type", { type: "__proto__" });
+  add("of an eventual type", "UNKNOWN_TYPE", "type", { type: "creature_position" });
+  add("of a causal type", "UNKNOWN_TYPE", "type", { type: "event_sequence" });
+  add("without a server", "INVALID_FIELD", "server_id", { serverId: 0 });
+  add("of a server that is not registered", "SERVER_NOT_REGISTERED", "server_id", { serverId: 4_294_967_295 });
+  add("without a home region", "INVALID_FIELD", "home_region", { homeRegion: undefined });
+  for (const axis of ["x", "y", "z"] as const) {
+    add(`with a home region beyond the world on ${axis}`, "INVALID_FIELD", `home_region.${axis}`, { homeRegion: { ...free, [axis]: 1_048_576 } });
+    add(`with a home region below the world on ${axis}`, "INVALID_FIELD", `home_region.${axis}`, { homeRegion: { ...free, [axis]: -1_048_577 } });
+  }
+  add("at an epoch of a region that nobody owns", "FENCED", undefined, { authorityEpoch: 3 });
+  add("without the epoch of a region that is owned", "FENCED", undefined, { homeRegion: world.owned });
+  add("at an epoch that is not given out yet", "FENCED", undefined, { homeRegion: world.owned, authorityEpoch: world.ownedEpoch + 1 });
+  add("at the epoch of another server's lease", "FENCED", undefined, { homeRegion: world.owned, authorityEpoch: world.ownedEpoch, serverId: world.otherServerId });
+  add("with an epoch beyond 2^53", "MALFORMED_MESSAGE", undefined, {}, varintField(5, 2n ** 53n));
+  add("with the largest epoch", "MALFORMED_MESSAGE", undefined, {}, varintField(5, 2n ** 64n - 1n));
+  add("with a time beyond 2^53", "MALFORMED_MESSAGE", undefined, {}, varintField(6, 2n ** 53n));
+  add("with a time before the epoch", "INVALID_FIELD", "timestamp_ms", { timestampMs: -1 });
+  add("stamped an hour ahead", "TIMESTAMP_IN_FUTURE", "timestamp_ms", { timestampMs: Date.now() + 3_600_000 });
+  add("stamped at the end of time", "TIMESTAMP_IN_FUTURE", "timestamp_ms", { timestampMs: Number.MAX_SAFE_INTEGER });
+  add("with a forged priority", "PRIORITY_FORGED", "priority", { priority: 1_000_000 });
+  add("with a forged negative priority", "PRIORITY_FORGED", "priority", { priority: -1 });
+  add("without a body", "INVALID_FIELD", "body", { body: undefined });
+  add("with the body of another type", "INVALID_FIELD", "body", { type: "trade" });
+  add("with a custom body under a built-in type", "INVALID_FIELD", "body", { body: { $case: "custom", value: { entityId: "e", state: new Uint8Array(0) } } });
+  add("under an id that was used with other content", "OPERATION_ID_REUSED", undefined, { operationId: world.usedId });
+  add("with 33 keys", "INVALID_FIELD", "footprint.keys", { footprint: { keys: Array.from({ length: 33 }, (_, at) => `key-${at}`), regions: [], bounds: undefined } });
+  add("with an empty key", "INVALID_FIELD", "footprint.keys[0]", { footprint: { keys: [""], regions: [], bounds: undefined } });
+  add("with a key of 129 bytes", "INVALID_FIELD", "footprint.keys[0]", { footprint: { keys: ["k".repeat(129)], regions: [], bounds: undefined } });
+  add("with 28 regions", "INVALID_FIELD", "footprint.regions", { footprint: { keys: [], regions: Array.from({ length: 28 }, (_, at) => ({ x: at, y: 0, z: 0 })), bounds: undefined } });
+  add("that reaches a region beyond the world", "INVALID_FIELD", "footprint.regions[0].y", { footprint: { keys: [], regions: [{ x: 0, y: 2_000_000, z: 0 }], bounds: undefined } });
+  add("that reaches a region of another group", "SPANS_GROUPS", undefined, { footprint: { keys: [], regions: [world.elsewhere], bounds: undefined } });
+  add("with a box beside that of its body", "INVALID_FIELD", "footprint.bounds", { footprint: { keys: [], regions: [], bounds: box } });
+
+  body("that builds without an id", "structure_placement.structure_id", "structure_placement", structure({ structureId: "" }));
+  body("that builds no kind", "structure_placement.kind", "structure_placement", structure({ kind: "" }));
+  body("that builds nowhere", "structure_placement.bounds", "structure_placement", structure({ bounds: undefined }));
+  for (const [name, value] of [["NaN", Number.NaN], ["Infinity", Number.POSITIVE_INFINITY], ["-Infinity", Number.NEGATIVE_INFINITY], ["1e300", 1e300], ["-3e9", -3e9]] as const) {
+    body(`that builds at ${name}`, "structure_placement.bounds.min_x", "structure_placement", structure({ bounds: { ...box, minX: value } }));
+    body(`that builds up to ${name}`, "structure_placement.bounds.max_z", "structure_placement", structure({ bounds: { ...box, maxZ: value } }));
+  }
+  body("that builds inside out", "structure_placement.bounds.min_y", "structure_placement", structure({ bounds: { ...box, minY: box.maxY + 1 } }));
+  body("that builds 513 m wide", "structure_placement.bounds", "structure_placement", structure({ bounds: { ...box, maxX: box.minX + 513 } }));
+  body("that builds outside of its home region", "structure_placement.bounds", "structure_placement", structure({ bounds: { ...box, minY: box.minY + 8_000, maxY: box.maxY + 8_000 } }));
+  body("with 17 attributes", "structure_placement.attributes", "structure_placement", structure({ attributes: new Map(stacks(17).map(({ itemKind }) => [itemKind, ""])) }));
+  body("with an attribute of 1,025 bytes", "structure_placement.attributes.value", "structure_placement", structure({ attributes: new Map([["a", "v".repeat(1_025)]]) }));
+  body("with an attribute without a name", "structure_placement.attributes.key", "structure_placement", structure({ attributes: new Map([["", "v"]]) }));
+  body("that builds for a player of 65 bytes", "structure_placement.player_id", "structure_placement", structure({ playerId: LONG }));
+  body("that removes nothing", "structure_removal.structure_id", "structure_removal", { $case: "structureRemoval", value: { structureId: "", playerId: "" } });
+  body("that claims nothing", "resource_claim.resource_id", "resource_claim", { $case: "resourceClaim", value: { resourceId: "", playerId: "p", release: false } });
+  body("that claims for nobody", "resource_claim.player_id", "resource_claim", { $case: "resourceClaim", value: { resourceId: "r", playerId: "", release: false } });
+  body("that picks up nothing", "item_pickup.item_id", "item_pickup", { $case: "itemPickup", value: { itemId: "", playerId: "p" } });
+  body("that picks up for nobody", "item_pickup.player_id", "item_pickup", { $case: "itemPickup", value: { itemId: "i", playerId: "" } });
+  body("that does nothing to an inventory", "player_inventory.action", "player_inventory", inventory({ action: PlayerInventory_Action.UNSPECIFIED }));
+  body("that does something unknown to an inventory", "player_inventory.action", "player_inventory", inventory({ action: 77 }));
+  body("that mints nothing", "player_inventory.quantity", "player_inventory", inventory({ quantity: 0 }));
+  body("that mints no kind", "player_inventory.item_kind", "player_inventory", inventory({ itemKind: "" }));
+  body("that mints for nobody", "player_inventory.player_id", "player_inventory", inventory({ playerId: "" }));
+  body("that transfers to the giver", "player_inventory.counterparty_id", "player_inventory", inventory({ action: PlayerInventory_Action.TRANSFER, counterpartyId: "bad-player" }));
+  body("that drops nowhere", "player_inventory.position", "player_inventory", inventory({ action: PlayerInventory_Action.DROP, itemId: "i" }));
+  body("that drops at NaN", "player_inventory.position.x", "player_inventory", inventory({ action: PlayerInventory_Action.DROP, itemId: "i", position: { x: Number.NaN, y: 0, z: 0 } }));
+  body("that drops in another region", "player_inventory.position", "player_inventory", inventory({ action: PlayerInventory_Action.DROP, itemId: "i", position: { x: free.x * 2_000 - 1, y: free.y * 2_000 + 1, z: free.z * 2_000 + 1 } }));
+  body("that spawns for a player", "player_inventory.player_id", "player_inventory", inventory({ action: PlayerInventory_Action.SPAWN, itemId: "i", position: { x: free.x * 2_000 + 1, y: free.y * 2_000 + 1, z: free.z * 2_000 + 1 } }));
+  body("that trades with oneself", "trade.second_player_id", "trade", trade({ secondPlayerId: "a" }));
+  body("that trades nothing", "trade.first_gives", "trade", trade({ firstGives: [] }));
+  body("that trades 17 stacks", "trade.second_gives", "trade", trade({ secondGives: stacks(17) }));
+  body("that trades more than there can be", "trade.first_gives[1].quantity", "trade", trade({ firstGives: [{ itemKind: "k", quantity: Number.MAX_SAFE_INTEGER }, { itemKind: "k", quantity: 1 }] }));
+  body("that edits terrain in no way", "terrain_modification.mode", "terrain_modification", terrain({ mode: TerrainModification_Mode.UNSPECIFIED }));
+  body("that digs with a material", "terrain_modification.material", "terrain_modification", terrain({ material: "stone" }));
+  body("that fills with nothing", "terrain_modification.material", "terrain_modification", terrain({ mode: TerrainModification_Mode.FILL }));
+  body("that digs nowhere", "terrain_modification.bounds", "terrain_modification", terrain({ bounds: undefined }));
+  body("with a brush of 16,385 bytes", "terrain_modification.brush", "terrain_modification", terrain({ brush: new Uint8Array(16_385) }));
+  body("that owns no creature", "creature_ownership.creature_id", "creature_ownership", { $case: "creatureOwnership", value: { creatureId: "", ownerServerId: world.serverId } });
+  return cases;
+}
