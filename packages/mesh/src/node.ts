@@ -222,6 +222,14 @@ export class MeshNode {
     this.dirty();
   }
 
+  /** A peer opened its way to this node anew: answers that were on the earlier one are lost, and are asked for again. */
+  peerReturned(peer: number): void {
+    const lost = new MeshError("OUTCOME_UNKNOWN", `node ${peer} had to connect again before it answered`);
+    this.edge.onDisconnected(peer, operationError(lost));
+    this.relay.onDisconnected(peer, lost);
+    this.dirty();
+  }
+
   isConnected(peer: number): boolean {
     return this.#connected.has(peer);
   }
@@ -241,9 +249,6 @@ export class MeshNode {
       const group = this.groups[message.groupId];
       if (group === undefined || message.from !== peer || message.to !== this.nodeId) continue;
       group.step(message);
-      if (message.from === group.leader && group.core.commitIndex >= message.commit && group.state.appliedIndex >= message.commit) {
-        this.#freshMs[message.groupId] = nowMs;
-      }
     }
     for (const call of frame.calls) if (this.groups[call.groupId] !== undefined) this.#remote.onCall(peer, call);
     for (const delta of frame.deltas) this.eventual.onDelta(peer, delta, this.host.clock.wallMs(), this.clock);
@@ -259,16 +264,24 @@ export class MeshNode {
 
   /** Waits until this node has applied everything that was committed in a group before the call. */
   barrier(groupId: number, deadlineMs: number, done: (error: MeshError | undefined) => void): void {
+    const askedMs = this.host.clock.monotonicMs();
+    const applied = (error: MeshError | undefined): void => {
+      if (error === undefined) this.#freshMs[groupId] = Math.max(this.#freshMs[groupId] ?? Number.NEGATIVE_INFINITY, askedMs);
+      done(error);
+    };
     this.relay.readIndex(groupId, deadlineMs, (index, error) => {
-      if (index === undefined) done(error);
-      else this.group(groupId).whenApplied(index, () => done(undefined));
+      if (index === undefined) done(error ?? new MeshError("INTERNAL", "a read index without an answer"));
+      else this.group(groupId).whenApplied(index, deadlineMs, applied);
     });
     this.dirty();
   }
 
-  /** Milliseconds since this node held everything that the group's leader had told it was committed. */
+  /**
+   * Milliseconds since this node surely held everything that was committed in the group: since it began to ask, when it
+   * last asked and a quorum confirmed the answer. What a leader says of its own proves nothing: it may be none any more,
+   * its words may have been long on their way, and heartbeats speak only of what this node has.
+   */
   stalenessMs(groupId: number): number {
-    if (this.group(groupId).serves) return 0;
     return this.host.clock.monotonicMs() - (this.#freshMs[groupId] ?? Number.NEGATIVE_INFINITY);
   }
 
@@ -276,7 +289,9 @@ export class MeshNode {
 
   /** The leader's clock goes into the log with the command. */
   #stamped(command: Command): Command {
-    if (command.command?.$case === "directory") command.command.value.nowMs = Math.floor(this.host.clock.wallMs());
+    if (command.command?.$case !== "directory") return command;
+    command.command.value.nowMs = Math.floor(this.host.clock.wallMs());
+    this.leases.expect(command.command.value, this.directory.directory, this.host.clock.monotonicMs());
     return command;
   }
 
@@ -387,6 +402,7 @@ export class MeshNode {
   stop(): void {
     if (this.#stopped) return;
     this.edge.close();
+    this.relay.close();
     this.#stopped = true;
   }
 }

@@ -5,6 +5,9 @@ import type { CausalBatch, EventualDelta, ForwardedAnswer, ForwardedCall, RaftMe
 /** A frame is closed when it holds about this many bytes of entries. One entry may go beyond. */
 const FRAME_BYTES = 2 * 1024 * 1024;
 
+/** About what a result takes: three ids, or an error with its words. */
+const RESULT_BYTES = 384;
+
 export class PeerFrames {
   readonly #send: (frame: StreamRequest) => void;
   #frame: StreamRequest | undefined;
@@ -15,8 +18,12 @@ export class PeerFrames {
   }
 
   raft(message: RaftMessage): void {
+    let bytes = 64;
+    for (const entry of message.entries) bytes += entry.data.length + 16;
+    // A frame that is too large for the peer would break the connection again and again.
+    if (this.#bytes + bytes > FRAME_BYTES) this.flush();
     this.#open().raft.push(message);
-    for (const entry of message.entries) this.#bytes += entry.data.length + 16;
+    this.#bytes += bytes;
     this.#close();
   }
 
@@ -29,7 +36,7 @@ export class PeerFrames {
 
   answer(answer: ForwardedAnswer): void {
     this.#open().answers.push(answer);
-    this.#bytes += answer.results.length * 128 + 64;
+    this.#bytes += answer.results.length * RESULT_BYTES + 64;
     this.#close();
   }
 

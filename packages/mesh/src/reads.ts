@@ -5,11 +5,11 @@ import { formatRegion } from "@statemesh/world";
 
 /** What reading needs of its node. */
 export interface ReadNode {
-  monotonicMs(): number;
   state(groupId: number): GroupState;
-  relayReadIndex(groupId: number, deadlineMs: number, done: (index: number | undefined, error: MeshError | undefined) => void): void;
-  whenApplied(groupId: number, index: number, done: () => void): void;
-  /** Milliseconds since this node knew all that the group's leader had committed; infinite where it never did. */
+  /** Waits until this node has applied everything that was committed in the group before the call. */
+  barrier(groupId: number, deadlineMs: number, done: (error: MeshError | undefined) => void): void;
+  whenApplied(groupId: number, index: number, deadlineMs: number, done: (error: MeshError | undefined) => void): void;
+  /** Milliseconds since this node surely held all that was committed in the group; infinite where it never did. */
   stalenessMs(groupId: number): number;
   eventualValues(region: Region, limit: number): EventualValue[];
 }
@@ -19,9 +19,10 @@ const EVENTUAL_MAX = 1_024;
 
 export type ReadDone = (response: ReadResponse | undefined, error: MeshError | undefined) => void;
 
-/** Reads at the level of a validated request. `done` is called once; where the deadline passes first, by the caller's own timer. */
+/** Reads at the level of a validated request. `done` is called once, at the deadline at the latest. */
 export function read(node: ReadNode, groupId: number, region: Region, request: ReadRequest, deadlineMs: number, done: ReadDone): void {
-  const answer = (): void => {
+  const answer = (error: MeshError | undefined): void => {
+    if (error !== undefined) return done(undefined, error);
     try {
       done(answerFrom(node, node.state(groupId), region, request), undefined);
     } catch (error) {
@@ -30,25 +31,22 @@ export function read(node: ReadNode, groupId: number, region: Region, request: R
   };
   switch (request.level) {
     case ReadLevel.EVENTUAL:
-      return answer();
+      return answer(undefined);
     case ReadLevel.BOUNDED_STALENESS: {
       const staleMs = node.stalenessMs(groupId);
-      if (staleMs <= request.maxStalenessMs) return answer();
+      if (staleMs <= request.maxStalenessMs) return answer(undefined);
       // Too old here: ask the leader, which costs a round but is fresh.
       break;
     }
     case ReadLevel.SESSION: {
       let index = 0;
       for (const position of request.sessionPositions) if (position.groupId === groupId) index = Math.max(index, position.index);
-      return node.whenApplied(groupId, index, answer);
+      return node.whenApplied(groupId, index, deadlineMs, answer);
     }
     default:
       break;
   }
-  node.relayReadIndex(groupId, deadlineMs, (index, error) => {
-    if (index === undefined) done(undefined, error ?? new MeshError("INTERNAL", "read index without an answer"));
-    else node.whenApplied(groupId, index, answer);
-  });
+  node.barrier(groupId, deadlineMs, answer);
 }
 
 function answerFrom(node: ReadNode, state: GroupState, region: Region, request: ReadRequest): ReadResponse {

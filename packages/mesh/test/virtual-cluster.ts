@@ -222,6 +222,12 @@ export class VirtualCluster {
     }
   }
 
+  /** Frames one way are lost, and neither side notices. */
+  loseFrames(from: number, to: number, lost: boolean): void {
+    if (lost) this.#cut.add(`${from}-${to}`);
+    else this.#cut.delete(`${from}-${to}`);
+  }
+
   heal(): void {
     this.#cut.clear();
     this.#reconnect();

@@ -69,7 +69,7 @@ async function register(node: AuthorityNode, request: RegisterRequest, context: 
     incarnation: request.incarnation,
   };
   const result = await command(node, context, { $case: "register", value: { server, ttlMs: node.registrationTtlMs } });
-  await applied(node, result);
+  await applied(node, context, result);
   return { server: result.server, ttlMs: node.registrationTtlMs };
 }
 
@@ -191,7 +191,9 @@ async function relayed(node: AuthorityNode, groupId: number, context: CallContex
 }
 
 /** Waits until this node has applied the command too, so that the caller's next call here sees it. */
-async function applied(node: AuthorityNode, result: CommandResult): Promise<void> {
-  const { position } = result;
-  if (position !== undefined) await new Promise<void>((resolve) => node.mesh.group(position.groupId).whenApplied(position.index, resolve));
+async function applied(node: AuthorityNode, context: CallContext, { position }: CommandResult): Promise<void> {
+  if (position === undefined) return;
+  const deadlineMs = deadlineOf(context, node.mesh.host.clock.monotonicMs(), node.defaultDeadlineMs);
+  // The command took effect: a node that is slow to apply it is no reason to say otherwise.
+  await new Promise<void>((resolve) => node.mesh.group(position.groupId).whenApplied(position.index, deadlineMs, () => resolve()));
 }

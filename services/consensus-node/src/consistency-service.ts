@@ -116,23 +116,15 @@ function answerRead(mesh: MeshNode, defaultDeadlineMs: number, request: ReadRequ
   if (request.level === ReadLevel.BOUNDED_STALENESS) checkInteger(request.maxStalenessMs, 1, STALENESS_MAX_MS, "", "max_staleness_ms");
   if (request.pageToken !== "") openPageToken(request.pageToken, region);
   const groupId = groupOf(region, mesh.options.groups);
-  const monotonicMs = mesh.host.clock.monotonicMs();
-  const deadlineMs = deadlineOf(context, monotonicMs, defaultDeadlineMs);
-  // A position that this node never reaches must not hold the call for ever.
-  const late = setTimeout(() => respond.fail(new MeshError("NO_QUORUM", `this node did not reach the wanted position of group ${groupId} in time`)), deadlineMs - monotonicMs);
+  const deadlineMs = deadlineOf(context, mesh.host.clock.monotonicMs(), defaultDeadlineMs);
   const node = {
-    monotonicMs: () => mesh.host.clock.monotonicMs(),
     state: (id: number) => mesh.group(id).state,
-    relayReadIndex: (id: number, untilMs: number, done: (index: number | undefined, error: MeshError | undefined) => void) => {
-      mesh.relay.readIndex(id, untilMs, done);
-      mesh.dirty();
-    },
-    whenApplied: (id: number, index: number, done: () => void) => mesh.group(id).whenApplied(index, done),
+    barrier: (id: number, untilMs: number, done: (error: MeshError | undefined) => void) => mesh.barrier(id, untilMs, done),
+    whenApplied: (id: number, index: number, untilMs: number, done: (error: MeshError | undefined) => void) => mesh.group(id).whenApplied(index, untilMs, done),
     stalenessMs: (id: number) => mesh.stalenessMs(id),
     eventualValues: (place: typeof region, limit: number) => mesh.eventual.valuesOf(place, limit),
   };
   read(node, groupId, region, request, deadlineMs, (response, error) => {
-    clearTimeout(late);
     if (response === undefined) respond.fail(error ?? new MeshError("INTERNAL", "a read without an answer"));
     else respond(response);
   });

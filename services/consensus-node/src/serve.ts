@@ -105,7 +105,10 @@ export async function serveNode(config: NodeConfiguration, log: Logger, ownsProc
           clusterId: config.clusterId,
           groups: config.groups,
           members: new Set(config.peers.keys()),
-          onHello: (peer) => clientAddresses.set(peer.nodeId, peer.clientAddress),
+          onHello: (peer) => {
+            clientAddresses.set(peer.nodeId, peer.clientAddress);
+            node.peerReturned(peer.nodeId);
+          },
           onFrame: (peer, frame) => node.onFrame(peer, frame),
           receiveSnapshot: async (chunks) => {
             const { meta, message, state } = await receiveSnapshot(chunks, storage.snapshots, config.groups, stateOptions);

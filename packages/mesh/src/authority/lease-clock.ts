@@ -2,7 +2,7 @@
 // the moments at which it applied what extended them, so that a new leader does not begin from nothing. A leader
 // never ends a lease early: it counts from its own apply, which is later than the holder's request.
 import type { DirectoryChange, Directory } from "@statemesh/replica";
-import { ExpireLeases } from "@statemesh/contract/log";
+import { type DirectoryCommand, ExpireLeases } from "@statemesh/contract/log";
 import { formatRegion } from "@statemesh/world";
 import type { Region } from "@statemesh/contract";
 
@@ -22,6 +22,40 @@ export class LeaseClock {
   observe(change: DirectoryChange, nowMs: number): void {
     for (const row of change.renewed) this.#leases.set(formatRegion(row.region), nowMs + row.durationMs);
     for (const serverId of change.alive) this.#servers.set(serverId, nowMs + this.#ttlMs);
+  }
+
+  /**
+   * A command is about to enter the log: what it will extend does not run out while it is on its way. Otherwise an entry
+   * behind it could end what its caller was just told to have renewed.
+   */
+  expect({ command }: DirectoryCommand, directory: Directory, nowMs: number): void {
+    switch (command?.$case) {
+      case "register":
+        return this.#extendServer(command.value.server?.serverId ?? 0, directory, nowMs);
+      case "acquire": {
+        const { serverId, region, durationMs } = command.value;
+        this.#extendServer(serverId, directory, nowMs);
+        return this.#extendLease(region, serverId, undefined, durationMs, directory, nowMs);
+      }
+      case "renew": {
+        const { serverId, leases, durationMs } = command.value;
+        this.#extendServer(serverId, directory, nowMs);
+        for (const { region, epoch } of leases) this.#extendLease(region, serverId, epoch, durationMs, directory, nowMs);
+        return;
+      }
+      default:
+        return;
+    }
+  }
+
+  #extendServer(serverId: number, directory: Directory, nowMs: number): void {
+    if (directory.server(serverId) !== undefined) this.#servers.set(serverId, nowMs + this.#ttlMs);
+  }
+
+  #extendLease(region: Region | undefined, serverId: number, epoch: number | undefined, durationMs: number, directory: Directory, nowMs: number): void {
+    const row = region === undefined ? undefined : directory.lease(region);
+    if (row?.serverId !== serverId || (epoch !== undefined && row.epoch !== epoch)) return;
+    this.#leases.set(formatRegion(row.region), nowMs + durationMs);
   }
 
   /** Everything runs anew: for a node that starts, or comes to lead and can't know what its predecessor heard. */

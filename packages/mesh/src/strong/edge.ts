@@ -7,7 +7,7 @@ import type { HybridClock } from "@statemesh/clocks";
 import type { PendingOperation } from "@statemesh/replica";
 import { type OperationType, type Policy, fingerprintOf, footprintOf, formatRegion, groupOf, validateOperation } from "@statemesh/world";
 import { type Waiter, operationBytes } from "./decision-queue.ts";
-import { isPassing, operationError, overloaded } from "./operation-errors.ts";
+import { isPassing, operationError, overloaded, unknownAfter } from "./operation-errors.ts";
 
 /** What the edge needs of its node. */
 export interface EdgeNode {
@@ -50,6 +50,8 @@ class EdgeUnit implements Waiter {
   open: number;
   /** It left this node, or entered the local log queue, at least once: its outcome may be unknown. */
   sent = false;
+  /** A try ended without an answer: it may have been done. */
+  unknown = false;
   /** Number of the forwarded call it travels in; 0: none. */
   callId = 0;
   notBeforeMs = 0;
@@ -274,6 +276,12 @@ export class Edge {
     let timeoutMs = 0;
     let bytes = 0;
     for (const unit of units) {
+      const first = unit.operations[0];
+      if (first !== undefined && byOperation.has(first.operation.operationId)) {
+        // Results are told apart by operation id: a second operation of the same id travels in a call of its own.
+        this.#wait(unit);
+        continue;
+      }
       unit.sent = true;
       unit.callId = callId;
       timeoutMs = Math.max(timeoutMs, unit.deadlineMs - nowMs);
@@ -341,6 +349,7 @@ export class Edge {
   /** For units: the leader refused, or is none. */
   failed(unit: EdgeUnit, operationId: string, error: OperationError): void {
     if (unit.open === 0) return;
+    if (error.reason === "OUTCOME_UNKNOWN") unit.unknown = true;
     if (isPassing(error) && unit.open === unit.operations.length) {
       unit.callId = 0;
       const nowMs = this.#node.monotonicMs();
@@ -351,7 +360,7 @@ export class Edge {
         return;
       }
     }
-    unit.caller.failed(operationId, error);
+    unit.caller.failed(operationId, unit.unknown ? unknownAfter(error) : error);
     this.#outstanding--;
     if (--unit.open === 0) this.#units.delete(unit);
   }

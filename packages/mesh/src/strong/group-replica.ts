@@ -68,6 +68,12 @@ export interface GroupListener {
 /** Batches that one group has with the arbiter at a time. More would only make them smaller. */
 const ARBITRATIONS_IN_FLIGHT = 4;
 
+/** Callers that may wait for an index to be applied. Beyond it callers get OVERLOADED. */
+const APPLIED_WAITERS = 65_536;
+
+/** While a snapshot is on its way to a peer the next one may wait, until this many times the log is due. */
+const SNAPSHOT_PATIENCE = 4;
+
 /** Incumbents that the contract lets a set have. */
 const INCUMBENTS_PER_SET = 4_096;
 
@@ -75,6 +81,12 @@ const INCUMBENTS_PER_SET = 4_096;
 interface CommandWaiter {
   readonly term: number;
   readonly done: (result: CommandResult | undefined, error: MeshError | undefined) => void;
+}
+
+interface AppliedWaiter {
+  readonly index: number;
+  readonly deadlineMs: number;
+  readonly done: (error: MeshError | undefined) => void;
 }
 
 interface ReadWaiter {
@@ -98,7 +110,7 @@ export class GroupReplica {
   readonly #queue: DecisionQueue;
   readonly #commands = new Map<number, CommandWaiter>();
   readonly #reads = new Map<number, ReadWaiter[]>();
-  readonly #appliedWaiters: { index: number; done: () => void }[] = [];
+  #appliedWaiters: AppliedWaiter[] = [];
   readonly #proposed = new Map<number, { term: number; decided: readonly DecidedOperation[] }>();
   readonly #mintedInFlight = new Map<string, number>();
   /** Fences of this leadership that are in the log and not applied, by region; the last of a region counts. */
@@ -170,6 +182,7 @@ export class GroupReplica {
 
   tick(): void {
     this.core.tick();
+    this.#expireAppliedWaiters();
     this.#listener.dirty();
   }
 
@@ -403,10 +416,27 @@ export class GroupReplica {
     this.#listener.dirty();
   }
 
-  /** Calls `done` once everything up to `index` is applied here; at once where it is. */
-  whenApplied(index: number, done: () => void): void {
-    if (this.#state.appliedIndex >= index) done();
-    else this.#appliedWaiters.push({ index, done });
+  /** Calls `done` once everything up to `index` is applied here; at once where it is. `deadlineMs` is monotonic. */
+  whenApplied(index: number, deadlineMs: number, done: AppliedWaiter["done"]): void {
+    if (this.#state.appliedIndex >= index) done(undefined);
+    else if (this.#appliedWaiters.length >= APPLIED_WAITERS) done(overloaded("calls that wait for the log", APPLIED_WAITERS));
+    else this.#appliedWaiters.push({ index, deadlineMs, done });
+  }
+
+  /** Callers that wait for an index to be applied. */
+  get waitingForApply(): number {
+    return this.#appliedWaiters.length;
+  }
+
+  #expireAppliedWaiters(): void {
+    if (this.#appliedWaiters.length === 0) return;
+    const nowMs = this.#host.clock.monotonicMs();
+    const waiters = this.#appliedWaiters;
+    this.#appliedWaiters = waiters.filter((waiter) => waiter.deadlineMs > nowMs);
+    for (const waiter of waiters) {
+      if (waiter.deadlineMs > nowMs) continue;
+      waiter.done(new MeshError("NO_QUORUM", `this node did not reach the wanted position of group ${this.groupId} in time`, { metadata: { group_id: String(this.groupId) }, retryDelayMs: 50 }));
+    }
   }
 
   // ---- the pump ----
@@ -503,10 +533,8 @@ export class GroupReplica {
     const applied = this.#state.appliedIndex;
     const ready = this.#appliedWaiters.filter((waiter) => waiter.index <= applied);
     if (ready.length === 0) return;
-    const rest = this.#appliedWaiters.filter((waiter) => waiter.index > applied);
-    this.#appliedWaiters.length = 0;
-    this.#appliedWaiters.push(...rest);
-    for (const waiter of ready) waiter.done();
+    this.#appliedWaiters = this.#appliedWaiters.filter((waiter) => waiter.index > applied);
+    for (const waiter of ready) waiter.done(undefined);
   }
 
   #noticeLeadership(): void {
@@ -572,6 +600,9 @@ export class GroupReplica {
   /** Takes a snapshot, unless one is under way or nothing was applied since the last. */
   snapshot(): void {
     if (this.#snapshotRunning || this.#state.appliedIndex <= (this.#snapshotMeta?.index ?? 0)) return;
+    // A newer snapshot takes away the file that a peer is being sent, and the log behind it: a peer that needs longer
+    // than the group from one snapshot to the next would never catch up.
+    if (this.#sendingSnapshots.size > 0 && this.#logBytesSinceSnapshot < SNAPSHOT_PATIENCE * this.#options.snapshotLogBytes) return;
     this.#snapshotRunning = true;
     this.#logBytesSinceSnapshot = 0;
     const capture = this.#state.capture();

@@ -18,6 +18,18 @@ export function operationError(error: MeshError): OperationError {
   return { code: error.code, reason: error.reason, message: error.message, metadata };
 }
 
+/** For an operation that an earlier try may have done: no later refusal proves that it was not. */
+export function unknownAfter(error: OperationError): OperationError {
+  // The id stands for other content, so this content was never decided.
+  if (error.reason === "OUTCOME_UNKNOWN" || error.reason === "OPERATION_ID_REUSED") return error;
+  return operationError(
+    new MeshError("OUTCOME_UNKNOWN", `an earlier try may have been done; the last was answered: ${error.message}`, {
+      metadata: { last_reason: error.reason },
+      retryDelayMs: 50,
+    }),
+  );
+}
+
 /** The way back, for callers that answer one operation with a status. */
 export function meshErrorOf(error: OperationError): MeshError {
   const metadata = Object.fromEntries(error.metadata);

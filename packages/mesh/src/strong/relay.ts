@@ -2,7 +2,7 @@
 // command of the directory names what it wants, not a step. So a change of leader is answered by another try.
 import { type ForwardedAnswer, type ForwardedCall, MeshError } from "@statemesh/contract";
 import { Command, CommandResult } from "@statemesh/contract/log";
-import { isPassing, meshErrorOf, operationError } from "./operation-errors.ts";
+import { isPassing, meshErrorOf, operationError, unknownAfter } from "./operation-errors.ts";
 
 /** What a relay needs of its node. */
 export interface RelayNode {
@@ -26,6 +26,8 @@ interface Request {
   readonly readDone: ReadDone | undefined;
   notBeforeMs: number;
   sent: boolean;
+  /** A try ended without an answer: it may have been done. */
+  unknown: boolean;
 }
 
 /** Requests on their way at a time, a node. */
@@ -48,12 +50,12 @@ export class Relay {
 
   command(groupId: number, command: Command, deadlineMs: number, done: CommandDone): void {
     if (this.#isFull) return done(undefined, this.#refusal());
-    this.#waiting.push({ groupId, deadlineMs, command, commandDone: done, readDone: undefined, notBeforeMs: 0, sent: false });
+    this.#waiting.push({ groupId, deadlineMs, command, commandDone: done, readDone: undefined, notBeforeMs: 0, sent: false, unknown: false });
   }
 
   readIndex(groupId: number, deadlineMs: number, done: ReadDone): void {
     if (this.#isFull) return done(undefined, this.#refusal());
-    this.#waiting.push({ groupId, deadlineMs, command: undefined, commandDone: undefined, readDone: done, notBeforeMs: 0, sent: false });
+    this.#waiting.push({ groupId, deadlineMs, command: undefined, commandDone: undefined, readDone: done, notBeforeMs: 0, sent: false, unknown: false });
   }
 
   get #isFull(): boolean {
@@ -107,12 +109,14 @@ export class Relay {
 
   #finish(request: Request, result: CommandResult | undefined, index: number | undefined, error: MeshError | undefined): void {
     const nowMs = this.#node.monotonicMs();
+    if (error?.reason === "OUTCOME_UNKNOWN") request.unknown = true;
     if (error !== undefined && isPassing(operationError(error)) && nowMs < request.deadlineMs) {
       request.notBeforeMs = nowMs + RETRY_MS;
       this.#waiting.push(request);
       return;
     }
-    request.commandDone?.(result, error);
+    // A read changes nothing, so no earlier try of it matters.
+    request.commandDone?.(result, error !== undefined && request.unknown ? meshErrorOf(unknownAfter(operationError(error))) : error);
     request.readDone?.(index, error);
   }
 
@@ -145,6 +149,14 @@ export class Relay {
       this.#calls.delete(callId);
       this.#fail(request);
     }
+  }
+
+  /** Fails everything that is under way: the node stops. */
+  close(): void {
+    const open = [...this.#waiting, ...[...this.#calls.values()].map(({ request }) => request)];
+    this.#waiting = [];
+    this.#calls.clear();
+    for (const request of open) this.#fail(request);
   }
 
   #fail(request: Request): void {
