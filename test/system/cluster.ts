@@ -97,6 +97,13 @@ export class Cluster {
     return client;
   }
 
+  /** A client of a game server that registers itself elsewhere, or not at all. */
+  stranger(serverId: number): MeshClient {
+    const client = connect({ endpoints: this.mesh.endpoints, serverId, name: `shard-${serverId}`, deadlineMs: LIMIT_MS });
+    this.#clients.add(client);
+    return client;
+  }
+
   /** A client of one node only. */
   only(client: MeshClient, node: MeshNode): MeshClient {
     const made = connect({ endpoints: [node.clientAddress], serverId: client.serverId, name: `shard-${client.serverId}`, deadlineMs: LIMIT_MS });
