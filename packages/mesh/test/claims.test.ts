@@ -1,9 +1,9 @@
 // What a node says must be so: how fresh a copy is, what became of an operation, how long a lease runs.
-import { type ReadResponse, ReadLevel, type MeshError, RaftMessageType, ReadRequest } from "@statemesh/contract";
+import { type MeshError, Outcome, RaftMessageType, ReadLevel, ReadRequest, type ReadResponse, TerrainModification_Mode } from "@statemesh/contract";
 import { read } from "@statemesh/mesh";
 import { describe, expect, it } from "vitest";
 import { PeerFrames } from "../src/peer-frames.ts";
-import { mint, place } from "./operations.ts";
+import { dig, mint, place } from "./operations.ts";
 import { VirtualCluster, isDecision } from "./virtual-cluster.ts";
 
 function ready(options: ConstructorParameters<typeof VirtualCluster>[0] = {}): VirtualCluster {
@@ -179,8 +179,30 @@ describe("a frame to a peer", () => {
   });
 });
 
-describe("a structure", () => {
-  it("is still found where a node leads again after another did", () => {
+describe("a decision", () => {
+  it("that was forgotten is not made again, also where the claimed time was ahead of the receiver's clock", () => {
+    const cluster = ready({ node: { decisionWindow: 8 } });
+    const region = cluster.regionIn(1);
+    const leader = cluster.leaderOf(1);
+    const ahead = { ...mint("ahead", 1, region, "ada", "gold", 1), timestampMs: Math.floor(cluster.nowMs) + 400 };
+    expect(isDecision(cluster.execute(leader, [ahead]).get("ahead"))).toBe(true);
+    cluster.execute(leader, Array.from({ length: 24 }, (_, i) => mint(`m${i}`, 1, region, "bob", "gold", 1)));
+    expect(cluster.execute(leader, [ahead]).get("ahead")).toMatchObject({ reason: "DECISION_FORGOTTEN" });
+    expect(cluster.node(leader).group(1).state.ledger.balance("player:ada", "gold")).toBe(1);
+  });
+
+  it("sees the one edit in force that refuses, among many that would merge", () => {
+    const cluster = ready();
+    const region = cluster.regionIn(1);
+    const leader = cluster.leaderOf(1);
+    cluster.execute(leader, Array.from({ length: 100 }, (_, i) => dig(`d${i}`, 1, region, [0, 0, 0])));
+    cluster.execute(leader, [dig("paint", 1, region, [0, 0, 0], TerrainModification_Mode.PAINT)]);
+    expect(cluster.execute(leader, [dig("late", 2, region, [0, 0, 0])]).get("late")).toMatchObject({ outcome: Outcome.REJECTED, winnerOperationId: "paint" });
+  });
+});
+
+describe("leadership", () => {
+  it("comes and goes, and every node that has it decides", () => {
     const cluster = ready();
     const region = cluster.regionIn(1);
     for (let round = 0; round < 4; round++) {

@@ -111,6 +111,22 @@ describe("the log", () => {
     expect(cluster.failures).toEqual([]);
   });
 
+  it("goes on where a peer of a newer version sends an operation that this one does not know", () => {
+    const cluster = ready();
+    const region = cluster.regionIn(1);
+    const leader = cluster.leaderOf(1);
+    const peer = cluster.members.find((id) => id !== leader) ?? 0;
+    const bodiless = Operations.fromPartial({ operationId: "n1", serverId: 1, homeRegion: region, type: "trade" });
+    const unknownAction = mint("n2", 1, region, "ada", "gold", 1);
+    if (unknownAction.body?.$case === "playerInventory") Object.assign(unknownAction.body.value, { action: 77 });
+    const operations = [bodiless, unknownAction].map((operation) => ({ operation, stamp: { physicalMs: cluster.nowMs, logical: 0 }, fingerprint: 1 }));
+    cluster.node(leader).onFrame(peer, { hello: undefined, raft: [], answers: [], deltas: [], causal: [], calls: [{ callId: 7, groupId: 1, timeoutMs: 1_000, hops: 1, call: { $case: "operations", value: { operations } } }] });
+    cluster.run(500);
+    expect(isDecision(cluster.execute(leader, [mint("m", 1, region, "ada", "gold", 1)]).get("m"))).toBe(true);
+    cluster.converge();
+    expect(cluster.node(leader).group(1).state.ledger.balance("player:ada", "gold")).toBe(1);
+  });
+
   it("counts what a trade becomes, so that an entry always fits into a peer's frame", () => {
     const region = { x: 0, y: 0, z: 0 };
     const stacks = Array.from({ length: 16 }, (_, i) => ({ itemKind: "k".repeat(60) + String(i), quantity: 1 }));

@@ -6,7 +6,10 @@ import { entityKey } from "./entity-table.ts";
 import type { GoneRow, GroupState } from "./group-state.ts";
 import type { PendingOperation } from "./pending-operation.ts";
 
-/** Incumbents passed to the arbiter for one operation, at most; any one of them is enough to refuse it. */
+/**
+ * Incumbents passed to the arbiter for one operation, at most: of those that refuse it, of which any one is enough, and of
+ * those that it merges with.
+ */
 const INCUMBENTS_PER_OPERATION = 64;
 
 const NO_STAMP: HybridTimestamp = { physicalMs: 0, logical: 0 };
@@ -68,12 +71,14 @@ function addOverlapping(
   candidateOf: (entity: Entity) => Candidate | undefined,
 ): void {
   if (touched.bounds === undefined) return;
-  let added = 0;
+  let refusing = 0;
+  let merging = 0;
   state.entities.visitOverlapping(touched.layer, touched.bounds, (entity) => {
-    if (added >= INCUMBENTS_PER_OPERATION || into.has(entity.operationId)) return;
+    if (refusing >= INCUMBENTS_PER_OPERATION || into.has(entity.operationId)) return;
     const candidate = candidateOf(entity);
     if (candidate === undefined) return;
-    added++;
+    if (candidate.mergeClass === "" || candidate.mergeClass !== touched.mergeClass) refusing++;
+    else if (++merging > INCUMBENTS_PER_OPERATION) return;
     add(into, candidate);
   });
 }

@@ -132,7 +132,11 @@ export async function serveNode(config: NodeConfiguration, log: Logger, ownsProc
       lock.close();
     },
   });
-  const ticks = setInterval(() => node.tick(), config.tickMs);
+  const ticks = setInterval(() => {
+    // A leader goes on without its own disk, as long as others have one; what waits for the disk would grow without end.
+    if (storage.isFull) node.stepDown();
+    node.tick();
+  }, config.tickMs);
   // A group with few writes would keep the busy groups' old segments for ever.
   const trimming = setInterval(() => {
     if (storage.sizeBytes < 2 * config.snapshotLogBytes) return;

@@ -32,18 +32,24 @@ export async function sendSnapshot(client: RaftPeerServiceClient, message: RaftM
   });
   let offset = 0;
   const header: RaftMessage = { ...message, logIndex: meta.index, logTerm: meta.term };
-  for await (const chunk of reader.chunks(CHUNK_BYTES)) {
-    const request: InstallSnapshotRequest = {
-      header: offset === 0 ? header : undefined,
-      meta: offset === 0 ? meta : undefined,
-      offset,
-      chunk,
-      crc32c: crc32c(chunk),
-    };
-    offset += chunk.length;
-    stream.write(request);
-    while (!failed && stream.writableLength >= WAITING_CHUNKS) await new Promise<void>((resolve) => stream.once("drain", () => resolve()));
-    if (failed) break;
+  try {
+    for await (const chunk of reader.chunks(CHUNK_BYTES)) {
+      const request: InstallSnapshotRequest = {
+        header: offset === 0 ? header : undefined,
+        meta: offset === 0 ? meta : undefined,
+        offset,
+        chunk,
+        crc32c: crc32c(chunk),
+      };
+      offset += chunk.length;
+      stream.write(request);
+      while (!failed && stream.writableLength >= WAITING_CHUNKS) await new Promise<void>((resolve) => stream.once("drain", () => resolve()));
+      if (failed) break;
+    }
+  } catch (error) {
+    // The file went or is damaged: the peer must not wait for the rest.
+    stream.cancel();
+    throw error;
   }
   stream.end();
   return answered;

@@ -106,7 +106,13 @@ export class Storage {
 
   /** Notes a durable snapshot of this node's own in the log, and lets the entries it covers go. */
   async release(meta: SnapshotMeta, throughIndex: number): Promise<void> {
-    await this.#wal.append([{ groupId: meta.groupId, snapshot: meta }]);
+    // In order with everything else: a mark that overtook a refused term or vote would speak of a term that is not stored.
+    await new Promise<void>((resolve, reject) => {
+      this.persist([{ groupId: meta.groupId, snapshot: meta }], (error) => {
+        if (error === undefined) resolve();
+        else reject(error instanceof Error ? error : new Error(String(error)));
+      });
+    });
     await this.#wal.compact(meta.groupId, throughIndex);
     await this.snapshots.removeOlder(meta.groupId, meta.index);
   }

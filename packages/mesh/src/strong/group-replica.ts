@@ -122,6 +122,7 @@ export class GroupReplica {
   #wasLeader = false;
   #logBytesSinceSnapshot = 0;
   #snapshotRunning = false;
+  #failed = false;
   #snapshotMeta: SnapshotMeta | undefined;
   #sendingSnapshots = new Set<number>();
   /** Batches decided here because no arbiter answered. */
@@ -135,6 +136,8 @@ export class GroupReplica {
     this.#state = state;
     this.#queue = new DecisionQueue(options.queueCapacity);
     this.#snapshotMeta = restored?.snapshot;
+    // What lies in the log since the snapshot counts, or a node that restarts often would never take the next one.
+    for (const entry of restored?.entries ?? []) if (entry.index > (restored?.snapshot?.index ?? 0)) this.#logBytesSinceSnapshot += logBytes(entry);
     this.core = new RaftCore({
       groupId: options.groupId,
       nodeId: options.nodeId,
@@ -248,7 +251,8 @@ export class GroupReplica {
       if (!state.admits(region, operation.authorityEpoch, operation.serverId)) {
         return fenced(state.fence(region) ?? { region, epoch: 0, ownerServerId: 0 });
       }
-      if (operation.timestampMs > 0 && operation.timestampMs <= state.forgottenThroughMs) {
+      // A claimed time ahead of the first receiver's clock was stamped with that clock: so much earlier at most.
+      if (operation.timestampMs > 0 && operation.timestampMs - this.#options.policy.maxOffsetMs <= state.forgottenThroughMs) {
         return new MeshError("DECISION_FORGOTTEN", `operation ${operation.operationId} is stamped before the decisions that are kept`, {
           metadata: { kept_after_ms: String(state.forgottenThroughMs) },
         });
@@ -351,22 +355,32 @@ export class GroupReplica {
       for (const operation of set) decided.push(operation);
     };
     let at = 0;
-    if (batch.singles.length > 0) decide(batch.singles);
-    for (const transaction of batch.transactions) decide([transaction]);
+    try {
+      if (batch.singles.length > 0) decide(batch.singles);
+      for (const transaction of batch.transactions) decide([transaction]);
+    } catch (error) {
+      // A peer of a newer version may have let something through that this one does not know.
+      this.#host.log.warn("operations could not be decided", { group: this.groupId, error });
+      this.#reserveMints(decided, -1);
+      return this.#giveUp(batch, MeshError.from(error));
+    }
     const data = Command.encode({ command: { $case: "operations", value: { operations: decided } } }).finish();
     const result = this.core.propose(data);
-    const units = [...batch.singles, ...batch.transactions];
     if (!result.ok) {
       this.#reserveMints(decided, -1);
-      const error = result.reason === "uncommitted_limit" ? overloaded("bytes not committed", 32 * 1024 * 1024) : notLeader(this.groupId, this.core.leader);
-      for (const unit of units) {
-        this.#queue.release(unit);
-        failUnit(unit, error);
-      }
-      return;
+      return this.#giveUp(batch, result.reason === "uncommitted_limit" ? overloaded("bytes not committed", 32 * 1024 * 1024) : notLeader(this.groupId, this.core.leader));
     }
     this.#proposed.set(result.index, { term: result.term, decided });
-    for (const unit of units) unit.proposed = true;
+    for (const unit of batch.singles) unit.proposed = true;
+    for (const unit of batch.transactions) unit.proposed = true;
+  }
+
+  /** Nothing of the batch got into the log. */
+  #giveUp(batch: DecisionBatch, error: MeshError): void {
+    for (const unit of [...batch.singles, ...batch.transactions]) {
+      this.#queue.release(unit);
+      failUnit(unit, error);
+    }
   }
 
   /** What this node itself put into an entry, if it is that entry: saves the leader the decoding. */
@@ -443,9 +457,10 @@ export class GroupReplica {
 
   /** Moves everything that is ready: decisions to the arbiter, messages to peers, entries to the log, results to callers. */
   pump(writes: GroupWrite[], afterPersist: (() => void)[]): void {
+    if (this.#failed) return;
     this.#startArbitrations();
     this.#startReads();
-    while (this.core.hasReady()) this.#handle(this.core.ready(), writes, afterPersist);
+    while (!this.#failed && this.core.hasReady()) this.#handle(this.core.ready(), writes, afterPersist);
     this.#noticeLeadership();
   }
 
@@ -470,13 +485,14 @@ export class GroupReplica {
         ...(entries.length === 0 ? {} : { entries }),
         ...(snapshot === undefined ? {} : { snapshot }),
       });
-      for (const entry of entries) this.#logBytesSinceSnapshot += entry.data.length + 32;
+      for (const entry of entries) this.#logBytesSinceSnapshot += logBytes(entry);
     }
     afterPersist.push(() => {
       for (const message of ready.messagesAfterPersist) this.#send(message);
       this.core.persisted(ready.sequence);
     });
-    for (const entry of ready.committed) this.#apply(entry);
+    for (const entry of ready.committed) if (!this.#failed) this.#apply(entry);
+    if (this.#failed) return;
     const last = ready.committed.at(-1);
     if (last !== undefined) {
       this.core.applied(last.index);
@@ -496,8 +512,10 @@ export class GroupReplica {
   #apply(entry: LogEntry): void {
     let applied: Applied;
     try {
-      applied = this.#state.apply(entry, this.#takeProposed(entry));
+      applied = this.#state.apply(entry, this.#takeProposed(entry), this.#queue.isBusy);
     } catch (error) {
+      // The state is torn: nothing may be applied, answered or saved any more.
+      this.#failed = true;
       return this.#host.fail(error);
     }
     for (const { operationId, decision, fence } of applied.operations) {
@@ -626,6 +644,11 @@ export class GroupReplica {
 
 function decideHere(_: ArbitrateRequest, done: (response: ArbitrateResponse | undefined) => void): void {
   done(undefined);
+}
+
+/** About how many bytes an entry takes in the log. */
+function logBytes(entry: LogEntry): number {
+  return entry.data.length + 32;
 }
 
 /** `RaftMessageType.SNAPSHOT`. */

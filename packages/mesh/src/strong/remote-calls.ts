@@ -97,16 +97,12 @@ export class RemoteCalls {
     for (const stamped of operations) {
       const one = this.#pending(stamped);
       if (one !== undefined) pending.push(one);
-      else if (stamped.operation !== undefined) {
-        // The nodes' policies differ: this one does not know the type. Said, never guessed.
-        waiter.failed(
-          stamped.operation.operationId,
-          operationError(new MeshError("UNKNOWN_TYPE", `operation.type: the leader's policy has no strong type ${stamped.operation.type}`, { field: "operation.type" })),
-        );
-      }
+      // A transaction is refused whole.
+      if (one === undefined && transactionId !== "") return refuseAll(operations, waiter);
+      if (one === undefined) refuseAll([stamped], waiter);
     }
-    if (transactionId === "") for (const one of pending) this.#node.submit(call.groupId, [one], "", waiter);
-    else if (pending.length === operations.length) this.#node.submit(call.groupId, pending, transactionId, waiter);
+    if (transactionId !== "") this.#node.submit(call.groupId, pending, transactionId, waiter);
+    else for (const one of pending) this.#node.submit(call.groupId, [one], "", waiter);
   }
 
   /** The peer validated and stamped the operation; the footprint and the priority are the leader's own. */
@@ -114,10 +110,14 @@ export class RemoteCalls {
     if (operation === undefined || stamp === undefined) return undefined;
     const type = this.#node.policy.typeOf(operation.type);
     if (type?.consistency !== "strong") return undefined;
-    // A body that this version does not know.
-    if (operation.body === undefined || operation.homeRegion === undefined) return undefined;
     const priority = this.#node.policy.priorityOf(operation.serverId);
-    return { operation, type, touched: footprintOf(operation, type), stamp, fingerprint, priority };
+    try {
+      return { operation, type, touched: footprintOf(operation, type), stamp, fingerprint, priority };
+    } catch (error) {
+      // A body that this version does not know. What is thrown here would break the connection, with Raft on it, at every try.
+      if (error instanceof RangeError) return undefined;
+      throw error;
+    }
   }
 
   /** Sends the answers that came together. Called once a pump. */
@@ -134,6 +134,17 @@ export class RemoteCalls {
 }
 
 const NO_BYTES = new Uint8Array(0);
+
+/** The nodes' policies or versions differ: this one does not know the type, or what is in it. Said, never guessed. */
+function refuseAll(operations: readonly StampedOperation[], waiter: Waiter): void {
+  for (const { operation } of operations) {
+    const { operationId, type } = operation ?? { operationId: "", type: "" };
+    waiter.failed(
+      operationId,
+      operationError(new MeshError("UNKNOWN_TYPE", `operation.type: the leader knows no strong operation ${type} of this content`, { field: "operation.type" })),
+    );
+  }
+}
 
 function answerTo(callId: number): ForwardedAnswer {
   return { callId, results: [], commandResult: NO_BYTES, readIndex: 0, error: undefined, last: true };
