@@ -1,5 +1,6 @@
 import { Bounds, type Entity, type Region } from "@statemesh/contract";
-import { type QuantizedBounds, formatRegion, quantizeBounds } from "@statemesh/world";
+import { type QuantizedBounds, quantizeBounds } from "@statemesh/world";
+import { regionText } from "./region-text.ts";
 import { SpatialIndex } from "./spatial-index.ts";
 import type { StateHash } from "./state-hash.ts";
 
@@ -18,7 +19,6 @@ export class EntityTable {
   readonly #byKey = new Map<string, Entity>();
   readonly #byRegion = new Map<string, Map<string, Entity>>();
   readonly #byLayer = new Map<string, SpatialIndex<Entity>>();
-  readonly #boxes = new Map<Entity, QuantizedBounds>();
   readonly #recentTerrain: Entity[] = [];
   #recentTerrainStart = 0;
   readonly #hash: StateHash;
@@ -37,7 +37,7 @@ export class EntityTable {
 
   /** Entities of a region by key, in the order they were first written. */
   inRegion(region: Region): ReadonlyMap<string, Entity> | undefined {
-    return this.#byRegion.get(formatRegion(region));
+    return this.#byRegion.get(regionText(region));
   }
 
   values(): IterableIterator<Entity> {
@@ -56,7 +56,7 @@ export class EntityTable {
     if (before !== undefined) this.#unlink(key, before);
     this.#byKey.set(key, entity);
     if (entity.region !== undefined) {
-      const text = formatRegion(entity.region);
+      const text = regionText(entity.region);
       let there = this.#byRegion.get(text);
       if (there === undefined) {
         there = new Map();
@@ -81,7 +81,7 @@ export class EntityTable {
   #unlink(key: string, entity: Entity): void {
     this.#hash.remove(key, entity.operationId, entity.version, entity.quantity);
     if (entity.region !== undefined) {
-      const text = formatRegion(entity.region);
+      const text = regionText(entity.region);
       const there = this.#byRegion.get(text);
       there?.delete(key);
       if (there?.size === 0) this.#byRegion.delete(text);
@@ -98,7 +98,6 @@ export class EntityTable {
       this.#byLayer.set(layer, index);
     }
     index.insert(box, entity);
-    this.#boxes.set(entity, box);
     if (entity.kind !== "terrain_edit") return;
     this.#recentTerrain.push(entity);
     if (this.#recentTerrain.length - this.#recentTerrainStart <= RECENT_TERRAIN_EDITS) return;
@@ -111,10 +110,7 @@ export class EntityTable {
   }
 
   #unplace(entity: Entity): void {
-    const box = this.#boxes.get(entity);
-    if (box === undefined) return;
-    this.#byLayer.get(layerOf(entity.kind))?.remove(box, entity);
-    this.#boxes.delete(entity);
+    if (entity.bounds !== undefined) this.#byLayer.get(layerOf(entity.kind))?.remove(quantizeBounds(entity.bounds), entity);
   }
 }
 

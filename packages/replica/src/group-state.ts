@@ -13,10 +13,11 @@ import {
   type Region,
 } from "@statemesh/contract";
 import { Command, type CommandResult, type DecidedOperation, type Effect, type RegionFence } from "@statemesh/contract/log";
-import { formatRegion, sameRegion } from "@statemesh/world";
+import { sameRegion } from "@statemesh/world";
 import { Directory, type DirectoryChange, type LeaseRow } from "./directory.ts";
 import { EntityTable, entityKey } from "./entity-table.ts";
 import { type BalanceRow, Ledger, type TotalsRow } from "./ledger.ts";
+import { regionText } from "./region-text.ts";
 import { StateHash } from "./state-hash.ts";
 import { TouchLog } from "./touch-log.ts";
 import { TwoGenerations } from "./two-generations.ts";
@@ -135,7 +136,7 @@ export class GroupState {
   }
 
   fence(region: Region): FenceRow | undefined {
-    return this.#fences.get(formatRegion(region));
+    return this.#fences.size === 0 ? undefined : this.#fences.get(regionText(region));
   }
 
   /** By canonical region text. */
@@ -151,19 +152,20 @@ export class GroupState {
   /**
    * Applies the next committed entry. Throws where the log has a hole or an entry contradicts the state: replicas have
    * diverged. `decided`: the entry's operations, where the caller still has them from encoding it; the state keeps them.
+   * `report`: whether anybody waits for `Applied.operations`; a follower saves them.
    */
-  apply(entry: LogEntry, decided?: readonly DecidedOperation[]): Applied {
+  apply(entry: LogEntry, decided?: readonly DecidedOperation[], report = true): Applied {
     if (entry.index !== this.#appliedIndex + 1) {
       throw new Error(`group ${this.groupId}: entry ${entry.index} applied after ${this.#appliedIndex}`);
     }
     this.#appliedIndex = entry.index;
     this.#appliedTerm = entry.term;
     if (entry.kind !== 0) return NOTHING;
-    if (decided !== undefined) return this.#applyOperations(decided, entry);
+    if (decided !== undefined) return this.#applyOperations(decided, entry, report);
     const command = Command.decode(entry.data).command;
     switch (command?.$case) {
       case "operations":
-        return this.#applyOperations(command.value.operations, entry);
+        return this.#applyOperations(command.value.operations, entry, report);
       case "directory": {
         const change = this.directory.apply(command.value);
         change.result.position = this.position();
@@ -176,22 +178,23 @@ export class GroupState {
     }
   }
 
-  #applyOperations(operations: readonly DecidedOperation[], entry: LogEntry): Applied {
+  #applyOperations(operations: readonly DecidedOperation[], entry: LogEntry, report: boolean): Applied {
     const applied: AppliedOperation[] = [];
     const changes: EntityChange[] = [];
+    const position = this.position();
     const fencedTransactions = this.#fencedTransactions(operations);
     for (const operation of operations) {
       const known = this.decisions.get(operation.operationId);
       if (known !== undefined) {
-        applied.push({ operationId: operation.operationId, decision: this.decisionOf(known, true), fence: undefined });
+        if (report) applied.push({ operationId: operation.operationId, decision: this.decisionOf(known, true), fence: undefined });
         continue;
       }
       const fence = fencedTransactions.get(operation.transactionId) ?? this.#fenceAgainst(operation);
       if (fence !== undefined) {
-        applied.push({ operationId: operation.operationId, decision: undefined, fence });
+        if (report) applied.push({ operationId: operation.operationId, decision: undefined, fence });
         continue;
       }
-      for (const effect of operation.effects) this.#applyEffect(effect, operation, entry, changes);
+      for (const effect of operation.effects) this.#applyEffect(effect, operation, position, changes);
       const row: DecisionRow = {
         operationId: operation.operationId,
         fingerprint: operation.fingerprint,
@@ -205,8 +208,8 @@ export class GroupState {
         term: entry.term,
         transactionId: operation.transactionId,
       };
-      this.decisions.set(row.operationId, row);
-      applied.push({ operationId: row.operationId, decision: this.decisionOf(row, false), fence: undefined });
+      this.decisions.add(row.operationId, row);
+      if (report) applied.push({ operationId: row.operationId, decision: this.decisionOf(row, false), fence: undefined });
     }
     return { decided: operations, operations: applied, changes, directory: undefined, commandResult: undefined };
   }
@@ -229,12 +232,13 @@ export class GroupState {
     return fence ?? { region: operation.region, epoch: 0, ownerServerId: 0 };
   }
 
-  #applyEffect(effect: Effect, operation: DecidedOperation, entry: LogEntry, changes: EntityChange[]): void {
+  #applyEffect(effect: Effect, operation: DecidedOperation, position: LogPosition, changes: EntityChange[]): void {
+    const { index } = position;
     const body = effect.effect;
     switch (body?.$case) {
       case "put": {
         const entity = slim(body.value);
-        entity.version = entry.index;
+        entity.version = index;
         entity.operationId = operation.operationId;
         // A creature's server is its owner; for everything else it is who asked.
         if (entity.serverId === 0) entity.serverId = operation.serverId;
@@ -244,15 +248,15 @@ export class GroupState {
         const before = this.entities.put(entity);
         // Who watches the region that it left sees it go.
         const left = before?.region !== undefined && entity.region !== undefined && !sameRegion(before.region, entity.region);
-        if (left) changes.push({ entity: before, removed: true, position: this.position() });
-        this.#touches.record(entry.index, { kind: "entity", entityKind: entity.kind, entityId: entity.entityId, region: entity.region });
-        changes.push({ entity, removed: false, position: this.position() });
+        if (left) changes.push({ entity: before, removed: true, position });
+        this.#touches.record(index, { kind: "entity", entityKind: entity.kind, entityId: entity.entityId, region: entity.region });
+        changes.push({ entity, removed: false, position });
         return;
       }
       case "remove": {
         const { kind, entityId } = body.value;
         const entity = this.entities.remove(kind, entityId);
-        if (entity === undefined) throw new Error(`group ${this.groupId}: entry ${entry.index} removes ${kind} ${entityId}, which is not there`);
+        if (entity === undefined) throw new Error(`group ${this.groupId}: entry ${index} removes ${kind} ${entityId}, which is not there`);
         this.gone.set(entityKey(kind, entityId), {
           kind,
           entityId,
@@ -260,28 +264,28 @@ export class GroupState {
           serverId: operation.serverId,
           stamp: operation.stamp ?? NO_STAMP,
         });
-        this.#touches.record(entry.index, { kind: "entity", entityKind: kind, entityId, region: entity.region });
-        changes.push({ entity, removed: true, position: this.position() });
+        this.#touches.record(index, { kind: "entity", entityKind: kind, entityId, region: entity.region });
+        changes.push({ entity, removed: true, position });
         return;
       }
       case "post": {
         const posting = body.value;
-        this.ledger.post(posting, entry.index);
+        this.ledger.post(posting, index);
         const { from, to, itemKind } = posting;
-        if (from === "" || to === "") this.#touches.record(entry.index, { kind: "totals", itemKind });
-        if (from !== "") this.#touches.record(entry.index, { kind: "balance", account: from, itemKind });
-        if (to !== "") this.#touches.record(entry.index, { kind: "balance", account: to, itemKind });
+        if (from === "" || to === "") this.#touches.record(index, { kind: "totals", itemKind });
+        if (from !== "") this.#touches.record(index, { kind: "balance", account: from, itemKind });
+        if (to !== "") this.#touches.record(index, { kind: "balance", account: to, itemKind });
         return;
       }
       default:
-        throw new Error(`group ${this.groupId}: entry ${entry.index} holds an effect of a newer version`);
+        throw new Error(`group ${this.groupId}: entry ${index} holds an effect of a newer version`);
     }
   }
 
   #applyFence(fence: RegionFence, entry: LogEntry): Applied {
     const region = fence.region;
     if (region === undefined) throw new Error(`group ${this.groupId}: fence without a region at ${entry.index}`);
-    const text = formatRegion(region);
+    const text = regionText(region);
     const before = this.#fences.get(text);
     if (fenceFollows(before, fence)) {
       this.#putFence({ region, epoch: fence.epoch, ownerServerId: fence.ownerServerId });
@@ -291,7 +295,7 @@ export class GroupState {
   }
 
   #putFence(row: FenceRow): void {
-    const text = formatRegion(row.region);
+    const text = regionText(row.region);
     const before = this.#fences.get(text);
     if (before !== undefined) this.#hash.remove("fence", text, before.epoch, before.ownerServerId);
     this.#fences.set(text, row);

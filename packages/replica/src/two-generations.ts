@@ -24,6 +24,11 @@ export class TwoGenerations<V> {
 
   set(key: string, value: V): void {
     this.#old.delete(key);
+    this.add(key, value);
+  }
+
+  /** `set` for a key that is not there: what `get` has just said. */
+  add(key: string, value: V): void {
     this.#young.set(key, value);
     if (this.#young.size < this.#generation) return;
     for (const forgotten of this.#old.values()) this.#onForget(forgotten);

@@ -43,7 +43,6 @@ export class DecisionQueue {
   #waiting: QueuedUnit[] = [];
   readonly #inFlight = new Occupancy();
   readonly #byOperationId = new Map<string, QueuedUnit>();
-  #inFlightUnits = 0;
 
   constructor(capacity: number) {
     this.#capacity = capacity;
@@ -51,6 +50,11 @@ export class DecisionQueue {
 
   get waiting(): number {
     return this.#waiting.length;
+  }
+
+  /** Something waits or is in flight: somebody wants to hear of it. */
+  get isBusy(): boolean {
+    return this.#byOperationId.size > 0;
   }
 
   get isFull(): boolean {
@@ -103,13 +107,11 @@ export class DecisionQueue {
   }
 
   #enter(unit: QueuedUnit): void {
-    this.#inFlightUnits++;
     for (const pending of unit.operations) this.#inFlight.add(pending);
   }
 
   /** The unit was applied or given up: what it held is free. */
   release(unit: QueuedUnit): void {
-    this.#inFlightUnits--;
     for (const pending of unit.operations) {
       this.#inFlight.remove(pending);
       this.#byOperationId.delete(pending.operation.operationId);
