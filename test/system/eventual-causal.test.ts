@@ -1,0 +1,234 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { MeshClient, Subscription } from "@statemesh/client";
+import { type DeliveredEvent, type EventualValue, Outcome, type Region, type SubscribeResponse, type VectorClock } from "@statemesh/contract";
+import { type Cluster, startCluster, until } from "./cluster.ts";
+
+const REGION: Region = { x: 1, y: 0, z: 1 };
+
+/** Everything that a subscription has brought, in order. */
+class Follower {
+  readonly messages: SubscribeResponse[] = [];
+  readonly #subscription: Subscription;
+  readonly #done: Promise<void>;
+
+  constructor(subscription: Subscription) {
+    this.#subscription = subscription;
+    this.#done = this.#follow();
+  }
+
+  async #follow(): Promise<void> {
+    for await (const message of this.#subscription) this.messages.push(message);
+  }
+
+  get resumeToken(): string {
+    return this.#subscription.resumeToken;
+  }
+
+  /** Values in the order in which they came. */
+  get values(): EventualValue[] {
+    return this.messages.flatMap(({ event }) => (event?.$case === "snapshot" || event?.$case === "changes" ? event.value.values : []));
+  }
+
+  get events(): DeliveredEvent[] {
+    return this.messages.flatMap(({ event }) => (event?.$case === "changes" ? event.value.events : []));
+  }
+
+  get started(): boolean {
+    return this.messages.some(({ event }) => event?.$case === "snapshot" && event.value.complete);
+  }
+
+  /** The newest value of a key, as text. */
+  latest(key: string): string | undefined {
+    const value = this.values.findLast((each) => each.key === key);
+    return value === undefined ? undefined : value.deleted ? "(deleted)" : Buffer.from(value.value).toString("utf8");
+  }
+
+  /** The keys of the events, in order. */
+  get order(): string[] {
+    return this.events.map(({ event }) => event?.key ?? "");
+  }
+
+  async close(): Promise<void> {
+    this.#subscription.close();
+    await this.#done;
+  }
+}
+
+describe("eventual values, causal events and subscriptions", () => {
+  let cluster: Cluster;
+  let server: MeshClient;
+  /** The same server, through one node each. */
+  let through: MeshClient[];
+
+  beforeAll(async () => {
+    cluster = await startCluster({ groups: 2 });
+    server = await cluster.server(1);
+    await cluster.server(2);
+    await cluster.server(9);
+    through = cluster.nodes.map((node) => cluster.only(server, node));
+  });
+
+  afterAll(async () => cluster.close());
+
+  /** A client of node `id` (1..3). */
+  const by = (id: number): MeshClient => {
+    const client = through[id - 1];
+    if (client === undefined) throw new Error(`no node ${id}`);
+    return client;
+  };
+
+  const update = (key: string, value: string, fields: object = {}) => ({ type: "creature_position", region: REGION, key, value: Buffer.from(value), deleted: false, timestampMs: 0, ...fields });
+  const event = (key: string, region = REGION) => ({ type: "event_sequence", region, key, payload: Buffer.from(key) });
+
+  async function follow(node: number, target: object): Promise<Follower> {
+    const follower = new Follower(by(node).subscribe({ regions: [REGION], ...target }));
+    await until("the subscription has begun", () => follower.started);
+    return follower;
+  }
+
+  /** What each node holds of a key. */
+  async function held(key: string): Promise<(EventualValue | undefined)[]> {
+    return await Promise.all([1, 2, 3].filter((id) => cluster.node(id).running).map(async (id) => (await by(id).read({ region: REGION, level: 4, includeEventual: true })).values.find((value) => value.key === key)));
+  }
+
+  test("a subscriber on another node gets the newest value, and fewer messages than were published", async () => {
+    const follower = await follow(3, { eventual: true });
+    const steps = 2_000;
+    for (let step = 1; step <= steps; step++) await by(1).publish({ updates: [update("wolf", `step ${step}`)] });
+    await until("the newest step arrives", () => follower.latest("wolf") === `step ${steps}`, () => follower.latest("wolf") ?? "nothing");
+    const seen = follower.values.filter(({ key }) => key === "wolf").map(({ value }) => Number(Buffer.from(value).toString("utf8").slice("step ".length)));
+    expect(seen).toEqual([...seen].sort((a, b) => a - b));
+    expect(seen.length, "every single step was sent on: nothing was coalesced").toBeLessThan(steps);
+    await by(2).publish({ updates: [update("wolf", "", { deleted: true })] });
+    await until("the deletion arrives", () => follower.latest("wolf") === "(deleted)");
+    await follower.close();
+  });
+
+  test("of writes with one time the server id decides, the same on every node and in any order", async () => {
+    for (let round = 0; round < 10; round++) {
+      const key = `tie-${round}`;
+      const timestampMs = Date.now();
+      const writes = [[1, 1], [2, 2], [9, 3]] as const;
+      const order = round % 2 === 0 ? writes : [...writes].reverse();
+      await Promise.all(order.map(async ([serverId, node]) => {
+        const client = cluster.only(cluster.stranger(serverId), cluster.node(node));
+        await client.publish({ updates: [update(key, `by ${serverId}`, { timestampMs })] });
+      }));
+      await until("all nodes hold the same", async () => {
+        const values = await held(key);
+        return values.every((value) => value !== undefined && value.serverId === values[0]?.serverId) && values[0]?.stamp?.physicalMs === timestampMs && values[0].serverId === 1;
+      }, () => key);
+      expect((await held(key)).map((value) => Buffer.from(value?.value ?? []).toString("utf8"))).toEqual(["by 1", "by 1", "by 1"]);
+    }
+  });
+
+  test("an older write changes nothing, wherever it arrives", async () => {
+    const now = Date.now();
+    await by(1).publish({ updates: [update("owl", "new", { timestampMs: now })] });
+    await until("all nodes have it", async () => (await held("owl")).every((value) => value !== undefined));
+    const late = await by(2).publish({ updates: [update("owl", "old", { timestampMs: now - 50 })] });
+    expect(late).toMatchObject({ staleUpdates: 1 });
+    expect((await held("owl")).map((value) => Buffer.from(value?.value ?? []).toString("utf8"))).toEqual(["new", "new", "new"]);
+  });
+
+  test("a node that was killed holds what the others hold again, also what was written and deleted meanwhile", async () => {
+    for (let at = 0; at < 50; at++) await by(1).publish({ updates: [update(`deer-${at}`, "before")] });
+    await until("node 3 has all", async () => (await by(3).read({ region: REGION, level: 4, includeEventual: true })).values.filter(({ key }) => key.startsWith("deer-")).length === 50);
+    await cluster.node(3).kill();
+    for (let at = 0; at < 25; at++) await by(2).publish({ updates: [update(`deer-${at}`, "meanwhile")] });
+    await by(2).publish({ updates: [update("deer-49", "", { deleted: true }), update("deer-new", "meanwhile")] });
+    await cluster.node(3).start();
+    await until("node 3 has converged", async () => {
+      const [first, , third] = await Promise.all([1, 2, 3].map(async (id) => (await by(id).read({ region: REGION, level: 4, includeEventual: true })).values));
+      const shown = (values: EventualValue[] | undefined) => JSON.stringify((values ?? []).filter(({ key }) => key.startsWith("deer-")).map(({ key, value, stamp, serverId }) => [key, Buffer.from(value).toString("utf8"), stamp, serverId]).sort());
+      return first !== undefined && shown(first) === shown(third) && shown(third).includes("deer-new") && !shown(third).includes("deer-49");
+    });
+  });
+
+  test("causal events arrive after what they depend on, on every node, though each is published through another", async () => {
+    const followers = await Promise.all([1, 2, 3].map((node) => follow(node, { causal: true })));
+    let token: VectorClock | undefined;
+    const chain: string[] = [];
+    for (let step = 0; step < 60; step++) {
+      const key = `quest-${String(step).padStart(3, "0")}`;
+      chain.push(key);
+      // Beside the chain there are events that depend on nothing.
+      await by(((step + 1) % 3) + 1).publish({ events: [event(`noise-${step}`)] });
+      const { causalToken } = await by((step % 3) + 1).publish({ events: [event(key)], ...(token === undefined ? {} : { causalToken: token }) });
+      token = causalToken;
+    }
+    for (const [at, follower] of followers.entries()) {
+      await until(`all events are at node ${at + 1}`, () => follower.events.length >= 120, () => String(follower.events.length));
+      expect(follower.order.filter((key) => key.startsWith("quest-")), `order at node ${at + 1}`).toEqual(chain);
+      expect(new Set(follower.order).size).toBe(120);
+      await follower.close();
+    }
+  });
+
+  test("a subscription that is resumed goes on without gap or repeat, on another node too", async () => {
+    const first = await follow(1, { causal: true, strong: true });
+    let token: VectorClock | undefined;
+    const publish = async (from: number, to: number): Promise<void> => {
+      for (let at = from; at < to; at++) {
+        const { causalToken } = await by((at % 3) + 1).publish({ events: [event(`tale-${at}`)], ...(token === undefined ? {} : { causalToken: token }) });
+        token = causalToken;
+        await build(server, `tale-${at}`, at);
+      }
+    };
+    await publish(0, 10);
+    const built = (follower: Follower): string[] => follower.messages.flatMap(({ event: it }) => (it?.$case === "changes" ? it.value.entities.map(({ entity }) => entity?.entityId ?? "") : []));
+    await until("ten are there", () => first.events.length === 10 && built(first).length === 10);
+    const { resumeToken } = first;
+    await first.close();
+    await publish(10, 20);
+
+    for (const node of [1, 2]) {
+      const resumed = new Follower(by(node).subscribe({ regions: [REGION], causal: true, strong: true, resumeToken }));
+      await until("the others are there", () => resumed.events.length >= 10 && built(resumed).length >= 10, () => `${resumed.order.join()} ${built(resumed).join()}`);
+      const rest = Array.from({ length: 10 }, (_, at) => `tale-${at + 10}`);
+      expect(resumed.order, `events from node ${node}`).toEqual(rest);
+      expect(built(resumed), `structures from node ${node}`).toEqual(rest);
+      expect(resumed.messages.some(({ event: it }) => it?.$case === "snapshot" || it?.$case === "lagged")).toBe(false);
+      await resumed.close();
+    }
+  });
+
+  test("strong changes reach subscribers on every node in the order of the log, after the snapshot, none twice", async () => {
+    const place: Region = { x: 2, y: 0, z: 2 };
+    await build(server, "wall-before", 0, place);
+    const followers = await Promise.all([1, 2, 3].map(async (node) => {
+      const follower = new Follower(by(node).subscribe({ regions: [place], strong: true }));
+      await until("the snapshot is there", () => follower.started);
+      return follower;
+    }));
+    const versions: number[] = [];
+    const walls: Promise<number>[] = [];
+    for (let at = 1; at <= 100; at++) walls.push(build(by((at % 3) + 1), `wall-${at}`, at, place));
+    versions.push(...(await Promise.all(walls)));
+    const { outcome } = await server.execute(server.operations.structureRemoval({ region: place, epoch: 0 }, { structureId: "wall-50" }));
+    expect(outcome).toBe(Outcome.ACCEPTED);
+    for (const [at, follower] of followers.entries()) {
+      const snapshot = follower.messages.flatMap(({ event: it }) => (it?.$case === "snapshot" ? it.value.entities.map(({ entityId }) => entityId) : []));
+      expect(snapshot).toEqual(["wall-before"]);
+      const changes = () => follower.messages.flatMap(({ event: it }) => (it?.$case === "changes" ? it.value.entities : []));
+      await until(`all changes are at node ${at + 1}`, () => changes().length >= 101);
+      const indexes = changes().map(({ position }) => position?.index ?? 0);
+      expect(indexes, `order at node ${at + 1}`).toEqual([...indexes].sort((a, b) => a - b));
+      expect(changes().length).toBe(101);
+      expect(new Set(changes().filter(({ removed }) => !removed).map(({ entity }) => entity?.entityId)).size).toBe(100);
+      expect(changes().at(-1)).toMatchObject({ removed: true, entity: { entityId: "wall-50" } });
+      expect(changes().filter(({ removed }) => !removed).map(({ entity }) => entity?.version).sort()).toEqual([...versions].sort());
+      await follower.close();
+    }
+  });
+
+  /** Puts up a structure and answers its version. */
+  async function build(client: MeshClient, structureId: string, at: number, region = REGION): Promise<number> {
+    const x = region.x * 2_000 + at * 5;
+    const z = region.z * 2_000;
+    const bounds = { minX: x, minY: 1, minZ: z + 1, maxX: x + 3, maxY: 4, maxZ: z + 4 };
+    const decision = await client.execute(client.operations.structurePlacement({ region, epoch: 0 }, { structureId, kind: "wall", bounds }));
+    expect(decision.outcome).toBe(Outcome.ACCEPTED);
+    return decision.version;
+  }
+});
