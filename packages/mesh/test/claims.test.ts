@@ -197,7 +197,10 @@ describe("a decision", () => {
     const leader = cluster.leaderOf(1);
     cluster.execute(leader, Array.from({ length: 100 }, (_, i) => dig(`d${i}`, 1, region, [0, 0, 0])));
     cluster.execute(leader, [dig("paint", 1, region, [0, 0, 0], TerrainModification_Mode.PAINT)]);
-    expect(cluster.execute(leader, [dig("late", 2, region, [0, 0, 0])]).get("late")).toMatchObject({ outcome: Outcome.REJECTED, winnerOperationId: "paint" });
+    const late = dig("late", 2, region, [0, 0, 0]);
+    // Its server has seen nothing of all that.
+    if (late.body?.$case === "terrainModification") late.body.value.observedVersion = 1;
+    expect(cluster.execute(leader, [late]).get("late")).toMatchObject({ outcome: Outcome.REJECTED, winnerOperationId: "paint" });
   });
 });
 
