@@ -1,6 +1,7 @@
 // The way to one peer: a stream that this node opens, keeps open, and opens again when it breaks. Frames are sent
 // in order or not at all; whoever needs certainty asks again.
-import { type PeerHello, RaftPeerServiceClient, type StreamRequest } from "@statemesh/contract";
+import type { ServiceError } from "@grpc/grpc-js";
+import { type PeerHello, RaftPeerServiceClient, type StreamRequest, meshErrorFromServiceError } from "@statemesh/contract";
 import { type Logger, connect } from "@statemesh/service";
 
 /** Frames that may wait in the stream. A peer that is further behind is better served by a new connection. */
@@ -27,6 +28,8 @@ export class PeerLink {
   #closed = false;
   #retryMs = FIRST_RETRY_MS;
   #timer: NodeJS.Timeout | undefined;
+  /** Why the peer refused this node last; empty once it was let in. */
+  #refusal = "";
   /** Frames given up because the stream was not open or had too many waiting. */
   dropped = 0;
 
@@ -48,10 +51,11 @@ export class PeerLink {
       this.#retryMs = FIRST_RETRY_MS;
       if (this.#accepted) return;
       this.#accepted = true;
+      this.#refusal = "";
       this.#log.info({ peer: this.peer, address: this.address }, "connected to peer");
       this.#events.connected(this.peer);
     });
-    stream.on("error", (error: Error) => this.#broken(stream, error));
+    stream.on("error", (error: ServiceError) => this.#broken(stream, error));
     stream.on("end", () => this.#broken(stream, undefined));
     stream.write(this.#helloFrame());
     this.#timer = setTimeout(() => stream.cancel(), HELLO_TIMEOUT_MS);
@@ -61,7 +65,7 @@ export class PeerLink {
     return { hello: this.#hello, raft: [], calls: [], answers: [], deltas: [], causal: [] };
   }
 
-  #broken(stream: ReturnType<RaftPeerServiceClient["stream"]>, error: Error | undefined): void {
+  #broken(stream: ReturnType<RaftPeerServiceClient["stream"]>, error: ServiceError | undefined): void {
     if (this.#stream !== stream) return;
     this.#stream = undefined;
     clearTimeout(this.#timer);
@@ -69,10 +73,18 @@ export class PeerLink {
     this.#accepted = false;
     if (this.#closed) return;
     if (was) this.#log.warn({ peer: this.peer, reason: error?.message ?? "closed by the peer" }, "lost the connection to a peer");
+    else if (error !== undefined && meshErrorFromServiceError(error, { writes: false }).reason === "PEER_REFUSED") this.#refused(error.details);
     else this.#log.debug({ peer: this.peer, reason: error?.message }, "cannot reach peer");
     this.#timer = setTimeout(() => this.open(), this.#retryMs);
     this.#retryMs = Math.min(this.#retryMs * 2, LAST_RETRY_MS);
     if (was) this.#events.disconnected(this.peer);
+  }
+
+  /** Somebody has to change a configuration: said once, however often it is tried again. */
+  #refused(reason: string): void {
+    if (this.#refusal === reason) return;
+    this.#refusal = reason;
+    this.#log.error({ peer: this.peer, address: this.address, reason }, "a peer refuses this node");
   }
 
   /** Sends a frame, or drops it where the way is not open. */
