@@ -82,6 +82,7 @@ export class MeshNode {
     this.#materializers = options.materialize ? this.groups.map((group) => new Materializer(group.groupId, host, () => group.state)) : [];
     const shared = {
       nodeId: options.nodeId,
+      incarnation: options.incarnation,
       groups: options.groups,
       policy: options.policy,
       clock: this.clock,

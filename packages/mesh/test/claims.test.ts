@@ -3,6 +3,7 @@ import { type MeshError, Outcome, RaftMessageType, ReadLevel, ReadRequest, type 
 import { read } from "@statemesh/mesh";
 import { describe, expect, it } from "vitest";
 import { PeerFrames } from "../src/peer-frames.ts";
+import { Relay } from "../src/strong/relay.ts";
 import { dig, mint, place } from "./operations.ts";
 import { VirtualCluster, isDecision } from "./virtual-cluster.ts";
 
@@ -164,6 +165,32 @@ describe("a lease", () => {
       cluster.run(400);
     }
     expect(cluster.node(1).directory.directory.lease(region)?.serverId).toBe(0);
+  });
+});
+
+describe("an answer to an earlier start of a node", () => {
+  it("is not taken for the answer to a call of this one", () => {
+    const idsOf = (incarnation: number): number[] => {
+      const ids: number[] = [];
+      const relay = new Relay({
+        nodeId: 1,
+        incarnation,
+        monotonicMs: () => 0,
+        leaderOf: () => 2,
+        isConnected: () => true,
+        sendCall: (_, { callId }) => ids.push(callId),
+        localCommand: () => undefined,
+        localReadIndex: () => undefined,
+      });
+      for (let i = 0; i < 3; i++) relay.readIndex(1, 1_000, () => undefined);
+      relay.flush();
+      return ids;
+    };
+    // Seconds since 2020, as the service numbers them: a year of starts, none with an id of another.
+    const starts = [217_000_000, 217_000_001, 248_000_000, 2 ** 32 - 1];
+    const ids = starts.flatMap(idsOf);
+    expect(new Set(ids).size).toBe(3 * starts.length);
+    expect(ids.every((id) => Number.isSafeInteger(id) && id > 2 ** 52)).toBe(true);
   });
 });
 

@@ -12,6 +12,8 @@ import { isPassing, operationError, overloaded, unknownAfter } from "./operation
 /** What the edge needs of its node. */
 export interface EdgeNode {
   readonly nodeId: number;
+  /** Of this start of the node. */
+  readonly incarnation: number;
   readonly groups: number;
   readonly policy: Policy;
   readonly clock: HybridClock;
@@ -37,6 +39,18 @@ const CALL_OPERATIONS = 512;
 const CALL_BYTES = 512 * 1024;
 /** Milliseconds between two tries of one unit. */
 const RETRY_MS = 50;
+
+/** Starts of the node whose calls are told apart, and calls of one start a second, at most, that keep them so. */
+const INCARNATIONS = 2 ** 27;
+const CALLS_OF_INCARNATION = 2 ** 24;
+
+/**
+ * The first call id of a start of the node, below 2^51. An answer that an earlier start was owed, and that arrives late,
+ * must not be taken for the answer to another call.
+ */
+export function firstCallId(incarnation: number): number {
+  return (incarnation % INCARNATIONS) * CALLS_OF_INCARNATION + 1;
+}
 
 /** A unit that a caller waits for: one operation, or a transaction. */
 class EdgeUnit implements Waiter {
@@ -85,11 +99,12 @@ export class Edge {
   readonly #units = new Set<EdgeUnit>();
   readonly #unsent = new Map<number, EdgeUnit[]>();
   readonly #calls = new Map<number, OutgoingCall>();
-  #nextCallId = 1;
+  #nextCallId: number;
   #outstanding = 0;
 
   constructor(node: EdgeNode) {
     this.#node = node;
+    this.#nextCallId = firstCallId(node.incarnation);
   }
 
   get outstanding(): number {

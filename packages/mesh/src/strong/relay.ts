@@ -2,11 +2,14 @@
 // command of the directory names what it wants, not a step. So a change of leader is answered by another try.
 import { type ForwardedAnswer, type ForwardedCall, MeshError } from "@statemesh/contract";
 import { Command, CommandResult } from "@statemesh/contract/log";
+import { firstCallId } from "./edge.ts";
 import { isPassing, meshErrorOf, operationError, unknownAfter } from "./operation-errors.ts";
 
 /** What a relay needs of its node. */
 export interface RelayNode {
   readonly nodeId: number;
+  /** Of this start of the node. */
+  readonly incarnation: number;
   monotonicMs(): number;
   leaderOf(groupId: number): number;
   isConnected(peer: number): boolean;
@@ -42,10 +45,11 @@ export class Relay {
   readonly #node: RelayNode;
   #waiting: Request[] = [];
   readonly #calls = new Map<number, { peer: number; request: Request }>();
-  #nextCallId = FIRST_CALL_ID;
+  #nextCallId: number;
 
   constructor(node: RelayNode) {
     this.#node = node;
+    this.#nextCallId = FIRST_CALL_ID + firstCallId(node.incarnation);
   }
 
   command(groupId: number, command: Command, deadlineMs: number, done: CommandDone): void {
