@@ -51,6 +51,7 @@ export class EntityTable {
 
   /** Answers what stood under the name before. */
   put(entity: Entity): Entity | undefined {
+    entity.state = ownBytes(entity.state);
     const key = entityKey(entity.kind, entity.entityId);
     const before = this.#byKey.get(key);
     if (before !== undefined) this.#unlink(key, before);
@@ -117,3 +118,11 @@ export class EntityTable {
 function layerOf(kind: string): string {
   return kind === "terrain_edit" ? "terrain" : kind;
 }
+
+/** What was decoded is a view of the message that it came in, and would keep the whole of that as long as the entity lives. */
+function ownBytes(bytes: Uint8Array): Uint8Array {
+  if (bytes.length === bytes.buffer.byteLength) return bytes;
+  return bytes.length === 0 ? NO_BYTES : new Uint8Array(bytes);
+}
+
+const NO_BYTES = new Uint8Array(0);

@@ -156,7 +156,8 @@ function ownEntries(group: ReplayedGroup, content: Uint8Array): void {
   for (let at = group.entries.length - 1; at >= 0; at--) {
     const entry = group.entries[at]!;
     if (entry.data.buffer !== content.buffer) return;
-    entry.data = entry.data.slice();
+    // Not `slice`: that of a Buffer is a view.
+    entry.data = new Uint8Array(entry.data);
   }
 }
 
