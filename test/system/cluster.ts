@@ -6,7 +6,7 @@ import { credentials } from "@grpc/grpc-js";
 import { connect, type MeshClient } from "@statemesh/client";
 import {
   AuthorityDirectoryServiceClient, ClusterAdminServiceClient, ClusterAdminServiceService, ConflictArbiterServiceClient, ConsistencyServiceClient,
-  type GetStatusResponse, type GroupStatus, type Region, RegionStoreServiceClient,
+  type GetStatusResponse, type GroupStatus, MeshError, type Region, RegionStoreServiceClient,
 } from "@statemesh/contract";
 import { call, clientOptions } from "@statemesh/service";
 import { groupOf } from "@statemesh/world";
@@ -115,12 +115,22 @@ export class Cluster {
     return await call(this.stubs(node.clientAddress).admin, ClusterAdminServiceService.getStatus, {}, { timeoutMs: 5_000, writes: false });
   }
 
+  /** Undefined while the node does not answer: it starts, or goes. */
+  async statusNow(node: MeshNode): Promise<GetStatusResponse | undefined> {
+    try {
+      return await this.status(node);
+    } catch (error) {
+      if (MeshError.from(error).reason === "INTERNAL") throw error;
+      return undefined;
+    }
+  }
+
   /** The node that leads a group and has committed in its term. */
   async leaderOf(groupId: number): Promise<MeshNode> {
     let leader: MeshNode | undefined;
     await until(`group ${groupId} has a leader`, async () => {
       for (const node of this.nodes.filter((each) => each.running)) {
-        const group = (await this.status(node).catch(() => undefined))?.groups.find((each) => each.groupId === groupId);
+        const group = (await this.statusNow(node))?.groups.find((each) => each.groupId === groupId);
         if (group?.role === "leader" && group.commitIndex > 0) leader = node;
       }
       return leader !== undefined;
@@ -137,7 +147,7 @@ export class Cluster {
     const digests = new Map<number, string>();
     let seen = "";
     await until("all nodes have applied the same", async () => {
-      const all = await Promise.all(this.nodes.filter((each) => each.running).map((node) => this.status(node).catch(() => undefined)));
+      const all = await Promise.all(this.nodes.filter((each) => each.running).map((node) => this.statusNow(node)));
       seen = all.map((each) => each?.groups.map((group) => `${group.groupId}:${group.role}@${group.appliedIndex}/${group.commitIndex}`).join(" ") ?? "silent").join(" | ");
       digests.clear();
       for (let groupId = 0; groupId <= this.groups; groupId++) {

@@ -63,7 +63,7 @@ describe("a service that is started wrongly", () => {
   ];
 
   for (const [what, service, flags, option, environment] of wrong) {
-    test(`${service} with ${what} ends with status 2 and names ${option}`, async () => {
+    test.concurrent(`${service} with ${what} ends with status 2 and names ${option}`, async () => {
       const { status, output } = await run(service, flags, { STATEMESH_DATA_DIR: join(tmpdir(), "statemesh-never-made"), ...environment });
       expect(output).toContain(option);
       expect(status).toBe(2);
@@ -110,7 +110,7 @@ describe("a node and its folder", () => {
     const { flags: all, metrics } = await flags(more);
     const program = new Program("consensus-node", all);
     programs.push(program);
-    await until("the node is ready", async () => (await fetch(`http://${metrics}/readyz`).catch(() => undefined))?.status === 200);
+    await until("the node is ready", async () => await isReady(metrics));
     return program;
   }
 
@@ -249,6 +249,16 @@ describe("a running mesh", () => {
     await until("it is ready", async () => (await ready()) === 200);
   });
 });
+
+/** False also where nobody listens yet. */
+async function isReady(metricsAddress: string): Promise<boolean> {
+  try {
+    return (await fetch(`http://${metricsAddress}/readyz`)).ok;
+  } catch (error) {
+    if (error instanceof TypeError) return false;
+    throw error;
+  }
+}
 
 /** Reads a page of metrics as strictly as promtool: every sample typed and helped, names and labels well formed, no sample twice. */
 function parseMetrics(page: string): Map<string, number[]> {

@@ -247,14 +247,14 @@ export async function verifyLoad(cluster: Cluster, server: MeshClient, load: Loa
 
 /** Every node holds the balances that the operations in force come to. */
 export async function expectBalances(cluster: Cluster, server: MeshClient, load: Load): Promise<void> {
-  const expected = [...balancesOf(load.entries)].sort();
+  const expected = [...balancesOf(load.entries)].map((each) => each.join(" ")).sort();
   for (const node of cluster.nodes) {
     const client = cluster.only(server, node);
-    const found: [string, number][] = [];
+    const found: string[] = [];
     for (const [at, region] of load.regions.entries()) {
       const accounts = Array.from({ length: PLAYERS }, (_, player) => `r${at}-p${player}`);
       const { balances } = await client.read({ region, accounts });
-      for (const { accountId, itemKind, quantity } of balances) found.push([`${accountId} ${itemKind}`, quantity]);
+      for (const { accountId, itemKind, quantity } of balances) found.push(`${accountId} ${itemKind} ${quantity}`);
     }
     expect(found.sort(), `balances on node ${node.nodeId}`).toEqual(expected);
   }

@@ -51,22 +51,21 @@ export async function expectSqlEqualsMesh(postgres: LocalPostgres, database: str
     if (entity?.region !== undefined) expect(BigInt(row.region_key)).toBe(mortonKey(entity.region));
   }
 
-  const held: [string, number, number][] = [];
-  const epochs: [string, number, number][] = [];
+  const held = new Set<string>();
+  const epochs: string[] = [];
   for (const region of regions) {
     for (let at = 0; at < accounts.length; at += 256) {
       const { balances } = await server.read({ region, accounts: accounts.slice(at, at + 256) });
-      for (const { accountId, itemKind, quantity, version } of balances) held.push([`${accountId} ${itemKind}`, quantity, version]);
+      for (const { accountId, itemKind, quantity, version } of balances) held.add(`${accountId} ${itemKind} ${quantity} ${version}`);
     }
     const { epoch, ownerServerId } = await server.read({ region, accounts: ["nobody"] });
-    if (epoch > 0) epochs.push([mortonKey(region).toString(), epoch, ownerServerId]);
+    if (epoch > 0) epochs.push(`${mortonKey(region)} ${epoch} ${ownerServerId}`);
   }
   const balances = await postgres.query<{ account_id: string; item_kind: string; quantity: string; version: string }>(database, "SELECT account_id, item_kind, quantity, version FROM balances");
-  // Regions of one group share its accounts.
-  const wanted = new Map(held.map((row) => [row[0], row]));
-  expect(balances.map((row) => [`${row.account_id} ${row.item_kind}`, Number(row.quantity), Number(row.version)]).sort()).toEqual([...wanted.values()].sort());
+  // Regions of one group share its accounts: a set.
+  expect(balances.map((row) => `${row.account_id} ${row.item_kind} ${row.quantity} ${row.version}`).sort()).toEqual([...held].sort());
   const fences = await postgres.query<{ region_key: string; fence_epoch: string; owner_server_id: string }>(database, "SELECT region_key, fence_epoch, owner_server_id FROM regions WHERE fence_epoch > 0");
-  expect(fences.map((row) => [row.region_key, Number(row.fence_epoch), Number(row.owner_server_id)]).sort()).toEqual(epochs.sort());
+  expect(fences.map((row) => `${row.region_key} ${row.fence_epoch} ${row.owner_server_id}`).sort()).toEqual(epochs.sort());
 
   const { items, conserved } = await server.verifyConservation();
   expect(conserved).toBe(true);
