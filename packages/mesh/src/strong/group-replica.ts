@@ -1,10 +1,11 @@
 // One group on one node: the Raft core, the state that its log builds, and, where this node leads, the decisions.
 // Everything is an event: a frame, a tick, a completion. `pump` then hands on what the core has to say.
+import type {
+  Decision} from "@statemesh/contract";
 import {
   type ArbitrateRequest,
   type ArbitrateResponse,
   type CandidateSet,
-  Decision,
   type EntityChange,
   type LogEntry,
   type LogPosition,
@@ -420,7 +421,11 @@ export class GroupReplica {
   #noteFence({ region, epoch, ownerServerId }: RegionFence, index: number): void {
     if (region === undefined) return;
     const row: FenceRow = { region, epoch, ownerServerId };
-    if (fenceFollows(this.#fenceAhead(region), row)) this.#fencesInFlight.set(formatRegion(region), { index, row });
+    if (!fenceFollows(this.#fenceAhead(region), row)) return;
+    // In order of their indexes, so that those applied are the first.
+    const text = formatRegion(region);
+    this.#fencesInFlight.delete(text);
+    this.#fencesInFlight.set(text, { index, row });
   }
 
   /** The index that a linearizable read must wait for. Leader only. Reads of one pump share one round. */
@@ -525,7 +530,10 @@ export class GroupReplica {
     }
     if (this.#mintedInFlight.size > 0) this.#reserveMints(applied.decided, -1);
     if (this.#fencesInFlight.size > 0) {
-      for (const [region, { index }] of this.#fencesInFlight) if (index <= entry.index) this.#fencesInFlight.delete(region);
+      for (const [region, { index }] of this.#fencesInFlight) {
+        if (index > entry.index) break;
+        this.#fencesInFlight.delete(region);
+      }
     }
     const position = { groupId: this.groupId, term: entry.term, index: entry.index };
     if (applied.changes.length > 0) this.#listener.changed(this.groupId, position, applied.changes);
