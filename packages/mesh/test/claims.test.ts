@@ -110,7 +110,7 @@ describe("an answer", () => {
     }
     node.dirty();
     cluster.runUntil(() => heard.size === 2);
-    expect([...heard].sort()).toEqual([["ada", "decided"], ["bob", "OPERATION_ID_REUSED"]]);
+    expect(Object.fromEntries(heard)).toEqual({ ada: "decided", bob: "OPERATION_ID_REUSED" });
   });
 
   it("that was lost because the peer's own way back broke is asked for again", () => {

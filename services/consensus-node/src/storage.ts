@@ -110,7 +110,7 @@ export class Storage {
     await new Promise<void>((resolve, reject) => {
       this.persist([{ groupId: meta.groupId, snapshot: meta }], (error) => {
         if (error === undefined) resolve();
-        else reject(error instanceof Error ? error : new Error(String(error)));
+        else reject(error instanceof Error ? error : new Error("the mark of a snapshot was not stored", { cause: error }));
       });
     });
     await this.#wal.compact(meta.groupId, throughIndex);
