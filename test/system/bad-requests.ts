@@ -167,6 +167,7 @@ function consistency(of: Of, world: KnownWorld, tokens: ForeignTokens): void {
     add("257 accounts", "INVALID_FIELD", "accounts", { accounts: many(257, (at) => `p${at}`) });
     add("an account without a name", "INVALID_FIELD", "accounts[0]", { accounts: [""] });
     add("65 positions", "INVALID_FIELD", "session_positions", { level: ReadLevel.SESSION, sessionPositions: many(65, () => ({ groupId: 1, term: 1, index: 1 })) });
+    add("a position that never comes", "NO_QUORUM", undefined, { level: ReadLevel.SESSION, sessionPositions: [{ groupId: 1, term: 1, index: Number.MAX_SAFE_INTEGER }] });
     add("a page of 1,001", "INVALID_FIELD", "page_size", { pageSize: 1_001 });
     add("a page token of nonsense", "INVALID_PAGE_TOKEN", "page_token", { pageToken: "%%%" });
     add("a page token of another region", "INVALID_PAGE_TOKEN", "page_token", { region: world.elsewhere, pageToken: tokens.readPage });

@@ -75,7 +75,7 @@ function publish(mesh: MeshNode, defaultDeadlineMs: number, request: PublishRequ
   const deadlineMs = deadlineOf(context, mesh.host.clock.monotonicMs(), defaultDeadlineMs);
   const attempt = (): void => {
     try {
-      whenCovered(mesh, request, deadlineMs, take, respond);
+      whenCovered(mesh, request, deadlineMs, context, take, respond);
     } catch (refused) {
       respond.fail(refused);
     }
@@ -85,7 +85,8 @@ function publish(mesh: MeshNode, defaultDeadlineMs: number, request: PublishRequ
 }
 
 /** A token of another node may be a tick ahead of this one: its events are on their way, so the call waits for them. */
-function whenCovered(mesh: MeshNode, request: PublishRequest, deadlineMs: number, take: () => void, respond: Respond<PublishResponse>): void {
+function whenCovered(mesh: MeshNode, request: PublishRequest, deadlineMs: number, context: CallContext, take: () => void, respond: Respond<PublishResponse>): void {
+  if (context.cancelled) return respond.fail(new MeshError("CANCELLED", "the caller went away"));
   const { causalToken } = request;
   if (causalToken !== undefined) mesh.causal.validateToken(causalToken, "causal_token");
   const late = mesh.host.clock.monotonicMs() + TOKEN_POLL_MS >= deadlineMs;
@@ -93,7 +94,7 @@ function whenCovered(mesh: MeshNode, request: PublishRequest, deadlineMs: number
   if (causalToken === undefined || late || mesh.causal.covers(causalToken)) return take();
   setTimeout(() => {
     try {
-      whenCovered(mesh, request, deadlineMs, take, respond);
+      whenCovered(mesh, request, deadlineMs, context, take, respond);
     } catch (refused) {
       respond.fail(refused);
     }
