@@ -13,7 +13,8 @@ import {
 } from "@statemesh/contract";
 import type { CommandResult, DirectoryCommand } from "@statemesh/contract/log";
 import { resolve } from "@statemesh/conflict";
-import { type Decision, MeshError, type OperationError, type Region } from "@statemesh/contract";
+import type { MeshError} from "@statemesh/contract";
+import { type Decision, type OperationError, type Region } from "@statemesh/contract";
 import { type GroupWrite, type Host, MeshNode, type NodeOptions } from "@statemesh/mesh";
 import type { HardState } from "@statemesh/raft";
 import { GroupState, SnapshotLoader } from "@statemesh/replica";
@@ -69,7 +70,7 @@ export class VirtualCluster {
   readonly #cut = new Set<string>();
   readonly groups: number;
   readonly members: number[];
-  readonly failures: unknown[] = [];
+  readonly failures: Error[] = [];
   nowMs = 1_000_000;
   #events: { atMs: number; order: number; run: () => void }[] = [];
   #order = 0;
@@ -166,7 +167,7 @@ export class VirtualCluster {
       },
       materialize: (request, done) => this.at(2, () => alive() && done(options.store?.(request))),
       watermarks: (done) => this.at(2, () => alive() && done(options.watermarks?.())),
-      fail: (error) => this.failures.push(error),
+      fail: (error) => this.failures.push(error instanceof Error ? error : new Error("a node failed", { cause: error })),
     };
     const nodeOptions: NodeOptions = {
       nodeId: id,

@@ -1,4 +1,5 @@
-import { Bounds, type Entity, type Region } from "@statemesh/contract";
+import type { Bounds} from "@statemesh/contract";
+import { type Entity, type Region } from "@statemesh/contract";
 import { type QuantizedBounds, quantizeBounds } from "@statemesh/world";
 import { regionText } from "./region-text.ts";
 import { SpatialIndex } from "./spatial-index.ts";

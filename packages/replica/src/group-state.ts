@@ -1,9 +1,10 @@
 // The state that the replicas of one Raft group hold. `apply` is a pure function of the state and the entry:
 // it runs no conflict rule and reads no clock, so replicas that apply the same log hold the same state,
 // whatever their version of the rules.
+import type {
+  Decision} from "@statemesh/contract";
 import {
   type ConflictType,
-  Decision,
   type Entity,
   type EntityChange,
   type HybridTimestamp,

@@ -1,6 +1,7 @@
 // What is already in force where an operation wants to go. Incumbents come first in every walk, so that a
 // committed winner never loses to a newcomer.
-import { Candidate, type Entity, type HybridTimestamp } from "@statemesh/contract";
+import type { Candidate} from "@statemesh/contract";
+import { type Entity, type HybridTimestamp } from "@statemesh/contract";
 import type { Policy, TouchedSet } from "@statemesh/world";
 import { entityKey } from "./entity-table.ts";
 import type { GoneRow, GroupState } from "./group-state.ts";

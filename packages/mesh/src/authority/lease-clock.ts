@@ -2,7 +2,8 @@
 // the moments at which it applied what extended them, so that a new leader does not begin from nothing. A leader
 // never ends a lease early: it counts from its own apply, which is later than the holder's request.
 import type { DirectoryChange, Directory } from "@statemesh/replica";
-import { type DirectoryCommand, ExpireLeases } from "@statemesh/contract/log";
+import type { ExpireLeases } from "@statemesh/contract/log";
+import { type DirectoryCommand } from "@statemesh/contract/log";
 import { formatRegion } from "@statemesh/world";
 import type { Region } from "@statemesh/contract";
 
