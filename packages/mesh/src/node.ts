@@ -249,7 +249,12 @@ export class MeshNode {
     for (const message of frame.raft) {
       const group = this.groups[message.groupId];
       if (group === undefined || message.from !== peer || message.to !== this.nodeId) continue;
-      group.step(message);
+      try {
+        group.step(message);
+      } catch (error) {
+        // A broken invariant of the protocol: going on could cost what is committed.
+        return this.#fail(error);
+      }
     }
     for (const call of frame.calls) if (this.groups[call.groupId] !== undefined) this.#remote.onCall(peer, call);
     for (const delta of frame.deltas) this.eventual.onDelta(peer, delta, this.host.clock.wallMs(), this.clock);

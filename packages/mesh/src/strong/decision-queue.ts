@@ -34,6 +34,8 @@ const BATCH_OPERATIONS = 1_024;
 const BATCH_TRANSACTIONS = 63;
 /** Bytes of effects in one batch, about, at most: what one log entry holds. */
 const BATCH_BYTES = 1_048_576;
+/** Bytes of operations that one group may hold undecided, about. Beyond it callers get OVERLOADED. */
+const QUEUED_BYTES = 64 * 1024 * 1024;
 /** Waiting units looked at for one batch. Bounds the work of a scan where most of them wait for one hot key. */
 const SCAN_UNITS = 2_048;
 
@@ -43,6 +45,8 @@ export class DecisionQueue {
   #waiting: QueuedUnit[] = [];
   readonly #inFlight = new Occupancy();
   readonly #byOperationId = new Map<string, QueuedUnit>();
+  /** Of all units, waiting and in flight. */
+  #bytes = 0;
 
   constructor(capacity: number) {
     this.#capacity = capacity;
@@ -58,7 +62,7 @@ export class DecisionQueue {
   }
 
   get isFull(): boolean {
-    return this.#waiting.length >= this.#capacity;
+    return this.#waiting.length >= this.#capacity || this.#bytes >= QUEUED_BYTES;
   }
 
   /** The unit that holds an operation id, waiting or in flight. */
@@ -70,6 +74,7 @@ export class DecisionQueue {
   push(unit: QueuedUnit): void {
     for (const { operation } of unit.operations) this.#byOperationId.set(operation.operationId, unit);
     this.#waiting.push(unit);
+    this.#bytes += unit.sizeBytes;
   }
 
   /**
@@ -112,6 +117,7 @@ export class DecisionQueue {
 
   /** The unit was applied or given up: what it held is free. */
   release(unit: QueuedUnit): void {
+    this.#bytes -= unit.sizeBytes;
     for (const pending of unit.operations) {
       this.#inFlight.remove(pending);
       this.#byOperationId.delete(pending.operation.operationId);
@@ -126,6 +132,7 @@ export class DecisionQueue {
     for (const unit of units) if (!waiting.has(unit)) inFlight.push(unit);
     for (const unit of inFlight) this.release(unit);
     this.#waiting = [];
+    this.#bytes = 0;
     this.#byOperationId.clear();
     return [...units];
   }

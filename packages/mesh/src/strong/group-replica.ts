@@ -1,40 +1,14 @@
-// One group on one node: the Raft core, the state that its log builds, and, where this node leads, the decisions.
+// One group on one node: the Raft core and the state that its log builds. What a leader decides is in decider.ts.
 // Everything is an event: a frame, a tick, a completion. `pump` then hands on what the core has to say.
-import type {
-  Decision} from "@statemesh/contract";
-import {
-  type ArbitrateRequest,
-  type ArbitrateResponse,
-  type CandidateSet,
-  type EntityChange,
-  type LogEntry,
-  type LogPosition,
-  MeshError,
-  type RaftMessage,
-  type Region,
-  type SnapshotMeta,
-  type Verdict,
-} from "@statemesh/contract";
-import { Command, type CommandResult, type DecidedOperation, type RegionFence } from "@statemesh/contract/log";
-import { resolve } from "@statemesh/conflict";
+import { type EntityChange, type LogEntry, type LogPosition, MeshError, type RaftMessage, type SnapshotMeta } from "@statemesh/contract";
+import { Command, type CommandResult } from "@statemesh/contract/log";
 import { type HardState, RaftCore, type Ready } from "@statemesh/raft";
-import {
-  type Applied,
-  type DirectoryChange,
-  type FenceRow,
-  type GroupState,
-  type PendingOperation,
-  admits,
-  collectIncumbents,
-  decideSet,
-  encodeSnapshot,
-  fenceFollows,
-} from "@statemesh/replica";
-import { type Policy, candidateOf, formatRegion } from "@statemesh/world";
+import { type Applied, type DirectoryChange, type GroupState, type PendingOperation, encodeSnapshot } from "@statemesh/replica";
+import type { Policy } from "@statemesh/world";
 import type { GroupWrite, Host } from "../host.ts";
-import { type DecisionBatch, DecisionQueue, type QueuedUnit, type Waiter } from "./decision-queue.ts";
-import { answersAll, failAll, failUnit, unitBytes } from "./unit-answers.ts";
-import { fenced, notLeader, operationError, operationIdReused, overloaded } from "./operation-errors.ts";
+import { Decider } from "./decider.ts";
+import type { Waiter } from "./decision-queue.ts";
+import { notLeader, overloaded } from "./operation-errors.ts";
 
 export interface GroupOptions {
   readonly groupId: number;
@@ -66,17 +40,11 @@ export interface GroupListener {
   dirty(): void;
 }
 
-/** Batches that one group has with the arbiter at a time. More would only make them smaller. */
-const ARBITRATIONS_IN_FLIGHT = 4;
-
 /** Callers that may wait for an index to be applied. Beyond it callers get OVERLOADED. */
 const APPLIED_WAITERS = 65_536;
 
 /** While a snapshot is on its way to a peer the next one may wait, until this many times the log is due. */
 const SNAPSHOT_PATIENCE = 4;
-
-/** Incumbents that the contract lets a set have. */
-const INCUMBENTS_PER_SET = 4_096;
 
 /** A command that waits for its entry to be applied. */
 interface CommandWaiter {
@@ -108,17 +76,12 @@ export class GroupReplica {
   readonly #listener: GroupListener;
   readonly core: RaftCore;
   #state: GroupState;
-  readonly #queue: DecisionQueue;
+  readonly #decider: Decider;
   readonly #commands = new Map<number, CommandWaiter>();
   readonly #reads = new Map<number, ReadWaiter[]>();
   #appliedWaiters: AppliedWaiter[] = [];
-  readonly #proposed = new Map<number, { term: number; decided: readonly DecidedOperation[] }>();
-  readonly #mintedInFlight = new Map<string, number>();
-  /** Fences of this leadership that are in the log and not applied, by region; the last of a region counts. */
-  readonly #fencesInFlight = new Map<string, { index: number; row: FenceRow }>();
   #readCounter = 0;
   #pendingReads: ReadWaiter[] = [];
-  #arbitrating = 0;
   #leaderSeen = 0;
   #wasLeader = false;
   #logBytesSinceSnapshot = 0;
@@ -126,8 +89,6 @@ export class GroupReplica {
   #failed = false;
   #snapshotMeta: SnapshotMeta | undefined;
   #sendingSnapshots = new Set<number>();
-  /** Batches decided here because no arbiter answered. */
-  arbiterFallbacks = 0;
 
   constructor(options: GroupOptions, host: Host, listener: GroupListener, state: GroupState, restored: RestoredGroup | undefined) {
     this.groupId = options.groupId;
@@ -135,7 +96,7 @@ export class GroupReplica {
     this.#host = host;
     this.#listener = listener;
     this.#state = state;
-    this.#queue = new DecisionQueue(options.queueCapacity);
+    this.#decider = new Decider(this, host, options.policy, options.queueCapacity);
     this.#snapshotMeta = restored?.snapshot;
     // What lies in the log since the snapshot counts, or a node that restarts often would never take the next one.
     for (const entry of restored?.entries ?? []) if (entry.index > (restored?.snapshot?.index ?? 0)) this.#logBytesSinceSnapshot += logBytes(entry);
@@ -176,8 +137,18 @@ export class GroupReplica {
     return this.core.role === "leader" && this.core.isReadyToServe && this.#state.appliedTerm === this.core.term;
   }
 
+  /** Batches decided here because no arbiter answered. */
+  get arbiterFallbacks(): number {
+    return this.#decider.fallbacks;
+  }
+
+  /** Something is to be done at the next pump. */
+  dirty(): void {
+    this.#listener.dirty();
+  }
+
   get waiting(): number {
-    return this.#queue.waiting;
+    return this.#decider.waiting;
   }
 
   get snapshotMeta(): SnapshotMeta | undefined {
@@ -202,206 +173,9 @@ export class GroupReplica {
   }
   #incoming: { meta: SnapshotMeta; state: GroupState } | undefined;
 
-  // ---- operations ----
-
   /** Takes operations to decide. Answers at once where the decision is known or refused. */
   submit(operations: readonly PendingOperation[], transactionId: string, waiter: Waiter): void {
-    const problem = this.#known(operations, transactionId, waiter);
-    if (problem === "answered") return;
-    if (problem !== undefined) return failAll(operations, waiter, problem);
-    const first = operations[0];
-    if (first === undefined) return;
-    this.#queue.push({ operations, transactionId, waiters: [waiter], sizeBytes: unitBytes(operations), proposed: false });
-    this.#listener.dirty();
-  }
-
-  /** What stands against queueing: an earlier decision, a fence, a limit. */
-  #known(operations: readonly PendingOperation[], transactionId: string, waiter: Waiter): MeshError | "answered" | undefined {
-    const state = this.#state;
-    let repeated: Decision[] | undefined;
-    for (const { operation, fingerprint } of operations) {
-      const row = state.decisions.get(operation.operationId);
-      if (row === undefined) continue;
-      if (row.fingerprint !== fingerprint || row.transactionId !== transactionId) {
-        return operationIdReused(operation.operationId, row.fingerprint, fingerprint);
-      }
-      (repeated ??= []).push(state.decisionOf(row, true));
-    }
-    if (repeated !== undefined) {
-      if (repeated.length !== operations.length) {
-        const id = operations[0]?.operation.operationId ?? "";
-        return new MeshError("OPERATION_ID_REUSED", `transaction ${transactionId} was used with other operations than those beside ${id}`);
-      }
-      for (const decision of repeated) waiter.decided(decision);
-      return "answered";
-    }
-    if (!this.serves) return notLeader(this.groupId, this.core.leader);
-    for (const { operation, fingerprint } of operations) {
-      const unit = this.#queue.unitOf(operation.operationId);
-      if (unit === undefined) continue;
-      const queued = unit.operations.find((pending) => pending.operation.operationId === operation.operationId);
-      if (queued?.fingerprint !== fingerprint || unit.transactionId !== transactionId || unit.operations.length !== operations.length) {
-        return operationIdReused(operation.operationId, queued?.fingerprint ?? 0, fingerprint);
-      }
-      unit.waiters.push(waiter);
-      return "answered";
-    }
-    for (const { operation } of operations) {
-      const region = operation.homeRegion;
-      if (region === undefined) continue;
-      if (!state.admits(region, operation.authorityEpoch, operation.serverId)) {
-        return fenced(state.fence(region) ?? { region, epoch: 0, ownerServerId: 0 });
-      }
-      // A claimed time ahead of the first receiver's clock was stamped with that clock: so much earlier at most.
-      if (operation.timestampMs > 0 && operation.timestampMs - this.#options.policy.maxOffsetMs <= state.forgottenThroughMs) {
-        return new MeshError("DECISION_FORGOTTEN", `operation ${operation.operationId} is stamped before the decisions that are kept`, {
-          metadata: { kept_after_ms: String(state.forgottenThroughMs) },
-        });
-      }
-    }
-    return this.#queue.isFull ? overloaded(`operations waiting in group ${this.groupId}`, this.#options.queueCapacity) : undefined;
-  }
-
-  #startArbitrations(): void {
-    while (this.serves && this.#arbitrating < ARBITRATIONS_IN_FLIGHT) {
-      const batch = this.#queue.takeBatch();
-      if (batch === undefined) return;
-      this.#arbitrate(batch);
-    }
-  }
-
-  #arbitrate(batch: DecisionBatch): void {
-    const sets = this.#sets(batch);
-    const term = this.core.term;
-    this.#arbitrating++;
-    // More than an arbiter takes is decided here, by the same rules.
-    const ask = sets.every((set) => set.incumbents.length <= INCUMBENTS_PER_SET) ? this.#host.arbitrate.bind(this.#host) : decideHere;
-    ask({ sets, groupId: this.groupId }, (response) => {
-      this.#arbitrating--;
-      this.#listener.dirty();
-      // Verdicts of an earlier leadership are worth nothing: the units were drained when it ended.
-      if (this.core.term !== term || this.core.role !== "leader") return;
-      this.#propose(batch, this.#verdicts(sets, response));
-    });
-  }
-
-  #sets(batch: DecisionBatch): CandidateSet[] {
-    const sets: CandidateSet[] = [];
-    if (batch.singles.length > 0) sets.push(this.#candidateSet(batch.singles));
-    for (const transaction of batch.transactions) sets.push(this.#candidateSet([transaction]));
-    return sets;
-  }
-
-  #candidateSet(units: readonly QueuedUnit[]): CandidateSet {
-    const incumbents = new Map<string, CandidateSet["incumbents"][number]>();
-    const candidates: CandidateSet["candidates"] = [];
-    for (const unit of units) {
-      for (const pending of unit.operations) {
-        collectIncumbents(this.#state, pending, this.#options.policy, incumbents);
-        candidates.push(candidateOf(pending.operation, pending.touched, pending.stamp, pending.priority));
-      }
-    }
-    return { incumbents: incumbents.size === 0 ? [] : [...incumbents.values()], candidates };
-  }
-
-  /** The arbiter's verdicts where they answer the question, else the same rules here. */
-  #verdicts(sets: readonly CandidateSet[], response: ArbitrateResponse | undefined): (readonly Verdict[])[] {
-    const usable =
-      response !== undefined &&
-      response.sets.length === sets.length &&
-      sets.every((set, i) => answersAll(set, response.sets[i]?.verdicts));
-    if (usable) return response.sets.map((set) => set.verdicts);
-    if (response !== undefined) this.#host.log.warn("the arbiter's answer does not fit the question", { group: this.groupId });
-    this.arbiterFallbacks++;
-    return sets.map((set) => resolve(set, this.#options.policy));
-  }
-
-  /** The fences as they will stand where the next entry is applied: what is in the log of this leadership counts. */
-  #admits({ operation }: PendingOperation): boolean {
-    const region = operation.homeRegion;
-    if (region === undefined) return true;
-    return admits(this.#fenceAhead(region), operation.authorityEpoch, operation.serverId);
-  }
-
-  #fenceAhead(region: Region): FenceRow | undefined {
-    const ahead = this.#fencesInFlight.size === 0 ? undefined : this.#fencesInFlight.get(formatRegion(region));
-    return ahead?.row ?? this.#state.fence(region);
-  }
-
-  /**
-   * Takes out the units whose region was fenced since they were queued. None of them may get into the log: what was
-   * decided beside it could live off it, and could not be applied without it. The others are decided anew.
-   */
-  #withoutFenced(batch: DecisionBatch): DecisionBatch | undefined {
-    const isGood = (unit: QueuedUnit): boolean => unit.operations.every((pending) => this.#admits(pending));
-    if (batch.singles.every(isGood) && batch.transactions.every(isGood)) return undefined;
-    for (const unit of [...batch.singles, ...batch.transactions]) {
-      const region = unit.operations.find((pending) => !this.#admits(pending))?.operation.homeRegion;
-      if (region === undefined) continue;
-      this.#queue.release(unit);
-      failUnit(unit, fenced(this.#fenceAhead(region) ?? { region, epoch: 0, ownerServerId: 0 }));
-    }
-    return { singles: batch.singles.filter(isGood), transactions: batch.transactions.filter(isGood) };
-  }
-
-  #propose(asked: DecisionBatch, answered: readonly (readonly Verdict[])[]): void {
-    const rest = this.#withoutFenced(asked);
-    const batch = rest ?? asked;
-    if (batch.singles.length + batch.transactions.length === 0) return;
-    const verdicts = rest === undefined ? answered : this.#sets(rest).map((set) => resolve(set, this.#options.policy));
-    const decided: DecidedOperation[] = [];
-    const decide = (units: readonly QueuedUnit[]): void => {
-      const set = decideSet(this.#state, units, verdicts[at++] ?? [], this.#mintedInFlight);
-      this.#reserveMints(set, 1);
-      for (const operation of set) decided.push(operation);
-    };
-    let at = 0;
-    try {
-      if (batch.singles.length > 0) decide(batch.singles);
-      for (const transaction of batch.transactions) decide([transaction]);
-    } catch (error) {
-      // A peer of a newer version may have let something through that this one does not know.
-      this.#host.log.warn("operations could not be decided", { group: this.groupId, error });
-      this.#reserveMints(decided, -1);
-      return this.#giveUp(batch, MeshError.from(error));
-    }
-    const data = Command.encode({ command: { $case: "operations", value: { operations: decided } } }).finish();
-    const result = this.core.propose(data);
-    if (!result.ok) {
-      this.#reserveMints(decided, -1);
-      return this.#giveUp(batch, result.reason === "uncommitted_limit" ? overloaded("bytes not committed", 32 * 1024 * 1024) : notLeader(this.groupId, this.core.leader));
-    }
-    this.#proposed.set(result.index, { term: result.term, decided });
-    for (const unit of batch.singles) unit.proposed = true;
-    for (const unit of batch.transactions) unit.proposed = true;
-  }
-
-  /** Nothing of the batch got into the log. */
-  #giveUp(batch: DecisionBatch, error: MeshError): void {
-    for (const unit of [...batch.singles, ...batch.transactions]) {
-      this.#queue.release(unit);
-      failUnit(unit, error);
-    }
-  }
-
-  /** What this node itself put into an entry, if it is that entry: saves the leader the decoding. */
-  #takeProposed(entry: LogEntry): readonly DecidedOperation[] | undefined {
-    const proposed = this.#proposed.get(entry.index);
-    if (proposed === undefined) return undefined;
-    this.#proposed.delete(entry.index);
-    return proposed.term === entry.term ? proposed.decided : undefined;
-  }
-
-  #reserveMints(decided: readonly DecidedOperation[], sign: 1 | -1): void {
-    for (const { effects } of decided) {
-      for (const { effect } of effects) {
-        if (effect?.$case !== "post" || effect.value.from !== "") continue;
-        const { itemKind, quantity } = effect.value;
-        const left = (this.#mintedInFlight.get(itemKind) ?? 0) + sign * quantity;
-        if (left <= 0) this.#mintedInFlight.delete(itemKind);
-        else this.#mintedInFlight.set(itemKind, left);
-      }
-    }
+    this.#decider.submit(operations, transactionId, waiter);
   }
 
   // ---- commands, reads, leadership ----
@@ -414,18 +188,8 @@ export class GroupReplica {
       return done(undefined, result.reason === "uncommitted_limit" ? overloaded("bytes not committed", 32 * 1024 * 1024) : notLeader(this.groupId, this.core.leader));
     }
     this.#commands.set(result.index, { term: result.term, done });
-    if (command.command?.$case === "fence") this.#noteFence(command.command.value, result.index);
+    if (command.command?.$case === "fence") this.#decider.noteFence(command.command.value, result.index);
     this.#listener.dirty();
-  }
-
-  #noteFence({ region, epoch, ownerServerId }: RegionFence, index: number): void {
-    if (region === undefined) return;
-    const row: FenceRow = { region, epoch, ownerServerId };
-    if (!fenceFollows(this.#fenceAhead(region), row)) return;
-    // In order of their indexes, so that those applied are the first.
-    const text = formatRegion(region);
-    this.#fencesInFlight.delete(text);
-    this.#fencesInFlight.set(text, { index, row });
   }
 
   /** The index that a linearizable read must wait for. Leader only. Reads of one pump share one round. */
@@ -463,7 +227,7 @@ export class GroupReplica {
   /** Moves everything that is ready: decisions to the arbiter, messages to peers, entries to the log, results to callers. */
   pump(writes: GroupWrite[], afterPersist: (() => void)[]): void {
     if (this.#failed) return;
-    this.#startArbitrations();
+    this.#decider.start();
     this.#startReads();
     while (!this.#failed && this.core.hasReady()) this.#handle(this.core.ready(), writes, afterPersist);
     this.#noticeLeadership();
@@ -517,24 +281,13 @@ export class GroupReplica {
   #apply(entry: LogEntry): void {
     let applied: Applied;
     try {
-      applied = this.#state.apply(entry, this.#takeProposed(entry), this.#queue.isBusy);
+      applied = this.#state.apply(entry, this.#decider.takeProposed(entry), this.#decider.isBusy);
     } catch (error) {
       // The state is torn: nothing may be applied, answered or saved any more.
       this.#failed = true;
       return this.#host.fail(error);
     }
-    for (const { operationId, decision, fence } of applied.operations) {
-      const unit = this.#queue.unitOf(operationId);
-      if (unit === undefined || !unit.proposed) continue;
-      this.#settle(unit, operationId, decision, fence === undefined ? undefined : fenced(fence));
-    }
-    if (this.#mintedInFlight.size > 0) this.#reserveMints(applied.decided, -1);
-    if (this.#fencesInFlight.size > 0) {
-      for (const [region, { index }] of this.#fencesInFlight) {
-        if (index > entry.index) break;
-        this.#fencesInFlight.delete(region);
-      }
-    }
+    this.#decider.applied(entry, applied);
     const position = { groupId: this.groupId, term: entry.term, index: entry.index };
     if (applied.changes.length > 0) this.#listener.changed(this.groupId, position, applied.changes);
     if (applied.directory !== undefined) this.#listener.directoryChanged(applied.directory);
@@ -543,15 +296,6 @@ export class GroupReplica {
     this.#commands.delete(entry.index);
     if (waiter.term === entry.term) waiter.done(applied.commandResult, undefined);
     else waiter.done(undefined, notLeader(this.groupId, this.core.leader));
-  }
-
-  /** A unit is free once its last operation is applied; its waiters hear of each operation. */
-  #settle(unit: QueuedUnit, operationId: string, decision: Decision | undefined, error: MeshError | undefined): void {
-    for (const waiter of unit.waiters) {
-      if (decision !== undefined) waiter.decided(decision);
-      else if (error !== undefined) waiter.failed(operationId, operationError(error));
-    }
-    if (unit.operations.at(-1)?.operation.operationId === operationId) this.#queue.release(unit);
   }
 
   #wakeApplied(): void {
@@ -576,10 +320,7 @@ export class GroupReplica {
   #loseLeadership(): void {
     const unknown = new MeshError("OUTCOME_UNKNOWN", `leadership of group ${this.groupId} was lost while the operation was in the log`);
     const elsewhere = notLeader(this.groupId, this.core.leader);
-    for (const unit of this.#queue.drain()) failUnit(unit, unit.proposed ? unknown : elsewhere);
-    this.#mintedInFlight.clear();
-    this.#fencesInFlight.clear();
-    this.#proposed.clear();
+    this.#decider.stop(unknown, elsewhere);
     for (const waiter of this.#commands.values()) waiter.done(undefined, unknown);
     this.#commands.clear();
     for (const waiters of this.#reads.values()) for (const waiter of waiters) waiter.done(undefined, elsewhere);
@@ -648,10 +389,6 @@ export class GroupReplica {
       this.#listener.dirty();
     });
   }
-}
-
-function decideHere(_: ArbitrateRequest, done: (response: ArbitrateResponse | undefined) => void): void {
-  done(undefined);
 }
 
 /** About how many bytes an entry takes in the log. */

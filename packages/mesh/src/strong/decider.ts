@@ -1,0 +1,319 @@
+// What a leader decides: operations wait, go to the arbiter in batches, and come back as entries of the log. Nothing is
+// decided against anything that is not applied, but for the fences that are in the log already.
+import {
+  type ArbitrateRequest,
+  type ArbitrateResponse,
+  type CandidateSet,
+  type Decision,
+  type LogEntry,
+  MeshError,
+  type Region,
+  type Verdict,
+} from "@statemesh/contract";
+import { Command, type DecidedOperation, type RegionFence } from "@statemesh/contract/log";
+import { resolve } from "@statemesh/conflict";
+import type { RaftCore } from "@statemesh/raft";
+import { type Applied, type FenceRow, type GroupState, type PendingOperation, admits, collectIncumbents, decideSet, fenceFollows } from "@statemesh/replica";
+import { type Policy, candidateOf, formatRegion } from "@statemesh/world";
+import type { Host } from "../host.ts";
+import { type DecisionBatch, DecisionQueue, type QueuedUnit, type Waiter } from "./decision-queue.ts";
+import { fenced, notLeader, operationError, operationIdReused, overloaded } from "./operation-errors.ts";
+import { answersAll, failAll, failUnit, unitBytes } from "./unit-answers.ts";
+
+/** Batches that one group has with the arbiter at a time. More would only make them smaller. */
+const ARBITRATIONS_IN_FLIGHT = 4;
+
+/** Incumbents that the contract lets a set have. */
+const INCUMBENTS_PER_SET = 4_096;
+
+/** The group that a decider decides for. */
+export interface DecidingGroup {
+  readonly groupId: number;
+  readonly core: RaftCore;
+  readonly state: GroupState;
+  /** This node leads and has applied everything that it inherited. */
+  readonly serves: boolean;
+  dirty(): void;
+}
+
+export class Decider {
+  readonly #group: DecidingGroup;
+  readonly #host: Host;
+  readonly #policy: Policy;
+  readonly #queueCapacity: number;
+  readonly #queue: DecisionQueue;
+  readonly #proposed = new Map<number, { term: number; decided: readonly DecidedOperation[] }>();
+  readonly #mintedInFlight = new Map<string, number>();
+  /** Fences of this leadership that are in the log and not applied, by region; the last of a region counts. */
+  readonly #fencesInFlight = new Map<string, { index: number; row: FenceRow }>();
+  #arbitrating = 0;
+  /** Batches decided here because no arbiter answered. */
+  fallbacks = 0;
+
+  constructor(group: DecidingGroup, host: Host, policy: Policy, queueCapacity: number) {
+    this.#group = group;
+    this.#host = host;
+    this.#policy = policy;
+    this.#queueCapacity = queueCapacity;
+    this.#queue = new DecisionQueue(queueCapacity);
+  }
+
+  /** Operations that wait for a decision. */
+  get waiting(): number {
+    return this.#queue.waiting;
+  }
+
+  /** Somebody waits to hear of an operation. */
+  get isBusy(): boolean {
+    return this.#queue.isBusy;
+  }
+
+  /** Takes operations to decide. Answers at once where the decision is known or refused. */
+  submit(operations: readonly PendingOperation[], transactionId: string, waiter: Waiter): void {
+    const problem = this.#known(operations, transactionId, waiter);
+    if (problem === "answered") return;
+    if (problem !== undefined) return failAll(operations, waiter, problem);
+    const first = operations[0];
+    if (first === undefined) return;
+    this.#queue.push({ operations, transactionId, waiters: [waiter], sizeBytes: unitBytes(operations), proposed: false });
+    this.#group.dirty();
+  }
+
+  /** What stands against queueing: an earlier decision, a fence, a limit. */
+  #known(operations: readonly PendingOperation[], transactionId: string, waiter: Waiter): MeshError | "answered" | undefined {
+    const { state } = this.#group;
+    let repeated: Decision[] | undefined;
+    for (const { operation, fingerprint } of operations) {
+      const row = state.decisions.get(operation.operationId);
+      if (row === undefined) continue;
+      if (row.fingerprint !== fingerprint || row.transactionId !== transactionId) {
+        return operationIdReused(operation.operationId, row.fingerprint, fingerprint);
+      }
+      (repeated ??= []).push(state.decisionOf(row, true));
+    }
+    if (repeated !== undefined) {
+      if (repeated.length !== operations.length) {
+        const id = operations[0]?.operation.operationId ?? "";
+        return new MeshError("OPERATION_ID_REUSED", `transaction ${transactionId} was used with other operations than those beside ${id}`);
+      }
+      for (const decision of repeated) waiter.decided(decision);
+      return "answered";
+    }
+    if (!this.#group.serves) return notLeader(this.#group.groupId, this.#group.core.leader);
+    for (const { operation, fingerprint } of operations) {
+      const unit = this.#queue.unitOf(operation.operationId);
+      if (unit === undefined) continue;
+      const queued = unit.operations.find((pending) => pending.operation.operationId === operation.operationId);
+      if (queued?.fingerprint !== fingerprint || unit.transactionId !== transactionId || unit.operations.length !== operations.length) {
+        return operationIdReused(operation.operationId, queued?.fingerprint ?? 0, fingerprint);
+      }
+      unit.waiters.push(waiter);
+      return "answered";
+    }
+    for (const { operation } of operations) {
+      const region = operation.homeRegion;
+      if (region === undefined) continue;
+      if (!state.admits(region, operation.authorityEpoch, operation.serverId)) {
+        return fenced(state.fence(region) ?? { region, epoch: 0, ownerServerId: 0 });
+      }
+      // A claimed time ahead of the first receiver's clock was stamped with that clock: so much earlier at most.
+      if (operation.timestampMs > 0 && operation.timestampMs - this.#policy.maxOffsetMs <= state.forgottenThroughMs) {
+        return new MeshError("DECISION_FORGOTTEN", `operation ${operation.operationId} is stamped before the decisions that are kept`, {
+          metadata: { kept_after_ms: String(state.forgottenThroughMs) },
+        });
+      }
+    }
+    return this.#queue.isFull ? overloaded(`operations waiting in group ${this.#group.groupId}`, this.#queueCapacity) : undefined;
+  }
+
+  /** Sends what can be decided now to the arbiter. */
+  start(): void {
+    while (this.#group.serves && this.#arbitrating < ARBITRATIONS_IN_FLIGHT) {
+      const batch = this.#queue.takeBatch();
+      if (batch === undefined) return;
+      this.#arbitrate(batch);
+    }
+  }
+
+  #arbitrate(batch: DecisionBatch): void {
+    const sets = this.#sets(batch);
+    const term = this.#group.core.term;
+    this.#arbitrating++;
+    // More than an arbiter takes is decided here, by the same rules.
+    const ask = sets.every((set) => set.incumbents.length <= INCUMBENTS_PER_SET) ? this.#host.arbitrate.bind(this.#host) : decideHere;
+    ask({ sets, groupId: this.#group.groupId }, (response) => {
+      this.#arbitrating--;
+      this.#group.dirty();
+      // Verdicts of an earlier leadership are worth nothing: the units were drained when it ended.
+      if (this.#group.core.term !== term || this.#group.core.role !== "leader") return;
+      this.#propose(batch, this.#verdicts(sets, response));
+    });
+  }
+
+  #sets(batch: DecisionBatch): CandidateSet[] {
+    const sets: CandidateSet[] = [];
+    if (batch.singles.length > 0) sets.push(this.#candidateSet(batch.singles));
+    for (const transaction of batch.transactions) sets.push(this.#candidateSet([transaction]));
+    return sets;
+  }
+
+  #candidateSet(units: readonly QueuedUnit[]): CandidateSet {
+    const incumbents = new Map<string, CandidateSet["incumbents"][number]>();
+    const candidates: CandidateSet["candidates"] = [];
+    for (const unit of units) {
+      for (const pending of unit.operations) {
+        collectIncumbents(this.#group.state, pending, this.#policy, incumbents);
+        candidates.push(candidateOf(pending.operation, pending.touched, pending.stamp, pending.priority));
+      }
+    }
+    return { incumbents: incumbents.size === 0 ? [] : [...incumbents.values()], candidates };
+  }
+
+  /** The arbiter's verdicts where they answer the question, else the same rules here. */
+  #verdicts(sets: readonly CandidateSet[], response: ArbitrateResponse | undefined): (readonly Verdict[])[] {
+    const usable =
+      response !== undefined &&
+      response.sets.length === sets.length &&
+      sets.every((set, i) => answersAll(set, response.sets[i]?.verdicts));
+    if (usable) return response.sets.map((set) => set.verdicts);
+    if (response !== undefined) this.#host.log.warn("the arbiter's answer does not fit the question", { group: this.#group.groupId });
+    this.fallbacks++;
+    return sets.map((set) => resolve(set, this.#policy));
+  }
+
+  /** The fences as they will stand where the next entry is applied: what is in the log of this leadership counts. */
+  #admits({ operation }: PendingOperation): boolean {
+    const region = operation.homeRegion;
+    if (region === undefined) return true;
+    return admits(this.#fenceAhead(region), operation.authorityEpoch, operation.serverId);
+  }
+
+  #fenceAhead(region: Region): FenceRow | undefined {
+    const ahead = this.#fencesInFlight.size === 0 ? undefined : this.#fencesInFlight.get(formatRegion(region));
+    return ahead?.row ?? this.#group.state.fence(region);
+  }
+
+  /**
+   * Takes out the units whose region was fenced since they were queued. None of them may get into the log: what was
+   * decided beside it could live off it, and could not be applied without it. The others are decided anew.
+   */
+  #withoutFenced(batch: DecisionBatch): DecisionBatch | undefined {
+    const isGood = (unit: QueuedUnit): boolean => unit.operations.every((pending) => this.#admits(pending));
+    if (batch.singles.every(isGood) && batch.transactions.every(isGood)) return undefined;
+    for (const unit of [...batch.singles, ...batch.transactions]) {
+      const region = unit.operations.find((pending) => !this.#admits(pending))?.operation.homeRegion;
+      if (region === undefined) continue;
+      this.#queue.release(unit);
+      failUnit(unit, fenced(this.#fenceAhead(region) ?? { region, epoch: 0, ownerServerId: 0 }));
+    }
+    return { singles: batch.singles.filter(isGood), transactions: batch.transactions.filter(isGood) };
+  }
+
+  #propose(asked: DecisionBatch, answered: readonly (readonly Verdict[])[]): void {
+    const rest = this.#withoutFenced(asked);
+    const batch = rest ?? asked;
+    if (batch.singles.length + batch.transactions.length === 0) return;
+    const verdicts = rest === undefined ? answered : this.#sets(rest).map((set) => resolve(set, this.#policy));
+    const decided: DecidedOperation[] = [];
+    const decide = (units: readonly QueuedUnit[]): void => {
+      const set = decideSet(this.#group.state, units, verdicts[at++] ?? [], this.#mintedInFlight);
+      this.#reserveMints(set, 1);
+      for (const operation of set) decided.push(operation);
+    };
+    let at = 0;
+    try {
+      if (batch.singles.length > 0) decide(batch.singles);
+      for (const transaction of batch.transactions) decide([transaction]);
+    } catch (error) {
+      // A peer of a newer version may have let something through that this one does not know.
+      this.#host.log.warn("operations could not be decided", { group: this.#group.groupId, error });
+      this.#reserveMints(decided, -1);
+      return this.#giveUp(batch, MeshError.from(error));
+    }
+    const data = Command.encode({ command: { $case: "operations", value: { operations: decided } } }).finish();
+    const result = this.#group.core.propose(data);
+    if (!result.ok) {
+      this.#reserveMints(decided, -1);
+      return this.#giveUp(batch, result.reason === "uncommitted_limit" ? overloaded("bytes not committed", 32 * 1024 * 1024) : notLeader(this.#group.groupId, this.#group.core.leader));
+    }
+    this.#proposed.set(result.index, { term: result.term, decided });
+    for (const unit of batch.singles) unit.proposed = true;
+    for (const unit of batch.transactions) unit.proposed = true;
+  }
+
+  /** Nothing of the batch got into the log. */
+  #giveUp(batch: DecisionBatch, error: MeshError): void {
+    for (const unit of [...batch.singles, ...batch.transactions]) {
+      this.#queue.release(unit);
+      failUnit(unit, error);
+    }
+  }
+
+  /** What this node itself put into an entry, if it is that entry: saves the leader the decoding. */
+  takeProposed(entry: LogEntry): readonly DecidedOperation[] | undefined {
+    const proposed = this.#proposed.get(entry.index);
+    if (proposed === undefined) return undefined;
+    this.#proposed.delete(entry.index);
+    return proposed.term === entry.term ? proposed.decided : undefined;
+  }
+
+  #reserveMints(decided: readonly DecidedOperation[], sign: 1 | -1): void {
+    for (const { effects } of decided) {
+      for (const { effect } of effects) {
+        if (effect?.$case !== "post" || effect.value.from !== "") continue;
+        const { itemKind, quantity } = effect.value;
+        const left = (this.#mintedInFlight.get(itemKind) ?? 0) + sign * quantity;
+        if (left <= 0) this.#mintedInFlight.delete(itemKind);
+        else this.#mintedInFlight.set(itemKind, left);
+      }
+    }
+  }
+
+  /** A fence went into the log: it counts for what follows it there. */
+  noteFence({ region, epoch, ownerServerId }: RegionFence, index: number): void {
+    if (region === undefined) return;
+    const row: FenceRow = { region, epoch, ownerServerId };
+    if (!fenceFollows(this.#fenceAhead(region), row)) return;
+    // In order of their indexes, so that those applied are the first.
+    const text = formatRegion(region);
+    this.#fencesInFlight.delete(text);
+    this.#fencesInFlight.set(text, { index, row });
+  }
+
+  /** An entry was applied: its operations are answered, and what it held is free. */
+  applied(entry: LogEntry, applied: Applied): void {
+    for (const { operationId, decision, fence } of applied.operations) {
+      const unit = this.#queue.unitOf(operationId);
+      if (unit === undefined || !unit.proposed) continue;
+      this.#settle(unit, operationId, decision, fence === undefined ? undefined : fenced(fence));
+    }
+    if (this.#mintedInFlight.size > 0) this.#reserveMints(applied.decided, -1);
+    if (this.#fencesInFlight.size > 0) {
+      for (const [region, { index }] of this.#fencesInFlight) {
+        if (index > entry.index) break;
+        this.#fencesInFlight.delete(region);
+      }
+    }
+  }
+
+  /** A unit is free once its last operation is applied; its waiters hear of each operation. */
+  #settle(unit: QueuedUnit, operationId: string, decision: Decision | undefined, error: MeshError | undefined): void {
+    for (const waiter of unit.waiters) {
+      if (decision !== undefined) waiter.decided(decision);
+      else if (error !== undefined) waiter.failed(operationId, operationError(error));
+    }
+    if (unit.operations.at(-1)?.operation.operationId === operationId) this.#queue.release(unit);
+  }
+
+  /** The node leads no more: what is in the log hears `unknown`, what waits hears `elsewhere`. */
+  stop(unknown: MeshError, elsewhere: MeshError): void {
+    for (const unit of this.#queue.drain()) failUnit(unit, unit.proposed ? unknown : elsewhere);
+    this.#mintedInFlight.clear();
+    this.#fencesInFlight.clear();
+    this.#proposed.clear();
+  }
+}
+
+function decideHere(_: ArbitrateRequest, done: (response: ArbitrateResponse | undefined) => void): void {
+  done(undefined);
+}
