@@ -7,6 +7,8 @@ export interface Identity {
   readonly clusterId: string;
   readonly nodeId: number;
   readonly groups: number;
+  /** What is forgotten is part of the state: replicas that forget at different times would diverge. */
+  readonly decisionWindow: number;
 }
 
 const FILE = "identity.json";
@@ -16,7 +18,7 @@ export function claimFolder(folder: string, identity: Identity): void {
   const path = join(folder, FILE);
   if (existsSync(path)) {
     const found: unknown = JSON.parse(readFileSync(path, "utf8"));
-    for (const key of ["clusterId", "nodeId", "groups"] as const) {
+    for (const key of ["clusterId", "nodeId", "groups", "decisionWindow"] as const) {
       const value = typeof found === "object" && found !== null && key in found ? (found as Record<string, unknown>)[key] : undefined;
       if (value !== identity[key]) throw new Error(`${path}: this folder has ${key} ${JSON.stringify(value)}, the node is started with ${JSON.stringify(identity[key])}`);
     }

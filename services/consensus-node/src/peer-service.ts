@@ -10,6 +10,7 @@ export interface PeerServiceNode {
   readonly nodeId: number;
   readonly clusterId: string;
   readonly groups: number;
+  readonly decisionWindow: number;
   readonly members: ReadonlySet<number>;
   onHello(hello: PeerHello): void;
   onFrame(peer: number, frame: StreamRequest): void;
@@ -47,6 +48,9 @@ function accept(node: PeerServiceNode, hello: PeerHello | undefined): number {
   }
   if (!node.members.has(hello.nodeId) || hello.nodeId === node.nodeId) throw new MeshError("PEER_REFUSED", `node ${hello.nodeId} is no peer of node ${node.nodeId}`);
   if (hello.groups !== node.groups) throw new MeshError("PEER_REFUSED", `this node has ${node.groups} groups, the peer ${hello.groups}: --groups is the same on every node`);
+  if (hello.decisionWindow !== node.decisionWindow) {
+    throw new MeshError("PEER_REFUSED", `this node keeps ${node.decisionWindow} decisions, the peer ${hello.decisionWindow}: --decision-window is the same on every node`);
+  }
   node.onHello(hello);
   return hello.nodeId;
 }

@@ -32,7 +32,7 @@ export async function serveNode(config: NodeConfiguration, log: Logger, ownsProc
   const advertised = config.advertiseAddress ?? config.peers.get(nodeId) ?? config.listenAddress;
   mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
   const lock = await lockFolder(config.dataDir);
-  claimFolder(config.dataDir, { clusterId: config.clusterId, nodeId, groups: config.groups });
+  claimFolder(config.dataDir, { clusterId: config.clusterId, nodeId, groups: config.groups, decisionWindow: config.decisionWindow });
   const stateOptions = (groupId: number) => ({ groupId, decisionWindow: config.decisionWindow, touchCapacity: config.touchCapacity });
   const { storage, restored } = await Storage.open(config.dataDir, stateOptions, log);
   const registry = new Registry();
@@ -45,6 +45,7 @@ export async function serveNode(config: NodeConfiguration, log: Logger, ownsProc
     clusterId: config.clusterId,
     clientAddress: advertised,
     groups: config.groups,
+    decisionWindow: config.decisionWindow,
   };
   const links = new Map<number, PeerLink>();
   const clientAddresses = new Map<number, string>([[nodeId, advertised]]);
@@ -104,6 +105,7 @@ export async function serveNode(config: NodeConfiguration, log: Logger, ownsProc
           nodeId,
           clusterId: config.clusterId,
           groups: config.groups,
+          decisionWindow: config.decisionWindow,
           members: new Set(config.peers.keys()),
           onHello: (peer) => {
             clientAddresses.set(peer.nodeId, peer.clientAddress);

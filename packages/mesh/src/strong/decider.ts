@@ -110,14 +110,16 @@ export class Decider {
       unit.waiters.push(waiter);
       return "answered";
     }
-    for (const { operation } of operations) {
+    for (const { operation, stamp } of operations) {
       const region = operation.homeRegion;
       if (region === undefined) continue;
       if (!state.admits(region, operation.authorityEpoch, operation.serverId)) {
         return fenced(state.fence(region) ?? { region, epoch: 0, ownerServerId: 0 });
       }
-      // A claimed time ahead of the first receiver's clock was stamped with that clock: so much earlier at most.
-      if (operation.timestampMs > 0 && operation.timestampMs - this.#policy.maxOffsetMs <= state.forgottenThroughMs) {
+      // A claimed time ahead of the first receiver's clock was stamped with that clock: so much earlier at most. Where none
+      // is claimed, the receiver's stamp tells a try of long ago from a new operation.
+      const earliestMs = operation.timestampMs > 0 ? operation.timestampMs - this.#policy.maxOffsetMs : stamp.physicalMs;
+      if (earliestMs <= state.forgottenThroughMs) {
         return new MeshError("DECISION_FORGOTTEN", `operation ${operation.operationId} is stamped before the decisions that are kept`, {
           metadata: { kept_after_ms: String(state.forgottenThroughMs) },
         });

@@ -169,6 +169,8 @@ export interface PeerHello {
   /** Where clients reach the sender, `host:port`. */
   clientAddress: string;
   groups: number;
+  /** Decisions kept, part of the replicated state: nodes with another number are refused. */
+  decisionWindow: number;
 }
 
 /** A message of the Raft protocol. */
@@ -523,7 +525,7 @@ export const StreamResponse: MessageFns<StreamResponse> = {
 };
 
 function createBasePeerHello(): PeerHello {
-  return { protocolMin: 0, protocolMax: 0, nodeId: 0, clusterId: "", clientAddress: "", groups: 0 };
+  return { protocolMin: 0, protocolMax: 0, nodeId: 0, clusterId: "", clientAddress: "", groups: 0, decisionWindow: 0 };
 }
 
 export const PeerHello: MessageFns<PeerHello> = {
@@ -545,6 +547,9 @@ export const PeerHello: MessageFns<PeerHello> = {
     }
     if (message.groups !== 0) {
       writer.uint32(48).uint32(message.groups);
+    }
+    if (message.decisionWindow !== 0) {
+      writer.uint32(56).uint32(message.decisionWindow);
     }
     return writer;
   },
@@ -610,6 +615,14 @@ export const PeerHello: MessageFns<PeerHello> = {
             message.groups = reader.uint32();
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.decisionWindow = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -650,6 +663,11 @@ export const PeerHello: MessageFns<PeerHello> = {
         ? globalThis.String(object.client_address)
         : "",
       groups: isSet(object.groups) ? globalThis.Number(object.groups) : 0,
+      decisionWindow: isSet(object.decisionWindow)
+        ? globalThis.Number(object.decisionWindow)
+        : isSet(object.decision_window)
+        ? globalThis.Number(object.decision_window)
+        : 0,
     };
   },
 
@@ -673,6 +691,9 @@ export const PeerHello: MessageFns<PeerHello> = {
     if (message.groups !== 0) {
       obj.groups = Math.round(message.groups);
     }
+    if (message.decisionWindow !== 0) {
+      obj.decisionWindow = Math.round(message.decisionWindow);
+    }
     return obj;
   },
 
@@ -687,6 +708,7 @@ export const PeerHello: MessageFns<PeerHello> = {
     message.clusterId = object.clusterId ?? "";
     message.clientAddress = object.clientAddress ?? "";
     message.groups = object.groups ?? 0;
+    message.decisionWindow = object.decisionWindow ?? 0;
     return message;
   },
 };
