@@ -1,6 +1,6 @@
 /** Calls with bytes of one's own: what no generated client would send. */
-import { Client, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
-import { ERROR_DOMAIN } from "@statemesh/contract";
+import { Client, credentials, Metadata, type ServiceError, type StatusObject } from "@grpc/grpc-js";
+import { Code, ERROR_DOMAIN } from "@statemesh/contract";
 import { BadRequest, ErrorInfo, Status } from "@statemesh/contract/google-rpc";
 import { clientOptions } from "@statemesh/service";
 
@@ -29,7 +29,7 @@ export interface RawSettings {
   readonly timeoutMs?: number;
   /** Cancelled right after it was sent. */
   readonly cancel?: boolean;
-  /** Of a stream of responses: how long nothing may come before it counts as silent and is ended. Default 150 ms. */
+  /** Of a stream of responses: how long nothing may come before it counts as silent and is ended. Default 10,000 ms. */
   readonly quietMs?: number;
 }
 
@@ -52,7 +52,7 @@ export class RawCaller {
   }
 
   async call(method: RawMethod, requests: readonly Buffer[], settings: RawSettings = {}): Promise<RawAnswer> {
-    const { timeoutMs = 20_000, cancel = false, quietMs = 150 } = settings;
+    const { timeoutMs = 20_000, cancel = false, quietMs = 10_000 } = settings;
     const options = { deadline: Date.now() + timeoutMs };
     const metadata = new Metadata();
     const [request = Buffer.alloc(0)] = requests;
@@ -78,7 +78,8 @@ export class RawCaller {
       }
       const both = method.requestStream ? this.#client.makeBidiStreamRequest(method.path, asIs, asIs, metadata, options) : undefined;
       const call = both ?? this.#client.makeServerStreamRequest(method.path, asIs, asIs, request, metadata, options);
-      let quiet = setTimeout(silent, quietMs + (method.requestStream ? 5_000 : 0));
+      // A stream of requests ends with them.
+      let quiet = setTimeout(silent, method.requestStream ? Math.max(quietMs, 10_000) : quietMs);
       function silent(): void {
         done(answered(responses));
         call.cancel();
@@ -88,10 +89,9 @@ export class RawCaller {
         clearTimeout(quiet);
         quiet = setTimeout(silent, quietMs);
       });
-      call.on("end", () => {
+      call.on("status", ({ code }: StatusObject) => {
         clearTimeout(quiet);
-        // A status that is an error comes right behind the end.
-        setImmediate(() => ended(null));
+        if (code === Code.OK) ended(null);
       });
       call.on("error", (error: ServiceError) => {
         clearTimeout(quiet);

@@ -32,8 +32,8 @@ describe("all nodes are started again", () => {
     const first = await cluster.server(1);
     const second = await cluster.server(2, 1);
     const load = new Load(regionsOfGroup(1, GROUPS, 2), 11);
-    load.start([first, second], 8);
-    await load.more(1_000);
+    load.start([first, second], 4);
+    await load.more(500);
     await load.stop();
     const owned = { x: 40, y: 3, z: -7 };
     const lease = await first.authority.acquire(owned);
@@ -70,9 +70,9 @@ describe("all nodes are started again", () => {
     cluster = await startCluster({ groups: GROUPS });
     const servers = await Promise.all([1, 2, 3].map((id) => cluster.server(id, id)));
     const load = new Load([...regionsOfGroup(1, GROUPS, 1), ...regionsOfGroup(2, GROUPS, 1), ...regionsOfGroup(3, GROUPS, 1)], 12);
-    load.start(servers, 8);
+    load.start(servers, 4);
     for (let round = 0; round < 2; round++) {
-      await load.more(600);
+      await load.more(300);
       await Promise.all(cluster.nodes.map((node) => node.kill()));
       await pause(50);
       await Promise.all(cluster.nodes.map((node) => node.start()));
@@ -86,11 +86,11 @@ describe("all nodes are started again", () => {
     cluster = await startCluster({ groups: 1, extraFlags: { "consensus-node": ["--snapshot-log-bytes", "65536", "--trailing-entries", "16"] } });
     const server = await cluster.server(1);
     const load = new Load(regionsOfGroup(1, 1, 2), 13);
-    load.start([server], 16);
-    await load.more(1_500);
+    load.start([server], 8);
+    await load.more(800);
     // A node that was away while the others compacted their logs is caught up with a snapshot.
     await cluster.node(3).kill();
-    await load.more(1_500);
+    await load.more(800);
     await load.stop();
     await cluster.node(3).start();
     await until("the log was compacted", async () => ((await cluster.status(cluster.node(1))).groups.find((group) => group.groupId === 1)?.firstIndex ?? 0) > 16, () => "", LIMIT_MS);
