@@ -49,11 +49,14 @@ class NodeProcess extends ServiceProcess implements MeshNode {
   }
 }
 
+/** The cluster id of every mesh that is started here. */
+export const LOCAL_CLUSTER = "local";
+
 /** The documented ports. */
-const PORTS = {
+export const PORTS = {
   "consensus-node": { grpc: 7401, metrics: 7501 },
   "conflict-arbiter": { grpc: 7421, metrics: 7521 },
-  "region-store": { grpc: 7300, metrics: 9300 },
+  "region-store": { grpc: 7441, metrics: 7541 },
 } as const;
 
 const PROCESSES_FILE = "processes.json";
@@ -142,7 +145,7 @@ async function layOut(dataDir: string, options: MeshOptions): Promise<Mesh> {
   for (let at = 0; at < count; at++) specs.push(await spec("consensus-node", `node-${at + 1}`, at, []));
   const peers = specs.map((each, at) => `${at + 1}=${each.address}`).join(",");
   const nodes = specs.map((each, at) => {
-    const flags = ["--node-id", String(at + 1), "--cluster-id", "local", "--peers", peers, "--advertise-address", each.address];
+    const flags = ["--node-id", String(at + 1), "--cluster-id", LOCAL_CLUSTER, "--peers", peers, "--advertise-address", each.address];
     flags.push("--data-dir", join(dataDir, `node-${at + 1}`));
     if (options.groups !== undefined) flags.push("--groups", String(options.groups));
     if (arbiter !== undefined) flags.push("--arbiter-address", arbiter.address);

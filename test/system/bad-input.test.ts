@@ -122,7 +122,7 @@ describe("bad input", () => {
     const positions = status.groups.filter(({ groupId }) => groupId > 0).map(({ groupId, appliedIndex, term }) => [groupId, term, appliedIndex]);
     const read = ReadResponse.decode(await good("ConsistencyService/Read", ReadRequest.encode(ReadRequest.fromPartial({ region: world.free, includeEventual: true })).finish() as Buffer));
     const tables: unknown[] = [];
-    for (const table of ["regions", "region_layers", "entities", "balances", "item_totals", "watermarks", "requests"]) {
+    for (const table of ["regions", "region_layers", "entities", "balances", "item_totals", "watermarks", "owning_cluster", "requests"]) {
       const rows = table === "watermarks" ? "watermarks t WHERE group_id > 0" : `${table} t`;
       tables.push([table, await postgres.query(DATABASE, `SELECT count(*) AS rows, md5(COALESCE(string_agg(t::TEXT, '|' ORDER BY t::TEXT), '')) AS content FROM ${rows}`)]);
     }

@@ -1,10 +1,12 @@
 /** Requests that must be refused, by method: missing, oversized and nonsense fields, each with the reason and the field. */
 import {
-  AcquireRequest, ArbitrateRequest, Candidate, CandidateSet, DeleteRegionRequest, DetectRequest, ExecuteRequest, ExecuteStreamRequest, ExplainRequest, InstallSnapshotRequest,
+  AcquireRequest, ArbitrateRequest, Candidate, CandidateSet, DeleteRegionRequest, DetectRequest, ExecuteRequest, ExecuteStreamRequest, ExplainRequest, GetWatermarksRequest,
+  InstallSnapshotRequest,
   ListRegionsRequest, LoadRegionRequest, MaterializeRequest, Operation, PatchRegionRequest, PublishRequest, QueryEntitiesRequest, QueryRegionsRequest, type Reason, ReadLevel,
   ReadRequest, RegisterRequest, ReleaseRequest, RenewRequest, ResolveRequest, RouteRequest, StoreRegionRequest, StreamRequest, SubscribeRequest,
   TransactRegionsRequest, TransactRequest, TransferLeadershipRequest, WatchConflictsRequest,
 } from "@statemesh/contract";
+import { LOCAL_CLUSTER } from "../../tools/mesh-processes.ts";
 import { badOperations, type KnownWorld } from "./bad-operations.ts";
 import { bytesField, fixed32Field, varintField } from "./raw-call.ts";
 
@@ -444,7 +446,10 @@ function regionStore(of: Of, world: KnownWorld, tokens: ForeignTokens): void {
     }
   });
   of("RegionStoreService/Materialize", (cases) => {
-    const add = (name: string, field: string, object: object): void => cases.add<MaterializeRequest>(MaterializeRequest, name, "INVALID_FIELD", field, { groupId: 900, throughIndex: 1, ...object });
+    const add = (name: string, field: string, object: object): void => cases.add<MaterializeRequest>(MaterializeRequest, name, "INVALID_FIELD", field, { clusterId: LOCAL_CLUSTER, groupId: 900, throughIndex: 1, ...object });
+    add("no cluster id", "cluster_id", { clusterId: "" });
+    add("a cluster id of 65 bytes", "cluster_id", { clusterId: LONG });
+    cases.add<MaterializeRequest>(MaterializeRequest, "a batch of another cluster", "CLUSTER_MISMATCH", undefined, { clusterId: "another", groupId: 900, throughIndex: 1 });
     add("a batch that goes back", "through_index", { afterIndex: 5, throughIndex: 4 });
     add("a full copy without an id", "full_copy.copy_id", { fullCopy: { copyId: 0, part: 0, last: true } });
     add("65,537 rows", "entities", { removed: many(65_537, () => ({ kind: "k", entityId: "e" })) });
@@ -461,7 +466,11 @@ function regionStore(of: Of, world: KnownWorld, tokens: ForeignTokens): void {
     cases.raw("an index beyond 2^53", "MALFORMED_MESSAGE", undefined, [varintField(2, PAST_2_53)]);
     cases.raw("a quantity beyond 2^53", "MALFORMED_MESSAGE", undefined, [bytesField(6, varintField(3, 2n ** 64n - 1n))]);
   });
-  of("RegionStoreService/GetWatermarks", () => undefined);
+  of("RegionStoreService/GetWatermarks", (cases) => {
+    cases.add<GetWatermarksRequest>(GetWatermarksRequest, "no cluster id", "INVALID_FIELD", "cluster_id", {});
+    cases.add<GetWatermarksRequest>(GetWatermarksRequest, "a cluster id of 65 bytes", "INVALID_FIELD", "cluster_id", { clusterId: LONG });
+    cases.add<GetWatermarksRequest>(GetWatermarksRequest, "another cluster", "CLUSTER_MISMATCH", undefined, { clusterId: "another" });
+  });
   of("RegionStoreService/GetCacheStatistics", () => undefined);
 }
 

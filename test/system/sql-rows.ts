@@ -5,6 +5,7 @@ import { call } from "@statemesh/service";
 import { mortonKey } from "@statemesh/world";
 import { expect } from "vitest";
 import type { LocalPostgres } from "../../tools/local-postgres.ts";
+import { LOCAL_CLUSTER } from "../../tools/mesh-processes.ts";
 import { type Cluster, until } from "./cluster.ts";
 
 /** Waits until the store's watermark is the leader's applied index in every group that holds regions. */
@@ -13,7 +14,7 @@ export async function caughtUp(cluster: Cluster): Promise<void> {
   if (store === undefined) throw new Error("no region store");
   let seen = "";
   await until("the store has caught up", async () => {
-    const answer = await call(cluster.stubs(store.address).store, RegionStoreServiceService.getWatermarks, {}, { timeoutMs: 5_000, writes: false }).catch((error: unknown) => {
+    const answer = await call(cluster.stubs(store.address).store, RegionStoreServiceService.getWatermarks, { clusterId: LOCAL_CLUSTER }, { timeoutMs: 5_000, writes: false }).catch((error: unknown) => {
       seen = `${String(error)}; ${store.logTail()}`;
       return undefined;
     });

@@ -86,6 +86,8 @@ export const Reasons = {
   CANCELLED: Code.CANCELLED,
   /** The peer speaks no protocol version of ours, or is of another cluster. */
   PEER_REFUSED: Code.FAILED_PRECONDITION,
+  /** The region store holds the state of another cluster; metadata holds `stored_cluster_id`. */
+  CLUSTER_MISMATCH: Code.FAILED_PRECONDITION,
   /** Leadership did not move in time. */
   TRANSFER_ABORTED: Code.ABORTED,
   /** A defect of StateMesh; the log has more. */

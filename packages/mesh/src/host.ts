@@ -27,6 +27,8 @@ export interface GroupWrite {
 export interface Log {
   info(message: string, fields?: Readonly<Record<string, unknown>>): void;
   warn(message: string, fields?: Readonly<Record<string, unknown>>): void;
+  /** An operator has to do something. */
+  error(message: string, fields?: Readonly<Record<string, unknown>>): void;
 }
 
 export interface Host {
@@ -56,9 +58,9 @@ export interface Host {
   sendSnapshot(peer: number, message: RaftMessage, done: (installed: boolean) => void): void;
   /** A snapshot of the group is durable: notes it in the log, and lets entries through `throughIndex` go. */
   releaseLog(meta: SnapshotMeta, throughIndex: number): void;
-  /** Hands strong state to the region store. `done` gets undefined where it did not answer. */
+  /** Hands strong state to the region store. `done` gets undefined where it did not take it: away, or another cluster's. */
   materialize(request: MaterializeRequest, done: (response: MaterializeResponse | undefined) => void): void;
-  /** Where the region store stands, by group. `done` gets undefined where it did not answer. */
+  /** Where the region store stands, by group. `done` gets undefined where it did not say. */
   watermarks(done: (watermarks: ReadonlyMap<number, number> | undefined) => void): void;
   /** The node cannot go on: its disk failed, or its replicas have diverged. */
   fail(error: unknown): void;

@@ -40,7 +40,7 @@ export interface NodeOptions {
   readonly registrationTtlMs: number;
   /** A region store is configured: leaders materialise. */
   readonly materialize: boolean;
-  /** Resume tokens of other clusters are refused. */
+  /** Resume tokens of other clusters are refused, and a region store that holds another cluster's state refuses ours. */
   readonly clusterId: string;
   /** A number of this start of the node, greater with every start, 1..2^32-1. */
   readonly incarnation: number;
@@ -79,7 +79,7 @@ export class MeshNode {
     }
     this.groups = Array.from({ length: options.groups + 1 }, (_, groupId) => this.#makeGroup(groupId, restored.get(groupId)));
     this.#freshMs = this.groups.map(() => Number.NEGATIVE_INFINITY);
-    this.#materializers = options.materialize ? this.groups.map((group) => new Materializer(group.groupId, host, () => group.state)) : [];
+    this.#materializers = options.materialize ? this.groups.map((group) => new Materializer(group, options.clusterId, host)) : [];
     const shared = {
       nodeId: options.nodeId,
       incarnation: options.incarnation,
@@ -343,6 +343,11 @@ export class MeshNode {
 
   materializedIndex(groupId: number): number {
     return this.#materializers[groupId]?.watermark ?? 0;
+  }
+
+  /** The region store was ahead of the log of a group that this node leads: it holds what is not of this cluster. */
+  get isStoreAhead(): boolean {
+    return this.#materializers.some((materializer, groupId) => materializer.isStoreAhead && this.group(groupId).serves);
   }
 
   // ---- the pump ----

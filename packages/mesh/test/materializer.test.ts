@@ -10,11 +10,19 @@ class MapStore {
   readonly balances = new Map<string, Balance>();
   down = false;
   fullCopies = 0;
+  requests: MaterializeRequest[] = [];
   /** Answers to lose after they took effect. */
   lose = 0;
+  asked = 0;
   #copyNames = new Set<string>();
 
+  ask = (): ReadonlyMap<number, number> | undefined => {
+    this.asked++;
+    return this.down ? undefined : this.watermarks;
+  };
+
   materialize = (request: MaterializeRequest): MaterializeResponse | undefined => {
+    this.requests.push(request);
     if (this.down) return undefined;
     const { groupId, afterIndex, throughIndex, fullCopy } = request;
     const stands = this.watermarks.get(groupId) ?? 0;
@@ -44,13 +52,12 @@ class MapStore {
   };
 }
 
-function ready(touchCapacity = 4_096) {
-  const store = new MapStore();
+function ready(touchCapacity = 4_096, store = new MapStore()) {
   const cluster = new VirtualCluster({
     groups: 1,
     node: { touchCapacity },
     store: store.materialize,
-    watermarks: () => (store.down ? undefined : store.watermarks),
+    watermarks: store.ask,
   });
   cluster.settle();
   cluster.register(1);
@@ -121,6 +128,71 @@ describe("materialisation", () => {
       cluster.start(leader);
       cluster.run(500);
     }
+    expectEqual(mesh);
+  });
+
+  it("says whose state it is", () => {
+    const mesh = ready();
+    play(mesh.cluster, 0, 2);
+    expectEqual(mesh);
+    expect(new Set(mesh.store.requests.map((request) => request.clusterId))).toEqual(new Set(["test"]));
+  });
+
+  describe("where the store is ahead of the log, as after a cluster was wiped", () => {
+    const AHEAD = 40;
+
+    function wiped() {
+      const store = new MapStore();
+      store.watermarks.set(1, AHEAD);
+      const mesh = ready(4_096, store);
+      mesh.cluster.run(2_000);
+      const sent = () => store.requests.filter((request) => request.groupId === 1).length;
+      return { ...mesh, sent, leader: () => mesh.cluster.node(mesh.cluster.leaderOf(1)) };
+    }
+
+    it("sends nothing and says so once, also when the log has grown past it", () => {
+      const { cluster, leader, sent } = wiped();
+      expect(leader().isStoreAhead).toBe(true);
+      play(cluster, 0, 40);
+      cluster.run(20_000);
+      expect(leader().group(1).state.appliedIndex).toBeGreaterThan(AHEAD);
+      expect([sent(), leader().isStoreAhead]).toEqual([0, true]);
+      expect(cluster.complaints).toHaveLength(1);
+      expect(cluster.complaints[0]).toMatchObject({ message: expect.stringContaining("ahead of the log"), fields: { group: 1, watermark: AHEAD } });
+    });
+
+    it("sends to the empty database that it is given then", () => {
+      const { cluster, store, leader } = wiped();
+      play(cluster, 0, 5);
+      store.watermarks.clear();
+      expectEqual({ cluster, store });
+      expect(leader().isStoreAhead).toBe(false);
+    });
+  });
+
+  it("does not take the store for another cluster's where a leader that was cut off finds it ahead", () => {
+    const mesh = ready();
+    const { cluster, store } = mesh;
+    play(cluster, 0, 3);
+    expectEqual(mesh);
+    const old = cluster.leaderOf(1);
+    // A leader that could not send asks anew where the store stands. As if the next leader had been there already:
+    store.down = true;
+    play(cluster, 3, 1);
+    const { appliedIndex } = cluster.node(old).group(1).state;
+    cluster.cut([old], cluster.members.filter((id) => id !== old));
+    const stands = store.watermarks.get(1) ?? 0;
+    store.watermarks.set(1, appliedIndex + 5);
+    store.down = false;
+    store.asked = 0;
+    cluster.runUntil(() => store.asked > 0);
+    expect(cluster.node(old).group(1).serves).toBe(true);
+    cluster.run(50);
+    store.watermarks.set(1, stands);
+    cluster.run(3_000);
+    expect(cluster.complaints).toEqual([]);
+    cluster.heal();
+    cluster.settle();
     expectEqual(mesh);
   });
 });

@@ -71,6 +71,8 @@ export class VirtualCluster {
   readonly groups: number;
   readonly members: number[];
   readonly failures: Error[] = [];
+  /** What nodes told their operators. */
+  readonly complaints: { node: number; message: string; fields: Readonly<Record<string, unknown>> | undefined }[] = [];
   nowMs = 1_000_000;
   #events: { atMs: number; order: number; run: () => void }[] = [];
   #order = 0;
@@ -115,7 +117,7 @@ export class VirtualCluster {
     const host: Host = {
       clock: { wallMs: () => this.nowMs, monotonicMs: () => this.nowMs },
       random: { next: () => this.random() },
-      log: { info: () => undefined, warn: () => undefined },
+      log: { info: () => undefined, warn: () => undefined, error: (message, fields) => this.complaints.push({ node: id, message, fields }) },
       defer: (task) => this.at(0, () => alive() && task()),
       send: (peer, frame) => {
         // Through the wire format, so that nothing is shared between nodes.

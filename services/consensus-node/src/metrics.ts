@@ -2,9 +2,17 @@ import type { MeshNode } from "@statemesh/mesh";
 import { Counter, Gauge, type Registry } from "@statemesh/service";
 import type { PeerLink } from "./peer-link.ts";
 import type { Storage } from "./storage.ts";
+import type { StoreLink } from "./store-link.ts";
+
+/** What is measured besides the node itself. */
+export interface MeasuredParts {
+  readonly storage: Storage;
+  readonly links: ReadonlyMap<number, PeerLink>;
+  readonly store: StoreLink | undefined;
+}
 
 /** What a node says about itself to Prometheus. Everything is read on a scrape; nothing is kept on the way of an operation. */
-export function registerMetrics(registry: Registry, node: MeshNode, storage: Storage, links: ReadonlyMap<number, PeerLink>): void {
+export function registerMetrics(registry: Registry, node: MeshNode, { storage, links, store }: MeasuredParts): void {
   const registers = [registry];
   const byGroup = (name: string, help: string, value: (groupId: number) => number): void => {
     new Gauge({
@@ -40,6 +48,7 @@ export function registerMetrics(registry: Registry, node: MeshNode, storage: Sto
   single("operations_outstanding", "Operations of callers that are not answered.", () => node.edge.outstanding);
   single("wal_bytes", "Bytes of the write-ahead log.", () => storage.sizeBytes);
   single("disk_full", "1 while the disk refuses writes.", () => (storage.isFull ? 1 : 0));
+  single("region_store_refused", "1 while the region store holds what is not this cluster's, and nothing is sent to it.", () => (store?.isRefused === true || node.isStoreAhead ? 1 : 0));
   single("peers_connected", "Peers that this node can send to.", () => [...links.keys()].filter((peer) => node.isConnected(peer)).length);
   single("eventual_keys", "Eventual keys held, tombstones included.", () => node.eventual.size);
   single("subscribers", "Subscriptions open.", () => node.subscriptions.statistics().subscribers);

@@ -33,6 +33,7 @@ export class NodeHost implements Host {
     this.log = {
       info: (message, fields = {}) => log.info(fields, message),
       warn: (message, fields = {}) => log.warn(fields, message),
+      error: (message, fields = {}) => log.error(fields, message),
     };
   }
 

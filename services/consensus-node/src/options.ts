@@ -27,7 +27,7 @@ export const program = defineProgram({
     ...serverOptions({ grpc: 7401, metrics: 7501 }),
     nodeId: integer({ min: 1, max: 2_000_000, doc: "Number of this node, unique in the cluster and the same for ever. Required unless `--node-id-from-hostname` is set." }),
     nodeIdFromHostname: flag({ default: false, doc: "Take the node id from the ordinal at the end of the host name, plus one: `consensus-node-0` is node 1." }),
-    clusterId: text({ default: "statemesh", maxLength: 64, mustMatch: true, doc: "Name of the cluster. Nodes of other clusters are refused." }),
+    clusterId: text({ default: "statemesh", maxLength: 64, pattern: /^[!-~]+$/, patternDoc: "ASCII without spaces", mustMatch: true, doc: "Name of the cluster. Nodes of other clusters are refused, and a region store refuses every cluster but the first that it heard of." }),
     peers: parsed({
       doc: "Every node of the cluster with the address that the others reach it at, this one included.",
       required: true,

@@ -37,7 +37,7 @@ export async function serveNode(config: NodeConfiguration, log: Logger, ownsProc
   const { storage, restored } = await Storage.open(config.dataDir, stateOptions, log);
   const registry = new Registry();
   const arbiters = new ArbiterPool(addresses(config.arbiterAddress), config.arbiterTimeoutMs, log);
-  const store = config.regionStoreAddress === undefined ? undefined : new StoreLink(config.regionStoreAddress, config.regionStoreTimeoutMs, log);
+  const store = config.regionStoreAddress === undefined ? undefined : new StoreLink(config.regionStoreAddress, config.clusterId, config.regionStoreTimeoutMs, log);
   const hello: PeerHello = {
     protocolMin: PROTOCOL_MIN,
     protocolMax: PROTOCOL_MAX,
@@ -78,7 +78,7 @@ export async function serveNode(config: NodeConfiguration, log: Logger, ownsProc
     host,
     restored,
   );
-  registerMetrics(registry, node, storage, links);
+  registerMetrics(registry, node, { storage, links, store });
   const clientAddressOf = (id: number): string => clientAddresses.get(id) ?? "";
   const { leaseMs, registrationTtlMs, defaultDeadlineMs } = config;
   const server = await startServer({

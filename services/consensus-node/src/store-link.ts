@@ -1,20 +1,28 @@
 // The way to the region store. What fails here is tried again by the materialiser, from where the store stands.
-import { type MaterializeRequest, type MaterializeResponse, RegionStoreServiceClient } from "@statemesh/contract";
+import { type MaterializeRequest, type MaterializeResponse, RegionStoreServiceClient, meshErrorFromServiceError } from "@statemesh/contract";
 import { type Logger, connect } from "@statemesh/service";
-import { Metadata } from "@grpc/grpc-js";
+import { Metadata, type ServiceError } from "@grpc/grpc-js";
 
 const NO_METADATA = new Metadata();
 
 export class StoreLink {
   readonly #client: RegionStoreServiceClient;
+  readonly #clusterId: string;
   readonly #timeoutMs: number;
   readonly #log: Logger;
   #silent = false;
+  #refused = false;
 
-  constructor(address: string, timeoutMs: number, log: Logger) {
+  constructor(address: string, clusterId: string, timeoutMs: number, log: Logger) {
     this.#client = connect(RegionStoreServiceClient, address, { ownConnection: true });
+    this.#clusterId = clusterId;
     this.#timeoutMs = timeoutMs;
     this.#log = log;
+  }
+
+  /** The store holds another cluster's state, as far as is known. */
+  get isRefused(): boolean {
+    return this.#refused;
   }
 
   materialize(request: MaterializeRequest, done: (response: MaterializeResponse | undefined) => void): void {
@@ -25,17 +33,33 @@ export class StoreLink {
   }
 
   watermarks(done: (watermarks: ReadonlyMap<number, number> | undefined) => void): void {
-    this.#client.getWatermarks({}, NO_METADATA, { deadline: Date.now() + this.#timeoutMs }, (error, response) => {
+    this.#client.getWatermarks({ clusterId: this.#clusterId }, NO_METADATA, { deadline: Date.now() + this.#timeoutMs }, (error, response) => {
       this.#note(error);
       done(error === null ? response.watermarks : undefined);
     });
   }
 
-  /** Says it once that the store is away, and once that it is back. */
-  #note(error: { details: string } | null): void {
-    if (error !== null && !this.#silent) this.#log.warn({ reason: error.details }, "the region store does not take state; trying again");
-    if (error === null && this.#silent) this.#log.info("the region store takes state again");
-    this.#silent = error !== null;
+  /** Says it once that the store is away or another cluster's, and once that it is back. */
+  #note(error: ServiceError | null): void {
+    if (error === null) {
+      if (this.#silent || this.#refused) this.#log.info("the region store takes state again");
+      this.#silent = false;
+      this.#refused = false;
+      return;
+    }
+    const { reason, metadata } = meshErrorFromServiceError(error, { writes: false });
+    if (reason === "CLUSTER_MISMATCH") {
+      if (!this.#refused) {
+        this.#log.error(
+          { clusterId: this.#clusterId, storedClusterId: metadata["stored_cluster_id"] },
+          "the region store holds the state of another cluster and takes none of ours: give this cluster a database of its own, or correct --region-store-address or --cluster-id",
+        );
+      }
+      this.#refused = true;
+      return;
+    }
+    if (!this.#silent) this.#log.warn({ reason: error.details }, "the region store does not take state; trying again");
+    this.#silent = true;
   }
 
   close(): void {

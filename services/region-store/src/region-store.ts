@@ -2,6 +2,7 @@ import type {
   DeleteRegionRequest,
   DeleteRegionResponse,
   GetCacheStatisticsResponse,
+  GetWatermarksRequest,
   GetWatermarksResponse,
   ListRegionsRequest,
   ListRegionsResponse,
@@ -156,8 +157,8 @@ export class RegionStore {
     return await this.#materializer.materialize(request, caller);
   }
 
-  async getWatermarks(caller?: Caller): Promise<GetWatermarksResponse> {
-    return await this.#materializer.watermarks(caller);
+  async getWatermarks(request: GetWatermarksRequest, caller?: Caller): Promise<GetWatermarksResponse> {
+    return await this.#materializer.watermarks(request, caller);
   }
 
   getCacheStatistics(): GetCacheStatisticsResponse {

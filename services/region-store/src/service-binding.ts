@@ -14,7 +14,7 @@ export function bindRegionStore(store: RegionStore): ServiceBinding {
     queryEntities: unary((request, context) => store.queryEntities(request, context)),
     transactRegions: unary((request, context) => store.transactRegions(request, context)),
     materialize: unary((request, context) => store.materialize(request, context)),
-    getWatermarks: unary((_request, context) => store.getWatermarks(context)),
+    getWatermarks: unary((request, context) => store.getWatermarks(request, context)),
     getCacheStatistics: unary(() => store.getCacheStatistics()),
   });
 }

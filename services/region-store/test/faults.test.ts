@@ -7,7 +7,7 @@ import { type LocalPostgres, startPostgres } from "../../../tools/local-postgres
 import { type LocalRedis, startRedis } from "../../../tools/local-redis.ts";
 import type { RegionStore } from "../src/index.ts";
 import { CommitProxy } from "./commit-proxy.ts";
-import { batch, entity, eventually, loading, patching, refusal, region, storing, TestWorld } from "./world.ts";
+import { batch, CLUSTER, entity, eventually, loading, patching, refusal, region, storing, TestWorld } from "./world.ts";
 
 let world: TestWorld;
 
@@ -142,7 +142,7 @@ describe("SQL that goes away", () => {
       expect((await store.loadRegion(loading(region(x), { bypassCache: true }))).record).toMatchObject({ version: n + 1, attributes: new Map([["biome", "ash"], ["n", String(n)]]) });
     }
     expect(await postgres.query("mesh", "SELECT count(*)::TEXT AS n FROM entities")).toEqual([{ n: String(watermark) }]);
-    expect((await store.getWatermarks()).watermarks.get(1)).toBe(watermark);
+    expect((await store.getWatermarks({ clusterId: CLUSTER })).watermarks.get(1)).toBe(watermark);
   });
 
   it("answers reads from the cache and refuses writes quickly, says that it is not ready, and recovers by itself", async () => {
@@ -153,7 +153,7 @@ describe("SQL that goes away", () => {
     const began = performance.now();
     await refusal(store.storeRegion(storing(region(100))), "STORE_UNAVAILABLE");
     await refusal(store.loadRegion(loading(region(101))), "STORE_UNAVAILABLE");
-    await refusal(store.getWatermarks(), "STORE_UNAVAILABLE");
+    await refusal(store.getWatermarks({ clusterId: CLUSTER }), "STORE_UNAVAILABLE");
     expect(performance.now() - began).toBeLessThan(5_000);
     expect(await store.loadRegion(loading(region(100)))).toMatchObject({ tier: "memory", record: { version: 1 } });
     await eventually(() => store.notReady().length > 0, "not ready");

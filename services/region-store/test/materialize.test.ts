@@ -1,7 +1,7 @@
 import type { MaterializeRequest } from "@statemesh/contract";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { RegionStore } from "../src/index.ts";
-import { batch, bounds, entity, loading, patching, refusal, region, storing, TestWorld } from "./world.ts";
+import { batch, bounds, CLUSTER, entity, loading, patching, refusal, region, storing, TestWorld } from "./world.ts";
 
 let world: TestWorld;
 let store: RegionStore;
@@ -15,6 +15,10 @@ beforeAll(async () => {
 afterAll(async () => {
   await world.stop();
 });
+
+function databaseOf(url: string): string {
+  return new URL(url).pathname.slice(1);
+}
 
 /** A group that nobody used, in a region of its own. */
 function newGroup() {
@@ -37,7 +41,7 @@ describe("Materialize", () => {
     expect(await send(0, 5, first)).toEqual({ applied: true, watermark: 5 });
     expect(await send(5, 7, { entities: [at("a", 6)], removed: [{ kind: "structure", entityId: "b", region: undefined, version: 7 }] })).toEqual({ applied: true, watermark: 7 });
     expect(await held()).toEqual(["a@6"]);
-    expect((await store.getWatermarks()).watermarks.get(groupId)).toBe(7);
+    expect((await store.getWatermarks({ clusterId: CLUSTER })).watermarks.get(groupId)).toBe(7);
   });
 
   it("changes nothing where a batch is missing, comes late, or comes from elsewhere, and says where it stands", async () => {
@@ -160,8 +164,72 @@ describe("Materialize", () => {
     for (const [more, field] of cases) await refusal(send(0, 1, more), "INVALID_FIELD", field);
     await refusal(send(5, 4), "INVALID_FIELD", "through_index");
     await refusal(send(0, 1, { entities: [at("twice", 1), at("twice", 1)] }), "INVALID_FIELD");
-    expect((await store.getWatermarks()).watermarks.get(groupId) ?? 0).toBe(0);
+    expect((await store.getWatermarks({ clusterId: CLUSTER })).watermarks.get(groupId) ?? 0).toBe(0);
     expect((await store.loadRegion(loading(home))).entities).toEqual([]);
+  });
+});
+
+describe("a store", () => {
+  const tables = async (database: string) =>
+    await world.postgres.query(
+      database,
+      `SELECT (SELECT string_agg(t::TEXT, '|') FROM owning_cluster t) AS owner, (SELECT string_agg(t::TEXT, '|' ORDER BY group_id) FROM watermarks t) AS watermarks,
+        (SELECT string_agg(entity_id, '|' ORDER BY entity_id) FROM entities) AS entities`,
+    );
+
+  it("belongs to the cluster that brought the first batch, and refuses others by name without a change", async () => {
+    const url = await world.database();
+    const ours = await world.store(url);
+    await ours.materialize(batch(0, 5, { entities: [entity("a", 3)] }));
+    const before = await tables(databaseOf(url));
+    for (const each of [ours, await world.store(url)]) {
+      for (const more of [{}, { groupId: 2 }, { fullCopy: { copyId: 7, part: 0, last: true } }]) {
+        const error = await refusal(each.materialize(batch(0, 9, { clusterId: "another", entities: [entity("b", 8)], ...more })), "CLUSTER_MISMATCH");
+        expect(error.metadata).toEqual({ stored_cluster_id: "test" });
+      }
+      expect((await refusal(each.getWatermarks({ clusterId: "another" }), "CLUSTER_MISMATCH")).metadata).toEqual({ stored_cluster_id: "test" });
+    }
+    expect(await tables(databaseOf(url))).toEqual(before);
+    expect(await ours.materialize(batch(5, 6))).toEqual({ applied: true, watermark: 6 });
+    expect((await ours.getWatermarks({ clusterId: CLUSTER })).watermarks).toEqual(new Map([[1, 6]]));
+  });
+
+  it("belongs to exactly one of several clusters that bring their first batches to its replicas at once", async () => {
+    const url = await world.database();
+    const replicas = await Promise.all([1, 2, 3].map(() => world.store(url)));
+    const clusters = ["red", "green", "blue", "grey"];
+    const answers = await Promise.all(
+      Array.from({ length: 24 }, async (_, at) => {
+        const clusterId = clusters[at % clusters.length] ?? "";
+        const request = batch(0, 4, { clusterId, groupId: at + 1, entities: [entity(`${clusterId}-${at}`, 4)] });
+        const applied = await (replicas[at % replicas.length] ?? store).materialize(request).then(
+          (response) => response.applied,
+          async (error: unknown) => (await refusal(Promise.reject(error), "CLUSTER_MISMATCH"), false),
+        );
+        return { clusterId, groupId: at + 1, applied };
+      }),
+    );
+    const owner = answers.find(({ applied }) => applied)?.clusterId ?? "";
+    expect(answers.filter(({ clusterId, applied }) => applied !== (clusterId === owner))).toEqual([]);
+    const { watermarks } = await (replicas[0] ?? store).getWatermarks({ clusterId: owner });
+    expect([...watermarks.keys()].sort((a, b) => a - b)).toEqual(answers.filter(({ applied }) => applied).map(({ groupId }) => groupId));
+    const rows = await world.postgres.query<{ entity_id: string }>(databaseOf(url), "SELECT entity_id FROM entities");
+    expect(rows).toHaveLength(6);
+    expect(rows.filter((row) => !row.entity_id.startsWith(`${owner}-`))).toEqual([]);
+  });
+
+  it("is nobody's where a cluster only asked, or its batch was refused", async () => {
+    const fresh = await world.store(await world.database());
+    expect((await fresh.getWatermarks({ clusterId: "asks" })).watermarks.size).toBe(0);
+    await refusal(fresh.materialize(batch(0, 1, { clusterId: "twice", entities: [entity("a", 1), entity("a", 1)] })), "INVALID_FIELD");
+    expect(await fresh.materialize(batch(0, 5))).toEqual({ applied: true, watermark: 5 });
+  });
+
+  it("takes no call without a cluster id of 1..64 bytes", async () => {
+    for (const clusterId of ["", "c".repeat(65), "ü".repeat(33), "a\nb"]) {
+      await refusal(store.materialize(batch(0, 1, { clusterId })), "INVALID_FIELD", "cluster_id");
+      await refusal(store.getWatermarks({ clusterId }), "INVALID_FIELD", "cluster_id");
+    }
   });
 });
 

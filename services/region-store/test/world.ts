@@ -5,6 +5,9 @@ import { RegionStore, type StoreSettings } from "../src/index.ts";
 
 /** What tests are short of: requests with every field filled in. */
 
+/** Whose state the stores of these tests hold. */
+export const CLUSTER = "test";
+
 export const region = (x: number, y = 0, z = 0): Region => ({ x, y, z });
 
 export function storing(target: Region, more: Partial<StoreRegionRequest> = {}): StoreRegionRequest {
@@ -31,7 +34,7 @@ export function entity(entityId: string, version: number, more: Partial<Entity> 
 }
 
 export function batch(afterIndex: number, throughIndex: number, more: Partial<MaterializeRequest> = {}): MaterializeRequest {
-  return { groupId: 1, afterIndex, throughIndex, entities: [], removed: [], balances: [], epochs: [], totals: [], fullCopy: undefined, ...more };
+  return { clusterId: CLUSTER, groupId: 1, afterIndex, throughIndex, entities: [], removed: [], balances: [], epochs: [], totals: [], fullCopy: undefined, ...more };
 }
 
 export function bounds(minX: number, minY: number, minZ: number, maxX: number, maxY: number, maxZ: number): Bounds {

@@ -1,7 +1,8 @@
 // Brings a group's state into the region store, from its leader. What changed since the store's watermark is sent
 // as it stands now, each name once; the store takes a batch only where its watermark is the batch's beginning, so
 // that two leaders, a repeat or a lost answer never make it wrong. Where the leader no longer knows what changed
-// since, it sends a full copy in parts.
+// since, it sends a full copy in parts. Where the store is further than the log, it holds what is not of this log:
+// nothing is sent.
 import type { Balance, Entity, MaterializeRequest, MaterializeResponse } from "@statemesh/contract";
 import type { GroupState, StateCapture, Touch } from "@statemesh/replica";
 import type { Host } from "../host.ts";
@@ -21,25 +22,40 @@ interface FullCopyRun {
   balancesSent: number;
 }
 
+/** The group whose state goes to the store. */
+export interface MaterializedGroup {
+  readonly groupId: number;
+  readonly state: GroupState;
+  /** The committed index, once a quorum confirmed that this node leads; undefined where it does not. */
+  readIndex(done: (index: number | undefined) => void): void;
+}
+
 export class Materializer {
-  readonly #groupId: number;
+  readonly #group: MaterializedGroup;
+  readonly #clusterId: string;
   readonly #host: Host;
-  readonly #state: () => GroupState;
   #watermark: number | undefined;
+  /** A watermark that was found ahead of the log. Kept: a log that grows past it is still not the one it is of. */
+  #foreign: number | undefined;
   #busy = false;
   #notBeforeMs = 0;
   #backoffMs = FIRST_BACKOFF_MS;
   #copy: FullCopyRun | undefined;
 
-  constructor(groupId: number, host: Host, state: () => GroupState) {
-    this.#groupId = groupId;
+  constructor(group: MaterializedGroup, clusterId: string, host: Host) {
+    this.#group = group;
+    this.#clusterId = clusterId;
     this.#host = host;
-    this.#state = state;
   }
 
   /** Where the store stands, as far as is known. */
   get watermark(): number | undefined {
     return this.#watermark;
+  }
+
+  /** The store was ahead of the group's log when last asked, and nothing is sent. */
+  get isStoreAhead(): boolean {
+    return this.#foreign !== undefined;
   }
 
   /** The node does not lead any more: the next leader asks the store itself. */
@@ -52,13 +68,13 @@ export class Materializer {
   tick(): void {
     if (this.#busy || this.#host.clock.monotonicMs() < this.#notBeforeMs) return;
     if (this.#watermark === undefined) return this.#ask();
-    const state = this.#state();
+    const { state } = this.#group;
     if (this.#copy !== undefined) return this.#send(this.#nextPart(this.#copy));
     if (this.#watermark >= state.appliedIndex) return;
-    const request = changesSince(state, this.#watermark);
+    const request = changesSince(state, this.#watermark, this.#clusterId);
     if (request !== undefined) return this.#send(request);
     this.#copy = { copyId: this.#copyId(), capture: state.capture(), part: 0, entitiesSent: 0, balancesSent: 0 };
-    this.#host.log.info("region store is far behind: sending a full copy", { group: this.#groupId, watermark: this.#watermark });
+    this.#host.log.info("region store is far behind: sending a full copy", { group: this.#group.groupId, watermark: this.#watermark });
     this.#send(this.#nextPart(this.#copy));
   }
 
@@ -71,8 +87,35 @@ export class Materializer {
     this.#host.watermarks((watermarks) => {
       this.#busy = false;
       if (watermarks === undefined) return this.#later();
-      this.#backoffMs = FIRST_BACKOFF_MS;
-      this.#watermark = watermarks.get(this.#groupId) ?? 0;
+      const watermark = watermarks.get(this.#group.groupId) ?? 0;
+      if (watermark === this.#foreign) return this.#later();
+      if (watermark > this.#group.state.appliedIndex) return this.#doubt(watermark);
+      this.#begin(watermark);
+    });
+  }
+
+  #begin(watermark: number): void {
+    if (this.#foreign !== undefined) this.#host.log.info("region store is not ahead of the log any more: sending", { group: this.#group.groupId, watermark });
+    this.#foreign = undefined;
+    this.#backoffMs = FIRST_BACKOFF_MS;
+    this.#watermark = watermark;
+  }
+
+  /** The store is ahead of the log: because this node leads no more and does not know it yet, or because its rows are of another log. */
+  #doubt(watermark: number): void {
+    this.#busy = true;
+    this.#group.readIndex((index) => {
+      this.#busy = false;
+      if (index === undefined) return this.#later();
+      if (watermark <= index) return this.#begin(watermark);
+      if (this.#foreign === undefined) {
+        this.#host.log.error(
+          "the region store is ahead of the log: it holds the state of an earlier cluster of this name, or the log was lost. Nothing is sent to it. Give the cluster an empty database",
+          { group: this.#group.groupId, watermark, committed: index },
+        );
+      }
+      this.#foreign = watermark;
+      this.#later();
     });
   }
 
@@ -93,7 +136,8 @@ export class Materializer {
   #took(request: MaterializeRequest, response: MaterializeResponse): void {
     if (request.fullCopy === undefined || request.fullCopy.last || !response.applied) {
       this.#copy = undefined;
-      this.#watermark = response.watermark;
+      // Ahead of the log it is looked at anew.
+      this.#watermark = response.watermark > this.#group.state.appliedIndex ? undefined : response.watermark;
     }
   }
 
@@ -104,7 +148,7 @@ export class Materializer {
 
   #nextPart(run: FullCopyRun): MaterializeRequest {
     const { capture } = run;
-    const request = emptyRequest(this.#groupId, 0, capture.appliedIndex);
+    const request = emptyRequest(this.#clusterId, this.#group.groupId, 0, capture.appliedIndex);
     let bytes = 0;
     while (run.entitiesSent < capture.entities.length && request.entities.length < NAMES_PER_REQUEST && bytes < BYTES_PER_REQUEST) {
       const entity = capture.entities[run.entitiesSent++];
@@ -129,8 +173,8 @@ export class Materializer {
 }
 
 /** What was touched after `watermark`, as it stands now; undefined where that is no longer known. */
-export function changesSince(state: GroupState, watermark: number): MaterializeRequest | undefined {
-  const request = emptyRequest(state.groupId, watermark, state.appliedIndex);
+function changesSince(state: GroupState, watermark: number, clusterId: string): MaterializeRequest | undefined {
+  const request = emptyRequest(clusterId, state.groupId, watermark, state.appliedIndex);
   const seen = new Set<string>();
   let bytes = 0;
   let lastIndex = 0;
@@ -205,6 +249,6 @@ function sizeOf(entity: Entity): number {
   return bytes;
 }
 
-function emptyRequest(groupId: number, afterIndex: number, throughIndex: number): MaterializeRequest {
-  return { groupId, afterIndex, throughIndex, entities: [], removed: [], balances: [], epochs: [], totals: [], fullCopy: undefined };
+function emptyRequest(clusterId: string, groupId: number, afterIndex: number, throughIndex: number): MaterializeRequest {
+  return { clusterId, groupId, afterIndex, throughIndex, entities: [], removed: [], balances: [], epochs: [], totals: [], fullCopy: undefined };
 }

@@ -3,11 +3,18 @@ import { isRegion, nameProblem } from "@statemesh/world";
 import { checkCount, checkText, requireBounds, requireRegion } from "../field-rules.ts";
 import { ENTITY_ID_BYTES_MAX, KIND_BYTES_MAX, MATERIALIZE_ROWS_MAX } from "../limits.ts";
 
+const CLUSTER_ID_BYTES_MAX = 64;
 const LABEL_BYTES_MAX = 256;
 const OWNER_BYTES_MAX = 64;
 
+/** Throws INVALID_FIELD. */
+export function checkClusterId(clusterId: string): void {
+  checkText(clusterId, 1, CLUSTER_ID_BYTES_MAX, "cluster_id");
+}
+
 /** Throws INVALID_FIELD. What comes in was validated when the operation came in, so the common case is one quick pass. */
 export function checkMaterialize(request: MaterializeRequest): void {
+  checkClusterId(request.clusterId);
   checkCount(request.afterIndex, "after_index");
   checkCount(request.throughIndex, "through_index");
   if (request.fullCopy === undefined) {

@@ -1,10 +1,11 @@
-import { type GetWatermarksResponse, MeshError, type MaterializeRequest, type MaterializeResponse } from "@statemesh/contract";
+import { type GetWatermarksRequest, type GetWatermarksResponse, MeshError, type MaterializeRequest, type MaterializeResponse } from "@statemesh/contract";
 import { entitiesKey } from "../cache/region-cache.ts";
 import type { TieredCache } from "../cache/tiered-cache.ts";
 import type { Caller, Database, SqlSession } from "../sql/database.ts";
 import { removeEntities, sweepEntities, writeEntities } from "./entity-rows.ts";
 import { raiseEpochs, sweepLedger, writeBalances, writeTotals } from "./ledger-rows.ts";
-import { checkMaterialize } from "./materialize-rules.ts";
+import { checkClusterId, checkMaterialize } from "./materialize-rules.ts";
+import { checkOwner, claimStore, OWNER, ownerOf } from "./owning-cluster.ts";
 import { advance, ALL, endCopy, ensureWatermark, findWatermark, takePart } from "./watermark-rows.ts";
 
 /** Takes the state of Raft groups into SQL, each batch exactly once, in the transaction that moves the group's watermark. */
@@ -22,6 +23,7 @@ export class Materializer {
     // Regions of every attempt: one whose outcome was unknown may be the one that took effect.
     const touched = new Set<string>();
     const work = async (session: SqlSession): Promise<MaterializeResponse> => {
+      await claimStore(session, request.clusterId);
       if (request.fullCopy === undefined) return await applyBatch(session, request, touched);
       return await applyPart(session, request, request.fullCopy, touched);
     };
@@ -35,8 +37,11 @@ export class Materializer {
     }
   }
 
-  async watermarks(caller?: Caller): Promise<GetWatermarksResponse> {
+  async watermarks(request: GetWatermarksRequest, caller?: Caller): Promise<GetWatermarksResponse> {
+    checkClusterId(request.clusterId);
     const rows = await this.#database.read<{ group_id: number; log_index: number }>(ALL, [], caller);
+    // Looked up after the rows: whoever moved them had claimed the store before.
+    checkOwner(ownerOf(await this.#database.read(OWNER, [], caller)), request.clusterId);
     return { watermarks: new Map(rows.map((row) => [row.group_id, row.log_index])) };
   }
 }

@@ -249,7 +249,14 @@ export interface MaterializeRequest {
    * A full copy, in parts, for a store that is further behind than the leader's change list: rows of the
    * group that no part names are removed with the last part. `after_index` is ignored.
    */
-  fullCopy: FullCopy | undefined;
+  fullCopy:
+    | FullCopy
+    | undefined;
+  /**
+   * The cluster whose state this is, 1..64 bytes without control characters. The store keeps the first that it hears,
+   * and refuses every other with CLUSTER_MISMATCH, which changes nothing.
+   */
+  clusterId: string;
 }
 
 export interface FullCopy {
@@ -289,6 +296,11 @@ export interface MaterializeResponse {
 }
 
 export interface GetWatermarksRequest {
+  /**
+   * The cluster that asks, 1..64 bytes without control characters. CLUSTER_MISMATCH where the store holds another's
+   * state. Asking alone does not make the store this cluster's.
+   */
+  clusterId: string;
 }
 
 export interface GetWatermarksResponse {
@@ -3152,6 +3164,7 @@ function createBaseMaterializeRequest(): MaterializeRequest {
     epochs: [],
     totals: [],
     fullCopy: undefined,
+    clusterId: "",
   };
 }
 
@@ -3183,6 +3196,9 @@ export const MaterializeRequest: MessageFns<MaterializeRequest> = {
     }
     if (message.fullCopy !== undefined) {
       FullCopy.encode(message.fullCopy, writer.uint32(74).fork()).join();
+    }
+    if (message.clusterId !== "") {
+      writer.uint32(82).string(message.clusterId);
     }
     return writer;
   },
@@ -3272,6 +3288,14 @@ export const MaterializeRequest: MessageFns<MaterializeRequest> = {
             message.fullCopy = FullCopy.decode(reader, reader.uint32());
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.clusterId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3313,6 +3337,11 @@ export const MaterializeRequest: MessageFns<MaterializeRequest> = {
         : isSet(object.full_copy)
         ? FullCopy.fromJSON(object.full_copy)
         : undefined,
+      clusterId: isSet(object.clusterId)
+        ? globalThis.String(object.clusterId)
+        : isSet(object.cluster_id)
+        ? globalThis.String(object.cluster_id)
+        : "",
     };
   },
 
@@ -3345,6 +3374,9 @@ export const MaterializeRequest: MessageFns<MaterializeRequest> = {
     if (message.fullCopy !== undefined) {
       obj.fullCopy = FullCopy.toJSON(message.fullCopy);
     }
+    if (message.clusterId !== "") {
+      obj.clusterId = message.clusterId;
+    }
     return obj;
   },
 
@@ -3364,6 +3396,7 @@ export const MaterializeRequest: MessageFns<MaterializeRequest> = {
     message.fullCopy = (object.fullCopy !== undefined && object.fullCopy !== null)
       ? FullCopy.fromPartial(object.fullCopy)
       : undefined;
+    message.clusterId = object.clusterId ?? "";
     return message;
   },
 };
@@ -3894,11 +3927,14 @@ export const MaterializeResponse: MessageFns<MaterializeResponse> = {
 };
 
 function createBaseGetWatermarksRequest(): GetWatermarksRequest {
-  return {};
+  return { clusterId: "" };
 }
 
 export const GetWatermarksRequest: MessageFns<GetWatermarksRequest> = {
-  encode(_: GetWatermarksRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: GetWatermarksRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.clusterId !== "") {
+      writer.uint32(10).string(message.clusterId);
+    }
     return writer;
   },
 
@@ -3915,6 +3951,14 @@ export const GetWatermarksRequest: MessageFns<GetWatermarksRequest> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.clusterId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3927,20 +3971,30 @@ export const GetWatermarksRequest: MessageFns<GetWatermarksRequest> = {
     }
   },
 
-  fromJSON(_: any): GetWatermarksRequest {
-    return {};
+  fromJSON(object: any): GetWatermarksRequest {
+    return {
+      clusterId: isSet(object.clusterId)
+        ? globalThis.String(object.clusterId)
+        : isSet(object.cluster_id)
+        ? globalThis.String(object.cluster_id)
+        : "",
+    };
   },
 
-  toJSON(_: GetWatermarksRequest): unknown {
+  toJSON(message: GetWatermarksRequest): unknown {
     const obj: any = {};
+    if (message.clusterId !== "") {
+      obj.clusterId = message.clusterId;
+    }
     return obj;
   },
 
   create(base?: DeepPartial<GetWatermarksRequest>): GetWatermarksRequest {
     return GetWatermarksRequest.fromPartial(base ?? {});
   },
-  fromPartial(_: DeepPartial<GetWatermarksRequest>): GetWatermarksRequest {
+  fromPartial(object: DeepPartial<GetWatermarksRequest>): GetWatermarksRequest {
     const message = createBaseGetWatermarksRequest();
+    message.clusterId = object.clusterId ?? "";
     return message;
   },
 };
