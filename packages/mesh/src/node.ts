@@ -2,8 +2,7 @@
 // method takes an event in, at once and without waiting; `pump` then carries out what follows from all events that
 // came together. Nothing here reads a clock or touches a socket or a disk: all of that is the host's.
 import { HybridClock } from "@statemesh/clocks";
-import type { RaftMessage, SnapshotMeta, StreamRequest } from "@statemesh/contract";
-import { MeshError } from "@statemesh/contract";
+import { MeshError, type RaftMessage, RaftMessageType, type SnapshotMeta, type StreamRequest } from "@statemesh/contract";
 import type { Command, CommandResult } from "@statemesh/contract/log";
 import { type DirectoryChange, type GroupState, GroupState as State, type LeaseRow, type PendingOperation } from "@statemesh/replica";
 import { DIRECTORY_GROUP, type Policy, groupOf } from "@statemesh/world";
@@ -46,6 +45,9 @@ export interface NodeOptions {
   readonly incarnation: number;
 }
 
+/** What a node that may not vote does not answer. */
+const ELECTION_MESSAGES: ReadonlySet<number> = new Set([RaftMessageType.PRE_VOTE, RaftMessageType.VOTE, RaftMessageType.TIMEOUT_NOW]);
+
 export class MeshNode {
   readonly options: NodeOptions;
   readonly host: Host;
@@ -68,6 +70,7 @@ export class MeshNode {
   readonly #freshMs: number[];
   #pumpDue = false;
   #stopped = false;
+  #votes = false;
 
   constructor(options: NodeOptions, host: Host, restored: ReadonlyMap<number, RestoredGroup>) {
     this.options = options;
@@ -185,7 +188,7 @@ export class MeshNode {
 
   tick(): void {
     if (this.#stopped) return;
-    for (const group of this.groups) group.tick();
+    for (const group of this.groups) group.tick(this.#votes);
     this.edge.expire();
     this.relay.expire();
     this.#expireLeases();
@@ -231,6 +234,20 @@ export class MeshNode {
     this.dirty();
   }
 
+  /** A peer came back without what it had acknowledged. */
+  peerLostData(peer: number): void {
+    for (const group of this.groups) group.core.peerLostData(peer);
+    this.dirty();
+  }
+
+  /**
+   * From now on this node votes and campaigns. Until then it only takes what leaders send: a node that may have lost its
+   * data would forget the votes it gave and the entries it acknowledged.
+   */
+  allowVotes(): void {
+    this.#votes = true;
+  }
+
   isConnected(peer: number): boolean {
     return this.#connected.has(peer);
   }
@@ -249,6 +266,7 @@ export class MeshNode {
     for (const message of frame.raft) {
       const group = this.groups[message.groupId];
       if (group === undefined || message.from !== peer || message.to !== this.nodeId) continue;
+      if (!this.#votes && ELECTION_MESSAGES.has(message.type)) continue;
       try {
         group.step(message);
       } catch (error) {

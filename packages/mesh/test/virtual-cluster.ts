@@ -76,6 +76,7 @@ export class VirtualCluster {
   nowMs = 1_000_000;
   #events: { atMs: number; order: number; run: () => void }[] = [];
   #order = 0;
+  readonly #wiped = new Set<number>();
   #incarnations = 0;
   #random: number;
 
@@ -122,8 +123,10 @@ export class VirtualCluster {
       send: (peer, frame) => {
         // Through the wire format, so that nothing is shared between nodes.
         const bytes = StreamRequest.encode(frame).finish();
+        const sender = this.#nodes.get(id);
         this.at(1 + this.random(), () => {
-          if (this.#reaches(id, peer)) this.#nodes.get(peer)?.onFrame(id, StreamRequest.decode(bytes));
+          // A connection ends with its process: nothing of it arrives after the next one has said hello.
+          if (this.#reaches(id, peer) && (sender === this.#nodes.get(id) || !this.#nodes.has(id))) this.#nodes.get(peer)?.onFrame(id, StreamRequest.decode(bytes));
         });
       },
       isWritable: () => true,
@@ -199,6 +202,7 @@ export class VirtualCluster {
     );
     const node: MeshNode = new MeshNode(nodeOptions, host, restored);
     this.#nodes.set(id, node);
+    if (!this.#wiped.has(id)) node.allowVotes();
     const tick = (): void => {
       if (!alive()) return;
       node.tick();
@@ -212,6 +216,14 @@ export class VirtualCluster {
   kill(id: number): void {
     this.#nodes.delete(id);
     for (const [peer, node] of this.#nodes) if (peer !== id) node.peerDisconnected(id);
+  }
+
+  /** A node that is down comes back with an empty disk, under its old name. */
+  wipe(id: number): void {
+    this.#disks.set(id, new Disk());
+    this.#wiped.add(id);
+    this.start(id);
+    for (const [peer, node] of this.#nodes) if (peer !== id) node.peerLostData(id);
   }
 
   /** Nothing passes between the two sides any more. */

@@ -335,6 +335,14 @@ export class RaftCore {
     }
   }
 
+  /** The peer's log is gone: what it had acknowledged counts no more, and it is brought up from the beginning. */
+  peerLostData(peer: number): void {
+    const progress = this.#role === "leader" ? this.#progress.get(peer) : undefined;
+    if (progress === undefined) return;
+    progress.reset(this.#log.last + 1);
+    this.#sendDue = true;
+  }
+
   /** How the transport of a snapshot ended. Every SNAPSHOT message in a Ready must be reported once. */
   reportSnapshot(peer: number, ok: boolean): void {
     const progress = this.#role === "leader" ? this.#progress.get(peer) : undefined;

@@ -20,7 +20,7 @@ export class PeerLink {
   readonly peer: number;
   readonly address: string;
   readonly client: RaftPeerServiceClient;
-  readonly #hello: PeerHello;
+  readonly #hello: () => PeerHello;
   readonly #events: PeerLinkEvents;
   readonly #log: Logger;
   #stream: ReturnType<RaftPeerServiceClient["stream"]> | undefined;
@@ -33,7 +33,7 @@ export class PeerLink {
   /** Frames given up because the stream was not open or had too many waiting. */
   dropped = 0;
 
-  constructor(peer: number, address: string, hello: PeerHello, events: PeerLinkEvents, log: Logger) {
+  constructor(peer: number, address: string, hello: () => PeerHello, events: PeerLinkEvents, log: Logger) {
     this.peer = peer;
     this.address = address;
     this.client = connect(RaftPeerServiceClient, address, { ownConnection: true, keepaliveMs: 2_000, reconnectMaxMs: LAST_RETRY_MS });
@@ -62,7 +62,7 @@ export class PeerLink {
   }
 
   #helloFrame(): StreamRequest {
-    return { hello: this.#hello, raft: [], calls: [], answers: [], deltas: [], causal: [] };
+    return { hello: this.#hello(), raft: [], calls: [], answers: [], deltas: [], causal: [] };
   }
 
   #broken(stream: ReturnType<RaftPeerServiceClient["stream"]>, error: ServiceError | undefined): void {

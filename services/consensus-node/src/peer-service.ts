@@ -18,18 +18,23 @@ export interface PeerServiceNode {
 }
 
 export function peerService(node: PeerServiceNode, log: Logger): ServiceBinding {
+  let streams = 0;
+  const newest = new Map<number, number>();
   return bindService(RaftPeerServiceService, {
     stream: bidiStream((requests, responses, context) => {
       let peer = 0;
+      const stream = ++streams;
       requests.onMessage(
         (frame) => {
           if (peer === 0) {
             peer = accept(node, frame.hello);
+            newest.set(peer, stream);
             log.info({ peer }, "peer connected");
             responses.write({});
             return;
           }
-          node.onFrame(peer, frame);
+          // What an earlier process of the peer had sent must not be taken for the word of the one that came after it.
+          if (newest.get(peer) === stream) node.onFrame(peer, frame);
         },
         () => responses.end(),
       );

@@ -10,6 +10,7 @@ import { ArbiterPool } from "./arbiter-pool.ts";
 import { authorityService } from "./authority-service.ts";
 import { consistencyService } from "./consistency-service.ts";
 import { lockFolder } from "./folder-lock.ts";
+import { Founding } from "./founding.ts";
 import { claimFolder } from "./identity.ts";
 import { registerMetrics } from "./metrics.ts";
 import { NodeHost } from "./node-host.ts";
@@ -32,13 +33,14 @@ export async function serveNode(config: NodeConfiguration, log: Logger, ownsProc
   const advertised = config.advertiseAddress ?? config.peers.get(nodeId) ?? config.listenAddress;
   mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
   const lock = await lockFolder(config.dataDir);
-  claimFolder(config.dataDir, { clusterId: config.clusterId, nodeId, groups: config.groups, decisionWindow: config.decisionWindow });
+  const record = claimFolder(config.dataDir, { clusterId: config.clusterId, nodeId, groups: config.groups, decisionWindow: config.decisionWindow });
   const stateOptions = (groupId: number) => ({ groupId, decisionWindow: config.decisionWindow, touchCapacity: config.touchCapacity });
   const { storage, restored } = await Storage.open(config.dataDir, stateOptions, log);
   const registry = new Registry();
   const arbiters = new ArbiterPool(addresses(config.arbiterAddress), config.arbiterTimeoutMs, log);
   const store = config.regionStoreAddress === undefined ? undefined : new StoreLink(config.regionStoreAddress, config.clusterId, config.regionStoreTimeoutMs, log);
-  const hello: PeerHello = {
+  const hello = (): PeerHello => ({
+    ...founding.hello,
     protocolMin: PROTOCOL_MIN,
     protocolMax: PROTOCOL_MAX,
     nodeId,
@@ -46,7 +48,7 @@ export async function serveNode(config: NodeConfiguration, log: Logger, ownsProc
     clientAddress: advertised,
     groups: config.groups,
     decisionWindow: config.decisionWindow,
-  };
+  });
   const links = new Map<number, PeerLink>();
   const clientAddresses = new Map<number, string>([[nodeId, advertised]]);
   const events = { connected: (peer: number) => node.peerConnected(peer), disconnected: (peer: number) => node.peerDisconnected(peer) };
@@ -78,6 +80,10 @@ export async function serveNode(config: NodeConfiguration, log: Logger, ownsProc
     host,
     restored,
   );
+  const others = [...links.keys()];
+  const founding = new Founding(config.dataDir, record, others, { founded: () => node.allowVotes(), lostData: (peer) => node.peerLostData(peer) }, log);
+  if (founding.isFounded) node.allowVotes();
+  founding.start();
   registerMetrics(registry, node, { storage, links, store });
   const clientAddressOf = (id: number): string => clientAddresses.get(id) ?? "";
   const { leaseMs, registrationTtlMs, defaultDeadlineMs } = config;
@@ -109,6 +115,7 @@ export async function serveNode(config: NodeConfiguration, log: Logger, ownsProc
           members: new Set(config.peers.keys()),
           onHello: (peer) => {
             clientAddresses.set(peer.nodeId, peer.clientAddress);
+            founding.onHello(peer);
             node.peerReturned(peer.nodeId);
           },
           onFrame: (peer, frame) => node.onFrame(peer, frame),
@@ -121,7 +128,10 @@ export async function serveNode(config: NodeConfiguration, log: Logger, ownsProc
         log,
       ),
     ],
-    readiness: () => node.groups.filter((group) => group.leader === 0).map((group) => `group ${group.groupId} has no leader`),
+    readiness: () => [
+      ...(founding.problem === undefined ? [] : [founding.problem]),
+      ...node.groups.filter((group) => group.leader === 0).map((group) => `group ${group.groupId} has no leader`),
+    ],
     onDrain: async () => handOver(node),
     onShutdown: async () => {
       clearInterval(ticks);

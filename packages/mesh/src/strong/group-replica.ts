@@ -155,8 +155,9 @@ export class GroupReplica {
     return this.#snapshotMeta;
   }
 
-  tick(): void {
-    this.core.tick();
+  /** `campaigns`: where no leader is heard of, this node may stand for election. */
+  tick(campaigns: boolean): void {
+    if (campaigns || this.core.role === "leader") this.core.tick();
     this.#expireAppliedWaiters();
     this.#listener.dirty();
   }

@@ -40,6 +40,8 @@ export function failureOf(error: unknown): SqlFailure {
     case "25006": // read-only: a standby, in a failover
     case "25P03": // idle in transaction for too long
     case "3D000": // no such database: not made yet
+    case "42P01": // no such table
+    case "42703": // no such column: the schema is not up to date yet
       return "unavailable";
     default:
       // 08 connection, 28 authorization, 53 out of something, 57P server going down or starting, 58 I/O error.

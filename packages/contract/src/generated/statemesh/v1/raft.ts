@@ -171,6 +171,17 @@ export interface PeerHello {
   groups: number;
   /** Decisions kept, part of the replicated state: nodes with another number are refused. */
   decisionWindow: number;
+  /** Number of the sender's data folder, drawn when it was made: tells a node that lost its data from itself. */
+  folderId: number;
+  /** The sender has met every other node once, and votes. */
+  founded: boolean;
+  /** The folders that it knows the others by, at most 9. */
+  known: KnownFolder[];
+}
+
+export interface KnownFolder {
+  nodeId: number;
+  folderId: number;
 }
 
 /** A message of the Raft protocol. */
@@ -525,7 +536,18 @@ export const StreamResponse: MessageFns<StreamResponse> = {
 };
 
 function createBasePeerHello(): PeerHello {
-  return { protocolMin: 0, protocolMax: 0, nodeId: 0, clusterId: "", clientAddress: "", groups: 0, decisionWindow: 0 };
+  return {
+    protocolMin: 0,
+    protocolMax: 0,
+    nodeId: 0,
+    clusterId: "",
+    clientAddress: "",
+    groups: 0,
+    decisionWindow: 0,
+    folderId: 0,
+    founded: false,
+    known: [],
+  };
 }
 
 export const PeerHello: MessageFns<PeerHello> = {
@@ -550,6 +572,15 @@ export const PeerHello: MessageFns<PeerHello> = {
     }
     if (message.decisionWindow !== 0) {
       writer.uint32(56).uint32(message.decisionWindow);
+    }
+    if (message.folderId !== 0) {
+      writer.uint32(64).uint64Number(message.folderId);
+    }
+    if (message.founded !== false) {
+      writer.uint32(72).bool(message.founded);
+    }
+    for (const v of message.known) {
+      KnownFolder.encode(v!, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -623,6 +654,30 @@ export const PeerHello: MessageFns<PeerHello> = {
             message.decisionWindow = reader.uint32();
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.folderId = reader.uint64Number();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.founded = reader.bool();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.known.push(KnownFolder.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -668,6 +723,15 @@ export const PeerHello: MessageFns<PeerHello> = {
         : isSet(object.decision_window)
         ? globalThis.Number(object.decision_window)
         : 0,
+      folderId: isSet(object.folderId)
+        ? globalThis.Number(object.folderId)
+        : isSet(object.folder_id)
+        ? globalThis.Number(object.folder_id)
+        : 0,
+      founded: isSet(object.founded) ? globalThis.Boolean(object.founded) : false,
+      known: globalThis.Array.isArray(object?.known)
+        ? object.known.map((e: any) => KnownFolder.fromJSON(e))
+        : [],
     };
   },
 
@@ -694,6 +758,15 @@ export const PeerHello: MessageFns<PeerHello> = {
     if (message.decisionWindow !== 0) {
       obj.decisionWindow = Math.round(message.decisionWindow);
     }
+    if (message.folderId !== 0) {
+      obj.folderId = Math.round(message.folderId);
+    }
+    if (message.founded !== false) {
+      obj.founded = message.founded;
+    }
+    if (message.known?.length) {
+      obj.known = message.known.map((e) => KnownFolder.toJSON(e));
+    }
     return obj;
   },
 
@@ -709,6 +782,102 @@ export const PeerHello: MessageFns<PeerHello> = {
     message.clientAddress = object.clientAddress ?? "";
     message.groups = object.groups ?? 0;
     message.decisionWindow = object.decisionWindow ?? 0;
+    message.folderId = object.folderId ?? 0;
+    message.founded = object.founded ?? false;
+    message.known = object.known?.map((e) => KnownFolder.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseKnownFolder(): KnownFolder {
+  return { nodeId: 0, folderId: 0 };
+}
+
+export const KnownFolder: MessageFns<KnownFolder> = {
+  encode(message: KnownFolder, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== 0) {
+      writer.uint32(8).uint32(message.nodeId);
+    }
+    if (message.folderId !== 0) {
+      writer.uint32(16).uint64Number(message.folderId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KnownFolder {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKnownFolder();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.nodeId = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.folderId = reader.uint64Number();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): KnownFolder {
+    return {
+      nodeId: isSet(object.nodeId)
+        ? globalThis.Number(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.Number(object.node_id)
+        : 0,
+      folderId: isSet(object.folderId)
+        ? globalThis.Number(object.folderId)
+        : isSet(object.folder_id)
+        ? globalThis.Number(object.folder_id)
+        : 0,
+    };
+  },
+
+  toJSON(message: KnownFolder): unknown {
+    const obj: any = {};
+    if (message.nodeId !== 0) {
+      obj.nodeId = Math.round(message.nodeId);
+    }
+    if (message.folderId !== 0) {
+      obj.folderId = Math.round(message.folderId);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<KnownFolder>): KnownFolder {
+    return KnownFolder.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<KnownFolder>): KnownFolder {
+    const message = createBaseKnownFolder();
+    message.nodeId = object.nodeId ?? 0;
+    message.folderId = object.folderId ?? 0;
     return message;
   },
 };

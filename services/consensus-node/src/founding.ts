@@ -1,0 +1,83 @@
+// Whether this node may vote. A node that lost its data under its old name must not: it would forget the votes that it gave
+// and the entries that it acknowledged, and a leader without them could be elected. So every folder has a number of
+// its own. Nodes tell each other theirs, and once all have met, each writes down whom it met: the cluster is founded. A
+// node with a new folder in a cluster that knows it by another one holds copies, but never votes.
+import type { PeerHello } from "@statemesh/contract";
+import type { Logger } from "@statemesh/service";
+import { type FolderRecord, writeRecord } from "./identity.ts";
+
+export interface FoundingEvents {
+  /** This node may vote from now on. */
+  founded(): void;
+  /** The peer comes with another folder than before: what it acknowledged is not there any more. */
+  lostData(peer: number): void;
+}
+
+export class Founding {
+  readonly #folder: string;
+  readonly #others: readonly number[];
+  readonly #events: FoundingEvents;
+  readonly #log: Logger;
+  #record: FolderRecord;
+  /** Folders that peers said hello with since this process started, and whether they know this node by its folder. */
+  readonly #met = new Map<number, { folderId: number; agrees: boolean }>();
+  #strange = false;
+
+  constructor(folder: string, record: FolderRecord, others: readonly number[], events: FoundingEvents, log: Logger) {
+    this.#folder = folder;
+    this.#record = record;
+    this.#others = others;
+    this.#events = events;
+    this.#log = log;
+  }
+
+  get isFounded(): boolean {
+    return this.#record.founded;
+  }
+
+  /** Why this node does not vote; undefined where it does. */
+  get problem(): string | undefined {
+    if (this.#record.founded) return undefined;
+    if (this.#strange) return "this node came back without its data: it holds copies, but does not vote";
+    const missing = this.#others.filter((peer) => !this.#met.has(peer));
+    return `first start of the cluster: waiting for ${missing.length === 0 ? "the others to agree" : `node ${missing.join(", ")}`}`;
+  }
+
+  /** What this node says of itself. */
+  get hello(): Pick<PeerHello, "folderId" | "founded" | "known"> {
+    const { folderId, founded, known } = this.#record;
+    const entries = founded ? known : Object.fromEntries([...this.#met].map(([peer, { folderId: id }]) => [peer, id]));
+    return { folderId, founded, known: Object.entries(entries).map(([peer, id]) => ({ nodeId: Number(peer), folderId: id })) };
+  }
+
+  /** Founds a cluster of one. */
+  start(): void {
+    if (!this.#record.founded && this.#others.length === 0) this.#found();
+  }
+
+  onHello({ nodeId: peer, folderId, founded, known }: PeerHello): void {
+    const before = this.#met.get(peer)?.folderId ?? this.#record.known[peer];
+    if (before !== undefined && before !== folderId) {
+      this.#log.error({ peer }, "a peer came back with an empty data folder: it gets copies, but must be replaced to vote again");
+      this.#events.lostData(peer);
+    }
+    const ownByPeer = known.find(({ nodeId }) => nodeId === this.#record.nodeId)?.folderId;
+    this.#met.set(peer, { folderId, agrees: !founded || ownByPeer === this.#record.folderId });
+    if (this.#record.founded) return;
+    if (founded && ownByPeer !== this.#record.folderId && !this.#strange) {
+      this.#strange = true;
+      this.#log.error({ peer, folder: this.#folder }, "the cluster knows this node by another data folder: it holds copies, but does not vote. Bring the old folder back, or replace the node");
+    }
+    if (this.#others.every((other) => this.#met.get(other)?.agrees === true)) this.#found();
+  }
+
+  #found(): void {
+    const known = Object.fromEntries([...this.#met].map(([peer, { folderId }]) => [peer, folderId]));
+    const record = { ...this.#record, founded: true, known };
+    // On disk before it has any effect.
+    writeRecord(this.#folder, record);
+    this.#record = record;
+    this.#log.info({ known }, "the cluster is founded");
+    this.#events.founded();
+  }
+}
