@@ -74,10 +74,10 @@ test("reflection lists what is served, and calls through it carry maps both ways
       if (operation?.body?.$case === "structurePlacement") seen = operation.body.value.attributes;
       return { decision: undefined };
     }),
-    executeStream: bidiStream((_requests, responses) => {
+    executeStream: bidiStream((requests, responses) => {
       const error = { code: 5, reason: "NOT_FOUND", message: "not there", metadata: new Map([["entity_id", "wall-1"]]) };
-      responses.write({ results: [{ operationId: "op-1", result: { $case: "error", value: error } }] });
-      responses.end();
+      const answer = (): void => void responses.write({ results: [{ operationId: "op-1", result: { $case: "error", value: error } }] });
+      requests.onMessage(answer, () => responses.end());
     }),
   });
   const base = `http://${echo.server.address}`;

@@ -48,7 +48,8 @@ describe("failures of SQL", () => {
     ["53300", "unavailable", "unknown"],
     ["08006", "unavailable", "unknown"],
     ["21000", "duplicate", "unknown"],
-    ["42703", "defect", "unknown"],
+    ["42703", "unavailable", "unknown"],
+    ["42P01", "unavailable", "unknown"],
     ["ECONNREFUSED", "unavailable", "unknown"],
     ["EPIPE", "unavailable", "unknown"],
   ])("%s before COMMIT is %s, at COMMIT %s", (code, before, at) => {

@@ -11,12 +11,20 @@ export interface TieredValue {
   readonly tier: Tier;
 }
 
+/** Keys whose newest shown version is remembered. */
+const SHOWN_MAX = 16_384;
+
 /** Reads through memory, Redis (where configured) and SQL; concurrent readers of a key share one load. */
 export class TieredCache {
   readonly #memory: MemoryCache;
   readonly #redis: RedisCache | undefined;
   /** Loads under way. A reader that comes after an invalidation must not join one that began before it. */
   readonly #loads = new Map<string, Promise<TieredValue>>();
+  /**
+   * The newest version that this replica has shown of a key. Between a COMMIT and its invalidation Redis may still be
+   * filled with the version before; who has seen the newer one from SQL must not see that.
+   */
+  readonly #shown = new Map<string, number>();
   readonly #sql: CacheTierStatistics = { hits: 0, misses: 0, entries: 0, bytes: 0, evictions: 0, errors: 0 };
 
   constructor(memory: MemoryCache, redis: RedisCache | undefined) {
@@ -95,20 +103,34 @@ export class TieredCache {
   async #load(key: string, lease: Lease | undefined, load: () => Promise<CachedRegion>): Promise<TieredValue> {
     try {
       const shared = this.#redis === undefined ? undefined : await this.#redis.get(key);
-      if (shared?.hit !== undefined) {
+      if (shared?.hit !== undefined && versionOf(shared.hit) >= (this.#shown.get(key) ?? 0)) {
+        this.#show(key, shared.hit);
         if (lease !== undefined) await this.#memory.fill(lease, shared.hit);
         return { value: shared.hit, tier: "redis" };
       }
       const value = await this.#fromSql(load);
+      this.#show(key, value);
       if (lease !== undefined) await this.#memory.fill(lease, value);
       // The answer does not wait for Redis to take the value.
-      if (shared?.lease !== undefined) void this.#redis?.fill(shared.lease, value);
+      if (shared !== undefined && shared.hit === undefined && shared.lease !== undefined) void this.#redis?.fill(shared.lease, value);
       return { value, tier: "sql" };
     } catch (error) {
       if (lease !== undefined) this.#memory.abandon(lease);
       const held = error instanceof MeshError && error.reason === "STORE_UNAVAILABLE" ? this.#memory.peek(key) : undefined;
       if (held === undefined) throw error;
       return { value: held, tier: "memory" };
+    }
+  }
+
+  #show(key: string, value: CachedRegion): void {
+    const version = versionOf(value);
+    if (version <= (this.#shown.get(key) ?? 0)) return;
+    this.#shown.delete(key);
+    this.#shown.set(key, version);
+    if (this.#shown.size <= SHOWN_MAX) return;
+    for (const oldest of this.#shown.keys()) {
+      this.#shown.delete(oldest);
+      break;
     }
   }
 
@@ -123,4 +145,9 @@ export class TieredCache {
       throw error;
     }
   }
+}
+
+/** 0 where nothing is stored. */
+function versionOf(value: CachedRegion): number {
+  return value.record?.version ?? 0;
 }
