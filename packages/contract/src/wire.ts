@@ -185,6 +185,11 @@ export class BinaryWriter {
     scratch = undefined;
   }
 
+  /** Bytes written so far. */
+  get length(): number {
+    return this.#pos;
+  }
+
   /** The message, as bytes of its own. The writer is empty again. */
   finish(): Buffer {
     const message = Buffer.allocUnsafe(this.#pos);

@@ -1,6 +1,5 @@
 // A group's state as bytes: length-delimited records, the header first.
-import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
-import { SnapshotRecord } from "@statemesh/contract/log";
+import { BinaryReader, BinaryWriter, SnapshotRecord } from "@statemesh/contract/log";
 import { GroupState, type GroupStateOptions, type StateCapture } from "./group-state.ts";
 import { entityKey } from "./entity-table.ts";
 
@@ -15,17 +14,13 @@ type RecordBody = NonNullable<SnapshotRecord["record"]>;
 /** Yields the snapshot in chunks of about 64 KiB. Nothing is kept between chunks but the place in the capture. */
 export function* encodeSnapshot(capture: StateCapture): Generator<Uint8Array> {
   let writer = new BinaryWriter();
-  let pending = 0;
   for (const record of records(capture)) {
-    const bytes = SnapshotRecord.encode({ record }).finish();
-    writer.bytes(bytes);
-    pending += bytes.length + 4;
-    if (pending < CHUNK_BYTES) continue;
+    SnapshotRecord.encode({ record }, writer.fork()).join();
+    if (writer.length < CHUNK_BYTES) continue;
     yield writer.finish();
     writer = new BinaryWriter();
-    pending = 0;
   }
-  if (pending > 0) yield writer.finish();
+  if (writer.length > 0) yield writer.finish();
 }
 
 function* records(capture: StateCapture): Generator<RecordBody> {

@@ -10,7 +10,7 @@ import type { Storage } from "./storage.ts";
 import type { StoreLink } from "./store-link.ts";
 
 /** Chunks of a snapshot written between two turns of the event loop: a large state must not hold up heartbeats. */
-const CHUNKS_PER_TURN = 4;
+const CHUNKS_PER_TURN = 1;
 
 export interface HostParts {
   readonly storage: Storage;
@@ -26,6 +26,8 @@ export class NodeHost implements Host {
   readonly random = new SystemRandom();
   readonly log: Log;
   readonly #parts: HostParts;
+  /** One snapshot at a time: their encoding competes with decisions for the processor. */
+  #saving: Promise<unknown> = Promise.resolve();
 
   constructor(parts: HostParts) {
     this.#parts = parts;
@@ -65,10 +67,13 @@ export class NodeHost implements Host {
     chunks: Iterator<Uint8Array>,
     done: (error: unknown, meta: SnapshotMeta | undefined) => void,
   ): void {
-    this.#save({ groupId, index, term, voters: [...voters], learners: [] }, chunks).then(
-      (meta) => done(undefined, meta),
-      (error: unknown) => done(error, undefined),
-    );
+    const heading = { groupId, index, term, voters: [...voters], learners: [] };
+    this.#saving = this.#saving
+      .then(async () => this.#save(heading, chunks))
+      .then(
+        (meta) => done(undefined, meta),
+        (error: unknown) => done(error, undefined),
+      );
   }
 
   async #save(heading: Omit<SnapshotMeta, "size" | "crc32c">, chunks: Iterator<Uint8Array>): Promise<SnapshotMeta> {

@@ -151,7 +151,7 @@ export async function serveNode(config: NodeConfiguration, log: Logger, ownsProc
   }, config.tickMs);
   // A group with few writes would keep the busy groups' old segments for ever.
   const trimming = setInterval(() => {
-    if (storage.sizeBytes < 2 * config.snapshotLogBytes) return;
+    if (storage.sizeBytes < (config.groups + 2) * config.snapshotLogBytes) return;
     for (const groupId of storage.oldestGroups) node.group(groupId).snapshot();
   }, TRIM_PERIOD_MS);
   for (const link of links.values()) link.open();
