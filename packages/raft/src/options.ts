@@ -1,4 +1,6 @@
 import type { LogEntry, SnapshotMeta } from "@statemesh/contract";
+import { MAX_MEMBERS } from "./configuration.ts";
+import type { QuorumRule } from "./quorum/rule.ts";
 
 /** Term, vote and commit index: one value, stored as one record. */
 export interface HardState {
@@ -24,8 +26,18 @@ export interface RaftOptions {
   groupId: number;
   /** Above 0. */
   nodeId: number;
-  /** The bootstrap configuration; a snapshot's configuration stands above it. */
+  /**
+   * The bootstrap configuration: who voted before any change, the same on every node for ever. What a snapshot or the log says
+   * stands above it.
+   */
   voters: readonly number[];
+  /**
+   * The node joins a group whose configurations it does not know: `voters` is empty, and the node takes part in
+   * no election of its own until its log or a snapshot names one. Default false.
+   */
+  joining?: boolean;
+  /** Default `weighted`. May differ between nodes for the time of a rolling change. */
+  quorum?: QuorumRule;
   /** Ticks without word from a leader before an election, at least; randomised below twice that. At least 2, and above `heartbeatTicks`. */
   electionTicks: number;
   /** Ticks between heartbeats. At least 1. */
@@ -65,7 +77,9 @@ export function checkOptions(options: RaftOptions): void {
   whole("maxCommittedBytes", 1);
   whole("maxPendingReads", 1);
   if (options.electionTicks <= options.heartbeatTicks) throw new RangeError("raft: electionTicks must be above heartbeatTicks");
-  if (options.voters.length === 0) throw new RangeError("raft: voters must name at least one node");
+  if (options.joining === true && options.voters.length > 0) throw new RangeError("raft: voters must be empty on a node that is joining");
+  if (options.joining !== true && options.voters.length === 0) throw new RangeError("raft: voters must name at least one node");
+  if (options.voters.length > MAX_MEMBERS) throw new RangeError(`raft: voters must name at most ${MAX_MEMBERS} nodes`);
   for (const voter of options.voters) {
     if (!Number.isSafeInteger(voter) || voter < 1) throw new RangeError("raft: voters must be whole numbers of at least 1");
   }
