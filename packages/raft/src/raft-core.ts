@@ -340,7 +340,10 @@ export class RaftCore {
   couldDecide(target: ConfigurationTarget): boolean {
     const wanted = configurationOf(target);
     if (this.#role !== "leader" || typeof wanted === "string") return false;
-    return quorumOf(this.#rule, wanted).decides((voter) => voter === this.nodeId || this.#progress.get(voter)?.recentActive === true);
+    return quorumOf(this.#rule, wanted).decides((voter) => {
+      const member = this.#progress.get(voter);
+      return voter === this.nodeId || (member !== undefined && member.recentActive && member.match > 0);
+    });
   }
 
   /**
