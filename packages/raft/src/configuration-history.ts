@@ -31,6 +31,11 @@ export class ConfigurationHistory {
     return this.#placed.at(-1)!.index;
   }
 
+  /** The one before the current. */
+  get previous(): Configuration | undefined {
+    return this.#placed.at(-2)?.configuration;
+  }
+
   /** The configuration at `index`; undefined where that is not known any more. */
   at(index: number): Configuration | undefined {
     return this.#placed.findLast((placed) => placed.index <= index)?.configuration;

@@ -2,7 +2,7 @@ import { RaftMessageType } from "@statemesh/contract";
 import type { LogEntry, RaftMessage, SnapshotMeta } from "@statemesh/contract";
 import { waitsForDurability } from "./durability.ts";
 import {
-  configurationOf, decodeConfiguration, encodeConfiguration, isJoint, isMember, leaveJoint, membersOf, NO_CONFIGURATION, sameConfiguration, stepTowards,
+  configurationOf, decodeConfiguration, encodeConfiguration, isJoint, leaveJoint, membersOf, NO_CONFIGURATION, sameConfiguration, stepTowards,
 } from "./configuration.ts";
 import type { Configuration, ConfigurationTarget } from "./configuration.ts";
 import { ConfigurationHistory } from "./configuration-history.ts";
@@ -227,7 +227,7 @@ export class RaftCore {
 
   /** Starts an election, beginning with pre-votes, as if the timeout had run out. Not on a leader or a non-voter. */
   campaign(): void {
-    this.#electionElapsed = 0;
+    // Whoever may not campaign goes on counting: to vote it must know how long it has heard nothing.
     if (this.#role === "leader" || !this.#mayCampaign()) return;
     this.#becomePreCandidate();
     this.#askForVotes(RaftMessageType.PRE_VOTE, this.#term + 1, false);
@@ -582,12 +582,12 @@ export class RaftCore {
     return typeof configurationOf(meta) !== "string";
   }
 
-  /** Takes the latest configuration of the log for its own. */
-  #configure(): void {
+  /** Takes the latest configuration of the log for its own. Members of `leaving` are served on. */
+  #configure(leaving: Configuration = NO_CONFIGURATION): void {
     const configuration = this.configuration;
     this.#quorum = configuration.voters.length === 0 ? undefined : quorumOf(this.#rule, configuration);
     const progress = new Map<number, Progress>();
-    for (const id of new Set([...membersOf(configuration), this.nodeId])) {
+    for (const id of new Set([...membersOf(configuration), ...membersOf(leaving), this.nodeId])) {
       progress.set(id, this.#progress.get(id) ?? new Progress(id, this.#options.maxInflightMessages, this.#options.maxInflightBytes));
     }
     this.#progress = progress;
@@ -601,12 +601,12 @@ export class RaftCore {
   /** The leader's own: it stands from now on. */
   #appendConfiguration(configuration: Configuration): void {
     const entry: LogEntry = { term: this.#term, index: this.#log.last + 1, kind: EntryKind.CONFIGURATION, data: encodeConfiguration(configuration) };
+    const leaving = this.configuration;
+    const before = this.#progress;
     this.#appendOwn(entry);
     this.#configurations.replaceFrom(entry.index, [entry]);
-    const before = this.#progress;
-    // Whoever leaves hears of it, if nothing is lost, and keeps quiet; it is safe without.
-    for (const peer of this.#peers) if (!isMember(configuration, peer.id) && peer.state === "replicate") while (this.#sendAppend(peer, false));
-    this.#configure();
+    // Whoever leaves decides nothing any more, but hears of it.
+    this.#configure(leaving);
     for (const peer of this.#peers) {
       if (before.has(peer.id)) continue;
       peer.reset(entry.index);
@@ -624,12 +624,14 @@ export class RaftCore {
     if (this.configurationIndex > this.#log.committed) return;
     if (isJoint(configuration)) return this.#appendConfiguration(leaveJoint(configuration));
     this.#configurationOpen = false;
+    // The last word to those who left: that it is committed. They keep quiet from then on; it is safe without.
+    this.#flush();
+    this.#configure();
     if (!configuration.voters.includes(this.nodeId)) this.#resign();
   }
 
-  /** The leader is no longer a voter: the others hear what is committed, and the one that knows most campaigns at once. */
+  /** The leader is no longer a voter: the one that holds most campaigns at once. */
   #resign(): void {
-    this.#flush();
     let successor: Progress | undefined;
     for (const peer of this.#peers) {
       if (this.configuration.voters.includes(peer.id) && (successor === undefined || peer.match > successor.match)) successor = peer;
@@ -684,7 +686,11 @@ export class RaftCore {
   }
 
   #mayCampaign(): boolean {
-    return this.#quorum !== undefined && this.#quorum.has(this.nodeId) && !this.#log.installing;
+    if (this.#log.installing) return false;
+    if (this.#quorum?.has(this.nodeId) === true) return true;
+    // Until the change that removes it is committed, it may be that only this node's log can win (dissertation, §4.2.2).
+    const before = this.configurationIndex > this.#log.committed ? this.#configurations.previous : undefined;
+    return before !== undefined && (before.voters.includes(this.nodeId) || before.outgoing.includes(this.nodeId));
   }
 
   #campaignForReal(forced: boolean): void {

@@ -1,7 +1,7 @@
 import { RaftMessageType } from "@statemesh/contract";
 import type { LogEntry, RaftMessage, SnapshotMeta } from "@statemesh/contract";
 import { RaftCore } from "@statemesh/raft";
-import type { Ready } from "@statemesh/raft";
+import type { QuorumRule, Ready } from "@statemesh/raft";
 import { SnapshotStore, WriteAheadLog } from "@statemesh/wal";
 import { SimDisk, SimTimers } from "../src/index.ts";
 import type { SimNetwork, SimRandom, Simulation } from "../src/index.ts";
@@ -19,6 +19,11 @@ const GROUP = 1;
 const SNAPSHOT_EVERY = 25;
 const SNAPSHOT_TIMEOUT_MS = 300;
 
+export interface NodeSettings {
+  maxMessageBytes: number;
+  quorum: QuorumRule;
+}
+
 /** A process that runs one replica: the core over a real log and snapshot files on a simulated disk. Its state machine counts what it applied. */
 export class RaftNode {
   readonly id: number;
@@ -26,7 +31,7 @@ export class RaftNode {
   readonly #network: SimNetwork<Packet>;
   readonly #checker: RaftChecker;
   readonly #voters: readonly number[];
-  readonly #maxMessageBytes: number;
+  readonly #settings: NodeSettings;
   readonly #random: SimRandom;
   readonly #timers: SimTimers;
   core: RaftCore | undefined;
@@ -46,10 +51,11 @@ export class RaftNode {
   readsServed = 0;
   snapshotsInstalled = 0;
 
-  constructor(id: number, voters: readonly number[], maxMessageBytes: number, simulation: Simulation, network: SimNetwork<Packet>, checker: RaftChecker) {
+  /** @param voters The bootstrap configuration; a node that is not in it joins. */
+  constructor(id: number, voters: readonly number[], settings: NodeSettings, simulation: Simulation, network: SimNetwork<Packet>, checker: RaftChecker) {
     this.id = id;
     this.#voters = voters;
-    this.#maxMessageBytes = maxMessageBytes;
+    this.#settings = settings;
     this.#network = network;
     this.#checker = checker;
     this.#random = simulation.random.fork();
@@ -83,8 +89,9 @@ export class RaftNode {
     this.applied = group?.snapshot?.index ?? 0;
     this.#snapshotIndex = this.applied;
     this.core = new RaftCore({
-      groupId: GROUP, nodeId: this.id, voters: this.#voters, electionTicks: ELECTION_TICKS, heartbeatTicks: 2,
-      maxInflightMessages: 8, maxInflightBytes: 4096, maxMessageBytes: this.#maxMessageBytes, maxUncommittedBytes: 4096,
+      groupId: GROUP, nodeId: this.id, electionTicks: ELECTION_TICKS, heartbeatTicks: 2,
+      maxInflightMessages: 8, maxInflightBytes: 4096, maxUncommittedBytes: 4096, ...this.#settings,
+      ...(this.#voters.includes(this.id) ? { voters: this.#voters } : { voters: [], joining: true }),
       random: () => this.#random.next(),
       ...(group === undefined ? {} : { restored: { ...group, applied: this.applied } }),
     });
@@ -120,6 +127,13 @@ export class RaftNode {
     if (result?.ok !== true) return;
     this.#proposed.add(`${result.index}/${result.term}`);
     this.pump();
+  }
+
+  /** Proposes to make `voters` and `learners` the members. True where the change began. */
+  reconfigure(voters: readonly number[], learners: readonly number[]): boolean {
+    const began = this.core?.proposeConfiguration({ voters, learners }).ok === true;
+    if (began) this.pump();
+    return began;
   }
 
   /** A read must show everything that any client was told before it began. */
@@ -237,10 +251,13 @@ export class RaftNode {
 
   async #takeSnapshot(core: RaftCore): Promise<void> {
     const life = this.#life;
-    this.#snapshotting = true;
     const index = this.applied;
+    const configuration = core.snapshotConfiguration(index);
+    // In the middle of a change: a few entries further on it is over.
+    if (configuration === undefined) return;
+    this.#snapshotting = true;
     const term = core.termOf(index)!;
-    const writer = await this.#snapshots!.create({ groupId: GROUP, index, term, voters: [...this.#voters], learners: [] });
+    const writer = await this.#snapshots!.create({ groupId: GROUP, index, term, voters: [...configuration.voters], learners: [...configuration.learners] });
     await writer.write(Buffer.from(`state at ${index}`));
     const meta = await writer.finish();
     if (life !== this.#life) return;
