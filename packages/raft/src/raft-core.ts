@@ -7,8 +7,9 @@ import {
 import type { Configuration, ConfigurationTarget } from "./configuration.ts";
 import { ConfigurationHistory } from "./configuration-history.ts";
 import { invariant } from "./invariant.ts";
+import { Lease } from "./lease.ts";
 import { entryBytes, makeMessage } from "./message.ts";
-import { checkOptions } from "./options.ts";
+import { checkOptions, defaultLeaseMargin } from "./options.ts";
 import type { HardState, RaftOptions } from "./options.ts";
 import { Progress } from "./progress.ts";
 import type { Quorum } from "./quorum/quorum.ts";
@@ -56,6 +57,12 @@ export class RaftCore {
   /** The leader's configuration is not committed, or joint, or without itself as a voter: something is to be done once it is committed. */
   #configurationOpen = false;
 
+  /** Where leases are in use. */
+  readonly #lease: Lease | undefined;
+  /** Ticks of this life. */
+  #now = 0;
+  /** When a leader was last heard, of whatever term. A node that starts may have heard one just before. */
+  #heardAt = 0;
   #electionElapsed = 0;
   #heartbeatElapsed = 0;
   #electionTimeout = 0;
@@ -94,6 +101,7 @@ export class RaftCore {
     this.nodeId = options.nodeId;
     this.#log = new RaftLog(options.restored);
     this.#reads = new ReadQueue(options.maxPendingReads ?? DEFAULT_PENDING_READS);
+    if (options.leaseReads === true) this.#lease = new Lease(options.electionTicks - (options.leaseMarginTicks ?? defaultLeaseMargin(options.electionTicks)));
     const snapshot = options.restored?.snapshot;
     this.#configurations = new ConfigurationHistory(snapshot?.index ?? 0, this.#configurationIn(snapshot));
     const firstBehind = Math.max(this.#log.first, (snapshot?.index ?? 0) + 1);
@@ -179,7 +187,7 @@ export class RaftCore {
       groupId: this.groupId, nodeId: this.nodeId, role: this.#role, leader: this.#leader, term: this.#term, vote: this.#vote,
       commitIndex: log.committed, appliedIndex: log.applied, firstIndex: log.first, lastIndex: log.last, durableIndex: log.durable,
       snapshotIndex: log.snapshot?.index ?? 0, uncommittedBytes: this.#uncommittedBytes, waitingReads: this.#reads.waiting,
-      malformedMessages: this.#malformed, transferee: this.#transferee,
+      malformedMessages: this.#malformed, transferee: this.#transferee, leaseTicks: this.#leaseTicks(),
       progress, voters: this.voters, learners: this.configuration.learners,
       configuration: this.configuration, configurationIndex: this.configurationIndex,
     };
@@ -204,6 +212,7 @@ export class RaftCore {
 
   /** One unit of time went by. */
   tick(): void {
+    this.#now++;
     this.#electionElapsed++;
     if (this.#role !== "leader") {
       if (this.#electionElapsed >= this.#electionTimeout) this.campaign();
@@ -212,7 +221,7 @@ export class RaftCore {
     if (this.#electionElapsed >= this.#options.electionTicks) {
       this.#electionElapsed = 0;
       this.#transferee = 0;
-      if (!this.#decides(this.#isActive)) {
+      if (this.#options.checkQuorum !== false && !this.#decides(this.#isActive)) {
         this.#becomeFollower(this.#term, 0);
         return;
       }
@@ -221,14 +230,15 @@ export class RaftCore {
     if (++this.#heartbeatElapsed >= this.#options.heartbeatTicks) {
       this.#heartbeatElapsed = 0;
       for (const peer of this.#peers) peer.checkDue = true;
+      if (this.#lease !== undefined) this.#lease.sent(this.#reads.openEmpty(), this.#now);
       this.#broadcastHeartbeat();
     }
   }
 
-  /** Starts an election, beginning with pre-votes, as if the timeout had run out. Not on a leader or a non-voter. */
+  /** Starts an election, beginning with pre-votes, as if the timeout had run out. Not on a leader or a non-voter, nor where a lease may count on this node. */
   campaign(): void {
     // Whoever may not campaign goes on counting: to vote it must know how long it has heard nothing.
-    if (this.#role === "leader" || !this.#mayCampaign()) return;
+    if (this.#role === "leader" || this.#boundByLease() || !this.#mayCampaign()) return;
     this.#becomePreCandidate();
     this.#askForVotes(RaftMessageType.PRE_VOTE, this.#term + 1, false);
     this.#countVote(this.nodeId, true);
@@ -353,7 +363,7 @@ export class RaftCore {
   readIndex(context: number): "ok" | "not_leader" | "not_ready" | "overloaded" {
     if (this.#role !== "leader") return "not_leader";
     if (!this.#ready) return "not_ready";
-    if (this.#decides(this.#isSelf)) {
+    if (this.#decides(this.#isSelf) || this.#leaseTicks() > 0) {
       this.#readStates.push({ context, index: this.#log.committed });
       return "ok";
     }
@@ -378,7 +388,7 @@ export class RaftCore {
     if (this.#transferee === to) return "ok";
     this.#transferee = to;
     this.#electionElapsed = 0;
-    if (peer.match === this.#log.last) this.#send(this.#message(RaftMessageType.TIMEOUT_NOW, to));
+    if (peer.match === this.#log.last) this.#sendTimeoutNow(to);
     else this.#sendDue = true;
     return "ok";
   }
@@ -548,6 +558,7 @@ export class RaftCore {
       this.#vote = 0;
     }
     if (this.#role === "leader") this.#reads.abort(this.#abortedReads);
+    this.#lease?.reset();
     this.#role = role;
     this.#leader = 0;
     this.#electionElapsed = 0;
@@ -587,7 +598,7 @@ export class RaftCore {
     const configuration = this.configuration;
     this.#quorum = configuration.voters.length === 0 ? undefined : quorumOf(this.#rule, configuration);
     const progress = new Map<number, Progress>();
-    for (const id of new Set([...membersOf(configuration), ...membersOf(leaving), this.nodeId])) {
+    for (const id of [...new Set([...membersOf(configuration), ...membersOf(leaving), this.nodeId])].sort((a, b) => a - b)) {
       progress.set(id, this.#progress.get(id) ?? new Progress(id, this.#options.maxInflightMessages, this.#options.maxInflightBytes));
     }
     this.#progress = progress;
@@ -636,7 +647,7 @@ export class RaftCore {
     for (const peer of this.#peers) {
       if (this.configuration.voters.includes(peer.id) && (successor === undefined || peer.match > successor.match)) successor = peer;
     }
-    if (successor !== undefined) this.#send(this.#message(RaftMessageType.TIMEOUT_NOW, successor.id));
+    if (successor !== undefined) this.#sendTimeoutNow(successor.id);
     this.#becomeFollower(this.#term, 0);
   }
 
@@ -654,15 +665,28 @@ export class RaftCore {
       this.#answerOldTerm(message);
       return false;
     }
-    if (message.term === this.#term) return true;
     const asksForVote = type === RaftMessageType.PRE_VOTE || type === RaftMessageType.VOTE;
+    if (asksForVote && !message.forced && this.#boundByLease()) return false;
+    if (message.term === this.#term) return true;
     // A voter that hears its leader grants nothing and keeps its term, except on that leader's request.
-    if (asksForVote && !message.forced && this.#leader !== 0 && this.#electionElapsed < this.#options.electionTicks) return false;
+    if (asksForVote && !message.forced && this.#hearsLeader()) return false;
     // A pre-vote speaks of a term that does not exist yet; so does its granted answer.
     if (type === RaftMessageType.PRE_VOTE || (type === RaftMessageType.PRE_VOTE_RESPONSE && !message.reject)) return true;
     const fromLeader = type === RaftMessageType.APPEND || type === RaftMessageType.HEARTBEAT || type === RaftMessageType.SNAPSHOT;
     this.#becomeFollower(message.term, fromLeader ? message.from : 0);
     return true;
+  }
+
+  #hearsLeader(): boolean {
+    return this.#options.checkQuorum !== false && this.#leader !== 0 && this.#electionElapsed < this.#options.electionTicks;
+  }
+
+  /**
+   * A leader may count on this node's patience: it heard from one less than an election timeout ago, or does not know
+   * because it has just started. What has happened since (a newer term, another role) changes nothing about that.
+   */
+  #boundByLease(): boolean {
+    return this.#lease !== undefined && this.#role !== "leader" && this.#now - this.#heardAt < this.#options.electionTicks;
   }
 
   #answerOldTerm(message: RaftMessage): void {
@@ -745,6 +769,7 @@ export class RaftCore {
     if (this.#role !== "follower") this.#becomeFollower(this.#term, message.from);
     this.#leader = message.from;
     this.#electionElapsed = 0;
+    this.#heardAt = this.#now;
   }
 
   #takeAppend(message: RaftMessage): void {
@@ -823,7 +848,7 @@ export class RaftCore {
     else if (peer.state === "probe" || peer.match + 1 >= log.first) peer.becomeReplicate();
     this.#sendDue = true;
     this.#advanceCommit();
-    if (this.#transferee === peer.id && peer.match === log.last) this.#send(this.#message(RaftMessageType.TIMEOUT_NOW, peer.id));
+    if (this.#transferee === peer.id && peer.match === log.last) this.#sendTimeoutNow(peer.id);
   }
 
   #takeHeartbeatResponse(message: RaftMessage): void {
@@ -863,6 +888,17 @@ export class RaftCore {
     this.#ready = true;
     this.#sendDue = true;
     if (this.#configurationOpen) this.#settleConfiguration();
+  }
+
+  /** Ticks for which the leader may serve reads by itself. Not before its first commit, nor while leadership is on its way. */
+  #leaseTicks(): number {
+    if (this.#lease === undefined || this.#role !== "leader" || !this.#ready || this.#transferee !== 0) return 0;
+    return this.#lease.ticksLeft(this.#quorum!.reached(this.#readAcknowledgedBy), this.#now);
+  }
+
+  #sendTimeoutNow(to: number): void {
+    this.#lease?.void();
+    this.#send(this.#message(RaftMessageType.TIMEOUT_NOW, to));
   }
 
   /** Turns what the leader has for its peers into messages. */

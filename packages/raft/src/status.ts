@@ -36,6 +36,8 @@ export interface RaftStatus {
   waitingReads: number;
   /** Messages that no correct peer sends; each was ignored. */
   malformedMessages: number;
+  /** Ticks for which the leader may answer reads by itself; 0 where leases are off or none holds. */
+  leaseTicks: number;
   /** Whom leadership is on the way to; 0: nobody. */
   transferee: number;
   /** What the leader knows of itself and of each other member; empty on others. */

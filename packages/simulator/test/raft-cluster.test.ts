@@ -44,8 +44,9 @@ async function run(seed: number): Promise<Summary> {
   const bootstrap = changing ? sample(random, ids) : ids;
   const maxMessageBytes = random.pick([40, 150, 1000]);
   const rules = random.pick<QuorumRule[]>([["weighted"], ["weighted"], ["majority"], ["weighted", "majority"]]);
+  const leaseReads = random.chance(0.5);
   const checker = new RaftChecker(seed, bootstrap);
-  const nodes = ids.map((id) => new RaftNode(id, bootstrap, { maxMessageBytes, quorum: random.pick(rules) }, simulation, network, checker));
+  const nodes = ids.map((id) => new RaftNode(id, bootstrap, { maxMessageBytes, quorum: random.pick(rules), leaseReads }, simulation, network, checker));
   for (const node of nodes) void node.start();
   let crashes = 0;
   let number = 0;
@@ -127,7 +128,7 @@ async function run(seed: number): Promise<Summary> {
   );
   checker.logsMatch(nodes.flatMap(({ core }) => core ?? []));
   if (!healed) {
-    checker.fail(`no progress after healing, configured ${JSON.stringify(checker.configuration)}: ${JSON.stringify(nodes.map(({ id, core, applied }) => ({ id, applied, role: core?.role, term: core?.term, commit: core?.commitIndex, last: core?.lastIndex, configuration: core?.configuration, at: core?.configurationIndex, vote: core?.status().vote, leader: core?.leader })))}`);
+    checker.fail(`no progress after healing, configured ${JSON.stringify(checker.configuration)}: ${JSON.stringify(nodes.map(({ id, core, applied }) => ({ id, applied, role: core?.role, term: core?.term, commit: core?.commitIndex, last: core?.lastIndex, configuration: core?.configuration, at: core?.configurationIndex, vote: core?.status().vote, leader: core?.leader, progress: [...(core?.status().progress ?? [])], first: core?.firstIndex, snapshot: core?.status().snapshotIndex })))}`);
   }
   const sum = (of: (node: RaftNode) => number): number => nodes.reduce((total, node) => total + of(node), 0);
   return {

@@ -22,6 +22,7 @@ const SNAPSHOT_TIMEOUT_MS = 300;
 export interface NodeSettings {
   maxMessageBytes: number;
   quorum: QuorumRule;
+  leaseReads: boolean;
 }
 
 /** A process that runs one replica: the core over a real log and snapshot files on a simulated disk. Its state machine counts what it applied. */
@@ -44,6 +45,8 @@ export class RaftNode {
   #received: SnapshotMeta | undefined;
   #unsent: { sequence: number; messages: RaftMessage[] }[] = [];
   #writes = 0;
+  /** No two clocks run alike. */
+  readonly #tickMs: number;
   #reads = new Map<number, number>();
   #pendingReads: { index: number; floor: number }[] = [];
   #readNumber = 0;
@@ -61,6 +64,7 @@ export class RaftNode {
     this.#random = simulation.random.fork();
     this.#timers = new SimTimers(simulation);
     this.disk = new SimDisk(simulation);
+    this.#tickMs = TICK_MS * (0.95 + 0.1 * this.#random.next());
   }
 
   get isUp(): boolean {
@@ -98,7 +102,7 @@ export class RaftNode {
     this.#network.attach(this.id, (from, packet) => {
       this.#receive(from, packet);
     });
-    this.#timers.every(TICK_MS, () => {
+    this.#timers.every(this.#tickMs, () => {
       this.core?.tick();
       this.pump();
     });
