@@ -1,5 +1,6 @@
 import { RaftMessageType } from "@statemesh/contract";
 import type { LogEntry, RaftMessage, SnapshotMeta } from "@statemesh/contract";
+import { DiskError } from "@statemesh/ports";
 import { RaftCore } from "@statemesh/raft";
 import type { QuorumRule, Ready } from "@statemesh/raft";
 import { SnapshotStore, WriteAheadLog } from "@statemesh/wal";
@@ -215,12 +216,19 @@ export class RaftNode {
 
   async #sendSnapshot(message: RaftMessage): Promise<void> {
     const life = this.#life;
-    const reader = await this.#snapshots!.read(GROUP, message.logIndex);
     const chunks: Uint8Array[] = [];
-    for await (const chunk of reader.chunks(64)) chunks.push(chunk);
+    let meta: SnapshotMeta | undefined;
+    try {
+      const reader = await this.#snapshots!.read(GROUP, message.logIndex);
+      for await (const chunk of reader.chunks(64)) chunks.push(chunk);
+      meta = reader.meta;
+    } catch (error) {
+      // A newer snapshot of this node took its place meanwhile, and the file is gone.
+      if (!(error instanceof DiskError) || (life === this.#life && this.#snapshotIndex <= message.logIndex)) throw error;
+    }
     if (life !== this.#life) return;
-    this.#network.send(this.id, message.to, { kind: "snapshot", message, meta: reader.meta, content: Buffer.concat(chunks) });
-    this.#timers.after(SNAPSHOT_TIMEOUT_MS, () => {
+    if (meta !== undefined) this.#network.send(this.id, message.to, { kind: "snapshot", message, meta, content: Buffer.concat(chunks) });
+    this.#timers.after(meta === undefined ? 1 : SNAPSHOT_TIMEOUT_MS, () => {
       this.core?.reportSnapshot(message.to, false);
       this.pump();
     });
@@ -240,7 +248,13 @@ export class RaftNode {
 
   async #receiveSnapshot(core: RaftCore, message: RaftMessage, meta: SnapshotMeta, content: Uint8Array): Promise<void> {
     const life = this.#life;
-    if (meta.index <= core.commitIndex || this.#snapshotting) return;
+    if (meta.index <= core.commitIndex) {
+      // Not needed, but the leader wants to hear so: else it sends another one.
+      core.stepSnapshot(meta, message);
+      this.pump();
+      return;
+    }
+    if (this.#snapshotting) return;
     this.#snapshotting = true;
     const writer = await this.#snapshots!.create(meta);
     await writer.write(content);
