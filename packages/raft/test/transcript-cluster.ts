@@ -6,7 +6,7 @@ import type { Configuration, HardState, RaftOptions, Ready } from "../src/index.
 const NAMES = new Map(Object.entries(RaftMessageType).map(([name, type]) => [type, name]));
 const decoder = new TextDecoder();
 
-type Limits = Pick<RaftOptions, "electionTicks" | "heartbeatTicks" | "maxInflightMessages" | "maxInflightBytes" | "maxMessageBytes" | "maxUncommittedBytes" | "quorum">;
+type Limits = Pick<RaftOptions, "electionTicks" | "heartbeatTicks" | "maxInflightMessages" | "maxInflightBytes" | "maxMessageBytes" | "maxUncommittedBytes" | "quorum" | "checkQuorum" | "leaseReads">;
 
 interface Host {
   core: RaftCore;
@@ -50,7 +50,7 @@ export class TranscriptCluster {
     const id = Number(words[0]);
     switch (name) {
       case "cluster":
-        this.#limits = { ...this.#limits, ...Object.fromEntries([...options].map(([key, value]) => [key, Number.isNaN(Number(value)) ? value : Number(value)])) };
+        this.#limits = { ...this.#limits, ...Object.fromEntries([...options].map(([key, value]) => [key, value === "true" || value === "false" ? value === "true" : Number.isNaN(Number(value)) ? value : Number(value)])) };
         this.#bootstrap = Array.from({ length: id }, (_, n) => n + 1);
         for (const node of this.#bootstrap) this.#boot(node, { term: 0, vote: 0, commit: 0 }, []);
         return;
@@ -257,8 +257,8 @@ export class TranscriptCluster {
   }
 
   #status(id: number): void {
-    const { term, vote, role, commitIndex, appliedIndex, lastIndex, durableIndex, progress, transferee } = this.#host(id).core.status();
-    this.#say(`${id}: ${role} term=${term} vote=${vote} applied=${appliedIndex} commit=${commitIndex} durable=${durableIndex} last=${lastIndex}${transferee === 0 ? "" : ` transfer to ${transferee}`}`);
+    const { term, vote, role, commitIndex, appliedIndex, lastIndex, durableIndex, progress, transferee, leaseTicks } = this.#host(id).core.status();
+    this.#say(`${id}: ${role} term=${term} vote=${vote} applied=${appliedIndex} commit=${commitIndex} durable=${durableIndex} last=${lastIndex}${transferee === 0 ? "" : ` transfer to ${transferee}`}${leaseTicks === 0 ? "" : ` lease=${leaseTicks}`}`);
     for (const [peer, { match, next, state, recentActive }] of progress) {
       if (peer !== id) this.#say(`  ${peer}: ${state} match=${match} next=${next}${recentActive ? "" : " silent"}`);
     }
