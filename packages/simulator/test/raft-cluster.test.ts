@@ -48,7 +48,13 @@ async function run(seed: number): Promise<Summary> {
   const leaseReads = random.chance(0.5);
   const checker = new RaftChecker(seed, bootstrap);
   const nodes = ids.map((id) => new RaftNode(id, bootstrap, { maxMessageBytes, quorum: random.pick(rules), leaseReads }, simulation, network, checker));
-  for (const node of nodes) void node.start();
+  for (const node of nodes) {
+    void node.start();
+    // Whoever else takes itself for the leader at that moment is asked at once: an answer must show what was just acknowledged.
+    node.onAcknowledged = () => {
+      for (const other of nodes) if (other !== node && other.core?.role === "leader") other.read();
+    };
+  }
   let crashes = 0;
   let number = 0;
 
@@ -124,7 +130,9 @@ async function run(seed: number): Promise<Summary> {
   const healed = await simulation.runUntilHolds(
     () =>
       checker.acknowledged > Math.max(settled, acknowledged) && !isJoint(checker.configuration) &&
-      nodes.every(({ id, applied }) => !isMember(checker.configuration, id) || applied >= settled + 1),
+      nodes.every(({ id, applied }) => !isMember(checker.configuration, id) || applied >= settled + 1) &&
+      // Who is no voter any more does not lead on.
+      nodes.every(({ id, core }) => core?.role !== "leader" || core.configuration.voters.includes(id)),
     HEALED_WITHIN_MS + 600,
   );
   checker.logsMatch(nodes.flatMap(({ core }) => core ?? []));

@@ -52,6 +52,8 @@ export class RaftNode {
   #pendingReads: { index: number; floor: number }[] = [];
   #readNumber = 0;
   #proposed = new Set<string>();
+  /** A client was just told that its command is committed. */
+  onAcknowledged: () => void = () => undefined;
   readsServed = 0;
   snapshotsInstalled = 0;
 
@@ -192,7 +194,9 @@ export class RaftNode {
   #apply(entry: LogEntry): void {
     this.#checker.appliedEntry(this.id, entry, this.applied);
     this.applied = entry.index;
-    if (this.#proposed.delete(`${entry.index}/${entry.term}`)) this.#checker.acknowledged = Math.max(this.#checker.acknowledged, entry.index);
+    if (!this.#proposed.delete(`${entry.index}/${entry.term}`)) return;
+    this.#checker.acknowledged = Math.max(this.#checker.acknowledged, entry.index);
+    this.onAcknowledged();
   }
 
   #serveReads(): void {
