@@ -9,10 +9,10 @@ import { invariant } from "./invariant.ts";
  */
 export type ProgressState = "probe" | "replicate" | "snapshot";
 
-/** What the leader knows of one voter's log. */
+/** What the leader knows of one member's log. */
 export class Progress {
   readonly id: number;
-  /** Highest index known to be durable in that voter's log. Never goes back in a term. */
+  /** Highest index known to be durable in that member's log. Never goes back in a term. */
   match = 0;
   /** Index of the next entry to send. */
   next = 1;

@@ -1,30 +1,39 @@
 import { RaftMessageType } from "@statemesh/contract";
 import type { LogEntry, RaftMessage, SnapshotMeta } from "@statemesh/contract";
 import { waitsForDurability } from "./durability.ts";
+import {
+  configurationOf, decodeConfiguration, encodeConfiguration, isJoint, leaveJoint, membersOf, NO_CONFIGURATION, sameConfiguration, stepTowards,
+} from "./configuration.ts";
+import type { Configuration, ConfigurationTarget } from "./configuration.ts";
+import { ConfigurationHistory } from "./configuration-history.ts";
 import { invariant } from "./invariant.ts";
+import { Lease } from "./lease.ts";
 import { entryBytes, makeMessage } from "./message.ts";
-import { checkOptions } from "./options.ts";
+import { checkOptions, defaultLeaseMargin } from "./options.ts";
 import type { HardState, RaftOptions } from "./options.ts";
 import { Progress } from "./progress.ts";
-import { MajorityQuorum } from "./quorum/majority.ts";
 import type { Quorum } from "./quorum/quorum.ts";
+import { quorumOf } from "./quorum/rule.ts";
+import type { QuorumRule } from "./quorum/rule.ts";
 import { RaftLog, UNKNOWN_TERM } from "./raft-log.ts";
 import { ReadQueue } from "./read-queue.ts";
 import type { ReadState } from "./read-queue.ts";
-import type { ProposeResult, Ready } from "./ready.ts";
+import type { ConfigurationResult, ProposeResult, Ready } from "./ready.ts";
 import { EntryKind } from "./status.ts";
 import type { PeerStatus, RaftStatus, Role } from "./status.ts";
 
 const NOTHING: never[] = [];
 const DEFAULT_PENDING_READS = 65_536;
+/** Entries that a learner may lag to be promoted: an instant of load, not a snapshot away. */
+const DEFAULT_LEARNER_LAG = 100;
 
 /**
  * One replica of one Raft group: a state machine without clock, socket or disk. Inputs are ticks, messages,
  * proposals and completions of storage; all outputs are in `ready()`. After Ongaro's dissertation, with
- * pre-votes (§9.6), a check for a quorum (§6.2), read indexes (§6.4) and leadership transfer (§3.10); shaped after
- * etcd's raft with asynchronous storage.
+ * pre-votes (§9.6), a check for a quorum (§6.2), read indexes (§6.4), leadership transfer (§3.10), learners (§4.2.1) and
+ * joint configurations (§4.3); shaped after etcd's raft with asynchronous storage.
  *
- * Sections: outside view, inputs, outputs, transitions, elections, the follower's part, the leader's part.
+ * Sections: outside view, inputs, outputs, transitions, configurations, elections, the follower's part, the leader's part.
  */
 export class RaftCore {
   readonly groupId: number;
@@ -38,13 +47,22 @@ export class RaftCore {
   #vote = 0;
   #role: Role = "follower";
   #leader = 0;
-  #quorum: Quorum;
-  #learners: readonly number[] = NOTHING;
-  /** Every voter, this node too. */
+  readonly #configurations: ConfigurationHistory;
+  /** Undefined only where the node joins and knows of no configuration yet. */
+  #quorum: Quorum | undefined;
+  /** Every member, and this node in any case. */
   #progress = new Map<number, Progress>();
-  /** Every voter but this node, ascending. */
+  /** Every member but this node, ascending. */
   #peers: Progress[] = [];
+  /** The leader's configuration is not committed, or joint, or without itself as a voter: something is to be done once it is committed. */
+  #configurationOpen = false;
 
+  /** Where leases are in use. */
+  readonly #lease: Lease | undefined;
+  /** Ticks of this life. */
+  #now = 0;
+  /** When a leader was last heard, of whatever term. A node that starts may have heard one just before. */
+  #heardAt = 0;
   #electionElapsed = 0;
   #heartbeatElapsed = 0;
   #electionTimeout = 0;
@@ -83,9 +101,12 @@ export class RaftCore {
     this.nodeId = options.nodeId;
     this.#log = new RaftLog(options.restored);
     this.#reads = new ReadQueue(options.maxPendingReads ?? DEFAULT_PENDING_READS);
+    if (options.leaseReads === true) this.#lease = new Lease(options.electionTicks - (options.leaseMarginTicks ?? defaultLeaseMargin(options.electionTicks)));
     const snapshot = options.restored?.snapshot;
-    this.#quorum = this.#configure(snapshot !== undefined && snapshot.voters.length > 0 ? snapshot.voters : options.voters);
-    if (snapshot !== undefined) this.#learners = snapshot.learners;
+    this.#configurations = new ConfigurationHistory(snapshot?.index ?? 0, this.#configurationIn(snapshot));
+    const firstBehind = Math.max(this.#log.first, (snapshot?.index ?? 0) + 1);
+    this.#configurations.replaceFrom(firstBehind, this.#log.slice(firstBehind, this.#log.last, Infinity));
+    this.#configure();
     if (options.restored !== undefined) {
       this.#term = options.restored.hardState.term;
       this.#vote = options.restored.hardState.vote;
@@ -128,8 +149,27 @@ export class RaftCore {
     return this.#log.first;
   }
 
+  /** Everybody who votes; in a joint configuration those of both halves. */
   get voters(): readonly number[] {
-    return this.#quorum.voters;
+    return this.#quorum?.voters ?? NOTHING;
+  }
+
+  /** The latest configuration in the log, committed or not: the one that counts. */
+  get configuration(): Configuration {
+    return this.#configurations.current;
+  }
+
+  /** Where that configuration stands in the log. */
+  get configurationIndex(): number {
+    return this.#configurations.index;
+  }
+
+  /**
+   * The configuration that a snapshot at `index` has to carry. Undefined where none can be taken there: the configuration at
+   * that index is joint (soon over; try again further on), or not known any more.
+   */
+  snapshotConfiguration(index: number): Configuration | undefined {
+    return this.#configurations.forSnapshot(index);
   }
 
   /** A leader that committed an entry of its own term: it knows everything that was ever committed. */
@@ -147,8 +187,9 @@ export class RaftCore {
       groupId: this.groupId, nodeId: this.nodeId, role: this.#role, leader: this.#leader, term: this.#term, vote: this.#vote,
       commitIndex: log.committed, appliedIndex: log.applied, firstIndex: log.first, lastIndex: log.last, durableIndex: log.durable,
       snapshotIndex: log.snapshot?.index ?? 0, uncommittedBytes: this.#uncommittedBytes, waitingReads: this.#reads.waiting,
-      malformedMessages: this.#malformed, transferee: this.#transferee,
-      progress, voters: this.#quorum.voters, learners: this.#learners,
+      malformedMessages: this.#malformed, transferee: this.#transferee, leaseTicks: this.#leaseTicks(),
+      progress, voters: this.voters, learners: this.configuration.learners,
+      configuration: this.configuration, configurationIndex: this.configurationIndex,
     };
   }
 
@@ -171,6 +212,7 @@ export class RaftCore {
 
   /** One unit of time went by. */
   tick(): void {
+    this.#now++;
     this.#electionElapsed++;
     if (this.#role !== "leader") {
       if (this.#electionElapsed >= this.#electionTimeout) this.campaign();
@@ -179,7 +221,7 @@ export class RaftCore {
     if (this.#electionElapsed >= this.#options.electionTicks) {
       this.#electionElapsed = 0;
       this.#transferee = 0;
-      if (!this.#quorum.decides(this.#isActive)) {
+      if (this.#options.checkQuorum !== false && !this.#decides(this.#isActive)) {
         this.#becomeFollower(this.#term, 0);
         return;
       }
@@ -188,14 +230,15 @@ export class RaftCore {
     if (++this.#heartbeatElapsed >= this.#options.heartbeatTicks) {
       this.#heartbeatElapsed = 0;
       for (const peer of this.#peers) peer.checkDue = true;
+      if (this.#lease !== undefined) this.#lease.sent(this.#reads.openEmpty(), this.#now);
       this.#broadcastHeartbeat();
     }
   }
 
-  /** Starts an election, beginning with pre-votes, as if the timeout had run out. Not on a leader or a non-voter. */
+  /** Starts an election, beginning with pre-votes, as if the timeout had run out. Not on a leader or a non-voter, nor where a lease may count on this node. */
   campaign(): void {
-    this.#electionElapsed = 0;
-    if (this.#role === "leader" || !this.#mayCampaign()) return;
+    // Whoever may not campaign goes on counting: to vote it must know how long it has heard nothing.
+    if (this.#role === "leader" || this.#boundByLease() || !this.#mayCampaign()) return;
     this.#becomePreCandidate();
     this.#askForVotes(RaftMessageType.PRE_VOTE, this.#term + 1, false);
     this.#countVote(this.nodeId, true);
@@ -241,7 +284,8 @@ export class RaftCore {
    * message that it stands for. True where the next Ready will ask to install it; false where the log already has it.
    */
   stepSnapshot(meta: SnapshotMeta, message: RaftMessage): boolean {
-    if (message.type !== RaftMessageType.SNAPSHOT || meta.index !== message.logIndex || meta.term !== message.logTerm || meta.groupId !== this.groupId) {
+    const said = meta.index === message.logIndex && meta.term === message.logTerm && meta.groupId === this.groupId;
+    if (message.type !== RaftMessageType.SNAPSHOT || !said || !this.#canConfigure(meta)) {
       this.#malformed++;
       return false;
     }
@@ -253,9 +297,10 @@ export class RaftCore {
       this.#acceptAppend(message.from, log.committed);
       return false;
     }
+    const configuration = this.#configurationIn(meta);
     log.install(meta);
-    if (meta.voters.length > 0) this.#quorum = this.#configure(meta.voters);
-    this.#learners = meta.learners;
+    this.#configurations.reset(meta.index, configuration);
+    this.#configure();
     this.#acceptAppend(message.from, meta.index);
     return true;
   }
@@ -272,13 +317,53 @@ export class RaftCore {
   }
 
   /**
+   * Changes who takes part, to `target`. One entry where only learners change; else a joint configuration, which the leader
+   * leaves by a second entry as soon as the first is committed. The change is done once `configuration` is no longer joint and
+   * `configurationIndex` is committed; lost where another leader cut it off. A leader that is no longer a voter steps down then, and
+   * tells the best of the others to follow it. Add a node as a learner first and promote it when `learnerCaughtUp`: a voter
+   * that lags counts against the quorum. Never use an id again for a node that lost its data.
+   */
+  proposeConfiguration(target: ConfigurationTarget): ConfigurationResult {
+    if (this.#role !== "leader") return { ok: false, reason: "not_leader" };
+    if (this.#transferee !== 0) return { ok: false, reason: "transferring" };
+    const wanted = configurationOf(target);
+    if (typeof wanted === "string") return { ok: false, reason: "invalid", rule: wanted };
+    // Before its first commit the leader may hold a change that another leader's could cross (Ongaro on raft-dev, July 2015).
+    if (!this.#ready) return { ok: false, reason: "not_ready" };
+    const current = this.configuration;
+    if (isJoint(current) || this.configurationIndex > this.#log.committed) return { ok: false, reason: "change_pending" };
+    if (sameConfiguration(current, wanted)) return { ok: false, reason: "no_change" };
+    this.#appendConfiguration(stepTowards(current, wanted));
+    return { ok: true, index: this.configurationIndex, term: this.#term };
+  }
+
+  /** On the leader: whether a learner lags by at most `maxLag` entries behind what is committed, and so may be promoted. */
+  learnerCaughtUp(id: number, maxLag = DEFAULT_LEARNER_LAG): boolean {
+    const peer = this.#role === "leader" && this.configuration.learners.includes(id) ? this.#progress.get(id) : undefined;
+    return peer !== undefined && peer.recentActive && peer.state === "replicate" && peer.match + maxLag >= this.#log.committed;
+  }
+
+  /**
+   * On the leader: whether the voters of `target` that it heard from lately could decide by themselves. Where not, the change
+   * would stop the group.
+   */
+  couldDecide(target: ConfigurationTarget): boolean {
+    const wanted = configurationOf(target);
+    if (this.#role !== "leader" || typeof wanted === "string") return false;
+    return quorumOf(this.#rule, wanted).decides((voter) => {
+      const member = this.#progress.get(voter);
+      return voter === this.nodeId || (member !== undefined && member.recentActive && member.match > 0);
+    });
+  }
+
+  /**
    * Asks for an index such that a state machine that applied it shows everything that was committed before this call.
    * The answer is in a later `readStates`, or the context in `abortedReads`. `overloaded`: maxPendingReads wait already.
    */
   readIndex(context: number): "ok" | "not_leader" | "not_ready" | "overloaded" {
     if (this.#role !== "leader") return "not_leader";
     if (!this.#ready) return "not_ready";
-    if (this.#quorum.decides(this.#isSelf)) {
+    if (this.#decides(this.#isSelf) || this.#leaseTicks() > 0) {
       this.#readStates.push({ context, index: this.#log.committed });
       return "ok";
     }
@@ -290,11 +375,11 @@ export class RaftCore {
 
   /**
    * Hands leadership to another voter as soon as its log is complete. Proposals are refused meanwhile; given up after an
-   * election timeout.
+   * election timeout. `unknown_peer`: no voter of the configuration (that is to come, where it is joint).
    */
   transferLeadership(to: number): "ok" | "not_leader" | "unknown_peer" {
     if (this.#role !== "leader") return "not_leader";
-    const peer = this.#progress.get(to);
+    const peer = this.configuration.voters.includes(to) ? this.#progress.get(to) : undefined;
     if (peer === undefined) return "unknown_peer";
     if (to === this.nodeId) {
       this.#transferee = 0;
@@ -303,7 +388,7 @@ export class RaftCore {
     if (this.#transferee === to) return "ok";
     this.#transferee = to;
     this.#electionElapsed = 0;
-    if (peer.match === this.#log.last) this.#send(this.#message(RaftMessageType.TIMEOUT_NOW, to));
+    if (peer.match === this.#log.last) this.#sendTimeoutNow(to);
     else this.#sendDue = true;
     return "ok";
   }
@@ -355,10 +440,15 @@ export class RaftCore {
 
   /**
    * The application has a durable snapshot at `meta.index` (applied): forgets entries up to `throughIndex`, at most that index.
-   * Followers that need older entries get the snapshot.
+   * Followers that need older entries get the snapshot. Its voters and learners are those of `snapshotConfiguration(meta.index)`.
    */
   compact(throughIndex: number, meta: SnapshotMeta): void {
     this.#log.compact(throughIndex, meta);
+    if (meta.index === this.#log.snapshot?.index && this.#configurations.at(meta.index) !== undefined) {
+      const configuration = this.#configurations.forSnapshot(meta.index);
+      invariant(configuration !== undefined && sameConfiguration(configuration, this.#configurationIn(meta)), "a snapshot carries the configuration at its index");
+    }
+    this.#configurations.compact(throughIndex);
     this.#log.checkInvariants();
   }
 
@@ -464,6 +554,7 @@ export class RaftCore {
     own.acknowledge(log.durable);
     own.becomeReplicate();
     this.#uncommittedBytes = log.bytes(log.committed + 1, log.last);
+    this.#configurationOpen = true;
     // Entries of earlier terms are committed by count only together with one of this term.
     this.#appendOwn({ term: this.#term, index: log.last + 1, kind: EntryKind.EMPTY, data: new Uint8Array(0) });
   }
@@ -475,6 +566,7 @@ export class RaftCore {
       this.#vote = 0;
     }
     if (this.#role === "leader") this.#reads.abort(this.#abortedReads);
+    this.#lease?.reset();
     this.#role = role;
     this.#leader = 0;
     this.#electionElapsed = 0;
@@ -488,15 +580,83 @@ export class RaftCore {
     this.#sendDue = false;
   }
 
-  #configure(voters: readonly number[]): Quorum {
-    const quorum = new MajorityQuorum(voters);
+  // --- Configurations ---
+
+  get #rule(): QuorumRule {
+    return this.#options.quorum ?? "weighted";
+  }
+
+  /** What a snapshot says; without voters, or without a snapshot, it is the bootstrap configuration. */
+  #configurationIn(snapshot: SnapshotMeta | undefined): Configuration {
+    const target = snapshot === undefined || snapshot.voters.length === 0 ? { voters: this.#options.voters, learners: NOTHING } : snapshot;
+    if (target.voters.length === 0) return NO_CONFIGURATION;
+    const configuration = configurationOf(target);
+    invariant(typeof configuration !== "string", "a snapshot's configuration can be");
+    return configuration;
+  }
+
+  /** A snapshot without voters speaks of the bootstrap configuration, where there was no other. */
+  #canConfigure(meta: SnapshotMeta): boolean {
+    if (meta.voters.length === 0) return sameConfiguration(this.configuration, this.#configurationIn(undefined));
+    return typeof configurationOf(meta) !== "string";
+  }
+
+  /** Takes the latest configuration of the log for its own. Members of `leaving` are served on. */
+  #configure(leaving: Configuration = NO_CONFIGURATION): void {
+    const configuration = this.configuration;
+    this.#quorum = configuration.voters.length === 0 ? undefined : quorumOf(this.#rule, configuration);
     const progress = new Map<number, Progress>();
-    for (const id of quorum.voters) {
+    for (const id of [...new Set([...membersOf(configuration), ...membersOf(leaving), this.nodeId])].sort((a, b) => a - b)) {
       progress.set(id, this.#progress.get(id) ?? new Progress(id, this.#options.maxInflightMessages, this.#options.maxInflightBytes));
     }
     this.#progress = progress;
     this.#peers = [...progress.values()].filter((peer) => peer.id !== this.nodeId);
-    return quorum;
+  }
+
+  #decides(agrees: (voter: number) => boolean): boolean {
+    return this.#quorum !== undefined && this.#quorum.decides(agrees);
+  }
+
+  /** The leader's own: it stands from now on. */
+  #appendConfiguration(configuration: Configuration): void {
+    const entry: LogEntry = { term: this.#term, index: this.#log.last + 1, kind: EntryKind.CONFIGURATION, data: encodeConfiguration(configuration) };
+    const leaving = this.configuration;
+    const before = this.#progress;
+    this.#appendOwn(entry);
+    this.#configurations.replaceFrom(entry.index, [entry]);
+    // Whoever leaves decides nothing any more, but hears of it.
+    this.#configure(leaving);
+    for (const peer of this.#peers) {
+      if (before.has(peer.id)) continue;
+      peer.reset(entry.index);
+      // It had no chance yet to be heard.
+      peer.recentActive = true;
+    }
+    if (!configuration.voters.includes(this.#transferee)) this.#transferee = 0;
+    this.#configurationOpen = true;
+    this.#confirmReads();
+  }
+
+  /** The leader's duty once its configuration is committed. */
+  #settleConfiguration(): void {
+    const configuration = this.configuration;
+    if (this.configurationIndex > this.#log.committed) return;
+    if (isJoint(configuration)) return this.#appendConfiguration(leaveJoint(configuration));
+    this.#configurationOpen = false;
+    // The last word to those who left: that it is committed. They keep quiet from then on; it is safe without.
+    this.#flush();
+    this.#configure();
+    if (!configuration.voters.includes(this.nodeId)) this.#resign();
+  }
+
+  /** The leader is no longer a voter: the one that holds most campaigns at once. */
+  #resign(): void {
+    let successor: Progress | undefined;
+    for (const peer of this.#peers) {
+      if (this.configuration.voters.includes(peer.id) && (successor === undefined || peer.match > successor.match)) successor = peer;
+    }
+    if (successor !== undefined) this.#sendTimeoutNow(successor.id);
+    this.#becomeFollower(this.#term, 0);
   }
 
   // --- Terms and elections ---
@@ -513,15 +673,28 @@ export class RaftCore {
       this.#answerOldTerm(message);
       return false;
     }
-    if (message.term === this.#term) return true;
     const asksForVote = type === RaftMessageType.PRE_VOTE || type === RaftMessageType.VOTE;
+    if (asksForVote && !message.forced && this.#boundByLease()) return false;
+    if (message.term === this.#term) return true;
     // A voter that hears its leader grants nothing and keeps its term, except on that leader's request.
-    if (asksForVote && !message.forced && this.#leader !== 0 && this.#electionElapsed < this.#options.electionTicks) return false;
+    if (asksForVote && !message.forced && this.#hearsLeader()) return false;
     // A pre-vote speaks of a term that does not exist yet; so does its granted answer.
     if (type === RaftMessageType.PRE_VOTE || (type === RaftMessageType.PRE_VOTE_RESPONSE && !message.reject)) return true;
     const fromLeader = type === RaftMessageType.APPEND || type === RaftMessageType.HEARTBEAT || type === RaftMessageType.SNAPSHOT;
     this.#becomeFollower(message.term, fromLeader ? message.from : 0);
     return true;
+  }
+
+  #hearsLeader(): boolean {
+    return this.#options.checkQuorum !== false && this.#leader !== 0 && this.#electionElapsed < this.#options.electionTicks;
+  }
+
+  /**
+   * A leader may count on this node's patience: it heard from one less than an election timeout ago, or does not know
+   * because it has just started. What has happened since (a newer term, another role) changes nothing about that.
+   */
+  #boundByLease(): boolean {
+    return this.#lease !== undefined && this.#role !== "leader" && this.#now - this.#heardAt < this.#options.electionTicks;
   }
 
   #answerOldTerm(message: RaftMessage): void {
@@ -545,7 +718,11 @@ export class RaftCore {
   }
 
   #mayCampaign(): boolean {
-    return this.#quorum.has(this.nodeId) && !this.#log.installing;
+    if (this.#log.installing) return false;
+    if (this.#quorum?.has(this.nodeId) === true) return true;
+    // Until the change that removes it is committed, it may be that only this node's log can win (dissertation, §4.2.2).
+    const before = this.configurationIndex > this.#log.committed ? this.#configurations.previous : undefined;
+    return before !== undefined && (before.voters.includes(this.nodeId) || before.outgoing.includes(this.nodeId));
   }
 
   #campaignForReal(forced: boolean): void {
@@ -556,6 +733,7 @@ export class RaftCore {
 
   #askForVotes(type: RaftMessageType, term: number, forced: boolean): void {
     for (const peer of this.#peers) {
+      if (!this.#quorum!.has(peer.id)) continue;
       const request = makeMessage(this.groupId, type, this.nodeId, peer.id, term);
       request.logIndex = this.#log.last;
       request.logTerm = this.#log.lastTerm;
@@ -583,7 +761,7 @@ export class RaftCore {
 
   #countVote(from: number, granted: boolean): void {
     if (!this.#votes.has(from)) this.#votes.set(from, granted);
-    const result = this.#quorum.tally(this.#votes);
+    const result = this.#quorum!.tally(this.#votes);
     if (result === "lost") this.#becomeFollower(this.#term, 0);
     else if (result === "won") {
       if (this.#role === "pre_candidate") this.#campaignForReal(false);
@@ -599,12 +777,13 @@ export class RaftCore {
     if (this.#role !== "follower") this.#becomeFollower(this.#term, message.from);
     this.#leader = message.from;
     this.#electionElapsed = 0;
+    this.#heardAt = this.#now;
   }
 
   #takeAppend(message: RaftMessage): void {
     const log = this.#log;
     const { logIndex, logTerm, entries } = message;
-    if (!isContiguous(message)) {
+    if (!isContiguous(message) || !hasReadableConfigurations(entries)) {
       this.#malformed++;
       return;
     }
@@ -613,7 +792,8 @@ export class RaftCore {
       return;
     }
     if (log.matches(logIndex, logTerm)) {
-      log.merge(entries);
+      const firstNew = log.merge(entries);
+      if (firstNew > 0 && this.#configurations.replaceFrom(firstNew, entries)) this.#configure();
       const lastVerified = logIndex + entries.length;
       log.commitTo(Math.min(message.commit, lastVerified));
       this.#acceptAppend(message.from, lastVerified);
@@ -676,7 +856,7 @@ export class RaftCore {
     else if (peer.state === "probe" || peer.match + 1 >= log.first) peer.becomeReplicate();
     this.#sendDue = true;
     this.#advanceCommit();
-    if (this.#transferee === peer.id && peer.match === log.last) this.#send(this.#message(RaftMessageType.TIMEOUT_NOW, peer.id));
+    if (this.#transferee === peer.id && peer.match === log.last) this.#sendTimeoutNow(peer.id);
   }
 
   #takeHeartbeatResponse(message: RaftMessage): void {
@@ -691,9 +871,13 @@ export class RaftCore {
     }
     if (message.context > peer.readAcknowledged && message.context <= this.#reads.counter) {
       peer.readAcknowledged = message.context;
-      this.#reads.confirm(this.#quorum.reached(this.#readAcknowledgedBy), this.#readStates);
+      this.#confirmReads();
       this.#sendDue = true;
     }
+  }
+
+  #confirmReads(): void {
+    this.#reads.confirm(this.#quorum!.reached(this.#readAcknowledgedBy), this.#readStates);
   }
 
   /** The leader's own disk: its copy counts like any other, once it is durable. */
@@ -705,19 +889,35 @@ export class RaftCore {
   #advanceCommit(): void {
     const log = this.#log;
     const before = log.committed;
-    const reached = this.#quorum.reached(this.#matchOf);
+    const reached = this.#quorum!.reached(this.#matchOf);
     if (reached <= before || log.term(reached) !== this.#term) return;
     log.commitTo(reached);
     this.#uncommittedBytes = this.#uncommittedBytes - log.bytes(before + 1, reached);
     this.#ready = true;
     this.#sendDue = true;
+    if (this.#configurationOpen) this.#settleConfiguration();
+  }
+
+  /** Ticks for which the leader may serve reads by itself. Not before its first commit, nor while leadership is on its way. */
+  #leaseTicks(): number {
+    if (this.#lease === undefined || this.#role !== "leader" || !this.#ready || this.#transferee !== 0) return 0;
+    return this.#lease.ticksLeft(this.#quorum!.reached(this.#readAcknowledgedBy), this.#now);
+  }
+
+  #sendTimeoutNow(to: number): void {
+    this.#lease?.void();
+    this.#send(this.#message(RaftMessageType.TIMEOUT_NOW, to));
   }
 
   /** Turns what the leader has for its peers into messages. */
   #flush(): void {
     if (!this.#sendDue) return;
     this.#sendDue = false;
-    if (this.#reads.open(this.#log.committed)) this.#broadcastHeartbeat();
+    if (this.#reads.open(this.#log.committed)) {
+      this.#broadcastHeartbeat();
+      // Where the others have left, this node decides alone.
+      if (this.#decides(this.#isSelf)) this.#confirmReads();
+    }
     for (const peer of this.#peers) {
       while (this.#sendAppend(peer, false));
       // Nothing new to append, but the peer cannot know yet what is committed.
@@ -780,5 +980,10 @@ function isContiguous(message: RaftMessage): boolean {
     if (entry.index !== logIndex + 1 + at || entry.term < previousTerm || entry.term > term) return false;
     previousTerm = entry.term;
   }
+  return true;
+}
+
+function hasReadableConfigurations(entries: readonly LogEntry[]): boolean {
+  for (const entry of entries) if (entry.kind === EntryKind.CONFIGURATION && decodeConfiguration(entry.data) === undefined) return false;
   return true;
 }

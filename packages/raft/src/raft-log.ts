@@ -130,15 +130,16 @@ export class RaftLog {
 
   /**
    * Takes a leader's entries behind (previous, previousTerm), which this log holds. What agrees is kept, what differs is
-   * cut off with everything behind it.
+   * cut off with everything behind it. Returns the index of the first that was added; 0: none was.
    */
-  merge(entries: readonly LogEntry[]): void {
+  merge(entries: readonly LogEntry[]): number {
     let at = 0;
     while (at < entries.length && this.term(entries[at]!.index) === entries[at]!.term) at++;
-    if (at === entries.length) return;
+    if (at === entries.length) return 0;
     const index = entries[at]!.index;
     if (index <= this.last) this.#truncateFrom(index);
     for (; at < entries.length; at++) this.push(entries[at]!);
+    return index;
   }
 
   /** The highest index at or below `index` whose term is at most `term`; where the log's terms start above, its first known index. */

@@ -58,6 +58,11 @@ export class ReadQueue {
     return true;
   }
 
+  /** Opens a round that no read waits for: a lease wants to know which heartbeat was answered. Returns its counter. */
+  openEmpty(): number {
+    return ++this.#counter;
+  }
+
   /** A quorum echoed `counter` or later: its reads and all earlier ones may be served. */
   confirm(counter: number, out: ReadState[]): void {
     while (this.#rounds.length > 0 && this.#rounds[0]!.counter <= counter) {

@@ -37,3 +37,17 @@ export interface Ready {
 export type ProposeResult =
   | { ok: true; index: number; term: number }
   | { ok: false; reason: "not_leader" | "uncommitted_limit" | "transferring" };
+
+/**
+ * Why a change of the configuration was refused; where `ok`, the position of its first entry.
+ * - `not_leader`: ask the leader.
+ * - `not_ready`: the leader has committed nothing of its own term yet; ask again.
+ * - `transferring`: leadership is on its way to another node; ask there.
+ * - `change_pending`: an earlier change is not done; ask again.
+ * - `no_change`: the group is configured like that already.
+ * - `invalid`: `rule` says what is wrong with the target.
+ */
+export type ConfigurationResult =
+  | { ok: true; index: number; term: number }
+  | { ok: false; reason: "not_leader" | "not_ready" | "transferring" | "change_pending" | "no_change" }
+  | { ok: false; reason: "invalid"; rule: string };

@@ -1,3 +1,4 @@
+import type { Configuration } from "./configuration.ts";
 import type { ProgressState } from "./progress.ts";
 
 /**
@@ -35,10 +36,17 @@ export interface RaftStatus {
   waitingReads: number;
   /** Messages that no correct peer sends; each was ignored. */
   malformedMessages: number;
+  /** Ticks for which the leader may answer reads by itself; 0 where leases are off or none holds. */
+  leaseTicks: number;
   /** Whom leadership is on the way to; 0: nobody. */
   transferee: number;
-  /** What the leader knows of each voter; empty on others. */
+  /** What the leader knows of itself and of each other member; empty on others. */
   progress: Map<number, PeerStatus>;
+  /** Everybody who votes; in a joint configuration those of both halves. */
   voters: readonly number[];
   learners: readonly number[];
+  /** The latest in the log, committed or not. */
+  configuration: Configuration;
+  /** Where it stands in the log. */
+  configurationIndex: number;
 }

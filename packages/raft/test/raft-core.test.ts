@@ -1,7 +1,7 @@
 import { RaftMessageType } from "@statemesh/contract";
 import type { LogEntry, RaftMessage } from "@statemesh/contract";
 import { describe, expect, test } from "vitest";
-import { RaftCore, RaftInvariantError } from "../src/index.ts";
+import { encodeConfiguration, RaftCore, RaftInvariantError } from "../src/index.ts";
 import type { RaftOptions } from "../src/index.ts";
 
 const OPTIONS: RaftOptions = {
@@ -52,6 +52,10 @@ describe("options", () => {
     ["maxMessageBytes", { maxMessageBytes: 0 }],
     ["voters", { voters: [] }],
     ["voters", { voters: [1, 0] }],
+    ["voters must be empty", { joining: true }],
+    ["leaseReads needs checkQuorum", { leaseReads: true, checkQuorum: false }],
+    ["leaseReads needs electionTicks above", { leaseReads: true, leaseMarginTicks: 9 }],
+    ["leaseMarginTicks", { leaseMarginTicks: 0 }],
   ];
   test.each(wrong)("%s out of its range is refused by name", (name, options) => {
     expect(() => new RaftCore({ ...OPTIONS, ...options })).toThrow(name);
@@ -207,5 +211,150 @@ describe("a leader", () => {
     core.step(message(RaftMessageType.APPEND, { term: core.term + 1 }));
     core.ready();
     expect([ready.messages, ready.messagesAfterPersist, ready.entries, ready.readStates, ready.abortedReads].flat()).toEqual([]);
+  });
+});
+
+describe("a configuration", () => {
+  const meta = (index: number, term: number, voters: number[], learners: number[] = []) => ({ groupId: 1, index, term, voters, learners, size: 0, crc32c: 0 });
+
+  /** A leader that committed its first entry. */
+  function settledLeader(options: Partial<RaftOptions> = {}): RaftCore {
+    const core = leader(options);
+    core.step(message(RaftMessageType.APPEND_RESPONSE, { term: core.term, logIndex: 1 }));
+    drain(core);
+    return core;
+  }
+
+  test("that cannot be read is ignored with all that came along, and counted", () => {
+    const core = new RaftCore(OPTIONS);
+    core.step(message(RaftMessageType.APPEND, { entries: [entry(1, 1), { ...entry(2, 1), kind: 2 }] }));
+    expect([core.lastIndex, core.status().malformedMessages]).toEqual([0, 1]);
+  });
+
+  test("holds for a follower from the moment that it has the entry, and no longer", () => {
+    const core = new RaftCore(OPTIONS);
+    const data = encodeConfiguration({ voters: [1, 2], outgoing: [1, 2, 3], learners: [4] });
+    core.step(message(RaftMessageType.APPEND, { entries: [entry(1, 1), { ...entry(2, 1), kind: 2, data }] }));
+    expect(core.configuration).toEqual({ voters: [1, 2], outgoing: [1, 2, 3], learners: [4] });
+    core.step(message(RaftMessageType.APPEND, { term: 2, logIndex: 1, logTerm: 1, entries: [entry(2, 2)] }));
+    expect(core.configuration).toEqual({ voters: [1, 2, 3], outgoing: [], learners: [] });
+    expect(core.configurationIndex).toBe(0);
+  });
+
+  test("is what a snapshot has to carry, else the node stops", () => {
+    const core = settledLeader();
+    expect(core.proposeConfiguration({ voters: [1, 2, 3], learners: [4] })).toEqual({ ok: true, index: 2, term: 1 });
+    drain(core);
+    core.step(message(RaftMessageType.APPEND_RESPONSE, { term: 1, logIndex: 2 }));
+    drain(core);
+    expect(core.snapshotConfiguration(1)).toEqual({ voters: [1, 2, 3], outgoing: [], learners: [] });
+    expect(core.snapshotConfiguration(2)?.learners).toEqual([4]);
+    expect(() => {
+      core.compact(1, meta(2, 1, [1, 2, 3]));
+    }).toThrow("carries the configuration at its index");
+  });
+
+  test("of a snapshot without voters is the bootstrap's, and no other's", () => {
+    const core = new RaftCore(OPTIONS);
+    const snapshot = message(RaftMessageType.SNAPSHOT, { logIndex: 5, logTerm: 1 });
+    expect(core.stepSnapshot(meta(5, 1, [2, 3]), snapshot)).toBe(true);
+    core.persisted(core.ready().sequence);
+    core.applied(5);
+    expect(core.voters).toEqual([2, 3]);
+    expect(core.stepSnapshot(meta(9, 1, []), { ...snapshot, logIndex: 9 })).toBe(false);
+    expect(core.status().malformedMessages).toBe(1);
+  });
+
+  test("that leaves the leader alone answers the reads that waited for others", () => {
+    const core = settledLeader();
+    core.readIndex(1);
+    drain(core);
+    core.proposeConfiguration({ voters: [1], learners: [] });
+    core.readIndex(2);
+    drain(core);
+    const states = (): number[] => core.ready().readStates.map(({ context }) => context);
+    core.step(message(RaftMessageType.APPEND_RESPONSE, { term: 1, logIndex: 2 }));
+    expect(core.configuration).toEqual({ voters: [1], outgoing: [], learners: [] });
+    expect(states()).toEqual([1, 2]);
+  });
+
+  test("takes no learner for a leader, and gives it no vote", () => {
+    const core = settledLeader();
+    core.proposeConfiguration({ voters: [1, 2, 3], learners: [4] });
+    drain(core);
+    expect(core.transferLeadership(4)).toBe("unknown_peer");
+    core.step(message(RaftMessageType.APPEND_RESPONSE, { from: 4, term: 1, logIndex: 2 }));
+    expect(core.commitIndex).toBe(1);
+    expect([core.learnerCaughtUp(4), core.learnerCaughtUp(3)]).toEqual([true, false]);
+  });
+
+  test("a learner that heard nobody for an election timeout votes; it does not take its own patience for news", () => {
+    const core = new RaftCore({ ...OPTIONS, nodeId: 4, voters: [1, 2, 3], restored: { hardState: { term: 1, vote: 0, commit: 1 }, entries: [entry(1, 1)], applied: 0 } });
+    core.step(message(RaftMessageType.HEARTBEAT, { to: 4, commit: 1 }));
+    for (let ticks = 0; ticks < 30; ticks++) core.tick();
+    drain(core);
+    core.step(message(RaftMessageType.PRE_VOTE, { to: 4, term: 2, logIndex: 1, logTerm: 1 }));
+    expect(drain(core)).toMatchObject([{ type: RaftMessageType.PRE_VOTE_RESPONSE, reject: false }]);
+  });
+
+  test("unknown to a node that joins: it waits", () => {
+    const core = new RaftCore({ ...OPTIONS, voters: [], joining: true });
+    for (let ticks = 0; ticks < 100; ticks++) core.tick();
+    expect([core.role, core.hasReady(), core.voters, core.snapshotConfiguration(0)]).toEqual(["follower", false, [], undefined]);
+  });
+});
+
+describe("a lease", () => {
+  const LEASES: Partial<RaftOptions> = { leaseReads: true, voters: [1, 2, 3] };
+
+  /** Leads, committed its first entry, and had one heartbeat of this tick answered by node 2. */
+  function leaseholder(): RaftCore {
+    const core = new RaftCore({ ...OPTIONS, ...LEASES });
+    while (core.role === "follower") core.tick();
+    drain(core);
+    core.step(message(RaftMessageType.PRE_VOTE_RESPONSE, { term: 1 }));
+    drain(core);
+    core.step(message(RaftMessageType.VOTE_RESPONSE, { term: 1 }));
+    drain(core);
+    core.step(message(RaftMessageType.APPEND_RESPONSE, { term: 1, logIndex: 1 }));
+    core.tick();
+    const round = drain(core).find(({ type }) => type === RaftMessageType.HEARTBEAT)!.context;
+    core.step(message(RaftMessageType.HEARTBEAT_RESPONSE, { term: 1, context: round }));
+    return core;
+  }
+
+  test("is an election timeout less the margin, from the tick that sent the heartbeat", () => {
+    const core = leaseholder();
+    const left: number[] = [];
+    for (let ticks = 0; ticks < 10; ticks++, core.tick()) left.push(core.status().leaseTicks);
+    expect(left).toEqual([8, 7, 6, 5, 4, 3, 2, 1, 0, 0]);
+  });
+
+  test("ends with the office, at once", () => {
+    const core = leaseholder();
+    core.step(message(RaftMessageType.APPEND_RESPONSE, { term: 2, reject: true }));
+    expect([core.role, core.status().leaseTicks, core.readIndex(1)]).toEqual(["follower", 0, "not_leader"]);
+  });
+
+  test("is kept by a voter whatever becomes of its term, except on the leader's own request", () => {
+    const core = new RaftCore({ ...OPTIONS, ...LEASES });
+    for (let ticks = 0; ticks < 20; ticks++) core.tick();
+    drain(core);
+    core.step(message(RaftMessageType.HEARTBEAT, { term: 3 }));
+    core.step(message(RaftMessageType.APPEND_RESPONSE, { from: 3, term: 5, reject: true }));
+    drain(core);
+    expect([core.term, core.leader]).toEqual([5, 0]);
+    for (const type of [RaftMessageType.PRE_VOTE, RaftMessageType.VOTE]) core.step(message(type, { from: 3, term: 6 }));
+    core.step(message(RaftMessageType.VOTE, { from: 3, term: 5 }));
+    core.campaign();
+    expect([drain(core), core.term]).toEqual([[], 5]);
+    core.step(message(RaftMessageType.VOTE, { from: 3, term: 6, forced: true }));
+    expect(drain(core)).toMatchObject([{ type: RaftMessageType.VOTE_RESPONSE, reject: false }]);
+    const other = new RaftCore({ ...OPTIONS, ...LEASES });
+    other.step(message(RaftMessageType.HEARTBEAT, { term: 3 }));
+    for (let ticks = 0; ticks < 10; ticks++) other.tick();
+    drain(other);
+    other.step(message(RaftMessageType.VOTE, { from: 3, term: 6 }));
+    expect(drain(other)).toMatchObject([{ type: RaftMessageType.VOTE_RESPONSE, reject: false }]);
   });
 });

@@ -1,12 +1,12 @@
 import { RaftMessageType } from "@statemesh/contract";
 import type { LogEntry, RaftMessage, SnapshotMeta } from "@statemesh/contract";
-import { RaftCore } from "../src/index.ts";
-import type { HardState, RaftOptions, Ready } from "../src/index.ts";
+import { decodeConfiguration, RaftCore } from "../src/index.ts";
+import type { Configuration, HardState, RaftOptions, Ready } from "../src/index.ts";
 
 const NAMES = new Map(Object.entries(RaftMessageType).map(([name, type]) => [type, name]));
 const decoder = new TextDecoder();
 
-type Limits = Pick<RaftOptions, "electionTicks" | "heartbeatTicks" | "maxInflightMessages" | "maxInflightBytes" | "maxMessageBytes" | "maxUncommittedBytes">;
+type Limits = Pick<RaftOptions, "electionTicks" | "heartbeatTicks" | "maxInflightMessages" | "maxInflightBytes" | "maxMessageBytes" | "maxUncommittedBytes" | "quorum" | "checkQuorum" | "leaseReads">;
 
 interface Host {
   core: RaftCore;
@@ -22,6 +22,7 @@ interface Host {
 /** The replicas of one group, moved by hand: each command of a transcript does one thing and says what came of it. */
 export class TranscriptCluster {
   readonly #hosts = new Map<number, Host>();
+  #bootstrap: number[] = [];
   #network: RaftMessage[] = [];
   #limits: Limits = { electionTicks: 3, heartbeatTicks: 1, maxInflightMessages: 256, maxInflightBytes: 1 << 20, maxMessageBytes: 1 << 20, maxUncommittedBytes: 1 << 20 };
   #out: string[] = [];
@@ -49,13 +50,32 @@ export class TranscriptCluster {
     const id = Number(words[0]);
     switch (name) {
       case "cluster":
-        this.#limits = { ...this.#limits, ...Object.fromEntries([...options].map(([key, value]) => [key, Number(value)])) };
-        for (let node = 1; node <= id; node++) this.#boot(node, id, { term: 0, vote: 0, commit: 0 }, []);
+        this.#limits = { ...this.#limits, ...Object.fromEntries([...options].map(([key, value]) => [key, value === "true" || value === "false" ? value === "true" : Number.isNaN(Number(value)) ? value : Number(value)])) };
+        this.#bootstrap = Array.from({ length: id }, (_, n) => n + 1);
+        for (const node of this.#bootstrap) this.#boot(node, { term: 0, vote: 0, commit: 0 }, []);
+        return;
+      case "join":
+        return this.#boot(id, { term: 0, vote: 0, commit: 0 }, []);
+      case "configure": {
+        const ids = (key: string): number[] => (options.get(key) ?? "").split(",").filter((text) => text !== "").map(Number);
+        const result = this.#host(id).core.proposeConfiguration({ voters: ids("voters"), learners: ids("learners") });
+        return this.#say(result.ok ? `proposed ${result.term}/${result.index}` : `refused: ${"rule" in result ? result.rule : result.reason}`);
+      }
+      case "configuration": {
+        const { core } = this.#host(id);
+        return this.#say(`${id} goes by ${showConfiguration(core.configuration)} of ${core.configurationIndex}${core.configurationIndex <= core.commitIndex ? "" : ", not committed"}`);
+      }
+      case "caught-up":
+        return this.#say(`${words[1]} ${this.#host(id).core.learnerCaughtUp(Number(words[1]), Number(options.get("lag") ?? 0)) ? "has caught up" : "lags"}`);
+      case "could-decide":
+        return this.#say(this.#host(id).core.couldDecide({ voters: words.slice(1).map(Number), learners: [] }) ? "yes" : "no");
+      case "lose":
+        this.#network = this.#network.filter(({ from, to }) => from !== id && to !== id);
         return;
       case "node": {
         const terms = (options.get("log") ?? "").split(",").filter((term) => term !== "");
         const entries = terms.map((term, at): LogEntry => ({ term: Number(term), index: at + 1, kind: 0, data: new Uint8Array(0) }));
-        this.#boot(id, this.#hosts.size, { term: Number(options.get("term") ?? terms.at(-1) ?? 0), vote: Number(options.get("vote") ?? 0), commit: Number(options.get("commit") ?? 0) }, entries);
+        this.#boot(id, { term: Number(options.get("term") ?? terms.at(-1) ?? 0), vote: Number(options.get("vote") ?? 0), commit: Number(options.get("commit") ?? 0) }, entries);
         return;
       }
       case "campaign":
@@ -102,9 +122,10 @@ export class TranscriptCluster {
     }
   }
 
-  #boot(id: number, size: number, hardState: HardState, entries: LogEntry[], snapshot?: SnapshotMeta): void {
+  #boot(id: number, hardState: HardState, entries: LogEntry[], snapshot?: SnapshotMeta): void {
     const core = new RaftCore({
-      ...this.#limits, groupId: 1, nodeId: id, voters: Array.from({ length: size }, (_, n) => n + 1), random: () => 0,
+      ...this.#limits, groupId: 1, nodeId: id, random: () => 0,
+      ...(this.#bootstrap.includes(id) ? { voters: this.#bootstrap } : { voters: [], joining: true }),
       restored: { hardState, entries, applied: snapshot?.index ?? 0, ...(snapshot === undefined ? {} : { snapshot }) },
     });
     this.#hosts.set(id, { core, hardState, entries: entries.slice(), snapshot, writing: [], shown: "" });
@@ -191,7 +212,7 @@ export class TranscriptCluster {
     if (at < 0 || message === undefined) throw new Error(`no snapshot on the way to ${id}`);
     const sender = this.#host(message.from).core;
     if (!fails) {
-      const meta: SnapshotMeta = { groupId: 1, index: message.logIndex, term: message.logTerm, voters: [...sender.voters], learners: [], size: 0, crc32c: 0 };
+      const meta: SnapshotMeta = { groupId: 1, index: message.logIndex, term: message.logTerm, ...voted(sender.snapshotConfiguration(message.logIndex)), size: 0, crc32c: 0 };
       this.#say(`${id} received snapshot ${meta.term}/${meta.index}: ${this.#host(id).core.stepSnapshot(meta, message) ? "to install" : "not needed"}`);
     }
     sender.reportSnapshot(id, !fails);
@@ -220,7 +241,9 @@ export class TranscriptCluster {
 
   #compact(id: number, through: number, snapshot: number): void {
     const host = this.#host(id);
-    const meta: SnapshotMeta = { groupId: 1, index: snapshot, term: host.core.termOf(snapshot)!, voters: [...host.core.voters], learners: [], size: 0, crc32c: 0 };
+    const configuration = host.core.snapshotConfiguration(snapshot);
+    if (configuration === undefined) return this.#say(`${id} can take no snapshot at ${snapshot}`);
+    const meta: SnapshotMeta = { groupId: 1, index: snapshot, term: host.core.termOf(snapshot)!, ...voted(configuration), size: 0, crc32c: 0 };
     host.core.compact(through, meta);
     host.snapshot = meta;
     this.#say(`${id} has ${this.#logOf(id)}`);
@@ -228,14 +251,14 @@ export class TranscriptCluster {
 
   #crash(id: number): void {
     const host = this.#host(id);
-    this.#boot(id, this.#hosts.size, host.hardState, host.entries, host.snapshot);
+    this.#boot(id, host.hardState, host.entries, host.snapshot);
     this.#state(id);
     this.#say(`${id} is ${host.core.role === "leader" ? "no longer leader" : "up again"} in term ${this.#host(id).core.term} with ${this.#logOf(id)}`);
   }
 
   #status(id: number): void {
-    const { term, vote, role, commitIndex, appliedIndex, lastIndex, durableIndex, progress, transferee } = this.#host(id).core.status();
-    this.#say(`${id}: ${role} term=${term} vote=${vote} applied=${appliedIndex} commit=${commitIndex} durable=${durableIndex} last=${lastIndex}${transferee === 0 ? "" : ` transfer to ${transferee}`}`);
+    const { term, vote, role, commitIndex, appliedIndex, lastIndex, durableIndex, progress, transferee, leaseTicks } = this.#host(id).core.status();
+    this.#say(`${id}: ${role} term=${term} vote=${vote} applied=${appliedIndex} commit=${commitIndex} durable=${durableIndex} last=${lastIndex}${transferee === 0 ? "" : ` transfer to ${transferee}`}${leaseTicks === 0 ? "" : ` lease=${leaseTicks}`}`);
     for (const [peer, { match, next, state, recentActive }] of progress) {
       if (peer !== id) this.#say(`  ${peer}: ${state} match=${match} next=${next}${recentActive ? "" : " silent"}`);
     }
@@ -251,7 +274,17 @@ export class TranscriptCluster {
 }
 
 function showEntries(entries: readonly LogEntry[]): string {
-  return entries.map(({ term, index, kind, data }) => `${term}/${index}${kind === 1 ? " empty" : data.length === 0 ? "" : ` "${showData(data)}"`}`).join(", ");
+  return entries.map(({ term, index, kind, data }) => `${term}/${index}${kind === 1 ? " empty" : kind === 2 ? ` ${showConfiguration(decodeConfiguration(data)!)}` : data.length === 0 ? "" : ` "${showData(data)}"`}`).join(", ");
+}
+
+function showConfiguration({ voters, outgoing, learners }: Configuration): string {
+  const list = (ids: readonly number[]): string => ids.join(",");
+  return `{voters ${list(voters)}${outgoing.length === 0 ? "" : `, outgoing ${list(outgoing)}`}${learners.length === 0 ? "" : `, learners ${list(learners)}`}}`;
+}
+
+function voted(configuration: Configuration | undefined): Pick<SnapshotMeta, "voters" | "learners"> {
+  if (configuration === undefined) throw new Error("no configuration for the snapshot");
+  return { voters: [...configuration.voters], learners: [...configuration.learners] };
 }
 
 function showData(data: Uint8Array): string {

@@ -1,6 +1,7 @@
 import { RaftMessageType } from "@statemesh/contract";
 import type { LogEntry, RaftMessage } from "@statemesh/contract";
-import type { RaftCore } from "@statemesh/raft";
+import { decodeConfiguration, EntryKind, isJoint, leaveJoint, sameConfiguration } from "@statemesh/raft";
+import type { Configuration, RaftCore } from "@statemesh/raft";
 
 /** Sees everything that happens in a cluster and holds it against the rules of Raft. */
 export class RaftChecker {
@@ -15,9 +16,14 @@ export class RaftChecker {
   /** The highest index that a client was told is committed. */
   acknowledged = 0;
   elections = 0;
+  /** The latest that some node applied. */
+  configuration: Configuration;
+  /** Changes that some node applied to their end. */
+  changes = 0;
 
-  constructor(seed: number) {
+  constructor(seed: number, bootstrap: readonly number[]) {
     this.#seed = seed;
+    this.configuration = { voters: bootstrap, outgoing: [], learners: [] };
   }
 
   fail(rule: string): never {
@@ -54,8 +60,10 @@ export class RaftChecker {
     if (entry.index !== lastApplied + 1) this.fail(`${nodeId} applies ${entry.index} after ${lastApplied}`);
     const data = Buffer.from(entry.data).toString("latin1");
     const known = this.applied[entry.index];
-    if (known === undefined) this.applied[entry.index] = { term: entry.term, data };
-    else if (known.term !== entry.term || known.data !== data) {
+    if (known === undefined) {
+      this.applied[entry.index] = { term: entry.term, data };
+      if (entry.kind === EntryKind.CONFIGURATION) this.#configured(entry);
+    } else if (known.term !== entry.term || known.data !== data) {
       this.fail(`state-machine safety: ${nodeId} applies ${entry.index} as ${entry.term}/${data}, another applied ${known.term}/${known.data}`);
     }
   }
@@ -80,11 +88,28 @@ export class RaftChecker {
       known = { term: leader.term, of: new Map() };
       this.#matches.set(leader.nodeId, known);
     }
-    for (const [peer, { match }] of leader.status().progress) {
+    const { progress } = leader.status();
+    for (const peer of known.of.keys()) if (!progress.has(peer)) known.of.delete(peer);
+    for (const [peer, { match }] of progress) {
       const before = known.of.get(peer) ?? 0;
       if (match < before) this.fail(`${leader.nodeId} takes back that ${peer} holds ${before}, to ${match}`);
       known.of.set(peer, match);
     }
+  }
+
+  /** One change at a time: voters only by way of a joint configuration, which is left for what it led to. */
+  #configured(entry: LogEntry): void {
+    const before = this.configuration;
+    const after = decodeConfiguration(entry.data);
+    if (after === undefined) this.fail(`entry ${entry.index} is no configuration`);
+    const step = isJoint(before)
+      ? sameConfiguration(after, leaveJoint(before))
+      : isJoint(after)
+        ? after.outgoing.join() === before.voters.join()
+        : after.voters.join() === before.voters.join();
+    if (!step) this.fail(`entry ${entry.index} leads from ${JSON.stringify(before)} to ${JSON.stringify(after)}`);
+    this.configuration = after;
+    if (!isJoint(after)) this.changes++;
   }
 
   #voted(voter: number, term: number, candidate: number): void {

@@ -1,7 +1,8 @@
 import { RaftMessageType } from "@statemesh/contract";
 import type { LogEntry, RaftMessage, SnapshotMeta } from "@statemesh/contract";
+import { DiskError } from "@statemesh/ports";
 import { RaftCore } from "@statemesh/raft";
-import type { Ready } from "@statemesh/raft";
+import type { QuorumRule, Ready } from "@statemesh/raft";
 import { SnapshotStore, WriteAheadLog } from "@statemesh/wal";
 import { SimDisk, SimTimers } from "../src/index.ts";
 import type { SimNetwork, SimRandom, Simulation } from "../src/index.ts";
@@ -19,6 +20,12 @@ const GROUP = 1;
 const SNAPSHOT_EVERY = 25;
 const SNAPSHOT_TIMEOUT_MS = 300;
 
+export interface NodeSettings {
+  maxMessageBytes: number;
+  quorum: QuorumRule;
+  leaseReads: boolean;
+}
+
 /** A process that runs one replica: the core over a real log and snapshot files on a simulated disk. Its state machine counts what it applied. */
 export class RaftNode {
   readonly id: number;
@@ -26,7 +33,7 @@ export class RaftNode {
   readonly #network: SimNetwork<Packet>;
   readonly #checker: RaftChecker;
   readonly #voters: readonly number[];
-  readonly #maxMessageBytes: number;
+  readonly #settings: NodeSettings;
   readonly #random: SimRandom;
   readonly #timers: SimTimers;
   core: RaftCore | undefined;
@@ -39,22 +46,28 @@ export class RaftNode {
   #received: SnapshotMeta | undefined;
   #unsent: { sequence: number; messages: RaftMessage[] }[] = [];
   #writes = 0;
+  /** No two clocks run alike. */
+  readonly #tickMs: number;
   #reads = new Map<number, number>();
   #pendingReads: { index: number; floor: number }[] = [];
   #readNumber = 0;
   #proposed = new Set<string>();
+  /** A client was just told that its command is committed. */
+  onAcknowledged: () => void = () => undefined;
   readsServed = 0;
   snapshotsInstalled = 0;
 
-  constructor(id: number, voters: readonly number[], maxMessageBytes: number, simulation: Simulation, network: SimNetwork<Packet>, checker: RaftChecker) {
+  /** @param voters The bootstrap configuration; a node that is not in it joins. */
+  constructor(id: number, voters: readonly number[], settings: NodeSettings, simulation: Simulation, network: SimNetwork<Packet>, checker: RaftChecker) {
     this.id = id;
     this.#voters = voters;
-    this.#maxMessageBytes = maxMessageBytes;
+    this.#settings = settings;
     this.#network = network;
     this.#checker = checker;
     this.#random = simulation.random.fork();
     this.#timers = new SimTimers(simulation);
     this.disk = new SimDisk(simulation);
+    this.#tickMs = TICK_MS * (0.95 + 0.1 * this.#random.next());
   }
 
   get isUp(): boolean {
@@ -83,15 +96,16 @@ export class RaftNode {
     this.applied = group?.snapshot?.index ?? 0;
     this.#snapshotIndex = this.applied;
     this.core = new RaftCore({
-      groupId: GROUP, nodeId: this.id, voters: this.#voters, electionTicks: ELECTION_TICKS, heartbeatTicks: 2,
-      maxInflightMessages: 8, maxInflightBytes: 4096, maxMessageBytes: this.#maxMessageBytes, maxUncommittedBytes: 4096,
+      groupId: GROUP, nodeId: this.id, electionTicks: ELECTION_TICKS, heartbeatTicks: 2,
+      maxInflightMessages: 8, maxInflightBytes: 4096, maxUncommittedBytes: 4096, ...this.#settings,
+      ...(this.#voters.includes(this.id) ? { voters: this.#voters } : { voters: [], joining: true }),
       random: () => this.#random.next(),
       ...(group === undefined ? {} : { restored: { ...group, applied: this.applied } }),
     });
     this.#network.attach(this.id, (from, packet) => {
       this.#receive(from, packet);
     });
-    this.#timers.every(TICK_MS, () => {
+    this.#timers.every(this.#tickMs, () => {
       this.core?.tick();
       this.pump();
     });
@@ -120,6 +134,13 @@ export class RaftNode {
     if (result?.ok !== true) return;
     this.#proposed.add(`${result.index}/${result.term}`);
     this.pump();
+  }
+
+  /** Proposes to make `voters` and `learners` the members. True where the change began. */
+  reconfigure(voters: readonly number[], learners: readonly number[]): boolean {
+    const began = this.core?.proposeConfiguration({ voters, learners }).ok === true;
+    if (began) this.pump();
+    return began;
   }
 
   /** A read must show everything that any client was told before it began. */
@@ -173,7 +194,9 @@ export class RaftNode {
   #apply(entry: LogEntry): void {
     this.#checker.appliedEntry(this.id, entry, this.applied);
     this.applied = entry.index;
-    if (this.#proposed.delete(`${entry.index}/${entry.term}`)) this.#checker.acknowledged = Math.max(this.#checker.acknowledged, entry.index);
+    if (!this.#proposed.delete(`${entry.index}/${entry.term}`)) return;
+    this.#checker.acknowledged = Math.max(this.#checker.acknowledged, entry.index);
+    this.onAcknowledged();
   }
 
   #serveReads(): void {
@@ -197,12 +220,19 @@ export class RaftNode {
 
   async #sendSnapshot(message: RaftMessage): Promise<void> {
     const life = this.#life;
-    const reader = await this.#snapshots!.read(GROUP, message.logIndex);
     const chunks: Uint8Array[] = [];
-    for await (const chunk of reader.chunks(64)) chunks.push(chunk);
+    let meta: SnapshotMeta | undefined;
+    try {
+      const reader = await this.#snapshots!.read(GROUP, message.logIndex);
+      for await (const chunk of reader.chunks(64)) chunks.push(chunk);
+      meta = reader.meta;
+    } catch (error) {
+      // A newer snapshot of this node took its place meanwhile, and the file is gone.
+      if (!(error instanceof DiskError) || (life === this.#life && this.#snapshotIndex <= message.logIndex)) throw error;
+    }
     if (life !== this.#life) return;
-    this.#network.send(this.id, message.to, { kind: "snapshot", message, meta: reader.meta, content: Buffer.concat(chunks) });
-    this.#timers.after(SNAPSHOT_TIMEOUT_MS, () => {
+    if (meta !== undefined) this.#network.send(this.id, message.to, { kind: "snapshot", message, meta, content: Buffer.concat(chunks) });
+    this.#timers.after(meta === undefined ? 1 : SNAPSHOT_TIMEOUT_MS, () => {
       this.core?.reportSnapshot(message.to, false);
       this.pump();
     });
@@ -222,7 +252,13 @@ export class RaftNode {
 
   async #receiveSnapshot(core: RaftCore, message: RaftMessage, meta: SnapshotMeta, content: Uint8Array): Promise<void> {
     const life = this.#life;
-    if (meta.index <= core.commitIndex || this.#snapshotting) return;
+    if (meta.index <= core.commitIndex) {
+      // Not needed, but the leader wants to hear so: else it sends another one.
+      core.stepSnapshot(meta, message);
+      this.pump();
+      return;
+    }
+    if (this.#snapshotting) return;
     this.#snapshotting = true;
     const writer = await this.#snapshots!.create(meta);
     await writer.write(content);
@@ -237,10 +273,13 @@ export class RaftNode {
 
   async #takeSnapshot(core: RaftCore): Promise<void> {
     const life = this.#life;
-    this.#snapshotting = true;
     const index = this.applied;
+    const configuration = core.snapshotConfiguration(index);
+    // In the middle of a change: a few entries further on it is over.
+    if (configuration === undefined) return;
+    this.#snapshotting = true;
     const term = core.termOf(index)!;
-    const writer = await this.#snapshots!.create({ groupId: GROUP, index, term, voters: [...this.#voters], learners: [] });
+    const writer = await this.#snapshots!.create({ groupId: GROUP, index, term, voters: [...configuration.voters], learners: [...configuration.learners] });
     await writer.write(Buffer.from(`state at ${index}`));
     const meta = await writer.finish();
     if (life !== this.#life) return;
