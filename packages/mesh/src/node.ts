@@ -37,6 +37,8 @@ export interface NodeOptions {
   readonly touchCapacity: number;
   readonly leaseMs: number;
   readonly registrationTtlMs: number;
+  /** Ticks between two looks at how leadership is spread over the nodes; 0: never. */
+  readonly balanceTicks: number;
   /** A region store is configured: leaders materialise. */
   readonly materialize: boolean;
   /** Resume tokens of other clusters are refused, and a region store that holds another cluster's state refuses ours. */
@@ -71,6 +73,7 @@ export class MeshNode {
   #pumpDue = false;
   #stopped = false;
   #votes = false;
+  #ticks = 0;
 
   constructor(options: NodeOptions, host: Host, restored: ReadonlyMap<number, RestoredGroup>) {
     this.options = options;
@@ -195,7 +198,36 @@ export class MeshNode {
     this.fences.tick();
     for (const [groupId, materializer] of this.#materializers.entries()) if (this.group(groupId).serves) materializer.tick();
     this.#spread();
+    if (this.options.balanceTicks > 0 && ++this.#ticks % this.options.balanceTicks === 0) this.#balance();
     this.dirty();
+  }
+
+  /**
+   * Leading costs several times what following does, so a node that leads two groups more than a peer hands it one. One
+   * at a time, to a peer that is up to date: callers notice nothing, and where several nodes act at once it settles.
+   */
+  #balance(): void {
+    const led = new Map<number, number>([...this.#connected].map((peer) => [peer, 0]));
+    let own = 0;
+    for (const group of this.groups) {
+      if (group.serves) own++;
+      else if (led.has(group.leader)) led.set(group.leader, (led.get(group.leader) ?? 0) + 1);
+    }
+    let target = 0;
+    let fewest = own - 1;
+    for (const [peer, count] of led) {
+      if (count >= fewest) continue;
+      target = peer;
+      fewest = count;
+    }
+    if (target === 0) return;
+    for (const group of this.groups) {
+      if (!group.serves) continue;
+      const progress = group.core.status().progress.get(target);
+      if (progress?.recentActive !== true || progress.state !== "replicate") continue;
+      group.core.transferLeadership(target);
+      return;
+    }
   }
 
   /** What was published since the last tick goes to the peers, and what they miss is asked for. */

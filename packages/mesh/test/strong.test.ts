@@ -255,6 +255,27 @@ describe("a transaction", () => {
   });
 });
 
+describe("leadership", () => {
+  it("spreads over the nodes by itself, and no operation is lost or doubled on the way", () => {
+    const cluster = new VirtualCluster({ groups: 5, node: { balanceTicks: 20 } });
+    cluster.settle();
+    cluster.register(1);
+    const region = cluster.regionIn(1);
+    const answers: Map<string, unknown>[] = [];
+    for (let i = 0; i < 40; i++) {
+      answers.push(cluster.submit(1 + (i % 3), [mint(`m${i}`, 1, region, "ada", "gold", 1)]));
+      cluster.run(250);
+    }
+    expect(cluster.runUntil(() => answers.every((answer) => answer.size === 1))).toBe(true);
+    for (const [i, answer] of answers.entries()) expect(decisionOf(answer, `m${i}`).outcome).toBe(Outcome.ACCEPTED);
+    cluster.settle();
+    const led = cluster.members.map((id) => Array.from({ length: 6 }, (_, g) => cluster.leaderOf(g)).filter((leader) => leader === id).length);
+    expect(Math.max(...led) - Math.min(...led)).toBeLessThanOrEqual(1);
+    cluster.converge();
+    expect(cluster.node(1).group(1).state.ledger.balance("player:ada", "gold")).toBe(40);
+  });
+});
+
 describe("faults", () => {
   it("an operation outlives the leader that had it, and is not doubled", () => {
     for (let seed = 1; seed <= 10; seed++) {

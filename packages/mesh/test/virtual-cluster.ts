@@ -189,6 +189,7 @@ export class VirtualCluster {
       leaseMs: 3_000,
       registrationTtlMs: 10_000,
       materialize: options.store !== undefined,
+      balanceTicks: 0,
       clusterId: "test",
       incarnation: ++this.#incarnations,
       ...options.node,

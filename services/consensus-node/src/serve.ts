@@ -71,6 +71,7 @@ export async function serveNode(config: NodeConfiguration, log: Logger, ownsProc
       trailingEntries: config.trailingEntries,
       decisionWindow: config.decisionWindow,
       touchCapacity: config.touchCapacity,
+      balanceTicks: config.balanceTicks,
       leaseMs: config.leaseMs,
       registrationTtlMs: config.registrationTtlMs,
       materialize: store !== undefined,
