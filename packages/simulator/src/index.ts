@@ -4,3 +4,6 @@ export * from "./simulation.ts";
 export * from "./sim-clock.ts";
 export * from "./sim-network.ts";
 export * from "./sim-disk.ts";
+// What runs on them: tiers, each a part of the system under faults.
+export * from "./tier.ts";
+export * from "./recorder.ts";
