@@ -9,6 +9,7 @@ import {
 import { formatRegion } from "@statemesh/world";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type LocalPostgres, startPostgres } from "../../tools/local-postgres.ts";
+import type { MeshNode } from "../../tools/mesh-processes.ts";
 import type { KnownWorld } from "./bad-operations.ts";
 import { type BadRequest, badRequests, tenMebibytes } from "./bad-requests.ts";
 import { type Cluster, regionsOfGroup, startCluster } from "./cluster.ts";
@@ -114,19 +115,27 @@ describe("bad input", () => {
     };
   };
 
-  /** Everything that a bad request could have changed: replicated state, versions, eventual values, SQL. */
+  /** Decisions that a node has written into its groups' state: refusals are not in the digest, but they are kept. */
+  async function decisionsOf(node: MeshNode): Promise<readonly string[]> {
+    const page = await (await fetch(`http://${node.metricsAddress}/metrics`)).text();
+    return page.split("\n").filter((line) => line.startsWith("statemesh_decisions_kept{")).sort();
+  }
+
+  /**
+   * Everything that a bad request could have changed: replicated state, decisions, eventual values, SQL. No term and no
+   * position of a log: those also move where leadership does.
+   */
   async function everything(): Promise<unknown> {
     const digests = await cluster.settled();
-    const status = await cluster.status(cluster.node(1));
-    // What the directory refuses stands in its log too; its state is in the digests.
-    const positions = status.groups.filter(({ groupId }) => groupId > 0).map(({ groupId, appliedIndex, term }) => [groupId, term, appliedIndex]);
+    const decisions = await Promise.all(cluster.nodes.map(decisionsOf));
+    expect(decisions.every((lines) => lines.length === GROUPS + 1)).toBe(true);
     const read = ReadResponse.decode(await good("ConsistencyService/Read", ReadRequest.encode(ReadRequest.fromPartial({ region: world.free, includeEventual: true })).finish() as Buffer));
     const tables: unknown[] = [];
-    for (const table of ["regions", "region_layers", "entities", "balances", "item_totals", "watermarks", "owning_cluster", "requests"]) {
-      const rows = table === "watermarks" ? "watermarks t WHERE group_id > 0" : `${table} t`;
-      tables.push([table, await postgres.query(DATABASE, `SELECT count(*) AS rows, md5(COALESCE(string_agg(t::TEXT, '|' ORDER BY t::TEXT), '')) AS content FROM ${rows}`)]);
+    for (const table of ["regions", "region_layers", "entities", "balances", "item_totals", "owning_cluster", "requests"]) {
+      tables.push([table, await postgres.query(DATABASE, `SELECT count(*) AS rows, md5(COALESCE(string_agg(t::TEXT, '|' ORDER BY t::TEXT), '')) AS content FROM ${table} t`)]);
     }
-    return { digests, positions, entities: read.entities, values: read.values, tables };
+    tables.push(["watermarks", await postgres.query(DATABASE, "SELECT group_id FROM watermarks WHERE group_id > 0 ORDER BY group_id")]);
+    return { digests, decisions, entities: read.entities, values: read.values, tables };
   }
 
   async function expectAlive(): Promise<void> {

@@ -48,7 +48,7 @@ export function registerMetrics(registry: Registry, node: MeshNode, { storage, l
   single("operations_outstanding", "Operations of callers that are not answered.", () => node.edge.outstanding);
   single("wal_bytes", "Bytes of the write-ahead log.", () => storage.sizeBytes);
   single("disk_full", "1 while the disk refuses writes.", () => (storage.isFull ? 1 : 0));
-  single("region_store_refused", "1 while the region store holds what is not this cluster's, and nothing is sent to it.", () => (store?.isRefused === true || node.isStoreAhead ? 1 : 0));
+  single("region_store_refused", "1 while the region store holds what is not this cluster's, and nothing is sent to it.", () => (isRefused(node, store) ? 1 : 0));
   single("peers_connected", "Peers that this node can send to.", () => [...links.keys()].filter((peer) => node.isConnected(peer)).length);
   single("eventual_keys", "Eventual keys held, tombstones included.", () => node.eventual.size);
   single("subscribers", "Subscriptions open.", () => node.subscriptions.statistics().subscribers);
@@ -70,4 +70,9 @@ export function registerMetrics(registry: Registry, node: MeshNode, { storage, l
       },
     });
   }
+}
+
+/** Only leaders ask the store: what a node heard while it led says nothing of now. */
+function isRefused(node: MeshNode, store: StoreLink | undefined): boolean {
+  return node.isStoreAhead || (store?.isRefused === true && node.groups.some((group) => group.serves));
 }
