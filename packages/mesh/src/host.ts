@@ -23,6 +23,9 @@ export interface GroupWrite {
   readonly snapshot?: SnapshotMeta;
 }
 
+/** What a snapshot is: its place in the log, and the configuration there. */
+export type SnapshotHeading = Pick<SnapshotMeta, "groupId" | "index" | "term" | "voters" | "learners">;
+
 /** What a node may say in its log. */
 export interface Log {
   info(message: string, fields?: Readonly<Record<string, unknown>>): void;
@@ -46,14 +49,7 @@ export interface Host {
   /** Asks an arbiter. `done` gets undefined where none answered in time. */
   arbitrate(request: ArbitrateRequest, done: (response: ArbitrateResponse | undefined) => void): void;
   /** Writes a snapshot's chunks to a file of their own, durably, pulling them a slice at a time. */
-  saveSnapshot(
-    groupId: number,
-    index: number,
-    term: number,
-    voters: readonly number[],
-    chunks: Iterator<Uint8Array>,
-    done: (error: unknown, meta: SnapshotMeta | undefined) => void,
-  ): void;
+  saveSnapshot(heading: SnapshotHeading, chunks: Iterator<Uint8Array>, done: (error: unknown, meta: SnapshotMeta | undefined) => void): void;
   /** Sends the group's newest snapshot to a peer; `message` is the Raft message that it stands for. */
   sendSnapshot(peer: number, message: RaftMessage, done: (installed: boolean) => void): void;
   /** A snapshot of the group is durable: notes it in the log, and lets entries through `throughIndex` go. */

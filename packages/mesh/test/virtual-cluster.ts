@@ -142,14 +142,14 @@ export class VirtualCluster {
           const byRules = (): ArbitrateResponse => ({ sets: request.sets.map((set) => ({ verdicts: resolve(set, DEFAULT_POLICY) })) });
           done(options.arbiter === undefined ? byRules() : options.arbiter(request));
         }),
-      saveSnapshot: (groupId, index, term, voters, chunks, done) => {
+      saveSnapshot: (heading, chunks, done) => {
         const saved: Uint8Array[] = [];
         for (let next = chunks.next(); next.done !== true; next = chunks.next()) saved.push(next.value);
         const size = saved.reduce((sum, chunk) => sum + chunk.length, 0);
-        const meta: SnapshotMeta = { groupId, index, term, voters: [...voters], learners: [], size, crc32c: 0 };
+        const meta: SnapshotMeta = { ...heading, size, crc32c: 0 };
         this.at(5, () => {
           if (!alive()) return;
-          disk.snapshots.set(groupId, { meta, chunks: saved });
+          disk.snapshots.set(heading.groupId, { meta, chunks: saved });
           done(undefined, meta);
         });
       },

@@ -1,6 +1,6 @@
 // The host of a real node: what the protocols ask for, done with sockets, disks and clients.
 import type { ArbitrateRequest, ArbitrateResponse, MaterializeRequest, MaterializeResponse, RaftMessage, SnapshotMeta, StreamRequest } from "@statemesh/contract";
-import type { GroupWrite, Host, Log } from "@statemesh/mesh";
+import type { GroupWrite, Host, Log, SnapshotHeading } from "@statemesh/mesh";
 import { SystemClock, SystemRandom } from "@statemesh/ports";
 import type { Logger } from "@statemesh/service";
 import type { ArbiterPool } from "./arbiter-pool.ts";
@@ -59,15 +59,7 @@ export class NodeHost implements Host {
     this.#parts.arbiters.arbitrate(request, done);
   }
 
-  saveSnapshot(
-    groupId: number,
-    index: number,
-    term: number,
-    voters: readonly number[],
-    chunks: Iterator<Uint8Array>,
-    done: (error: unknown, meta: SnapshotMeta | undefined) => void,
-  ): void {
-    const heading = { groupId, index, term, voters: [...voters], learners: [] };
+  saveSnapshot(heading: SnapshotHeading, chunks: Iterator<Uint8Array>, done: (error: unknown, meta: SnapshotMeta | undefined) => void): void {
     this.#saving = this.#saving
       .then(async () => this.#save(heading, chunks))
       .then(
@@ -76,7 +68,7 @@ export class NodeHost implements Host {
       );
   }
 
-  async #save(heading: Omit<SnapshotMeta, "size" | "crc32c">, chunks: Iterator<Uint8Array>): Promise<SnapshotMeta> {
+  async #save(heading: SnapshotHeading, chunks: Iterator<Uint8Array>): Promise<SnapshotMeta> {
     const writer = await this.#parts.storage.snapshots.create(heading);
     try {
       let written = 0;

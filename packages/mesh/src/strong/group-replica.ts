@@ -371,11 +371,15 @@ export class GroupReplica {
     // A newer snapshot takes away the file that a peer is being sent, and the log behind it: a peer that needs longer
     // than the group from one snapshot to the next would never catch up.
     if (this.#sendingSnapshots.size > 0 && this.#logBytesSinceSnapshot < SNAPSHOT_PATIENCE * this.#options.snapshotLogBytes) return;
+    const { appliedIndex } = this.#state;
+    // In the middle of a change of members there is none to be taken; the next entries end it.
+    const configuration = this.core.snapshotConfiguration(appliedIndex);
+    if (configuration === undefined) return;
     this.#snapshotRunning = true;
     this.#logBytesSinceSnapshot = 0;
     const capture = this.#state.capture();
-    const { appliedIndex, appliedTerm } = capture;
-    this.#host.saveSnapshot(this.groupId, appliedIndex, appliedTerm, this.#options.voters, encodeSnapshot(capture), (error, meta) => {
+    const heading = { groupId: this.groupId, index: appliedIndex, term: capture.appliedTerm, voters: [...configuration.voters], learners: [...configuration.learners] };
+    this.#host.saveSnapshot(heading, encodeSnapshot(capture), (error, meta) => {
       this.#snapshotRunning = false;
       if (meta === undefined) {
         // The log goes on growing until a later snapshot succeeds; the disk's own limit answers in the end.
