@@ -54,6 +54,7 @@ describe("a service that is started wrongly", () => {
     ["a peer twice", "consensus-node", ["--node-id", "1", "--peers", "1=a:1,1=b:2"], "--peers"],
     ["an address of nonsense", "consensus-node", ["--node-id", "1", ...PEERS, "--listen-address", "nowhere"], "--listen-address"],
     ["an election faster than its heartbeat", "consensus-node", ["--node-id", "1", ...PEERS, "--election-ticks", "3", "--heartbeat-ticks", "5"], "--election-ticks"],
+    ["leases that no heartbeat could keep up", "consensus-node", ["--node-id", "1", ...PEERS, "--lease-reads", "--election-ticks", "10", "--heartbeat-ticks", "8"], "--lease-reads"],
     ["1,001 groups", "consensus-node", ["--node-id", "1", ...PEERS, "--groups", "1001"], "--groups"],
     ["a wrong environment variable", "consensus-node", ["--node-id", "1", ...PEERS], "STATEMESH_TICK_MS", { STATEMESH_TICK_MS: "never" }],
     ["a log level that is none", "conflict-arbiter", ["--log-level", "loud"], "--log-level"],

@@ -9,3 +9,4 @@ export * from "./strong/decision-queue.ts";
 export * from "./strong/edge.ts";
 export * from "./strong/group-replica.ts";
 export * from "./strong/operation-errors.ts";
+export { leastLeaseElectionTicks } from "@statemesh/raft";

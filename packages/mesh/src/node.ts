@@ -30,6 +30,10 @@ export interface NodeOptions {
   readonly policy: Policy;
   readonly electionTicks: number;
   readonly heartbeatTicks: number;
+  /** Milliseconds from tick to tick. */
+  readonly tickMs: number;
+  /** A leader with a lease answers reads without asking the others; the same on every node. */
+  readonly leaseReads: boolean;
   readonly queueCapacity: number;
   readonly snapshotLogBytes: number;
   readonly trailingEntries: number;
@@ -153,6 +157,8 @@ export class MeshNode {
         policy: options.policy,
         electionTicks: options.electionTicks,
         heartbeatTicks: options.heartbeatTicks,
+        tickMs: options.tickMs,
+        leaseReads: options.leaseReads,
         queueCapacity: options.queueCapacity,
         snapshotLogBytes: options.snapshotLogBytes,
         trailingEntries: options.trailingEntries,

@@ -74,6 +74,8 @@ export class VirtualCluster {
   /** What nodes told their operators. */
   readonly complaints: { node: number; message: string; fields: Readonly<Record<string, unknown>> | undefined }[] = [];
   nowMs = 1_000_000;
+  /** What waits for nodes that are held up. */
+  readonly #held = new Map<number, (() => void)[]>();
   #events: { atMs: number; order: number; run: () => void }[] = [];
   #order = 0;
   readonly #wiped = new Set<number>();
@@ -124,10 +126,10 @@ export class VirtualCluster {
         // Through the wire format, so that nothing is shared between nodes.
         const bytes = StreamRequest.encode(frame).finish();
         const sender = this.#nodes.get(id);
-        this.at(1 + this.random(), () => {
+        this.at(1 + this.random(), () => this.#unlessHeld(peer, () => {
           // A connection ends with its process: nothing of it arrives after the next one has said hello.
           if (this.#reaches(id, peer) && (sender === this.#nodes.get(id) || !this.#nodes.has(id))) this.#nodes.get(peer)?.onFrame(id, StreamRequest.decode(bytes));
-        });
+        }));
       },
       isWritable: () => true,
       persist: (writes, done) =>
@@ -181,6 +183,8 @@ export class VirtualCluster {
       policy: DEFAULT_POLICY,
       electionTicks: 10,
       heartbeatTicks: 2,
+      tickMs: TICK_MS,
+      leaseReads: false,
       queueCapacity: 16_384,
       snapshotLogBytes: 1 << 26,
       trailingEntries: 64,
@@ -207,7 +211,7 @@ export class VirtualCluster {
     const tick = (): void => {
       if (!alive()) return;
       node.tick();
-      this.at(TICK_MS, tick);
+      this.at(TICK_MS, () => this.#unlessHeld(id, tick));
     };
     this.at(this.random() * TICK_MS, tick);
     this.#reconnect();
@@ -217,6 +221,23 @@ export class VirtualCluster {
   kill(id: number): void {
     this.#nodes.delete(id);
     for (const [peer, node] of this.#nodes) if (peer !== id) node.peerDisconnected(id);
+  }
+
+  /** The process stops for a while: no timer runs, and what is sent to it waits. Time goes on. */
+  hold(id: number): void {
+    this.#held.set(id, []);
+  }
+
+  release(id: number): void {
+    const waiting = this.#held.get(id) ?? [];
+    this.#held.delete(id);
+    for (const run of waiting) run();
+  }
+
+  #unlessHeld(id: number, run: () => void): void {
+    const waiting = this.#held.get(id);
+    if (waiting === undefined) run();
+    else waiting.push(run);
   }
 
   /** A node that is down comes back with an empty disk, under its old name. */

@@ -50,8 +50,8 @@ export interface RaftOptions {
   /**
    * Answers reads without a round of messages while a lease holds. Default false; the same on all nodes; needs `checkQuorum`.
    * Sound only while clocks run alike: the ticks of one node may fall behind another's by no more than the margin within an
-   * election timeout. A host that was paused must make up for the ticks that it missed, by monotonic time, before it
-   * asks for a read. A node then votes for nobody in its first election timeout.
+   * election timeout. A host that was held up must tell of the ticks that it missed (`missedTicks`), by monotonic time, before
+   * it asks for a read. A node then votes for nobody in its first election timeout.
    */
   leaseReads?: boolean;
   /**
@@ -81,6 +81,11 @@ export function defaultLeaseMargin(electionTicks: number): number {
   return 1 + Math.ceil(electionTicks / 10);
 }
 
+/** What `electionTicks` must be at least for a lease to outlive a heartbeat: else it would never hold. */
+export function leastLeaseElectionTicks(electionTicks: number, heartbeatTicks: number, leaseMarginTicks?: number): number {
+  return heartbeatTicks + (leaseMarginTicks ?? defaultLeaseMargin(electionTicks)) + 1;
+}
+
 /** Throws a RangeError that names the option and the rule. */
 export function checkOptions(options: RaftOptions): void {
   const whole = (name: keyof RaftOptions, min: number): void => {
@@ -102,8 +107,8 @@ export function checkOptions(options: RaftOptions): void {
   if (options.electionTicks <= options.heartbeatTicks) throw new RangeError("raft: electionTicks must be above heartbeatTicks");
   if (options.leaseReads === true) {
     if (options.checkQuorum === false) throw new RangeError("raft: leaseReads needs checkQuorum");
-    const margin = options.leaseMarginTicks ?? defaultLeaseMargin(options.electionTicks);
-    if (margin + options.heartbeatTicks >= options.electionTicks) throw new RangeError("raft: leaseReads needs electionTicks above heartbeatTicks and leaseMarginTicks together");
+    const least = leastLeaseElectionTicks(options.electionTicks, options.heartbeatTicks, options.leaseMarginTicks);
+    if (options.electionTicks < least) throw new RangeError("raft: leaseReads needs electionTicks above heartbeatTicks and leaseMarginTicks together");
   }
   if (options.joining === true && options.voters.length > 0) throw new RangeError("raft: voters must be empty on a node that is joining");
   if (options.joining !== true && options.voters.length === 0) throw new RangeError("raft: voters must name at least one node");

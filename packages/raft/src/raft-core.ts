@@ -235,6 +235,15 @@ export class RaftCore {
     }
   }
 
+  /**
+   * Units of time that went by without a tick, because the host was held up. They count against the leader's lease only: nobody
+   * is called silent for a time in which this node did not listen.
+   */
+  missedTicks(count: number): void {
+    invariant(count >= 0, "time does not go back");
+    if (this.#role === "leader") this.#now += count;
+  }
+
   /** Starts an election, beginning with pre-votes, as if the timeout had run out. Not on a leader or a non-voter, nor where a lease may count on this node. */
   campaign(): void {
     // Whoever may not campaign goes on counting: to vote it must know how long it has heard nothing.

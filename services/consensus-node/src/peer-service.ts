@@ -11,6 +11,7 @@ export interface PeerServiceNode {
   readonly clusterId: string;
   readonly groups: number;
   readonly decisionWindow: number;
+  readonly leaseReads: boolean;
   readonly members: ReadonlySet<number>;
   onHello(hello: PeerHello): void;
   onFrame(peer: number, frame: StreamRequest): void;
@@ -55,6 +56,9 @@ function accept(node: PeerServiceNode, hello: PeerHello | undefined): number {
   if (hello.groups !== node.groups) throw new MeshError("PEER_REFUSED", `this node has ${node.groups} groups, the peer ${hello.groups}: --groups is the same on every node`);
   if (hello.decisionWindow !== node.decisionWindow) {
     throw new MeshError("PEER_REFUSED", `this node keeps ${node.decisionWindow} decisions, the peer ${hello.decisionWindow}: --decision-window is the same on every node`);
+  }
+  if (hello.leaseReads !== node.leaseReads) {
+    throw new MeshError("PEER_REFUSED", `this node runs ${node.leaseReads ? "with" : "without"} --lease-reads, the peer ${hello.leaseReads ? "with" : "without"}: it is the same on every node`);
   }
   node.onHello(hello);
   return hello.nodeId;

@@ -2,7 +2,7 @@
 import { mkdirSync, readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import type { PeerHello } from "@statemesh/contract";
-import { MeshNode } from "@statemesh/mesh";
+import { MeshNode, leastLeaseElectionTicks } from "@statemesh/mesh";
 import { ConfigurationError, type Logger, Registry, type RunningServer, startServer } from "@statemesh/service";
 import { DEFAULT_POLICY, type Policy, parsePolicy } from "@statemesh/world";
 import { adminService } from "./admin-service.ts";
@@ -48,6 +48,7 @@ export async function serveNode(config: NodeConfiguration, log: Logger, ownsProc
     clientAddress: advertised,
     groups: config.groups,
     decisionWindow: config.decisionWindow,
+    leaseReads: config.leaseReads,
   });
   const links = new Map<number, PeerLink>();
   const clientAddresses = new Map<number, string>([[nodeId, advertised]]);
@@ -66,6 +67,8 @@ export async function serveNode(config: NodeConfiguration, log: Logger, ownsProc
       policy,
       electionTicks: config.electionTicks,
       heartbeatTicks: config.heartbeatTicks,
+      tickMs: config.tickMs,
+      leaseReads: config.leaseReads,
       queueCapacity: config.queueCapacity,
       snapshotLogBytes: config.snapshotLogBytes,
       trailingEntries: config.trailingEntries,
@@ -113,6 +116,7 @@ export async function serveNode(config: NodeConfiguration, log: Logger, ownsProc
           clusterId: config.clusterId,
           groups: config.groups,
           decisionWindow: config.decisionWindow,
+          leaseReads: config.leaseReads,
           members: new Set(config.peers.keys()),
           onHello: (peer) => {
             clientAddresses.set(peer.nodeId, peer.clientAddress);
@@ -166,6 +170,10 @@ function nodeIdOf(config: NodeConfiguration): number {
   if (id === undefined) throw new ConfigurationError("--node-id", config.nodeIdFromHostname ? `the host name ${hostname()} ends with no ordinal` : "is required");
   if (!config.peers.has(id)) throw new ConfigurationError("--peers", `must name this node, ${id}, too`);
   if (config.electionTicks <= config.heartbeatTicks) throw new ConfigurationError("--election-ticks", `must be above --heartbeat-ticks, ${config.heartbeatTicks}`);
+  const least = leastLeaseElectionTicks(config.electionTicks, config.heartbeatTicks);
+  if (config.leaseReads && config.electionTicks < least) {
+    throw new ConfigurationError("--lease-reads", `needs --election-ticks above --heartbeat-ticks and the margin for clocks together, ${least} or more with these`);
+  }
   return id;
 }
 

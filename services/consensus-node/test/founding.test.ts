@@ -26,7 +26,7 @@ function node(nodeId: number, folder: string) {
   const others = [1, 2, 3].filter((id) => id !== nodeId);
   const founding = new Founding(folder, record, others, { founded: () => (seen.votes = true), lostData: (peer) => seen.lost.push(peer) }, log);
   seen.votes = founding.isFounded;
-  const hello = (): PeerHello => ({ protocolMin: 1, protocolMax: 1, nodeId, clusterId: "c", clientAddress: "", groups: 1, decisionWindow: 8, ...founding.hello });
+  const hello = (): PeerHello => ({ protocolMin: 1, protocolMax: 1, nodeId, clusterId: "c", clientAddress: "", groups: 1, decisionWindow: 8, leaseReads: false, ...founding.hello });
   return { founding, seen, hello };
 }
 

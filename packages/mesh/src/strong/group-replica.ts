@@ -18,6 +18,10 @@ export interface GroupOptions {
   /** Ticks of a follower's patience, at least; drawn anew between this and twice this. */
   readonly electionTicks: number;
   readonly heartbeatTicks: number;
+  /** Milliseconds from tick to tick. */
+  readonly tickMs: number;
+  /** A leader with a lease answers reads without asking the others. */
+  readonly leaseReads: boolean;
   /** Units that may wait for a decision. Beyond it callers get OVERLOADED. */
   readonly queueCapacity: number;
   /** Bytes of log since the last snapshot that make the next one due. */
@@ -81,6 +85,9 @@ export class GroupReplica {
   readonly #reads = new Map<number, ReadWaiter[]>();
   #appliedWaiters: AppliedWaiter[] = [];
   #readCounter = 0;
+  /** Since when, on the monotonic clock, ticks are counted, and how many were. */
+  readonly #ticksFromMs: number;
+  #tickCount = 0;
   #pendingReads: ReadWaiter[] = [];
   #leaderSeen = 0;
   #wasLeader = false;
@@ -98,6 +105,7 @@ export class GroupReplica {
     this.#state = state;
     this.#decider = new Decider(this, host, options.policy, options.queueCapacity);
     this.#snapshotMeta = restored?.snapshot;
+    this.#ticksFromMs = host.clock.monotonicMs();
     // What lies in the log since the snapshot counts, or a node that restarts often would never take the next one.
     for (const entry of restored?.entries ?? []) if (entry.index > (restored?.snapshot?.index ?? 0)) this.#logBytesSinceSnapshot += logBytes(entry);
     this.core = new RaftCore({
@@ -106,6 +114,7 @@ export class GroupReplica {
       voters: options.voters,
       electionTicks: options.electionTicks,
       heartbeatTicks: options.heartbeatTicks,
+      leaseReads: options.leaseReads,
       maxInflightMessages: 64,
       maxInflightBytes: 8 * 1024 * 1024,
       maxMessageBytes: 1024 * 1024,
@@ -158,6 +167,7 @@ export class GroupReplica {
   /** `campaigns`: where no leader is heard of, this node may stand for election. */
   tick(campaigns: boolean): void {
     if (campaigns || this.core.role === "leader") this.core.tick();
+    this.#tickCount++;
     this.#expireAppliedWaiters();
     this.#listener.dirty();
   }
@@ -238,10 +248,19 @@ export class GroupReplica {
     if (this.#pendingReads.length === 0) return;
     const waiters = this.#pendingReads;
     this.#pendingReads = [];
+    if (this.#options.leaseReads) this.#countMissedTicks();
     const context = ++this.#readCounter;
     const result = this.core.readIndex(context);
     if (result === "ok") this.#reads.set(context, waiters);
     else for (const waiter of waiters) waiter.done(undefined, notLeader(this.groupId, this.core.leader));
+  }
+
+  /** Timers come late where the process was held up, and a lease must not last longer for it. */
+  #countMissedTicks(): void {
+    const missed = Math.floor((this.#host.clock.monotonicMs() - this.#ticksFromMs) / this.#options.tickMs) - this.#tickCount;
+    if (missed <= 0) return;
+    this.#tickCount += missed;
+    this.core.missedTicks(missed);
   }
 
   #handle(ready: Ready, writes: GroupWrite[], afterPersist: (() => void)[]): void {

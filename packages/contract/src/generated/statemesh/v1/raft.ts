@@ -177,6 +177,8 @@ export interface PeerHello {
   founded: boolean;
   /** The folders that it knows the others by, at most 9. */
   known: KnownFolder[];
+  /** Leaders answer reads on leases, which hold only while every voter keeps to them: nodes with another setting are refused. */
+  leaseReads: boolean;
 }
 
 export interface KnownFolder {
@@ -547,6 +549,7 @@ function createBasePeerHello(): PeerHello {
     folderId: 0,
     founded: false,
     known: [],
+    leaseReads: false,
   };
 }
 
@@ -581,6 +584,9 @@ export const PeerHello: MessageFns<PeerHello> = {
     }
     for (const v of message.known) {
       KnownFolder.encode(v!, writer.uint32(82).fork()).join();
+    }
+    if (message.leaseReads !== false) {
+      writer.uint32(88).bool(message.leaseReads);
     }
     return writer;
   },
@@ -678,6 +684,14 @@ export const PeerHello: MessageFns<PeerHello> = {
             message.known.push(KnownFolder.decode(reader, reader.uint32()));
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.leaseReads = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -732,6 +746,11 @@ export const PeerHello: MessageFns<PeerHello> = {
       known: globalThis.Array.isArray(object?.known)
         ? object.known.map((e: any) => KnownFolder.fromJSON(e))
         : [],
+      leaseReads: isSet(object.leaseReads)
+        ? globalThis.Boolean(object.leaseReads)
+        : isSet(object.lease_reads)
+        ? globalThis.Boolean(object.lease_reads)
+        : false,
     };
   },
 
@@ -767,6 +786,9 @@ export const PeerHello: MessageFns<PeerHello> = {
     if (message.known?.length) {
       obj.known = message.known.map((e) => KnownFolder.toJSON(e));
     }
+    if (message.leaseReads !== false) {
+      obj.leaseReads = message.leaseReads;
+    }
     return obj;
   },
 
@@ -785,6 +807,7 @@ export const PeerHello: MessageFns<PeerHello> = {
     message.folderId = object.folderId ?? 0;
     message.founded = object.founded ?? false;
     message.known = object.known?.map((e) => KnownFolder.fromPartial(e)) || [];
+    message.leaseReads = object.leaseReads ?? false;
     return message;
   },
 };

@@ -1,0 +1,81 @@
+// Linearizable reads: on the leader, on followers, with leases.
+import type { MeshError } from "@statemesh/contract";
+import { describe, expect, it } from "vitest";
+import { mint } from "./operations.ts";
+import { VirtualCluster, isDecision } from "./virtual-cluster.ts";
+
+const PATIENCE_MS = 5_000;
+
+function ready(options: ConstructorParameters<typeof VirtualCluster>[0] = {}): VirtualCluster {
+  const cluster = new VirtualCluster(options);
+  cluster.settle();
+  cluster.register(1);
+  return cluster;
+}
+
+/** Ada's ore as a linearizable read through the node says; undefined where it cannot say. */
+function read(cluster: VirtualCluster, nodeId: number): { done: boolean; ore: number | undefined; error: MeshError | undefined } {
+  const answer: { done: boolean; ore: number | undefined; error: MeshError | undefined } = { done: false, ore: undefined, error: undefined };
+  const node = cluster.node(nodeId);
+  node.barrier(1, cluster.nowMs + PATIENCE_MS, (error) => {
+    answer.done = true;
+    answer.error = error;
+    if (error === undefined) answer.ore = node.group(1).state.ledger.balance("player:ada", "ore");
+  });
+  return answer;
+}
+
+function give(cluster: VirtualCluster, through: number, id: string): void {
+  const answer = cluster.execute(through, [mint(id, 1, cluster.regionIn(1), "ada", "ore", 1)]).get(id);
+  if (!isDecision(answer)) throw new Error(`${id} was not decided`);
+}
+
+describe.each([false, true])("a linearizable read, leases %s", (leaseReads) => {
+  it("through any node shows everything that was answered before it began", () => {
+    const cluster = ready({ node: { leaseReads } });
+    for (let n = 1; n <= 6; n++) {
+      give(cluster, (n % 3) + 1, `m-${n}`);
+      const answers = [1, 2, 3].map((nodeId) => read(cluster, nodeId));
+      cluster.runUntil(() => answers.every(({ done }) => done));
+      expect(answers.map(({ ore }) => ore)).toEqual([n, n, n]);
+    }
+  });
+
+  it("is not answered by a leader that was held up while others went on", () => {
+    const cluster = ready({ node: { leaseReads } });
+    give(cluster, 1, "m-1");
+    cluster.run(1_000);
+    const old = cluster.leaderOf(1);
+    cluster.hold(old);
+    const other = old === 1 ? 2 : 1;
+    cluster.runUntil(() => cluster.node(other).group(1).leader !== old && cluster.node(other).group(1).leader !== 0);
+    give(cluster, other, "m-2");
+    // It wakes up with the read before anything else: no timer has run, no message has come.
+    const answer = read(cluster, old);
+    cluster.runUntil(() => answer.done, 100);
+    cluster.release(old);
+    expect(cluster.runUntil(() => answer.done)).toBe(true);
+    expect([answer.ore, answer.error]).toEqual([2, undefined]);
+  });
+
+  it("on a follower that is cut off fails in time, and is never served from what the follower has", () => {
+    const cluster = ready({ node: { leaseReads } });
+    give(cluster, 1, "m-1");
+    const follower = cluster.leaderOf(1) === 1 ? 2 : 1;
+    cluster.cut([follower], cluster.members.filter((id) => id !== follower));
+    const answer = read(cluster, follower);
+    cluster.runUntil(() => answer.done, PATIENCE_MS + 1_000);
+    expect(answer.error?.reason).toBe("NO_QUORUM");
+  });
+});
+
+it("a leader with a lease answers a read without a message", () => {
+  const cluster = ready({ node: { leaseReads: true } });
+  give(cluster, 1, "m-1");
+  cluster.run(1_000);
+  const leader = cluster.leaderOf(1);
+  for (const id of cluster.members) if (id !== leader) cluster.loseFrames(leader, id, true);
+  const answer = read(cluster, leader);
+  cluster.runUntil(() => answer.done, 50);
+  expect(answer.ore).toBe(1);
+});
