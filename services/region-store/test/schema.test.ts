@@ -91,6 +91,20 @@ describe("migrations", () => {
     expect(await migrate(connect(url), migrations, Date.now)).toBe(0);
   });
 
+  it("go on after a collision in the catalogue: IF NOT EXISTS of two sessions at once is no error", async () => {
+    const url = await world.database();
+    const migrations = await readMigrations(MIGRATIONS_FOLDER);
+    const other = connect(url);
+    // What a session that is in the middle of creating the table shows to others: the name of its row type is taken.
+    await other.runAlone({ text: "CREATE TYPE schema_migrations AS ENUM ('taken')" }, []);
+    const applied = migrate(connect(url), migrations, Date.now);
+    const collided = applied.then(() => undefined, (error: unknown) => error);
+    await other.runAlone({ text: "SELECT pg_sleep(0.3)" }, []);
+    await other.runAlone({ text: "DROP TYPE schema_migrations" }, []);
+    expect(await collided).toBeUndefined();
+    expect(await applied).toBe(migrations.length);
+  });
+
   it("are taken over from a replica that died in the middle", async () => {
     const url = await world.database();
     const migrations = await readMigrations(MIGRATIONS_FOLDER);

@@ -23,6 +23,10 @@ export const MIGRATIONS_FOLDER = new URL("../../migrations/", import.meta.url);
 /** How long a replica may take for one step before others take over, milliseconds. Steps are idempotent, so that is safe. */
 const CLAIM_MS = 30_000;
 const POLL_MS = 100;
+/** Tries of one DDL statement that collides with another session's. */
+const DDL_ATTEMPTS = 50;
+/** unique violation, duplicate table, duplicate object, serialization failure */
+const DDL_COLLISIONS: ReadonlySet<string> = new Set(["23505", "42P07", "42710", "40001"]);
 const FILE_NAME = /^(\d{4})_([a-z0-9_]+)\.sql$/;
 
 const CREATE_APPLIED: Statement = {
@@ -69,8 +73,8 @@ export async function readMigrations(folder: URL): Promise<Migration[]> {
  */
 export async function migrate(database: Database, migrations: readonly Migration[], nowMs: () => number): Promise<number> {
   const holder = randomUUID();
-  await createTable(database, CREATE_APPLIED);
-  await createTable(database, CREATE_CLAIM);
+  await runDdl(database, CREATE_APPLIED);
+  await runDdl(database, CREATE_CLAIM);
   let applied = 0;
   for (;;) {
     const pending = await pendingOf(database, migrations);
@@ -85,7 +89,7 @@ export async function migrate(database: Database, migrations: readonly Migration
     }
     // Looked at again under the claim: the one before us may just have finished.
     if ((await pendingOf(database, migrations))[0] !== next) continue;
-    await database.runAlone({ text: next.text }, []);
+    await runDdl(database, { text: next.text });
     await database.transaction((session) => session.run(INSERT_APPLIED, [next.version, next.name, next.checksum, nowMs()]), { decidesRepeats: true });
     applied += 1;
   }
@@ -109,13 +113,18 @@ async function pendingOf(database: Database, migrations: readonly Migration[]): 
   });
 }
 
-/** CREATE TABLE IF NOT EXISTS of two sessions at once can still collide in PostgreSQL's catalogue: then it is there. */
-async function createTable(database: Database, statement: Statement): Promise<void> {
-  try {
-    await database.runAlone(statement, []);
-  } catch (error) {
-    const state = sqlStateOf(error);
-    if (state !== "23505" && state !== "42P07" && state !== "40001") throw error;
-    await database.runAlone(statement, []);
+/**
+ * Runs a DDL statement that says IF NOT EXISTS. Of two sessions at once one can still collide in PostgreSQL's catalogue, with
+ * the name of the table, of its row type, or with a unique index of the catalogue: then it is there, or is soon.
+ */
+async function runDdl(database: Database, statement: Statement): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await database.runAlone(statement, []);
+      return;
+    } catch (error) {
+      if (attempt === DDL_ATTEMPTS || !DDL_COLLISIONS.has(sqlStateOf(error) ?? "")) throw error;
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
   }
 }
