@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { MeshClient } from "@statemesh/client";
-import { type AcquireResponse, AuthorityDirectoryServiceService, MeshError, Outcome, type Region, type RegisterResponse, type RenewResponse, type RouteRequest, type RouteResponse } from "@statemesh/contract";
+import { type AcquireResponse, AuthorityDirectoryServiceService, type Decision, MeshError, Outcome, type Region, type RegisterResponse, type RenewResponse, type RouteRequest, type RouteResponse } from "@statemesh/contract";
 import { call } from "@statemesh/service";
 import { formatRegion } from "@statemesh/world";
 import { type Cluster, LIMIT_MS, startCluster, until } from "./cluster.ts";
@@ -61,6 +61,21 @@ describe("the authority directory", () => {
     return epoch;
   }
 
+  /**
+   * Runs what is true only while a lease runs. `check` takes its lease itself; where this machine was so busy that the
+   * lease may have run out meanwhile, a failure proves nothing, and all of it runs again.
+   */
+  async function whileLeaseRuns(check: () => Promise<void>): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      const beganMs = performance.now();
+      try {
+        return await check();
+      } catch (error) {
+        if (performance.now() - beganMs < LEASE_MS || attempt === 10) throw error;
+      }
+    }
+  }
+
   test("a live server's name and id are its own; the same start may register again", async () => {
     expect((await register(20, "harbour", 5)).server).toMatchObject({ serverId: 20, name: "harbour", incarnation: 5, address: "play.example:7000" });
     expect((await register(20, "harbour", 5, 2)).ttlMs).toBe(600_000);
@@ -72,7 +87,6 @@ describe("the authority directory", () => {
 
   test("a region is routed by position, coordinates and text, to one owner on every node", async () => {
     const region = { x: -3, y: 0, z: 17 };
-    const epoch = await epochOf(acquire(1, region, 2));
     const places: RouteRequest["place"][] = [
       { $case: "region", value: region },
       { $case: "regionText", value: "region_-3_0_17" },
@@ -80,79 +94,112 @@ describe("the authority directory", () => {
     ];
     for (const node of [1, 2, 3]) {
       for (const place of places) {
-        await until(`node ${node} knows the owner`, async () => (await route(place, node)).authority?.owner?.serverId === 1);
-        const { authority, groupId, leaderNodeId, leaderAddress, overlapping } = await route(place, node);
-        expect(authority).toMatchObject({ region, regionText: "region_-3_0_17", epoch });
-        expect(authority?.leaseRemainingMs).toBeGreaterThanOrEqual(0);
-        expect(groupId).toBeGreaterThan(0);
-        expect(cluster.node(leaderNodeId).clientAddress).toBe(leaderAddress);
-        const neighbours = overlapping.map(({ regionText }) => regionText).sort();
-        // 1 m below the border on x, 50 m above that on y, 1 m below that on z: seven neighbours' zones hold it.
-        expect(neighbours.length).toBe(place?.$case === "position" ? 7 : 0);
-        if (place?.$case === "position") expect(neighbours).toContain("region_-2_-1_18");
+        await whileLeaseRuns(async () => {
+          const epoch = await acquireWhenFree(1, region, 2);
+          await until(`node ${node} knows the owner`, async () => (await route(place, node)).authority?.epoch === epoch, () => "", LEASE_MS);
+          const { authority, groupId, leaderNodeId, leaderAddress, overlapping } = await route(place, node);
+          expect(authority).toMatchObject({ region, regionText: "region_-3_0_17", epoch, owner: { serverId: 1 } });
+          expect(authority?.leaseRemainingMs).toBeGreaterThanOrEqual(0);
+          expect(groupId).toBeGreaterThan(0);
+          expect(cluster.node(leaderNodeId).clientAddress).toBe(leaderAddress);
+          const neighbours = overlapping.map(({ regionText }) => regionText).sort();
+          // 1 m below the border on x, 50 m above that on y, 1 m below that on z: seven neighbours' zones hold it.
+          expect(neighbours.length).toBe(place?.$case === "position" ? 7 : 0);
+          if (place?.$case === "position") expect(neighbours).toContain("region_-2_-1_18");
+        });
       }
     }
   });
 
   test("a lease is held until it is not renewed; epochs only grow, and the old holder is fenced wherever it asks", async () => {
     const region = { x: 100, y: 0, z: 0 };
-    const first = await epochOf(acquire(1, region));
-    expect(await reasonOf(acquire(2, region))).toBe("LEASE_HELD");
-    const held: unknown = await acquire(2, region).catch((error: unknown) => error);
-    expect(held).toMatchObject({ metadata: { owner_server_id: "1", current_epoch: String(first), region: "region_100_0_0" } });
-    expect(MeshError.from(held).retryDelayMs).toBeGreaterThan(0);
-    // Asking again for what it holds gives the holder no new epoch to be confused by, or a greater one.
-    const again = await epochOf(acquire(1, region));
-    expect(again).toBeGreaterThanOrEqual(first);
+    let again = 0;
+    await whileLeaseRuns(async () => {
+      const first = await acquireWhenFree(1, region);
+      const held: unknown = await acquire(2, region).catch((error: unknown) => error);
+      expect(held).toMatchObject({ reason: "LEASE_HELD", metadata: { owner_server_id: "1", current_epoch: String(first), region: "region_100_0_0" } });
+      expect(MeshError.from(held).retryDelayMs).toBeGreaterThan(0);
+      // Asking again for what it holds gives the holder no new epoch to be confused by, or a greater one.
+      again = await epochOf(acquire(1, region));
+      expect(again).toBeGreaterThanOrEqual(first);
+    });
 
-    // Renewed over and over, it outlives its duration.
-    const renewedUntil = performance.now() + 2 * LEASE_MS;
-    while (performance.now() < renewedUntil) expect((await renew(1, region, again)).renewed.map(({ epoch }) => epoch)).toEqual([again]);
-    expect(await reasonOf(acquire(2, region))).toBe("LEASE_HELD");
+    // Renewed over and over, it outlives its duration. Two renewals that lie a lease apart are this machine's fault: begin again.
+    let renewedMs = Number.NEGATIVE_INFINITY;
+    let untilMs = 0;
+    while (performance.now() < untilMs || untilMs === 0) {
+      const beganMs = performance.now();
+      const { renewed } = await renew(1, region, again);
+      if (renewed.length === 0 && performance.now() - renewedMs > LEASE_MS) {
+        again = await acquireWhenFree(1, region);
+        untilMs = 0;
+      } else expect(renewed.map(({ epoch }) => epoch)).toEqual([again]);
+      renewedMs = beganMs;
+      if (untilMs === 0) untilMs = performance.now() + 2 * LEASE_MS;
+    }
+    const late = await reasonOf(acquire(2, region));
+    if (performance.now() - renewedMs < LEASE_MS) expect(late).toBe("LEASE_HELD");
 
     // Left alone, it ends, and the next owner's epoch is greater.
     const second = await acquireWhenFree(2, region);
     expect(second).toBeGreaterThan(again);
-    const lost = await renew(1, region, again);
-    expect(lost.renewed).toEqual([]);
-    expect(lost.lost).toMatchObject([{ epoch: second, owner: { serverId: 2 } }]);
+    await whileLeaseRuns(async () => {
+      const current = await acquireWhenFree(2, region);
+      const lost = await renew(1, region, again);
+      expect(lost.renewed).toEqual([]);
+      expect(lost.lost).toMatchObject([{ epoch: current, owner: { serverId: 2 } }]);
+    });
     const stale = quiet(1);
     for (const node of cluster.nodes) {
       const only = cluster.only(stale, node);
-      for (const epoch of [again, 0, second, second + 1]) {
-        const operation = stale.operations.mint({ region, epoch }, { playerId: "p", itemKind: "gold", quantity: 1 });
-        const refused: unknown = await only.execute(operation).catch((error: unknown) => error);
-        expect(refused, `epoch ${epoch} on node ${node.nodeId}`).toMatchObject({ reason: "FENCED", metadata: { current_epoch: String(second), owner_server_id: "2" } });
-      }
+      await whileLeaseRuns(async () => {
+        const current = await acquireWhenFree(2, region);
+        for (const epoch of [again, 0, current, current + 1]) {
+          const operation = stale.operations.mint({ region, epoch }, { playerId: "p", itemKind: "gold", quantity: 1 });
+          const refused: unknown = await only.execute(operation).catch((error: unknown) => error);
+          expect(refused, `epoch ${epoch} on node ${node.nodeId}`).toMatchObject({ reason: "FENCED", metadata: { current_epoch: String(current), owner_server_id: "2" } });
+        }
+      });
     }
   });
 
   test("a holder that slept through its lease is refused, also what it had decided before it slept", async () => {
     const region = { x: 110, y: 0, z: 0 };
     const sleeper = quiet(1);
-    const epoch = await acquireWhenFree(1, region);
-    const before = sleeper.operations.mint({ region, epoch }, { playerId: "p", itemKind: "gold", quantity: 1 });
-    const inHand = sleeper.operations.mint({ region, epoch }, { playerId: "p", itemKind: "gold", quantity: 1 });
-    const decided = await sleeper.execute(before);
-    expect(decided.outcome).toBe(Outcome.ACCEPTED);
-    const next = await acquireWhenFree(3, region);
+    let inHand = sleeper.operations.mint({ region, epoch: 0 }, { playerId: "p", itemKind: "gold", quantity: 1 });
+    let before = inHand;
+    let decided: Decision | undefined;
+    await whileLeaseRuns(async () => {
+      const epoch = await acquireWhenFree(1, region);
+      before = sleeper.operations.mint({ region, epoch }, { playerId: "p", itemKind: "gold", quantity: 1 });
+      inHand = sleeper.operations.mint({ region, epoch }, { playerId: "p", itemKind: "gold", quantity: 1 });
+      decided = await sleeper.execute(before);
+      expect(decided.outcome).toBe(Outcome.ACCEPTED);
+    });
+    await acquireWhenFree(3, region);
     expect(await reasonOf(sleeper.execute(inHand))).toBe("FENCED");
     // What was decided in time stays decided.
     expect(await sleeper.execute(before)).toEqual({ ...decided, repeated: true });
     const owner = quiet(3);
-    const { outcome } = await owner.execute(owner.operations.mint({ region, epoch: next }, { playerId: "p", itemKind: "gold", quantity: 1 }));
-    expect(outcome).toBe(Outcome.ACCEPTED);
+    await whileLeaseRuns(async () => {
+      const epoch = await acquireWhenFree(3, region);
+      const { outcome } = await owner.execute(owner.operations.mint({ region, epoch }, { playerId: "p", itemKind: "gold", quantity: 1 }));
+      expect(outcome).toBe(Outcome.ACCEPTED);
+    });
   });
 
   test("a lease that is given up is free at once, and gives its old holder nothing", async () => {
     const region = { x: 120, y: 0, z: 0 };
     let last = 0;
     for (const serverId of [1, 2, 3, 1, 2, 3]) {
-      const epoch = await epochOf(acquire(serverId, region, (serverId % 3) + 1));
-      expect(epoch).toBeGreaterThan(last);
-      last = epoch;
-      const { released } = await call(at(serverId), AuthorityDirectoryServiceService.release, { serverId, region, epoch }, limits);
-      expect(released).toBe(true);
+      let epoch = 0;
+      await whileLeaseRuns(async () => {
+        epoch = await epochOf(acquire(serverId, region, (serverId % 3) + 1));
+        expect(epoch).toBeGreaterThan(last);
+        last = epoch;
+        const { released } = await call(at(serverId), AuthorityDirectoryServiceService.release, { serverId, region, epoch }, limits);
+        expect(released).toBe(true);
+      });
       expect((await call(at(1), AuthorityDirectoryServiceService.release, { serverId, region, epoch }, limits)).released).toBe(false);
       const past = quiet(serverId);
       expect(await reasonOf(past.execute(past.operations.mint({ region, epoch }, { playerId: "p", itemKind: "gold", quantity: 1 })))).toBe("FENCED");
@@ -161,10 +208,12 @@ describe("the authority directory", () => {
 
   test("nobody else can release or renew a lease", async () => {
     const region = { x: 130, y: 0, z: 0 };
-    const epoch = await acquireWhenFree(1, region);
-    expect((await call(at(2), AuthorityDirectoryServiceService.release, { serverId: 2, region, epoch }, limits)).released).toBe(false);
-    expect((await renew(2, region, epoch)).renewed).toEqual([]);
-    expect(await reasonOf(acquire(2, region))).toBe("LEASE_HELD");
+    await whileLeaseRuns(async () => {
+      const epoch = await acquireWhenFree(1, region);
+      expect((await call(at(2), AuthorityDirectoryServiceService.release, { serverId: 2, region, epoch }, limits)).released).toBe(false);
+      expect((await renew(2, region, epoch)).renewed).toEqual([]);
+      expect(await reasonOf(acquire(2, region))).toBe("LEASE_HELD");
+    });
   });
 
   test("across kill -9 of the directory's leader one server holds a region at a time, with epochs that grow", async () => {

@@ -233,9 +233,11 @@ describe("a running mesh", () => {
       expect(samples.size, each.spec.name).toBeGreaterThan(20);
       expect([...samples.keys()].some((name) => name.startsWith("process_"))).toBe(true);
     }
-    const pages = await Promise.all(cluster.nodes.map(async (node) => parseMetrics(await (await fetch(`http://${node.metricsAddress}/metrics`)).text())));
-    const leaders = pages.reduce((sum, page) => sum + (page.get("statemesh_raft_is_leader") ?? []).reduce((a, b) => a + b, 0), 0);
-    expect(leaders).toBe(3);
+    // Leadership may be on its way from one node to another.
+    await until("each of the three groups has one leader", async () => {
+      const pages = await Promise.all(cluster.nodes.map(async (node) => parseMetrics(await (await fetch(`http://${node.metricsAddress}/metrics`)).text())));
+      return pages.reduce((sum, page) => sum + (page.get("statemesh_raft_is_leader") ?? []).reduce((a, b) => a + b, 0), 0) === 3;
+    });
 
     const ready = async (): Promise<number> => (await fetch(`http://${cluster.node(1).metricsAddress}/readyz`)).status;
     await until("it is ready", async () => (await ready()) === 200);

@@ -66,6 +66,8 @@ class EdgeUnit implements Waiter {
   sent = false;
   /** A try ended without an answer: it may have been done. */
   unknown = false;
+  /** It stands in the list of what is to be sent. */
+  waiting = false;
   /** Number of the forwarded call it travels in; 0: none. */
   callId = 0;
   notBeforeMs = 0;
@@ -237,6 +239,9 @@ export class Edge {
   }
 
   #wait(unit: EdgeUnit): void {
+    // A transaction hears of its failure once an operation; one new try answers for all.
+    if (unit.waiting) return;
+    unit.waiting = true;
     const waiting = this.#unsent.get(unit.groupId);
     if (waiting === undefined) this.#unsent.set(unit.groupId, [unit]);
     else waiting.push(unit);
@@ -253,7 +258,8 @@ export class Edge {
       const later: EdgeUnit[] = [];
       for (const unit of units) {
         if (unit.open === 0) continue;
-        (unit.notBeforeMs <= nowMs ? due : later).push(unit);
+        unit.waiting = unit.notBeforeMs > nowMs;
+        (unit.waiting ? later : due).push(unit);
       }
       if (later.length === 0) this.#unsent.delete(groupId);
       else this.#unsent.set(groupId, later);
@@ -370,8 +376,7 @@ export class Edge {
       const nowMs = this.#node.monotonicMs();
       if (nowMs < unit.deadlineMs) {
         unit.notBeforeMs = nowMs + RETRY_MS;
-        // A transaction hears of its failure once an operation; one new try answers for all.
-        if (this.#unsent.get(unit.groupId)?.includes(unit) !== true) this.#wait(unit);
+        this.#wait(unit);
         return;
       }
     }
