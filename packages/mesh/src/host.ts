@@ -28,6 +28,7 @@ export type SnapshotHeading = Pick<SnapshotMeta, "groupId" | "index" | "term" | 
 
 /** What a node may say in its log. */
 export interface Log {
+  debug(message: string, fields?: Readonly<Record<string, unknown>>): void;
   info(message: string, fields?: Readonly<Record<string, unknown>>): void;
   warn(message: string, fields?: Readonly<Record<string, unknown>>): void;
   /** An operator has to do something. */

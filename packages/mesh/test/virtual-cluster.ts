@@ -120,7 +120,7 @@ export class VirtualCluster {
     const host: Host = {
       clock: { wallMs: () => this.nowMs, monotonicMs: () => this.nowMs },
       random: { next: () => this.random() },
-      log: { info: () => undefined, warn: () => undefined, error: (message, fields) => this.complaints.push({ node: id, message, fields }) },
+      log: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: (message, fields) => this.complaints.push({ node: id, message, fields }) },
       defer: (task) => this.at(0, () => alive() && task()),
       send: (peer, frame) => {
         // Through the wire format, so that nothing is shared between nodes.

@@ -1,7 +1,6 @@
 import type { MeshNode } from "@statemesh/mesh";
+import type { PeerLink, Storage } from "@statemesh/node";
 import { Counter, Gauge, type Registry } from "@statemesh/service";
-import type { PeerLink } from "./peer-link.ts";
-import type { Storage } from "./storage.ts";
 import type { StoreLink } from "./store-link.ts";
 
 /** What is measured besides the node itself. */

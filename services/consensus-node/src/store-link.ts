@@ -1,11 +1,12 @@
 // The way to the region store. What fails here is tried again by the materialiser, from where the store stands.
 import { type MaterializeRequest, type MaterializeResponse, RegionStoreServiceClient, meshErrorFromServiceError } from "@statemesh/contract";
+import type { StorePort } from "@statemesh/node";
 import { type Logger, connect } from "@statemesh/service";
 import { Metadata, type ServiceError } from "@grpc/grpc-js";
 
 const NO_METADATA = new Metadata();
 
-export class StoreLink {
+export class StoreLink implements StorePort {
   readonly #client: RegionStoreServiceClient;
   readonly #clusterId: string;
   readonly #timeoutMs: number;

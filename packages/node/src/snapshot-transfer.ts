@@ -1,58 +1,20 @@
 // Snapshots on the wire: chunks with their checksums, written straight to a file on the other side.
-import { Metadata } from "@grpc/grpc-js";
 import { crc32c } from "@node-rs/crc32";
-import { type InstallSnapshotRequest, MeshError, type RaftMessage, type RaftPeerServiceClient, type SnapshotMeta } from "@statemesh/contract";
+import { type InstallSnapshotRequest, MeshError, type RaftMessage, type SnapshotMeta } from "@statemesh/contract";
 import { type GroupState, type GroupStateOptions, SnapshotLoader } from "@statemesh/replica";
 import { CorruptionError, type SnapshotReader, type SnapshotStore } from "@statemesh/wal";
 
 /** Bytes of a chunk. */
 const CHUNK_BYTES = 512 * 1024;
-/** Bytes of chunks that may wait in the stream. */
-const WAITING_CHUNKS = 8;
-/** A transfer that takes longer is given up; the leader begins another. */
-const TRANSFER_TIMEOUT_MS = 120_000;
-
-/** Sends a snapshot. Resolves whether the peer installed it. */
-export async function sendSnapshot(client: RaftPeerServiceClient, message: RaftMessage, reader: SnapshotReader): Promise<boolean> {
+/** The parts of a snapshot, in order, as they go to a peer; `message` is the Raft message that it stands for. */
+export async function* snapshotParts(message: RaftMessage, reader: SnapshotReader): AsyncGenerator<InstallSnapshotRequest, void, undefined> {
   const { meta } = reader;
-  let call: ReturnType<RaftPeerServiceClient["installSnapshot"]> | undefined;
-  const answered = new Promise<boolean>((resolve, reject) => {
-    call = client.installSnapshot(new Metadata(), { deadline: Date.now() + TRANSFER_TIMEOUT_MS }, (error, response) => {
-      if (error === null) resolve(response.installed);
-      else reject(error);
-    });
-  });
-  const stream = call;
-  if (stream === undefined) return false;
-  // A failed call must end the loop below too, which waits for room in the stream.
-  let failed = false;
-  answered.catch(() => {
-    failed = true;
-    stream.emit("drain");
-  });
-  let offset = 0;
   const header: RaftMessage = { ...message, logIndex: meta.index, logTerm: meta.term };
-  try {
-    for await (const chunk of reader.chunks(CHUNK_BYTES)) {
-      const request: InstallSnapshotRequest = {
-        header: offset === 0 ? header : undefined,
-        meta: offset === 0 ? meta : undefined,
-        offset,
-        chunk,
-        crc32c: crc32c(chunk),
-      };
-      offset += chunk.length;
-      stream.write(request);
-      while (!failed && stream.writableLength >= WAITING_CHUNKS) await new Promise<void>((resolve) => stream.once("drain", () => resolve()));
-      if (failed) break;
-    }
-  } catch (error) {
-    // The file went or is damaged: the peer must not wait for the rest.
-    stream.cancel();
-    throw error;
+  let offset = 0;
+  for await (const chunk of reader.chunks(CHUNK_BYTES)) {
+    yield { header: offset === 0 ? header : undefined, meta: offset === 0 ? meta : undefined, offset, chunk, crc32c: crc32c(chunk) };
+    offset += chunk.length;
   }
-  stream.end();
-  return answered;
 }
 
 /** A snapshot as it came, and the state that it holds. */

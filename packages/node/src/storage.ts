@@ -1,11 +1,10 @@
 // What a node keeps on its disk: the write-ahead log of all groups, and a snapshot file a group.
-import { join } from "node:path";
 import type { SnapshotMeta } from "@statemesh/contract";
-import type { GroupWrite, RestoredGroup } from "@statemesh/mesh";
-import { FolderDisk } from "@statemesh/ports";
+import type { GroupWrite, Log, RestoredGroup } from "@statemesh/mesh";
+import type { Timers } from "@statemesh/ports";
 import { GroupState, type GroupStateOptions, SnapshotLoader } from "@statemesh/replica";
-import type { Logger } from "@statemesh/service";
 import { SnapshotStore, type SnapshotReader, WalError, WriteAheadLog } from "@statemesh/wal";
+import type { NodeDisks } from "./node-ports.ts";
 
 /** How long a full disk is left alone before the same writes are tried again. */
 const FULL_DISK_RETRY_MS = 500;
@@ -18,32 +17,35 @@ interface WaitingWrite {
 export class Storage {
   readonly snapshots: SnapshotStore;
   readonly #wal: WriteAheadLog;
-  readonly #log: Logger;
+  readonly #timers: Timers;
+  readonly #log: Log;
   /** Writes that the full disk refused, in order, and all that came after them. */
   #refused: WaitingWrite[] = [];
   #inFlight = 0;
 
-  private constructor(wal: WriteAheadLog, snapshots: SnapshotStore, log: Logger) {
+  private constructor(wal: WriteAheadLog, snapshots: SnapshotStore, timers: Timers, log: Log) {
     this.#wal = wal;
     this.snapshots = snapshots;
+    this.#timers = timers;
     this.#log = log;
   }
 
-  /** Opens the folder and reads everything that it holds. */
+  /** Opens the folders and reads everything that it holds. */
   static async open(
-    folder: string,
+    disks: Pick<NodeDisks, "wal" | "snapshots">,
     stateOptions: (groupId: number) => GroupStateOptions,
-    log: Logger,
+    timers: Timers,
+    log: Log,
   ): Promise<{ storage: Storage; restored: Map<number, RestoredGroup> }> {
-    const { wal, groups, tornBytes } = await WriteAheadLog.open(await FolderDisk.open(join(folder, "wal")));
-    const snapshots = await SnapshotStore.open(await FolderDisk.open(join(folder, "snapshots")));
-    if (tornBytes > 0) log.warn({ bytes: tornBytes }, "cut an unfinished write off the end of the log");
+    const { wal, groups, tornBytes } = await WriteAheadLog.open(disks.wal);
+    const snapshots = await SnapshotStore.open(disks.snapshots);
+    if (tornBytes > 0) log.warn("cut an unfinished write off the end of the log", { bytes: tornBytes });
     const restored = new Map<number, RestoredGroup>();
     for (const [groupId, { hardState, snapshot, entries }] of groups) {
       const state = snapshot === undefined ? new GroupState(stateOptions(groupId)) : await loadState(await snapshots.read(groupId, snapshot.index), stateOptions(groupId));
       restored.set(groupId, { hardState, snapshot, entries, state });
     }
-    return { storage: new Storage(wal, snapshots, log), restored };
+    return { storage: new Storage(wal, snapshots, timers, log), restored };
   }
 
   get sizeBytes(): number {
@@ -87,8 +89,8 @@ export class Storage {
         if (!waits) return write.done(error);
         this.#refused.push(write);
         if (this.#refused.length === 1) {
-          this.#log.error({ err: error }, "the log takes no writes: they wait");
-          setTimeout(() => this.#retry(), FULL_DISK_RETRY_MS);
+          this.#log.error("the log takes no writes: they wait", { err: error });
+          this.#timers.after(FULL_DISK_RETRY_MS, () => this.#retry());
         }
       },
     );
@@ -96,7 +98,7 @@ export class Storage {
 
   #retry(): void {
     if (this.#inFlight > 0) {
-      setTimeout(() => this.#retry(), FULL_DISK_RETRY_MS);
+      this.#timers.after(FULL_DISK_RETRY_MS, () => this.#retry());
       return;
     }
     const waiting = this.#refused;

@@ -3,7 +3,8 @@
 // its own. Nodes tell each other theirs, and once all have met, each writes down whom it met: the cluster is founded. A
 // node with a new folder in a cluster that knows it by another one holds copies, but never votes.
 import type { PeerHello } from "@statemesh/contract";
-import type { Logger } from "@statemesh/service";
+import type { Log } from "@statemesh/mesh";
+import type { Disk } from "@statemesh/ports";
 import { type FolderRecord, writeRecord } from "./identity.ts";
 
 export interface FoundingEvents {
@@ -11,19 +12,22 @@ export interface FoundingEvents {
   founded(): void;
   /** The peer comes with another folder than before: what it acknowledged is not there any more. */
   lostData(peer: number): void;
+  /** The founding could not be written down. */
+  failed(error: unknown): void;
 }
 
 export class Founding {
-  readonly #folder: string;
+  readonly #folder: Disk;
   readonly #others: readonly number[];
   readonly #events: FoundingEvents;
-  readonly #log: Logger;
+  readonly #log: Log;
   #record: FolderRecord;
   /** Folders that peers said hello with since this process started, and whether they know this node by its folder. */
   readonly #met = new Map<number, { folderId: number; agrees: boolean }>();
   #strange = false;
+  #writing = false;
 
-  constructor(folder: string, record: FolderRecord, others: readonly number[], events: FoundingEvents, log: Logger) {
+  constructor(folder: Disk, record: FolderRecord, others: readonly number[], events: FoundingEvents, log: Log) {
     this.#folder = folder;
     this.#record = record;
     this.#others = others;
@@ -58,7 +62,7 @@ export class Founding {
   onHello({ nodeId: peer, folderId, founded, known }: PeerHello): void {
     const before = this.#met.get(peer)?.folderId ?? this.#record.known[peer];
     if (before !== undefined && before !== folderId) {
-      this.#log.error({ peer }, "a peer came back with an empty data folder: it gets copies, but must be replaced to vote again");
+      this.#log.error("a peer came back with an empty data folder: it gets copies, but must be replaced to vote again", { peer });
       this.#events.lostData(peer);
     }
     const ownByPeer = known.find(({ nodeId }) => nodeId === this.#record.nodeId)?.folderId;
@@ -66,18 +70,24 @@ export class Founding {
     if (this.#record.founded) return;
     if (founded && ownByPeer !== this.#record.folderId && !this.#strange) {
       this.#strange = true;
-      this.#log.error({ peer, folder: this.#folder }, "the cluster knows this node by another data folder: it holds copies, but does not vote. Bring the old folder back, or replace the node");
+      this.#log.error("the cluster knows this node by another data folder: it holds copies, but does not vote. Bring the old folder back, or replace the node", { peer });
     }
     if (this.#others.every((other) => this.#met.get(other)?.agrees === true)) this.#found();
   }
 
+  /** On disk before it has any effect. */
   #found(): void {
+    if (this.#writing) return;
+    this.#writing = true;
     const known = Object.fromEntries([...this.#met].map(([peer, { folderId }]) => [peer, folderId]));
     const record = { ...this.#record, founded: true, known };
-    // On disk before it has any effect.
-    writeRecord(this.#folder, record);
-    this.#record = record;
-    this.#log.info({ known }, "the cluster is founded");
-    this.#events.founded();
+    writeRecord(this.#folder, record).then(
+      () => {
+        this.#record = record;
+        this.#log.info("the cluster is founded", { known });
+        this.#events.founded();
+      },
+      (error: unknown) => this.#events.failed(error),
+    );
   }
 }

@@ -1,13 +1,12 @@
-// The host of a real node: what the protocols ask for, done with sockets, disks and clients.
+// The host of a node: what the protocols ask for, done with the node's ports.
 import type { ArbitrateRequest, ArbitrateResponse, MaterializeRequest, MaterializeResponse, RaftMessage, SnapshotMeta, StreamRequest } from "@statemesh/contract";
 import type { GroupWrite, Host, Log, SnapshotHeading } from "@statemesh/mesh";
-import { SystemClock, SystemRandom } from "@statemesh/ports";
-import type { Logger } from "@statemesh/service";
+import type { Clock, Random } from "@statemesh/ports";
 import type { ArbiterPool } from "./arbiter-pool.ts";
+import type { NodePorts } from "./node-ports.ts";
 import type { PeerLink } from "./peer-link.ts";
-import { sendSnapshot } from "./snapshot-transfer.ts";
+import { snapshotParts } from "./snapshot-transfer.ts";
 import type { Storage } from "./storage.ts";
-import type { StoreLink } from "./store-link.ts";
 
 /** Chunks of a snapshot written between two turns of the event loop: a large state must not hold up heartbeats. */
 const CHUNKS_PER_TURN = 1;
@@ -16,14 +15,12 @@ export interface HostParts {
   readonly storage: Storage;
   readonly links: ReadonlyMap<number, PeerLink>;
   readonly arbiters: ArbiterPool;
-  readonly store: StoreLink | undefined;
-  readonly log: Logger;
-  readonly fail: (error: unknown) => void;
+  readonly ports: NodePorts;
 }
 
 export class NodeHost implements Host {
-  readonly clock = new SystemClock();
-  readonly random = new SystemRandom();
+  readonly clock: Clock;
+  readonly random: Random;
   readonly log: Log;
   readonly #parts: HostParts;
   /** One snapshot at a time: their encoding competes with decisions for the processor. */
@@ -31,16 +28,13 @@ export class NodeHost implements Host {
 
   constructor(parts: HostParts) {
     this.#parts = parts;
-    const { log } = parts;
-    this.log = {
-      info: (message, fields = {}) => log.info(fields, message),
-      warn: (message, fields = {}) => log.warn(fields, message),
-      error: (message, fields = {}) => log.error(fields, message),
-    };
+    this.clock = parts.ports.clock;
+    this.random = parts.ports.random;
+    this.log = parts.ports.log;
   }
 
   defer(task: () => void): void {
-    setImmediate(task);
+    this.#parts.ports.defer(task);
   }
 
   send(peer: number, frame: StreamRequest): void {
@@ -74,7 +68,7 @@ export class NodeHost implements Host {
       let written = 0;
       for (let next = chunks.next(); next.done !== true; next = chunks.next()) {
         await writer.write(next.value);
-        if (++written % CHUNKS_PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
+        if (++written % CHUNKS_PER_TURN === 0) await new Promise<void>((resolve) => this.defer(resolve));
       }
       return await writer.finish();
     } catch (error) {
@@ -85,7 +79,7 @@ export class NodeHost implements Host {
 
   sendSnapshot(peer: number, message: RaftMessage, done: (installed: boolean) => void): void {
     this.#send(peer, message).then(done, (error: unknown) => {
-      this.#parts.log.warn({ peer, group: message.groupId, err: error }, "a snapshot did not arrive");
+      this.log.warn("a snapshot did not arrive", { peer, group: message.groupId, err: error });
       done(false);
     });
   }
@@ -94,28 +88,28 @@ export class NodeHost implements Host {
     const link = this.#parts.links.get(peer);
     const { snapshot } = await this.#parts.storage.snapshots.newest(message.groupId);
     if (link === undefined || snapshot === undefined) return false;
-    this.#parts.log.info({ peer, group: message.groupId, index: snapshot.meta.index, bytes: snapshot.meta.size }, "sending a snapshot");
-    return sendSnapshot(link.client, message, snapshot);
+    this.log.info("sending a snapshot", { peer, group: message.groupId, index: snapshot.meta.index, bytes: snapshot.meta.size });
+    return link.transport.installSnapshot(snapshotParts(message, snapshot));
   }
 
   releaseLog(meta: SnapshotMeta, throughIndex: number): void {
     this.#parts.storage.release(meta, throughIndex).catch((error: unknown) => {
       // The log only stays longer than it need; a failed sync shows at the next append, which stops the node.
-      this.#parts.log.warn({ group: meta.groupId, err: error }, "could not release log segments");
+      this.log.warn("could not release log segments", { group: meta.groupId, err: error });
     });
   }
 
   materialize(request: MaterializeRequest, done: (response: MaterializeResponse | undefined) => void): void {
-    if (this.#parts.store === undefined) queueMicrotask(() => done(undefined));
-    else this.#parts.store.materialize(request, done);
+    if (this.#parts.ports.store === undefined) this.defer(() => done(undefined));
+    else this.#parts.ports.store.materialize(request, done);
   }
 
   watermarks(done: (watermarks: ReadonlyMap<number, number> | undefined) => void): void {
-    if (this.#parts.store === undefined) queueMicrotask(() => done(undefined));
-    else this.#parts.store.watermarks(done);
+    if (this.#parts.ports.store === undefined) this.defer(() => done(undefined));
+    else this.#parts.ports.store.watermarks(done);
   }
 
   fail(error: unknown): void {
-    this.#parts.fail(error);
+    this.#parts.ports.fail(error);
   }
 }

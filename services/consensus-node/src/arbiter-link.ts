@@ -1,0 +1,29 @@
+// The way to one arbiter over gRPC.
+import { Metadata } from "@grpc/grpc-js";
+import { type ArbitrateRequest, type ArbitrateResponse, ConflictArbiterServiceClient } from "@statemesh/contract";
+import type { ArbiterPort } from "@statemesh/node";
+import { connect } from "@statemesh/service";
+
+const NO_METADATA = new Metadata();
+const RECONNECT_MAX_MS = 500;
+
+export class ArbiterLink implements ArbiterPort {
+  readonly address: string;
+  readonly #client: ConflictArbiterServiceClient;
+
+  constructor(address: string) {
+    this.address = address;
+    this.#client = connect(ConflictArbiterServiceClient, address, { ownConnection: true, reconnectMaxMs: RECONNECT_MAX_MS });
+  }
+
+  ask(request: ArbitrateRequest, timeoutMs: number, answered: (response: ArbitrateResponse) => void, failed: (reason: string) => void): void {
+    this.#client.arbitrate(request, NO_METADATA, { deadline: Date.now() + timeoutMs }, (error, response) => {
+      if (error === null) answered(response);
+      else failed(error.details);
+    });
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+}

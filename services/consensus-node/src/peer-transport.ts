@@ -1,0 +1,80 @@
+// The way to a peer over gRPC.
+import { Metadata, type ServiceError } from "@grpc/grpc-js";
+import { type InstallSnapshotRequest, RaftPeerServiceClient, meshErrorFromServiceError } from "@statemesh/contract";
+import type { PeerStream, PeerStreamEvents, PeerTransport } from "@statemesh/node";
+import { connect } from "@statemesh/service";
+
+/** Parts of a snapshot that may wait in its stream. */
+const WAITING_PARTS = 8;
+/** A transfer that takes longer is given up; the leader begins another. */
+const TRANSFER_TIMEOUT_MS = 120_000;
+const RECONNECT_MAX_MS = 1_000;
+
+export class GrpcPeer implements PeerTransport {
+  readonly address: string;
+  readonly #client: RaftPeerServiceClient;
+
+  constructor(address: string) {
+    this.address = address;
+    this.#client = connect(RaftPeerServiceClient, address, { ownConnection: true, keepaliveMs: 2_000, reconnectMaxMs: RECONNECT_MAX_MS });
+  }
+
+  open(events: PeerStreamEvents): PeerStream {
+    const stream = this.#client.stream();
+    stream.on("data", () => events.message());
+    let isOpen = true;
+    const closed = (reason: string, refused: boolean): void => {
+      if (!isOpen) return;
+      isOpen = false;
+      events.closed(reason, refused);
+    };
+    stream.on("error", (error: ServiceError) => {
+      const refused = meshErrorFromServiceError(error, { writes: false }).reason === "PEER_REFUSED";
+      closed(refused ? error.details : error.message, refused);
+    });
+    stream.on("end", () => closed("closed by the peer", false));
+    return {
+      write: (frame) => stream.write(frame),
+      get waiting() {
+        return stream.writableLength;
+      },
+      cancel: () => stream.cancel(),
+      end: () => stream.end(),
+    };
+  }
+
+  async installSnapshot(parts: AsyncIterable<InstallSnapshotRequest>): Promise<boolean> {
+    let call: ReturnType<RaftPeerServiceClient["installSnapshot"]> | undefined;
+    const answered = new Promise<boolean>((resolve, reject) => {
+      call = this.#client.installSnapshot(new Metadata(), { deadline: Date.now() + TRANSFER_TIMEOUT_MS }, (error, response) => {
+        if (error === null) resolve(response.installed);
+        else reject(error);
+      });
+    });
+    const stream = call;
+    if (stream === undefined) return false;
+    // A failed call must end the loop below too, which waits for room in the stream.
+    let failed = false;
+    answered.catch(() => {
+      failed = true;
+      stream.emit("drain");
+    });
+    try {
+      for await (const part of parts) {
+        stream.write(part);
+        while (!failed && stream.writableLength >= WAITING_PARTS) await new Promise<void>((resolve) => stream.once("drain", () => resolve()));
+        if (failed) break;
+      }
+    } catch (error) {
+      // The file went or is damaged: the peer must not wait for the rest.
+      stream.cancel();
+      throw error;
+    }
+    stream.end();
+    return answered;
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+}
