@@ -1,8 +1,6 @@
 import { spawn } from "node:child_process";
-import { accessSync, constants, existsSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
-import { userInfo } from "node:os";
-import { delimiter, join } from "node:path";
+import { debianProgram } from "./debian-package.ts";
 import { freePort } from "./free-port.ts";
 import { watchOver } from "./parent-watchdog.ts";
 
@@ -48,60 +46,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<LocalRedis
 
 /** The `redis-server` of the machine; as root on a machine with apt it is installed where it is missing. */
 export async function redisProgram(): Promise<string> {
-  const found = onPath("redis-server") ?? onPath("valkey-server");
-  if (found !== undefined) return found;
-  const apt = onPath("apt-get");
-  if (apt === undefined || userInfo().uid !== 0) {
-    throw new Error("no redis-server on PATH: install the package `redis-server` (Debian: `sudo apt-get install redis-server`)");
-  }
-  await installWithoutService(apt);
-  const installed = onPath("redis-server");
-  if (installed === undefined) throw new Error("apt-get installed redis-server, but it is not on PATH");
-  return installed;
-}
-
-function onPath(program: string): string | undefined {
-  const places = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/bin", "/usr/local/bin"].filter((place) => place !== "");
-  return places
-    .map((place) => join(place, program))
-    .find((path) => {
-      try {
-        accessSync(path, constants.X_OK);
-        return true;
-      } catch {
-        return false; // Not there or not for us: the answer either way is no.
-      }
-    });
-}
-
-/** Debian starts a service when its package is installed, unless a policy file says no: then ours is there for that time. */
-async function installWithoutService(apt: string): Promise<void> {
-  const policy = "/usr/sbin/policy-rc.d";
-  const ours = !existsSync(policy);
-  if (ours) writeFileSync(policy, "#!/bin/sh\nexit 101\n", { mode: 0o755, flag: "wx" });
-  try {
-    const lock = ["-o", "DPkg::Lock::Timeout=120"];
-    const install = [...lock, "install", "-y", "--no-install-recommends", "redis-server"];
-    const first = await run(apt, install);
-    if (first.code === 0) return;
-    // No package lists yet, or stale ones: fetch them, then once more.
-    await run(apt, [...lock, "update"]);
-    const second = await run(apt, install);
-    if (second.code !== 0) throw new Error(`apt-get could not install redis-server: ${second.output.trim().slice(-2_000)}`);
-  } finally {
-    if (ours) rmSync(policy, { force: true });
-  }
-}
-
-async function run(program: string, args: readonly string[]): Promise<{ code: number | null; output: string }> {
-  const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } });
-  let output = "";
-  child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
-  child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
-  return await new Promise((done, failed) => {
-    child.once("error", failed);
-    child.once("close", (code) => done({ code, output }));
-  });
+  return await debianProgram(["redis-server", "valkey-server"], ["redis-server"]);
 }
 
 async function launch(program: string, port: number, maxMemoryBytes: number): Promise<LocalRedis> {
