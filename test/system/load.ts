@@ -18,7 +18,7 @@ export interface Entry {
 export type Balances = Map<string, number>;
 
 /** Reasons that say that nothing of the operation was done. */
-const NOT_DONE = new Set(["NO_QUORUM", "NOT_LEADER", "SHUTTING_DOWN", "OVERLOADED"]);
+const NOT_DONE = new Set(["NO_QUORUM", "NOT_LEADER", "SHUTTING_DOWN", "OVERLOADED", "DEADLINE_EXCEEDED"]);
 
 const PLAYERS = 12;
 const RESEND_WORKERS = 1_024;

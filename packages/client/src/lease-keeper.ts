@@ -127,11 +127,17 @@ export class LeaseKeeper {
     const lease = new HeldLease(region, response.lease.epoch, sentMs + response.lease.durationMs);
     // An answer that comes after its own lease ran out, or after `close`, is no right to anything.
     if (!lease.held || this.#stop.signal.aborted) throw new MeshError("OUTCOME_UNKNOWN", "the lease ran out before the answer came");
-    const key = formatRegion(region);
-    if (this.#leases.get(key)?.epoch !== lease.epoch) this.#leases.get(key)?.end();
-    this.#leases.set(key, lease);
     this.#shortestLeaseMs = Math.min(this.#shortestLeaseMs, response.lease.durationMs);
     this.#schedule();
+    const key = formatRegion(region);
+    const before = this.#leases.get(key);
+    if (before?.epoch === lease.epoch) {
+      // Taken twice, it is one lease: there is one that is renewed, and one that is released.
+      before.extend(sentMs + response.lease.durationMs);
+      return before;
+    }
+    before?.end();
+    this.#leases.set(key, lease);
     return lease;
   }
 

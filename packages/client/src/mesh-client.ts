@@ -9,7 +9,7 @@ import { OperationBuilder } from "./operation-builder.ts";
 import { OperationIds } from "./operation-id.ts";
 import { OperationStream, type StreamOptions } from "./operation-stream.ts";
 import { Subscription, type SubscriptionTarget } from "./subscription.ts";
-import { type CallLimits, READ_CALL, REPEATABLE_WRITE, SINGLE_WRITE, UnaryCaller } from "./unary-caller.ts";
+import { type CallLimits, OPERATION, READ_CALL, REPEATABLE_WRITE, SINGLE_WRITE, UnaryCaller } from "./unary-caller.ts";
 
 /** A read: the region, and what differs from a linearizable read of all its entities. */
 export type ReadSpec = Pick<ReadRequest, "region"> & Partial<Omit<ReadRequest, "region">>;
@@ -47,7 +47,7 @@ export class MeshClient {
   /** Decides one strong operation. Asks again under the same id until there is a decision or the deadline passes. */
   async execute(operation: Operation, limits?: CallLimits): Promise<Decision> {
     const response = await this.#caller.call<ExecuteResponse>(
-      (node, metadata, options, done) => node.consistency.execute({ operation }, metadata, options, done), REPEATABLE_WRITE, limits,
+      (node, metadata, options, done) => node.consistency.execute({ operation }, metadata, options, done), OPERATION, limits,
     );
     if (response.decision === undefined) throw new MeshError("INTERNAL", "the mesh answered without a decision");
     return response.decision;
@@ -65,7 +65,7 @@ export class MeshClient {
   async transact(operations: readonly Operation[], transactionId: string = this.nextId(), limits?: CallLimits): Promise<TransactResponse> {
     const request = { transactionId, operations: [...operations] };
     return await this.#caller.call(
-      (node, metadata, options, done) => node.consistency.transact(request, metadata, options, done), REPEATABLE_WRITE, limits,
+      (node, metadata, options, done) => node.consistency.transact(request, metadata, options, done), OPERATION, limits,
     );
   }
 

@@ -8,7 +8,7 @@ import {
   type Reason, Reasons,
 } from "@statemesh/contract";
 import type { NodeConnection, NodePool } from "./node-pool.ts";
-import { backoffMs, isRetryable } from "./retry.ts";
+import { backoffMs, isRetryable, unknownAfter } from "./retry.ts";
 
 /** Most operations that a server lets a stream have undecided. */
 export const WINDOW_MAX = 4_096;
@@ -53,6 +53,8 @@ interface Pending {
   readonly endMs: number;
   /** Sent at least once, so that it may have been done. */
   sent: boolean;
+  /** An attempt ended without an answer. */
+  open: boolean;
   failures: number;
   /** Earliest time to send it again; 0 where it is queued or on its way. */
   retryAtMs: number;
@@ -108,6 +110,7 @@ export class OperationStream {
   #closed = false;
   #failures = 0;
   #heardMs = 0;
+  #sweptMs = 0;
   #reconnect: NodeJS.Timeout | undefined;
   #sweep: NodeJS.Timeout | undefined;
   #drained: (() => void)[] = [];
@@ -144,8 +147,8 @@ export class OperationStream {
     if (this.#pending.size >= this.window) return false;
     if (this.#pending.has(operation.operationId)) throw MeshError.field("operation_id", "is undecided on this stream already");
     const now = performance.now();
-    if (this.#pending.size === 0) this.#heardMs = now;
-    const entry: Pending = { operation, done, endMs: now + this.#deadlineMs, sent: false, failures: 0, retryAtMs: 0 };
+    if (this.#pending.size === 0) this.#heardMs = this.#sweptMs = now;
+    const entry: Pending = { operation, done, endMs: now + this.#deadlineMs, sent: false, open: false, failures: 0, retryAtMs: 0 };
     this.#pending.set(operation.operationId, entry);
     this.#queue.push(entry);
     this.#counts.submitted += 1;
@@ -262,8 +265,9 @@ export class OperationStream {
         continue;
       }
       const error = meshErrorFromOperationError(result.value);
+      if (error.reason === "OUTCOME_UNKNOWN") entry.open = true;
       if (isRetryable(error, true)) this.#retryLater(entry, error);
-      else this.#fail(entry, error, true);
+      else this.#fail(entry, entry.open ? unknownAfter(error) : error, true);
     }
     this.#settleIfEmpty();
     while (this.#waiting.length > 0 && this.#pending.size < this.window) this.#waiting.shift()?.();
@@ -280,6 +284,7 @@ export class OperationStream {
     this.#call = undefined;
     this.#blocked = false;
     if (node !== undefined) this.#pool.failed(node);
+    for (const entry of this.#pending.values()) if (entry.sent && entry.retryAtMs === 0) entry.open = true;
     if (!isRetryable(error, true)) {
       // The server refuses what we send, and would again.
       for (const entry of [...this.#pending.values()]) this.#fail(entry, error);
@@ -298,6 +303,9 @@ export class OperationStream {
 
   #onSweep(): void {
     const now = performance.now();
+    // Time in which this process was held up says nothing of the server: what it sent is not read yet.
+    this.#heardMs += Math.max(0, now - this.#sweptMs - 2 * SWEEP_MS);
+    this.#sweptMs = now;
     for (const entry of this.#pending.values()) {
       if (entry.endMs > now) break;
       this.#fail(entry, new MeshError("DEADLINE_EXCEEDED", `no decision within ${this.#deadlineMs} ms`));
@@ -321,7 +329,7 @@ export class OperationStream {
     while (this.#waiting.length > 0 && this.#pending.size < this.window) this.#waiting.shift()?.();
   }
 
-  /** @param answered the server said so, so that nothing of the operation is in force */
+  /** @param answered the server said so of the last attempt, and no earlier one is open */
   #fail(entry: Pending, error: MeshError, answered = false): void {
     this.#forget(entry);
     this.#counts.failed += 1;

@@ -1,5 +1,5 @@
 /** When to ask again, how often and how soon. */
-import type { MeshError, Reason } from "@statemesh/contract";
+import { MeshError, type Reason } from "@statemesh/contract";
 
 /** Refused before anything was done: any call may ask again. */
 const REFUSED_FOR_NOW: ReadonlySet<Reason> = new Set(["NO_QUORUM", "NOT_LEADER", "SHUTTING_DOWN", "OVERLOADED", "LOG_FULL", "STORE_UNAVAILABLE", "TOKEN_AHEAD"]);
@@ -15,6 +15,19 @@ const NODE_AT_FAULT: ReadonlySet<Reason> = new Set(["NO_QUORUM", "SHUTTING_DOWN"
  */
 export function isRetryable(error: MeshError, repeatable: boolean): boolean {
   return REFUSED_FOR_NOW.has(error.reason) || (repeatable && OPEN.has(error.reason));
+}
+
+/**
+ * The refusal of an operation of which an earlier attempt may have been accepted: the lease, the registration or the
+ * receiver's clock may have changed in between, so that it proves nothing of that attempt.
+ */
+export function unknownAfter(error: MeshError): MeshError {
+  // The id stands for other content, so this content was never decided.
+  if (error.reason === "OPERATION_ID_REUSED") return error;
+  return new MeshError("OUTCOME_UNKNOWN", `an earlier attempt may have been accepted; the last was answered: ${error.message}`, {
+    metadata: { last_reason: error.reason },
+    cause: error,
+  });
 }
 
 /** Whether the next attempt should go to another node. */

@@ -3,7 +3,7 @@ import { type CallOptions, type ClientUnaryCall, Metadata, type ServiceError } f
 import { MeshError, meshErrorFromServiceError } from "@statemesh/contract";
 import type { CompiledClientOptions } from "./client-options.ts";
 import type { NodeConnection, NodePool } from "./node-pool.ts";
-import { backoffMs, isNodeAtFault, isRetryable, RetryBudget } from "./retry.ts";
+import { backoffMs, isNodeAtFault, isRetryable, RetryBudget, unknownAfter } from "./retry.ts";
 
 type Done<Response> = (error: ServiceError | null, response: Response) => void;
 
@@ -16,11 +16,15 @@ export interface CallKind {
   readonly writes: boolean;
   /** Its effect is the same however often it is made. */
   readonly repeatable: boolean;
+  /** It has an id that is decided once: a later refusal does not prove that no earlier attempt was accepted. */
+  readonly decidedOnce?: boolean;
 }
 
 /** A read: changes nothing. */
 export const READ_CALL: CallKind = { writes: false, repeatable: true };
-/** A write with an id of its own, or one that sets what it says. */
+/** An operation or a transaction. */
+export const OPERATION: CallKind = { writes: true, repeatable: true, decidedOnce: true };
+/** A write that sets what it says. */
 export const REPEATABLE_WRITE: CallKind = { writes: true, repeatable: true };
 /** A write that happens once more when it is sent once more. */
 export const SINGLE_WRITE: CallKind = { writes: true, repeatable: false };
@@ -64,7 +68,7 @@ export class UnaryCaller {
       const leader = error.reason === "NOT_LEADER" ? error.metadata["leader_address"] : undefined;
       if (leader !== undefined) this.#pool.prefer(leader);
       if (limits.signal?.aborted === true) throw open ?? new MeshError("CANCELLED", "the caller gave up", { cause: error });
-      if (!isRetryable(error, kind.repeatable)) throw error;
+      if (!isRetryable(error, kind.repeatable)) throw kind.decidedOnce === true && open !== undefined ? unknownAfter(error) : error;
 
       const now = performance.now();
       const waitMs = backoffMs(error, failures, this.#options.backoffMinMs, this.#options.backoffMaxMs, Math.random());
