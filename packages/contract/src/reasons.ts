@@ -90,6 +90,26 @@ export const Reasons = {
   CLUSTER_MISMATCH: Code.FAILED_PRECONDITION,
   /** Leadership did not move in time. */
   TRANSFER_ABORTED: Code.ABORTED,
+  /** No member of the cluster has that node id; metadata holds `node_id` and `members`. */
+  UNKNOWN_MEMBER: Code.NOT_FOUND,
+  /** The node, its data folder or its address belongs to a member already; metadata holds its `node_id`. */
+  MEMBER_EXISTS: Code.ALREADY_EXISTS,
+  /** A node id stands for one data folder for ever; metadata holds `next_node_id`. */
+  MEMBER_ID_USED: Code.ALREADY_EXISTS,
+  /** The node was taken out of the cluster and can do nothing for it any more: stop it. */
+  MEMBER_REMOVED: Code.FAILED_PRECONDITION,
+  /** The cluster has as many nodes as it may; metadata holds `limit`. */
+  TOO_MANY_MEMBERS: Code.FAILED_PRECONDITION,
+  /** Without that node the cluster would have none. */
+  LAST_MEMBER: Code.FAILED_PRECONDITION,
+  /** Another change of the members is under way; metadata holds its `change_id`. */
+  CHANGE_PENDING: Code.FAILED_PRECONDITION,
+  /** The change of the members has ended and cannot be cancelled. */
+  CHANGE_DONE: Code.FAILED_PRECONDITION,
+  /** The members that would be left and are up could not decide; metadata holds `voters_after` and `silent`. */
+  WOULD_LOSE_QUORUM: Code.FAILED_PRECONDITION,
+  /** The cluster works at a version that does not know of this; metadata holds `cluster_version` and where known the `node_ids` that hold it back. */
+  VERSION_TOO_LOW: Code.FAILED_PRECONDITION,
   /** A defect of StateMesh; the log has more. */
   INTERNAL: Code.INTERNAL,
 } as const satisfies Record<string, Code>;

@@ -10,3 +10,5 @@ export * from "./strong/edge.ts";
 export * from "./strong/group-replica.ts";
 export * from "./strong/operation-errors.ts";
 export { leastLeaseElectionTicks } from "@statemesh/raft";
+// What callers of a node put into its groups' logs.
+export { commandOf } from "@statemesh/replica";

@@ -4,7 +4,7 @@
 import { HybridClock } from "@statemesh/clocks";
 import { MeshError, type RaftMessage, RaftMessageType, type SnapshotMeta, type StreamRequest } from "@statemesh/contract";
 import type { Command, CommandResult } from "@statemesh/contract/log";
-import { type DirectoryChange, type GroupState, GroupState as State, type LeaseRow, type PendingOperation } from "@statemesh/replica";
+import { commandOf, type DirectoryChange, type GroupState, GroupState as State, type LeaseRow, type PendingOperation } from "@statemesh/replica";
 import { DIRECTORY_GROUP, type Policy, groupOf } from "@statemesh/world";
 import { FenceKeeper } from "./authority/fence-keeper.ts";
 import { LeaseClock } from "./authority/lease-clock.ts";
@@ -390,7 +390,7 @@ export class MeshNode {
     const overdue = this.leases.overdue(group.state.directory, this.host.clock.monotonicMs());
     if (overdue === undefined) return;
     this.#expiring = true;
-    const command: Command = { command: { $case: "directory", value: { command: { $case: "expire", value: overdue }, nowMs: 0 } } };
+    const command: Command = commandOf({ $case: "directory", value: { command: { $case: "expire", value: overdue }, nowMs: 0 } });
     group.command(this.#stamped(command), () => {
       this.#expiring = false;
     });

@@ -1,6 +1,7 @@
 // What a node says must be so: how fresh a copy is, what became of an operation, how long a lease runs.
 import { type MeshError, Outcome, RaftMessageType, ReadLevel, ReadRequest, type ReadResponse, TerrainModification_Mode } from "@statemesh/contract";
 import { read } from "@statemesh/mesh";
+import { commandOf } from "@statemesh/replica";
 import { describe, expect, it } from "vitest";
 import { PeerFrames } from "../src/peer-frames.ts";
 import { Relay } from "../src/strong/relay.ts";
@@ -85,7 +86,7 @@ describe("an answer", () => {
     cluster.run(0);
     // On its way to the leader the connection breaks; when it is back, the region is another's.
     cluster.node(edge).peerDisconnected(leader);
-    cluster.node(leader).group(1).command({ command: { $case: "fence", value: { region, epoch: 1, ownerServerId: 2 } } }, () => undefined);
+    cluster.node(leader).group(1).command(commandOf({ $case: "fence", value: { region, epoch: 1, ownerServerId: 2 } }), () => undefined);
     cluster.run(10);
     cluster.node(edge).peerConnected(leader);
     cluster.runUntil(() => answers.size === 1);
@@ -141,7 +142,7 @@ describe("a lease", () => {
     let renewed = 0;
     node.relay.command(
       0,
-      { command: { $case: "directory", value: { command: { $case: "renew", value: { serverId: 1, leases: [{ region, epoch: 1 }], durationMs: 3_000, ttlMs: 10_000 } }, nowMs: 0 } } },
+      commandOf({ $case: "directory", value: { command: { $case: "renew", value: { serverId: 1, leases: [{ region, epoch: 1 }], durationMs: 3_000, ttlMs: 10_000 } }, nowMs: 0 } }),
       cluster.nowMs + 5_000,
       (result) => (renewed = result?.renewed.length ?? -1),
     );

@@ -1,6 +1,7 @@
 // What must never get into a log: an entry that no replica can apply ends every node, and again after every restart.
 import { Operation as Operations, type Operation, type Region } from "@statemesh/contract";
 import type { Command } from "@statemesh/contract/log";
+import { commandOf } from "@statemesh/replica";
 import { parsePolicy } from "@statemesh/world";
 import { describe, expect, it } from "vitest";
 import { operationBytes } from "../src/strong/decision-queue.ts";
@@ -34,7 +35,7 @@ describe("the log", () => {
     const answers = cluster.submit(leader, [mint("a", 1, region, "ada", "gold", 10), give("b", 2, neighbour(region), "ada", "bob", "gold", 10)]);
     cluster.run(0);
     // The arbiter has both; now the region of the first goes to another server.
-    group.command({ command: { $case: "fence", value: { region, epoch: 1, ownerServerId: 9 } } }, () => undefined);
+    group.command(commandOf({ $case: "fence", value: { region, epoch: 1, ownerServerId: 9 } }), () => undefined);
     cluster.runUntil(() => answers.size === 2);
     expect(answers.get("a")).toMatchObject({ reason: "FENCED" });
     expect(answers.get("b")).toMatchObject({ reason: "INSUFFICIENT_ITEMS" });
@@ -46,7 +47,7 @@ describe("the log", () => {
     const region = cluster.regionIn(1);
     const leader = cluster.leaderOf(1);
     const node = cluster.node(leader);
-    const fence: Command = { command: { $case: "fence", value: { region, epoch: 1, ownerServerId: 9 } } };
+    const fence: Command = commandOf({ $case: "fence", value: { region, epoch: 1, ownerServerId: 9 } });
     const first = cluster.submit(leader, [mint("hot", 2, neighbour(region), "ada", "gold", 1)]);
     cluster.run(0);
     // Both wait for the account that is in flight; the fence is applied before they are taken up.

@@ -17,7 +17,7 @@ import type { MeshError} from "@statemesh/contract";
 import { type Decision, type OperationError, type Region } from "@statemesh/contract";
 import { type GroupWrite, type Host, MeshNode, type NodeOptions } from "@statemesh/mesh";
 import type { HardState } from "@statemesh/raft";
-import { GroupState, SnapshotLoader } from "@statemesh/replica";
+import { commandOf, GroupState, SnapshotLoader } from "@statemesh/replica";
 import { DEFAULT_POLICY, groupOf } from "@statemesh/world";
 
 const TICK_MS = 50;
@@ -353,7 +353,7 @@ export class VirtualCluster {
     let answer: CommandResult | undefined;
     let failure: MeshError | undefined;
     const node = this.node(nodeId);
-    node.relay.command(0, { command: { $case: "directory", value: { command: body, nowMs: 0 } } }, this.nowMs + 10_000, (result, error) => {
+    node.relay.command(0, commandOf({ $case: "directory", value: { command: body, nowMs: 0 } }), this.nowMs + 10_000, (result, error) => {
       answer = result;
       failure = error;
     });
@@ -377,7 +377,7 @@ export class VirtualCluster {
         const node = [...this.#nodes.values()].find((candidate) => candidate.group(0).serves);
         node?.relay.command(
           0,
-          { command: { $case: "directory", value: { command: { $case: "renew", value: { serverId, leases: [], durationMs: 3_000, ttlMs: 10_000 } }, nowMs: 0 } } },
+          commandOf({ $case: "directory", value: { command: { $case: "renew", value: { serverId, leases: [], durationMs: 3_000, ttlMs: 10_000 } }, nowMs: 0 } }),
           this.nowMs + 1_000,
           () => undefined,
         );

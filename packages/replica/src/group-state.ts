@@ -13,15 +13,17 @@ import {
   Outcome,
   type Region,
 } from "@statemesh/contract";
-import { Command, type CommandResult, type DecidedOperation, type Effect, type RegionFence } from "@statemesh/contract/log";
+import { Command, type CommandResult, type DecidedOperation, type Effect, type MembershipRecord, type RegionFence } from "@statemesh/contract/log";
 import { sameRegion } from "@statemesh/world";
 import { Directory, type DirectoryChange, type LeaseRow } from "./directory.ts";
 import { EntityTable, entityKey } from "./entity-table.ts";
 import { type BalanceRow, Ledger, type TotalsRow } from "./ledger.ts";
+import { Membership } from "./membership.ts";
 import { regionText } from "./region-text.ts";
 import { StateHash } from "./state-hash.ts";
 import { TouchLog } from "./touch-log.ts";
 import { TwoGenerations } from "./two-generations.ts";
+import { NewerVersionError, VERSIONS, type VersionRange } from "./versions.ts";
 
 /** The one decision on an operation id, kept to answer retries. */
 export interface DecisionRow {
@@ -71,6 +73,8 @@ export interface Applied {
   readonly operations: readonly AppliedOperation[];
   readonly changes: readonly EntityChange[];
   readonly directory: DirectoryChange | undefined;
+  /** The members on record, or the cluster's version, may have changed. */
+  readonly membership: boolean;
   readonly commandResult: CommandResult | undefined;
 }
 
@@ -80,9 +84,11 @@ export interface GroupStateOptions {
   readonly decisionWindow: number;
   /** Touches kept for materialisation. */
   readonly touchCapacity: number;
+  /** What this replica can read. Default: what this code can. */
+  readonly versions?: VersionRange;
 }
 
-const NOTHING: Applied = { decided: [], operations: [], changes: [], directory: undefined, commandResult: undefined };
+const NOTHING: Applied = { decided: [], operations: [], changes: [], directory: undefined, membership: false, commandResult: undefined };
 const NO_STAMP: HybridTimestamp = { physicalMs: 0, logical: 0 };
 
 export class GroupState {
@@ -91,6 +97,7 @@ export class GroupState {
   readonly entities: EntityTable = new EntityTable(this.#hash);
   readonly ledger: Ledger = new Ledger(this.#hash);
   readonly directory: Directory = new Directory(this.#hash);
+  readonly membership: Membership = new Membership(this.#hash);
   readonly decisions: TwoGenerations<DecisionRow>;
   readonly gone: TwoGenerations<GoneRow>;
   readonly #fences = new Map<string, FenceRow>();
@@ -99,9 +106,11 @@ export class GroupState {
   #appliedTerm = 0;
   #forgottenThroughMs = 0;
   readonly #touchCapacity: number;
+  readonly versions: VersionRange;
 
   constructor(options: GroupStateOptions) {
     this.groupId = options.groupId;
+    this.versions = options.versions ?? VERSIONS;
     this.decisions = new TwoGenerations(options.decisionWindow, (row) => {
       if (row.stamp.physicalMs > this.#forgottenThroughMs) this.#forgottenThroughMs = row.stamp.physicalMs;
     });
@@ -159,11 +168,15 @@ export class GroupState {
     if (entry.index !== this.#appliedIndex + 1) {
       throw new Error(`group ${this.groupId}: entry ${entry.index} applied after ${this.#appliedIndex}`);
     }
+    if (entry.kind !== 0 || decided !== undefined) {
+      this.#appliedIndex = entry.index;
+      this.#appliedTerm = entry.term;
+      return decided === undefined ? NOTHING : this.#applyOperations(decided, entry, report);
+    }
+    const { command, format } = Command.decode(entry.data);
+    if (format > this.versions.max) throw new NewerVersionError(`entry ${entry.index} of group ${this.groupId}`, format, this.versions);
     this.#appliedIndex = entry.index;
     this.#appliedTerm = entry.term;
-    if (entry.kind !== 0) return NOTHING;
-    if (decided !== undefined) return this.#applyOperations(decided, entry, report);
-    const command = Command.decode(entry.data).command;
     switch (command?.$case) {
       case "operations":
         return this.#applyOperations(command.value.operations, entry, report);
@@ -174,6 +187,11 @@ export class GroupState {
       }
       case "fence":
         return this.#applyFence(command.value, entry);
+      case "membership": {
+        const commandResult = this.membership.apply(command.value);
+        commandResult.position = this.position();
+        return { ...NOTHING, membership: true, commandResult };
+      }
       default:
         throw new Error(`group ${this.groupId}: entry ${entry.index} holds a command of a newer version`);
     }
@@ -212,7 +230,7 @@ export class GroupState {
       this.decisions.add(row.operationId, row);
       if (report) applied.push({ operationId: row.operationId, decision: this.decisionOf(row, false), fence: undefined });
     }
-    return { decided: operations, operations: applied, changes, directory: undefined, commandResult: undefined };
+    return { decided: operations, operations: applied, changes, directory: undefined, membership: false, commandResult: undefined };
   }
 
   /** A transaction is fenced whole where one of its operations is. */
@@ -338,6 +356,7 @@ export class GroupState {
       gone: [...this.gone.entries()],
       servers: [...this.directory.servers()],
       leases: [...this.directory.leases()],
+      membership: this.membership.capture(),
     };
   }
 
@@ -369,6 +388,8 @@ export interface StateCapture {
   readonly gone: readonly { key: string; value: GoneRow; recent: boolean }[];
   readonly servers: ReturnType<Directory["servers"]> extends IterableIterator<infer S> ? readonly S[] : never;
   readonly leases: readonly LeaseRow[];
+  /** Group 0 only, where the members are on record. */
+  readonly membership: MembershipRecord | undefined;
 }
 
 /** Words that recur in every record (kinds, rules, reasons): kept once. The game's own kinds may be many, so there is a limit. */

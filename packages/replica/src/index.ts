@@ -1,3 +1,4 @@
+export * from "./command.ts";
 export * from "./decide.ts";
 export * from "./directory.ts";
 export * from "./entity-table.ts";
@@ -8,3 +9,5 @@ export * from "./pending-operation.ts";
 export * from "./snapshot.ts";
 export * from "./spatial-index.ts";
 export * from "./touch-log.ts";
+export * from "./membership.ts";
+export * from "./versions.ts";

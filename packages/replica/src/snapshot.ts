@@ -2,9 +2,8 @@
 import { BinaryReader, BinaryWriter, SnapshotRecord } from "@statemesh/contract/log";
 import { GroupState, type GroupStateOptions, type StateCapture } from "./group-state.ts";
 import { entityKey } from "./entity-table.ts";
+import { MEMBERSHIP_VERSION, NewerVersionError } from "./versions.ts";
 
-/** Version of the format that this code writes, and the highest that it reads. */
-export const SNAPSHOT_FORMAT = 1;
 
 /** A chunk is closed when it has reached this size; one record may push it beyond. */
 const CHUNK_BYTES = 65_536;
@@ -25,9 +24,11 @@ export function* encodeSnapshot(capture: StateCapture): Generator<Uint8Array> {
 
 function* records(capture: StateCapture): Generator<RecordBody> {
   const { groupId, appliedIndex, appliedTerm, forgottenThroughMs, digest } = capture;
+  // The lowest version that reads what follows: nodes that are older and need it not can take it all the same.
+  const format = capture.membership === undefined ? 1 : MEMBERSHIP_VERSION;
   yield {
     $case: "header",
-    value: { format: SNAPSHOT_FORMAT, groupId, appliedIndex, appliedTerm, forgottenThroughMs, stateDigest: digest },
+    value: { format, groupId, appliedIndex, appliedTerm, forgottenThroughMs, stateDigest: digest },
   };
   for (const value of capture.entities) yield { $case: "entity", value };
   for (const value of capture.balances) yield { $case: "balance", value };
@@ -37,6 +38,7 @@ function* records(capture: StateCapture): Generator<RecordBody> {
   for (const { value, recent } of capture.gone) yield { $case: "gone", value: { ...value, recent } };
   for (const value of capture.servers) yield { $case: "server", value };
   for (const value of capture.leases) yield { $case: "lease", value };
+  if (capture.membership !== undefined) yield { $case: "membership", value: capture.membership };
 }
 
 /**
@@ -78,7 +80,7 @@ export class SnapshotLoader {
     switch (record?.$case) {
       case "header": {
         const header = record.value;
-        if (header.format !== SNAPSHOT_FORMAT) throw new Error(`snapshot format ${header.format} is not ${SNAPSHOT_FORMAT}`);
+        if (header.format > state.versions.max) throw new NewerVersionError(`a snapshot of group ${header.groupId}`, header.format, state.versions);
         if (header.groupId !== state.groupId) throw new Error(`snapshot of group ${header.groupId}, not ${state.groupId}`);
         state.restoreHeader(header);
         this.#digest = header.stateDigest;
@@ -112,6 +114,8 @@ export class SnapshotLoader {
         if (region === undefined) throw new Error("snapshot: lease without a region");
         return state.directory.restoreLease({ region, epoch, serverId, durationMs });
       }
+      case "membership":
+        return state.membership.restore(record.value);
       default:
         throw new Error("snapshot: a record of a newer version");
     }

@@ -2,7 +2,7 @@ import { Outcome, type Entity } from "@statemesh/contract";
 import { Command, type DecidedOperation, type Effect } from "@statemesh/contract/log";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { GroupState, SnapshotLoader, encodeSnapshot } from "@statemesh/replica";
+import { commandOf, encodeSnapshot, GroupState, SnapshotLoader } from "@statemesh/replica";
 
 const OPTIONS = { groupId: 1, decisionWindow: 8, touchCapacity: 64 };
 const REGION = { x: 0, y: 0, z: 0 };
@@ -46,7 +46,7 @@ function decided(operationId: string, effects: Effect[], fields: Partial<Decided
 }
 
 function apply(state: GroupState, operations: DecidedOperation[]) {
-  const data = Command.encode({ command: { $case: "operations", value: { operations } } }).finish();
+  const data = Command.encode(commandOf({ $case: "operations", value: { operations } })).finish();
   return state.apply({ term: 1, index: state.appliedIndex + 1, kind: 0, data });
 }
 
@@ -110,7 +110,7 @@ describe("the state of a group", () => {
   it("admits a write only under the region's current epoch and owner, also at apply", () => {
     const state = new GroupState(OPTIONS);
     const fence = (epoch: number, ownerServerId: number) => {
-      const data = Command.encode({ command: { $case: "fence", value: { region: REGION, epoch, ownerServerId } } }).finish();
+      const data = Command.encode(commandOf({ $case: "fence", value: { region: REGION, epoch, ownerServerId } })).finish();
       state.apply({ term: 1, index: state.appliedIndex + 1, kind: 0, data });
     };
     fence(1, 4);
@@ -130,7 +130,7 @@ describe("the state of a group", () => {
   it("fences a transaction whole", () => {
     const state = new GroupState(OPTIONS);
     const other = { x: 1, y: 0, z: 0 };
-    const data = Command.encode({ command: { $case: "fence", value: { region: other, epoch: 1, ownerServerId: 9 } } }).finish();
+    const data = Command.encode(commandOf({ $case: "fence", value: { region: other, epoch: 1, ownerServerId: 9 } })).finish();
     state.apply({ term: 1, index: 1, kind: 0, data });
     const applied = apply(state, [
       decided("a", [post("", "player:ada", 1)], { transactionId: "t" }),

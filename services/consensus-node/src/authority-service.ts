@@ -19,7 +19,7 @@ import {
   type RouteResponse,
 } from "@statemesh/contract";
 import type { Command, CommandResult, DirectoryCommand } from "@statemesh/contract/log";
-import type { MeshNode } from "@statemesh/mesh";
+import { commandOf, type MeshNode } from "@statemesh/mesh";
 import { type CallContext, type ServiceBinding, bindService, unary } from "@statemesh/service";
 import {
   DIRECTORY_GROUP,
@@ -158,7 +158,7 @@ function checkServer(serverId: number): void {
 
 /** Puts a command through the log of the directory. Rejects with what the command itself was refused for. */
 async function command(node: AuthorityNode, context: CallContext, body: NonNullable<DirectoryCommand["command"]>): Promise<CommandResult> {
-  const result = await relayed(node, DIRECTORY_GROUP, context, { command: { $case: "directory", value: { command: body, nowMs: 0 } } });
+  const result = await relayed(node, DIRECTORY_GROUP, context, commandOf({ $case: "directory", value: { command: body, nowMs: 0 } }));
   if (result === undefined) throw new MeshError("INTERNAL", "a command of the directory without a result");
   if (result.reason === "") return result;
   const holder = result.holder;
@@ -174,9 +174,7 @@ async function command(node: AuthorityNode, context: CallContext, body: NonNulla
 async function fence(node: AuthorityNode, context: CallContext, lease: Lease, ownerServerId: number): Promise<void> {
   const { region, epoch } = lease;
   if (region === undefined) throw new MeshError("INTERNAL", "a lease without a region");
-  await relayed(node, groupOf(region, node.mesh.options.groups), context, {
-    command: { $case: "fence", value: { region, epoch, ownerServerId } },
-  });
+  await relayed(node, groupOf(region, node.mesh.options.groups), context, commandOf({ $case: "fence", value: { region, epoch, ownerServerId } }));
 }
 
 async function relayed(node: AuthorityNode, groupId: number, context: CallContext, body: Command): Promise<CommandResult | undefined> {

@@ -2,7 +2,7 @@
 // its fence is in the region's own log, so that no write of the old owner can be decided after the new one began.
 import type { MeshError } from "@statemesh/contract";
 import type { Command } from "@statemesh/contract/log";
-import type { LeaseRow } from "@statemesh/replica";
+import { commandOf, type LeaseRow } from "@statemesh/replica";
 import { formatRegion, groupOf } from "@statemesh/world";
 
 /** Milliseconds for one try. */
@@ -30,7 +30,7 @@ export class FenceKeeper {
   /** Brings a fence into its group; `done` once it is committed there. */
   push(row: LeaseRow, deadlineMs: number, done: (error: MeshError | undefined) => void): void {
     const groupId = groupOf(row.region, this.#node.groups);
-    const fence: Command = { command: { $case: "fence", value: { region: row.region, epoch: row.epoch, ownerServerId: row.serverId } } };
+    const fence: Command = commandOf({ $case: "fence", value: { region: row.region, epoch: row.epoch, ownerServerId: row.serverId } });
     this.#node.relayCommand(groupId, fence, deadlineMs, done);
   }
 

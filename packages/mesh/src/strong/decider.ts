@@ -13,7 +13,7 @@ import {
 import { Command, type DecidedOperation, type RegionFence } from "@statemesh/contract/log";
 import { resolve } from "@statemesh/conflict";
 import type { RaftCore } from "@statemesh/raft";
-import { type Applied, type FenceRow, type GroupState, type PendingOperation, admits, collectIncumbents, decideSet, fenceFollows } from "@statemesh/replica";
+import { admits, type Applied, collectIncumbents, commandOf, decideSet, fenceFollows, type FenceRow, type GroupState, type PendingOperation } from "@statemesh/replica";
 import { type Policy, candidateOf, formatRegion } from "@statemesh/world";
 import type { Host } from "../host.ts";
 import { type DecisionBatch, DecisionQueue, type QueuedUnit, type Waiter } from "./decision-queue.ts";
@@ -232,7 +232,7 @@ export class Decider {
       this.#reserveMints(decided, -1);
       return this.#giveUp(batch, MeshError.from(error));
     }
-    const data = Command.encode({ command: { $case: "operations", value: { operations: decided } } }).finish();
+    const data = Command.encode(commandOf({ $case: "operations", value: { operations: decided } })).finish();
     const result = this.#group.core.propose(data);
     if (!result.ok) {
       this.#reserveMints(decided, -1);

@@ -22,6 +22,175 @@ import { LogPosition } from "./space.ts";
 
 /** Cluster administration: what operators ask a consensus node. */
 
+export const MemberState = {
+  UNSPECIFIED: 0,
+  /** JOINING - On its way in: some groups may not let it vote yet. */
+  JOINING: 1,
+  VOTER: 2,
+  /** LEAVING - On its way out. */
+  LEAVING: 3,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type MemberState = typeof MemberState[keyof typeof MemberState];
+
+export namespace MemberState {
+  export type UNSPECIFIED = typeof MemberState.UNSPECIFIED;
+  export type JOINING = typeof MemberState.JOINING;
+  export type VOTER = typeof MemberState.VOTER;
+  export type LEAVING = typeof MemberState.LEAVING;
+  export type UNRECOGNIZED = typeof MemberState.UNRECOGNIZED;
+}
+
+export function memberStateFromJSON(object: any): MemberState {
+  switch (object) {
+    case 0:
+    case "MEMBER_STATE_UNSPECIFIED":
+      return MemberState.UNSPECIFIED;
+    case 1:
+    case "MEMBER_STATE_JOINING":
+      return MemberState.JOINING;
+    case 2:
+    case "MEMBER_STATE_VOTER":
+      return MemberState.VOTER;
+    case 3:
+    case "MEMBER_STATE_LEAVING":
+      return MemberState.LEAVING;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return MemberState.UNRECOGNIZED;
+  }
+}
+
+export function memberStateToJSON(object: MemberState): string {
+  switch (object) {
+    case MemberState.UNSPECIFIED:
+      return "MEMBER_STATE_UNSPECIFIED";
+    case MemberState.JOINING:
+      return "MEMBER_STATE_JOINING";
+    case MemberState.VOTER:
+      return "MEMBER_STATE_VOTER";
+    case MemberState.LEAVING:
+      return "MEMBER_STATE_LEAVING";
+    case MemberState.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+export const MemberChangeKind = { UNSPECIFIED: 0, ADD: 1, REMOVE: 2, REPLACE: 3, UNRECOGNIZED: -1 } as const;
+
+export type MemberChangeKind = typeof MemberChangeKind[keyof typeof MemberChangeKind];
+
+export namespace MemberChangeKind {
+  export type UNSPECIFIED = typeof MemberChangeKind.UNSPECIFIED;
+  export type ADD = typeof MemberChangeKind.ADD;
+  export type REMOVE = typeof MemberChangeKind.REMOVE;
+  export type REPLACE = typeof MemberChangeKind.REPLACE;
+  export type UNRECOGNIZED = typeof MemberChangeKind.UNRECOGNIZED;
+}
+
+export function memberChangeKindFromJSON(object: any): MemberChangeKind {
+  switch (object) {
+    case 0:
+    case "MEMBER_CHANGE_KIND_UNSPECIFIED":
+      return MemberChangeKind.UNSPECIFIED;
+    case 1:
+    case "MEMBER_CHANGE_KIND_ADD":
+      return MemberChangeKind.ADD;
+    case 2:
+    case "MEMBER_CHANGE_KIND_REMOVE":
+      return MemberChangeKind.REMOVE;
+    case 3:
+    case "MEMBER_CHANGE_KIND_REPLACE":
+      return MemberChangeKind.REPLACE;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return MemberChangeKind.UNRECOGNIZED;
+  }
+}
+
+export function memberChangeKindToJSON(object: MemberChangeKind): string {
+  switch (object) {
+    case MemberChangeKind.UNSPECIFIED:
+      return "MEMBER_CHANGE_KIND_UNSPECIFIED";
+    case MemberChangeKind.ADD:
+      return "MEMBER_CHANGE_KIND_ADD";
+    case MemberChangeKind.REMOVE:
+      return "MEMBER_CHANGE_KIND_REMOVE";
+    case MemberChangeKind.REPLACE:
+      return "MEMBER_CHANGE_KIND_REPLACE";
+    case MemberChangeKind.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+export const MemberChangeState = {
+  UNSPECIFIED: 0,
+  RUNNING: 1,
+  /** CANCELLING - On its way back to the members that there were. */
+  CANCELLING: 2,
+  DONE: 3,
+  CANCELLED: 4,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type MemberChangeState = typeof MemberChangeState[keyof typeof MemberChangeState];
+
+export namespace MemberChangeState {
+  export type UNSPECIFIED = typeof MemberChangeState.UNSPECIFIED;
+  export type RUNNING = typeof MemberChangeState.RUNNING;
+  export type CANCELLING = typeof MemberChangeState.CANCELLING;
+  export type DONE = typeof MemberChangeState.DONE;
+  export type CANCELLED = typeof MemberChangeState.CANCELLED;
+  export type UNRECOGNIZED = typeof MemberChangeState.UNRECOGNIZED;
+}
+
+export function memberChangeStateFromJSON(object: any): MemberChangeState {
+  switch (object) {
+    case 0:
+    case "MEMBER_CHANGE_STATE_UNSPECIFIED":
+      return MemberChangeState.UNSPECIFIED;
+    case 1:
+    case "MEMBER_CHANGE_STATE_RUNNING":
+      return MemberChangeState.RUNNING;
+    case 2:
+    case "MEMBER_CHANGE_STATE_CANCELLING":
+      return MemberChangeState.CANCELLING;
+    case 3:
+    case "MEMBER_CHANGE_STATE_DONE":
+      return MemberChangeState.DONE;
+    case 4:
+    case "MEMBER_CHANGE_STATE_CANCELLED":
+      return MemberChangeState.CANCELLED;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return MemberChangeState.UNRECOGNIZED;
+  }
+}
+
+export function memberChangeStateToJSON(object: MemberChangeState): string {
+  switch (object) {
+    case MemberChangeState.UNSPECIFIED:
+      return "MEMBER_CHANGE_STATE_UNSPECIFIED";
+    case MemberChangeState.RUNNING:
+      return "MEMBER_CHANGE_STATE_RUNNING";
+    case MemberChangeState.CANCELLING:
+      return "MEMBER_CHANGE_STATE_CANCELLING";
+    case MemberChangeState.DONE:
+      return "MEMBER_CHANGE_STATE_DONE";
+    case MemberChangeState.CANCELLED:
+      return "MEMBER_CHANGE_STATE_CANCELLED";
+    case MemberChangeState.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 export interface GetStatusRequest {
 }
 
@@ -104,6 +273,35 @@ export interface ItemConservation {
   /** On the ground. */
   onGround: number;
   conserved: boolean;
+}
+
+/** A node of the cluster. A node id stands for one data folder for ever and is never used again. */
+export interface Member {
+  nodeId: number;
+  /** Where the other nodes reach it, `host:port`. */
+  address: string;
+  /** Number of its data folder. 0: not known. */
+  folderId: number;
+  state: MemberState;
+}
+
+/** A change of the members, on record in group 0 and driven to its end by the leaders of all groups. */
+export interface MemberChange {
+  changeId: string;
+  kind: MemberChangeKind;
+  state: MemberChangeState;
+  /** Who comes; unset in a removal. */
+  added:
+    | Member
+    | undefined;
+  /** Who goes; 0 in an addition. */
+  removedNodeId: number;
+  votersBefore: number[];
+  votersAfter: number[];
+  /** By the clock of group 0's leader, milliseconds since the Unix epoch. */
+  startedAtMs: number;
+  /** 0 while it runs. */
+  endedAtMs: number;
 }
 
 function createBaseGetStatusRequest(): GetStatusRequest {
@@ -1483,6 +1681,392 @@ export const ItemConservation: MessageFns<ItemConservation> = {
     message.held = object.held ?? 0;
     message.onGround = object.onGround ?? 0;
     message.conserved = object.conserved ?? false;
+    return message;
+  },
+};
+
+function createBaseMember(): Member {
+  return { nodeId: 0, address: "", folderId: 0, state: 0 };
+}
+
+export const Member: MessageFns<Member> = {
+  encode(message: Member, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== 0) {
+      writer.uint32(8).uint32(message.nodeId);
+    }
+    if (message.address !== "") {
+      writer.uint32(18).string(message.address);
+    }
+    if (message.folderId !== 0) {
+      writer.uint32(24).uint64Number(message.folderId);
+    }
+    if (message.state !== 0) {
+      writer.uint32(32).int32(message.state);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Member {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMember();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.nodeId = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.folderId = reader.uint64Number();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.state = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Member {
+    return {
+      nodeId: isSet(object.nodeId)
+        ? globalThis.Number(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.Number(object.node_id)
+        : 0,
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+      folderId: isSet(object.folderId)
+        ? globalThis.Number(object.folderId)
+        : isSet(object.folder_id)
+        ? globalThis.Number(object.folder_id)
+        : 0,
+      state: isSet(object.state) ? memberStateFromJSON(object.state) : 0,
+    };
+  },
+
+  toJSON(message: Member): unknown {
+    const obj: any = {};
+    if (message.nodeId !== 0) {
+      obj.nodeId = Math.round(message.nodeId);
+    }
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    if (message.folderId !== 0) {
+      obj.folderId = Math.round(message.folderId);
+    }
+    if (message.state !== 0) {
+      obj.state = memberStateToJSON(message.state);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Member>): Member {
+    return Member.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Member>): Member {
+    const message = createBaseMember();
+    message.nodeId = object.nodeId ?? 0;
+    message.address = object.address ?? "";
+    message.folderId = object.folderId ?? 0;
+    message.state = object.state ?? 0;
+    return message;
+  },
+};
+
+function createBaseMemberChange(): MemberChange {
+  return {
+    changeId: "",
+    kind: 0,
+    state: 0,
+    added: undefined,
+    removedNodeId: 0,
+    votersBefore: [],
+    votersAfter: [],
+    startedAtMs: 0,
+    endedAtMs: 0,
+  };
+}
+
+export const MemberChange: MessageFns<MemberChange> = {
+  encode(message: MemberChange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.changeId !== "") {
+      writer.uint32(10).string(message.changeId);
+    }
+    if (message.kind !== 0) {
+      writer.uint32(16).int32(message.kind);
+    }
+    if (message.state !== 0) {
+      writer.uint32(24).int32(message.state);
+    }
+    if (message.added !== undefined) {
+      Member.encode(message.added, writer.uint32(34).fork()).join();
+    }
+    if (message.removedNodeId !== 0) {
+      writer.uint32(40).uint32(message.removedNodeId);
+    }
+    if (message.votersBefore.length !== 0) {
+      writer.uint32(50).fork();
+      for (const v of message.votersBefore) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.votersAfter.length !== 0) {
+      writer.uint32(58).fork();
+      for (const v of message.votersAfter) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.startedAtMs !== 0) {
+      writer.uint32(64).int64Number(message.startedAtMs);
+    }
+    if (message.endedAtMs !== 0) {
+      writer.uint32(72).int64Number(message.endedAtMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MemberChange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMemberChange();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.changeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.kind = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.state = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.added = Member.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.removedNodeId = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag === 48) {
+              message.votersBefore.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 50) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.votersBefore.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 7: {
+            if (tag === 56) {
+              message.votersAfter.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 58) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.votersAfter.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.startedAtMs = reader.int64Number();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.endedAtMs = reader.int64Number();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MemberChange {
+    return {
+      changeId: isSet(object.changeId)
+        ? globalThis.String(object.changeId)
+        : isSet(object.change_id)
+        ? globalThis.String(object.change_id)
+        : "",
+      kind: isSet(object.kind) ? memberChangeKindFromJSON(object.kind) : 0,
+      state: isSet(object.state) ? memberChangeStateFromJSON(object.state) : 0,
+      added: isSet(object.added) ? Member.fromJSON(object.added) : undefined,
+      removedNodeId: isSet(object.removedNodeId)
+        ? globalThis.Number(object.removedNodeId)
+        : isSet(object.removed_node_id)
+        ? globalThis.Number(object.removed_node_id)
+        : 0,
+      votersBefore: globalThis.Array.isArray(object?.votersBefore)
+        ? object.votersBefore.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.voters_before)
+        ? object.voters_before.map((e: any) => globalThis.Number(e))
+        : [],
+      votersAfter: globalThis.Array.isArray(object?.votersAfter)
+        ? object.votersAfter.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.voters_after)
+        ? object.voters_after.map((e: any) => globalThis.Number(e))
+        : [],
+      startedAtMs: isSet(object.startedAtMs)
+        ? globalThis.Number(object.startedAtMs)
+        : isSet(object.started_at_ms)
+        ? globalThis.Number(object.started_at_ms)
+        : 0,
+      endedAtMs: isSet(object.endedAtMs)
+        ? globalThis.Number(object.endedAtMs)
+        : isSet(object.ended_at_ms)
+        ? globalThis.Number(object.ended_at_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: MemberChange): unknown {
+    const obj: any = {};
+    if (message.changeId !== "") {
+      obj.changeId = message.changeId;
+    }
+    if (message.kind !== 0) {
+      obj.kind = memberChangeKindToJSON(message.kind);
+    }
+    if (message.state !== 0) {
+      obj.state = memberChangeStateToJSON(message.state);
+    }
+    if (message.added !== undefined) {
+      obj.added = Member.toJSON(message.added);
+    }
+    if (message.removedNodeId !== 0) {
+      obj.removedNodeId = Math.round(message.removedNodeId);
+    }
+    if (message.votersBefore?.length) {
+      obj.votersBefore = message.votersBefore.map((e) => Math.round(e));
+    }
+    if (message.votersAfter?.length) {
+      obj.votersAfter = message.votersAfter.map((e) => Math.round(e));
+    }
+    if (message.startedAtMs !== 0) {
+      obj.startedAtMs = Math.round(message.startedAtMs);
+    }
+    if (message.endedAtMs !== 0) {
+      obj.endedAtMs = Math.round(message.endedAtMs);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<MemberChange>): MemberChange {
+    return MemberChange.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MemberChange>): MemberChange {
+    const message = createBaseMemberChange();
+    message.changeId = object.changeId ?? "";
+    message.kind = object.kind ?? 0;
+    message.state = object.state ?? 0;
+    message.added = (object.added !== undefined && object.added !== null)
+      ? Member.fromPartial(object.added)
+      : undefined;
+    message.removedNodeId = object.removedNodeId ?? 0;
+    message.votersBefore = object.votersBefore?.map((e) => e) || [];
+    message.votersAfter = object.votersAfter?.map((e) => e) || [];
+    message.startedAtMs = object.startedAtMs ?? 0;
+    message.endedAtMs = object.endedAtMs ?? 0;
     return message;
   },
 };

@@ -6,6 +6,13 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "../../../../wire.ts";
+import {
+  Member,
+  MemberChange,
+  MemberChangeKind,
+  memberChangeKindFromJSON,
+  memberChangeKindToJSON,
+} from "../../v1/admin.ts";
 import { GameServer, Lease, LeaseKey, RegionAuthority } from "../../v1/authority.ts";
 import {
   ConflictType,
@@ -25,10 +32,14 @@ import { HybridTimestamp, LogPosition, Region } from "../../v1/space.ts";
 
 /** The payload of a log entry. */
 export interface Command {
-  command: { $case: "operations"; value: OperationBatch } | { $case: "directory"; value: DirectoryCommand } | {
-    $case: "fence";
-    value: RegionFence;
-  } | undefined;
+  command:
+    | { $case: "operations"; value: OperationBatch }
+    | { $case: "directory"; value: DirectoryCommand }
+    | { $case: "fence"; value: RegionFence }
+    | { $case: "membership"; value: MembershipCommand }
+    | undefined;
+  /** The lowest version that can apply this command; 0 stands for 1. A node that speaks less stops instead of guessing. */
+  format: number;
 }
 
 /** Decided operations with their effects. Replicas apply the effects and never run a rule. */
@@ -137,7 +148,63 @@ export interface RegionFence {
   ownerServerId: number;
 }
 
-/** What a directory command came to. */
+/** A change of who belongs to the cluster, in group 0. Needs version 2. */
+export interface MembershipCommand {
+  command:
+    | { $case: "raise"; value: RaiseVersion }
+    | { $case: "found"; value: FoundMembers }
+    | { $case: "begin"; value: BeginMemberChange }
+    | { $case: "cancel"; value: CancelMemberChange }
+    | { $case: "finish"; value: FinishMemberChange }
+    | { $case: "move"; value: MoveMember }
+    | undefined;
+  /** The leader's clock when it proposed, milliseconds since the Unix epoch. */
+  nowMs: number;
+}
+
+/** Every member speaks this version: what needs it may enter the logs. Never lowers the version. */
+export interface RaiseVersion {
+  version: number;
+}
+
+/** The members of a cluster that has none on record: those that founded it. Changes nothing where there are some. */
+export interface FoundMembers {
+  members: Member[];
+}
+
+export interface BeginMemberChange {
+  /** Empty: one is made. */
+  changeId: string;
+  kind: MemberChangeKind;
+  /** Who comes. Node id 0: the next one that was never used. */
+  added:
+    | Member
+    | undefined;
+  /** Who goes. */
+  removedNodeId: number;
+  /** Checked, and nothing is changed. Never in the log. */
+  dryRun: boolean;
+}
+
+export interface CancelMemberChange {
+  changeId: string;
+  /** Checked, and nothing is changed. Never in the log. */
+  dryRun: boolean;
+}
+
+/** Every group has the voters that the change wants. */
+export interface FinishMemberChange {
+  changeId: string;
+}
+
+/** A member is reached elsewhere. Changes nothing where the folder is another. */
+export interface MoveMember {
+  nodeId: number;
+  folderId: number;
+  address: string;
+}
+
+/** What a command came to. */
 export interface CommandResult {
   /** Empty where it took effect; else the reason, such as `LEASE_HELD`. */
   reason: string;
@@ -151,7 +218,17 @@ export interface CommandResult {
     | LogPosition
     | undefined;
   /** For LEASE_HELD and FENCED: who holds. */
-  holder: RegionAuthority | undefined;
+  holder:
+    | RegionAuthority
+    | undefined;
+  /** What belongs to the reason. */
+  metadata: Map<string, string>;
+  memberChange: MemberChange | undefined;
+}
+
+export interface CommandResult_MetadataEntry {
+  key: string;
+  value: string;
 }
 
 /** One record of a group's snapshot. A snapshot is a sequence of length-delimited records; the header is first. */
@@ -166,6 +243,7 @@ export interface SnapshotRecord {
     | { $case: "gone"; value: Gone }
     | { $case: "server"; value: GameServer }
     | { $case: "lease"; value: LeaseRecord }
+    | { $case: "membership"; value: MembershipRecord }
     | undefined;
 }
 
@@ -179,6 +257,16 @@ export interface SnapshotHeader {
   forgottenThroughMs: number;
   /** Digest of the state, to check after loading. */
   stateDigest: string;
+}
+
+/** Who belongs to the cluster, and the changes of that, the oldest first. */
+export interface MembershipRecord {
+  /** Version that every member speaks. */
+  version: number;
+  members: Member[];
+  changes: MemberChange[];
+  /** The highest node id that was ever used. */
+  lastNodeId: number;
 }
 
 export interface BalanceRecord {
@@ -231,7 +319,7 @@ export interface LeaseRecord {
 }
 
 function createBaseCommand(): Command {
-  return { command: undefined };
+  return { command: undefined, format: 0 };
 }
 
 export const Command: MessageFns<Command> = {
@@ -246,6 +334,12 @@ export const Command: MessageFns<Command> = {
       case "fence":
         RegionFence.encode(message.command.value, writer.uint32(26).fork()).join();
         break;
+      case "membership":
+        MembershipCommand.encode(message.command.value, writer.uint32(34).fork()).join();
+        break;
+    }
+    if (message.format !== 0) {
+      writer.uint32(120).uint32(message.format);
     }
     return writer;
   },
@@ -287,6 +381,22 @@ export const Command: MessageFns<Command> = {
             message.command = { $case: "fence", value: RegionFence.decode(reader, reader.uint32()) };
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.command = { $case: "membership", value: MembershipCommand.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.format = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -307,7 +417,10 @@ export const Command: MessageFns<Command> = {
         ? { $case: "directory", value: DirectoryCommand.fromJSON(object.directory) }
         : isSet(object.fence)
         ? { $case: "fence", value: RegionFence.fromJSON(object.fence) }
+        : isSet(object.membership)
+        ? { $case: "membership", value: MembershipCommand.fromJSON(object.membership) }
         : undefined,
+      format: isSet(object.format) ? globalThis.Number(object.format) : 0,
     };
   },
 
@@ -319,6 +432,11 @@ export const Command: MessageFns<Command> = {
       obj.directory = DirectoryCommand.toJSON(message.command.value);
     } else if (message.command?.$case === "fence") {
       obj.fence = RegionFence.toJSON(message.command.value);
+    } else if (message.command?.$case === "membership") {
+      obj.membership = MembershipCommand.toJSON(message.command.value);
+    }
+    if (message.format !== 0) {
+      obj.format = Math.round(message.format);
     }
     return obj;
   },
@@ -347,7 +465,14 @@ export const Command: MessageFns<Command> = {
         }
         break;
       }
+      case "membership": {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: "membership", value: MembershipCommand.fromPartial(object.command.value) };
+        }
+        break;
+      }
     }
+    message.format = object.format ?? 0;
     return message;
   },
 };
@@ -1957,6 +2082,769 @@ export const RegionFence: MessageFns<RegionFence> = {
   },
 };
 
+function createBaseMembershipCommand(): MembershipCommand {
+  return { command: undefined, nowMs: 0 };
+}
+
+export const MembershipCommand: MessageFns<MembershipCommand> = {
+  encode(message: MembershipCommand, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.command?.$case) {
+      case "raise":
+        RaiseVersion.encode(message.command.value, writer.uint32(10).fork()).join();
+        break;
+      case "found":
+        FoundMembers.encode(message.command.value, writer.uint32(18).fork()).join();
+        break;
+      case "begin":
+        BeginMemberChange.encode(message.command.value, writer.uint32(26).fork()).join();
+        break;
+      case "cancel":
+        CancelMemberChange.encode(message.command.value, writer.uint32(34).fork()).join();
+        break;
+      case "finish":
+        FinishMemberChange.encode(message.command.value, writer.uint32(42).fork()).join();
+        break;
+      case "move":
+        MoveMember.encode(message.command.value, writer.uint32(50).fork()).join();
+        break;
+    }
+    if (message.nowMs !== 0) {
+      writer.uint32(120).int64Number(message.nowMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MembershipCommand {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMembershipCommand();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.command = { $case: "raise", value: RaiseVersion.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.command = { $case: "found", value: FoundMembers.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.command = { $case: "begin", value: BeginMemberChange.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.command = { $case: "cancel", value: CancelMemberChange.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.command = { $case: "finish", value: FinishMemberChange.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.command = { $case: "move", value: MoveMember.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.nowMs = reader.int64Number();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MembershipCommand {
+    return {
+      command: isSet(object.raise)
+        ? { $case: "raise", value: RaiseVersion.fromJSON(object.raise) }
+        : isSet(object.found)
+        ? { $case: "found", value: FoundMembers.fromJSON(object.found) }
+        : isSet(object.begin)
+        ? { $case: "begin", value: BeginMemberChange.fromJSON(object.begin) }
+        : isSet(object.cancel)
+        ? { $case: "cancel", value: CancelMemberChange.fromJSON(object.cancel) }
+        : isSet(object.finish)
+        ? { $case: "finish", value: FinishMemberChange.fromJSON(object.finish) }
+        : isSet(object.move)
+        ? { $case: "move", value: MoveMember.fromJSON(object.move) }
+        : undefined,
+      nowMs: isSet(object.nowMs)
+        ? globalThis.Number(object.nowMs)
+        : isSet(object.now_ms)
+        ? globalThis.Number(object.now_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: MembershipCommand): unknown {
+    const obj: any = {};
+    if (message.command?.$case === "raise") {
+      obj.raise = RaiseVersion.toJSON(message.command.value);
+    } else if (message.command?.$case === "found") {
+      obj.found = FoundMembers.toJSON(message.command.value);
+    } else if (message.command?.$case === "begin") {
+      obj.begin = BeginMemberChange.toJSON(message.command.value);
+    } else if (message.command?.$case === "cancel") {
+      obj.cancel = CancelMemberChange.toJSON(message.command.value);
+    } else if (message.command?.$case === "finish") {
+      obj.finish = FinishMemberChange.toJSON(message.command.value);
+    } else if (message.command?.$case === "move") {
+      obj.move = MoveMember.toJSON(message.command.value);
+    }
+    if (message.nowMs !== 0) {
+      obj.nowMs = Math.round(message.nowMs);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<MembershipCommand>): MembershipCommand {
+    return MembershipCommand.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MembershipCommand>): MembershipCommand {
+    const message = createBaseMembershipCommand();
+    switch (object.command?.$case) {
+      case "raise": {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: "raise", value: RaiseVersion.fromPartial(object.command.value) };
+        }
+        break;
+      }
+      case "found": {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: "found", value: FoundMembers.fromPartial(object.command.value) };
+        }
+        break;
+      }
+      case "begin": {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: "begin", value: BeginMemberChange.fromPartial(object.command.value) };
+        }
+        break;
+      }
+      case "cancel": {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: "cancel", value: CancelMemberChange.fromPartial(object.command.value) };
+        }
+        break;
+      }
+      case "finish": {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: "finish", value: FinishMemberChange.fromPartial(object.command.value) };
+        }
+        break;
+      }
+      case "move": {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: "move", value: MoveMember.fromPartial(object.command.value) };
+        }
+        break;
+      }
+    }
+    message.nowMs = object.nowMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseRaiseVersion(): RaiseVersion {
+  return { version: 0 };
+}
+
+export const RaiseVersion: MessageFns<RaiseVersion> = {
+  encode(message: RaiseVersion, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.version !== 0) {
+      writer.uint32(8).uint32(message.version);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RaiseVersion {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRaiseVersion();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.version = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RaiseVersion {
+    return { version: isSet(object.version) ? globalThis.Number(object.version) : 0 };
+  },
+
+  toJSON(message: RaiseVersion): unknown {
+    const obj: any = {};
+    if (message.version !== 0) {
+      obj.version = Math.round(message.version);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RaiseVersion>): RaiseVersion {
+    return RaiseVersion.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RaiseVersion>): RaiseVersion {
+    const message = createBaseRaiseVersion();
+    message.version = object.version ?? 0;
+    return message;
+  },
+};
+
+function createBaseFoundMembers(): FoundMembers {
+  return { members: [] };
+}
+
+export const FoundMembers: MessageFns<FoundMembers> = {
+  encode(message: FoundMembers, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.members) {
+      Member.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FoundMembers {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFoundMembers();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.members.push(Member.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FoundMembers {
+    return {
+      members: globalThis.Array.isArray(object?.members) ? object.members.map((e: any) => Member.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: FoundMembers): unknown {
+    const obj: any = {};
+    if (message.members?.length) {
+      obj.members = message.members.map((e) => Member.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<FoundMembers>): FoundMembers {
+    return FoundMembers.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FoundMembers>): FoundMembers {
+    const message = createBaseFoundMembers();
+    message.members = object.members?.map((e) => Member.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseBeginMemberChange(): BeginMemberChange {
+  return { changeId: "", kind: 0, added: undefined, removedNodeId: 0, dryRun: false };
+}
+
+export const BeginMemberChange: MessageFns<BeginMemberChange> = {
+  encode(message: BeginMemberChange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.changeId !== "") {
+      writer.uint32(10).string(message.changeId);
+    }
+    if (message.kind !== 0) {
+      writer.uint32(16).int32(message.kind);
+    }
+    if (message.added !== undefined) {
+      Member.encode(message.added, writer.uint32(26).fork()).join();
+    }
+    if (message.removedNodeId !== 0) {
+      writer.uint32(32).uint32(message.removedNodeId);
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(40).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BeginMemberChange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBeginMemberChange();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.changeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.kind = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.added = Member.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.removedNodeId = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): BeginMemberChange {
+    return {
+      changeId: isSet(object.changeId)
+        ? globalThis.String(object.changeId)
+        : isSet(object.change_id)
+        ? globalThis.String(object.change_id)
+        : "",
+      kind: isSet(object.kind) ? memberChangeKindFromJSON(object.kind) : 0,
+      added: isSet(object.added) ? Member.fromJSON(object.added) : undefined,
+      removedNodeId: isSet(object.removedNodeId)
+        ? globalThis.Number(object.removedNodeId)
+        : isSet(object.removed_node_id)
+        ? globalThis.Number(object.removed_node_id)
+        : 0,
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
+    };
+  },
+
+  toJSON(message: BeginMemberChange): unknown {
+    const obj: any = {};
+    if (message.changeId !== "") {
+      obj.changeId = message.changeId;
+    }
+    if (message.kind !== 0) {
+      obj.kind = memberChangeKindToJSON(message.kind);
+    }
+    if (message.added !== undefined) {
+      obj.added = Member.toJSON(message.added);
+    }
+    if (message.removedNodeId !== 0) {
+      obj.removedNodeId = Math.round(message.removedNodeId);
+    }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<BeginMemberChange>): BeginMemberChange {
+    return BeginMemberChange.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BeginMemberChange>): BeginMemberChange {
+    const message = createBaseBeginMemberChange();
+    message.changeId = object.changeId ?? "";
+    message.kind = object.kind ?? 0;
+    message.added = (object.added !== undefined && object.added !== null)
+      ? Member.fromPartial(object.added)
+      : undefined;
+    message.removedNodeId = object.removedNodeId ?? 0;
+    message.dryRun = object.dryRun ?? false;
+    return message;
+  },
+};
+
+function createBaseCancelMemberChange(): CancelMemberChange {
+  return { changeId: "", dryRun: false };
+}
+
+export const CancelMemberChange: MessageFns<CancelMemberChange> = {
+  encode(message: CancelMemberChange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.changeId !== "") {
+      writer.uint32(10).string(message.changeId);
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(16).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CancelMemberChange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCancelMemberChange();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.changeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CancelMemberChange {
+    return {
+      changeId: isSet(object.changeId)
+        ? globalThis.String(object.changeId)
+        : isSet(object.change_id)
+        ? globalThis.String(object.change_id)
+        : "",
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
+    };
+  },
+
+  toJSON(message: CancelMemberChange): unknown {
+    const obj: any = {};
+    if (message.changeId !== "") {
+      obj.changeId = message.changeId;
+    }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CancelMemberChange>): CancelMemberChange {
+    return CancelMemberChange.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CancelMemberChange>): CancelMemberChange {
+    const message = createBaseCancelMemberChange();
+    message.changeId = object.changeId ?? "";
+    message.dryRun = object.dryRun ?? false;
+    return message;
+  },
+};
+
+function createBaseFinishMemberChange(): FinishMemberChange {
+  return { changeId: "" };
+}
+
+export const FinishMemberChange: MessageFns<FinishMemberChange> = {
+  encode(message: FinishMemberChange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.changeId !== "") {
+      writer.uint32(10).string(message.changeId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FinishMemberChange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFinishMemberChange();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.changeId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FinishMemberChange {
+    return {
+      changeId: isSet(object.changeId)
+        ? globalThis.String(object.changeId)
+        : isSet(object.change_id)
+        ? globalThis.String(object.change_id)
+        : "",
+    };
+  },
+
+  toJSON(message: FinishMemberChange): unknown {
+    const obj: any = {};
+    if (message.changeId !== "") {
+      obj.changeId = message.changeId;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<FinishMemberChange>): FinishMemberChange {
+    return FinishMemberChange.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FinishMemberChange>): FinishMemberChange {
+    const message = createBaseFinishMemberChange();
+    message.changeId = object.changeId ?? "";
+    return message;
+  },
+};
+
+function createBaseMoveMember(): MoveMember {
+  return { nodeId: 0, folderId: 0, address: "" };
+}
+
+export const MoveMember: MessageFns<MoveMember> = {
+  encode(message: MoveMember, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== 0) {
+      writer.uint32(8).uint32(message.nodeId);
+    }
+    if (message.folderId !== 0) {
+      writer.uint32(16).uint64Number(message.folderId);
+    }
+    if (message.address !== "") {
+      writer.uint32(26).string(message.address);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MoveMember {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMoveMember();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.nodeId = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.folderId = reader.uint64Number();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MoveMember {
+    return {
+      nodeId: isSet(object.nodeId)
+        ? globalThis.Number(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.Number(object.node_id)
+        : 0,
+      folderId: isSet(object.folderId)
+        ? globalThis.Number(object.folderId)
+        : isSet(object.folder_id)
+        ? globalThis.Number(object.folder_id)
+        : 0,
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+    };
+  },
+
+  toJSON(message: MoveMember): unknown {
+    const obj: any = {};
+    if (message.nodeId !== 0) {
+      obj.nodeId = Math.round(message.nodeId);
+    }
+    if (message.folderId !== 0) {
+      obj.folderId = Math.round(message.folderId);
+    }
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<MoveMember>): MoveMember {
+    return MoveMember.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MoveMember>): MoveMember {
+    const message = createBaseMoveMember();
+    message.nodeId = object.nodeId ?? 0;
+    message.folderId = object.folderId ?? 0;
+    message.address = object.address ?? "";
+    return message;
+  },
+};
+
 function createBaseCommandResult(): CommandResult {
   return {
     reason: "",
@@ -1968,6 +2856,8 @@ function createBaseCommandResult(): CommandResult {
     released: false,
     position: undefined,
     holder: undefined,
+    metadata: new Map(),
+    memberChange: undefined,
   };
 }
 
@@ -1999,6 +2889,12 @@ export const CommandResult: MessageFns<CommandResult> = {
     }
     if (message.holder !== undefined) {
       RegionAuthority.encode(message.holder, writer.uint32(74).fork()).join();
+    }
+    message.metadata.forEach((value, key) => {
+      CommandResult_MetadataEntry.encode({ key: key as any, value }, writer.uint32(82).fork()).join();
+    });
+    if (message.memberChange !== undefined) {
+      MemberChange.encode(message.memberChange, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -2088,6 +2984,25 @@ export const CommandResult: MessageFns<CommandResult> = {
             message.holder = RegionAuthority.decode(reader, reader.uint32());
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            const entry10 = CommandResult_MetadataEntry.decode(reader, reader.uint32());
+            if (entry10.value !== undefined) {
+              message.metadata.set(entry10.key, entry10.value);
+            }
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.memberChange = MemberChange.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2111,6 +3026,20 @@ export const CommandResult: MessageFns<CommandResult> = {
       released: isSet(object.released) ? globalThis.Boolean(object.released) : false,
       position: isSet(object.position) ? LogPosition.fromJSON(object.position) : undefined,
       holder: isSet(object.holder) ? RegionAuthority.fromJSON(object.holder) : undefined,
+      metadata: isObject(object.metadata)
+        ? (globalThis.Object.entries(object.metadata) as [string, any][]).reduce(
+          (acc: Map<string, string>, [key, value]: [string, any]) => {
+            acc.set(key, globalThis.String(value));
+            return acc;
+          },
+          new Map(),
+        )
+        : new Map(),
+      memberChange: isSet(object.memberChange)
+        ? MemberChange.fromJSON(object.memberChange)
+        : isSet(object.member_change)
+        ? MemberChange.fromJSON(object.member_change)
+        : undefined,
     };
   },
 
@@ -2143,6 +3072,15 @@ export const CommandResult: MessageFns<CommandResult> = {
     if (message.holder !== undefined) {
       obj.holder = RegionAuthority.toJSON(message.holder);
     }
+    if (message.metadata?.size) {
+      obj.metadata = {};
+      message.metadata.forEach((v, k) => {
+        obj.metadata[k] = v;
+      });
+    }
+    if (message.memberChange !== undefined) {
+      obj.memberChange = MemberChange.toJSON(message.memberChange);
+    }
     return obj;
   },
 
@@ -2166,6 +3104,103 @@ export const CommandResult: MessageFns<CommandResult> = {
     message.holder = (object.holder !== undefined && object.holder !== null)
       ? RegionAuthority.fromPartial(object.holder)
       : undefined;
+    message.metadata = (() => {
+      const m = new Map();
+      (object.metadata as Map<string, string> ?? new Map()).forEach((value, key) => {
+        if (value !== undefined) {
+          m.set(key, globalThis.String(value));
+        }
+      });
+      return m;
+    })();
+    message.memberChange = (object.memberChange !== undefined && object.memberChange !== null)
+      ? MemberChange.fromPartial(object.memberChange)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseCommandResult_MetadataEntry(): CommandResult_MetadataEntry {
+  return { key: "", value: "" };
+}
+
+export const CommandResult_MetadataEntry: MessageFns<CommandResult_MetadataEntry> = {
+  encode(message: CommandResult_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CommandResult_MetadataEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCommandResult_MetadataEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CommandResult_MetadataEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: CommandResult_MetadataEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CommandResult_MetadataEntry>): CommandResult_MetadataEntry {
+    return CommandResult_MetadataEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CommandResult_MetadataEntry>): CommandResult_MetadataEntry {
+    const message = createBaseCommandResult_MetadataEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
     return message;
   },
 };
@@ -2203,6 +3238,9 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
         break;
       case "lease":
         LeaseRecord.encode(message.record.value, writer.uint32(74).fork()).join();
+        break;
+      case "membership":
+        MembershipRecord.encode(message.record.value, writer.uint32(82).fork()).join();
         break;
     }
     return writer;
@@ -2293,6 +3331,14 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
             message.record = { $case: "lease", value: LeaseRecord.decode(reader, reader.uint32()) };
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.record = { $case: "membership", value: MembershipRecord.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2325,6 +3371,8 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
         ? { $case: "server", value: GameServer.fromJSON(object.server) }
         : isSet(object.lease)
         ? { $case: "lease", value: LeaseRecord.fromJSON(object.lease) }
+        : isSet(object.membership)
+        ? { $case: "membership", value: MembershipRecord.fromJSON(object.membership) }
         : undefined,
     };
   },
@@ -2349,6 +3397,8 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
       obj.server = GameServer.toJSON(message.record.value);
     } else if (message.record?.$case === "lease") {
       obj.lease = LeaseRecord.toJSON(message.record.value);
+    } else if (message.record?.$case === "membership") {
+      obj.membership = MembershipRecord.toJSON(message.record.value);
     }
     return obj;
   },
@@ -2410,6 +3460,12 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
       case "lease": {
         if (object.record?.value !== undefined && object.record?.value !== null) {
           message.record = { $case: "lease", value: LeaseRecord.fromPartial(object.record.value) };
+        }
+        break;
+      }
+      case "membership": {
+        if (object.record?.value !== undefined && object.record?.value !== null) {
+          message.record = { $case: "membership", value: MembershipRecord.fromPartial(object.record.value) };
         }
         break;
       }
@@ -2583,6 +3639,129 @@ export const SnapshotHeader: MessageFns<SnapshotHeader> = {
     message.appliedTerm = object.appliedTerm ?? 0;
     message.forgottenThroughMs = object.forgottenThroughMs ?? 0;
     message.stateDigest = object.stateDigest ?? "";
+    return message;
+  },
+};
+
+function createBaseMembershipRecord(): MembershipRecord {
+  return { version: 0, members: [], changes: [], lastNodeId: 0 };
+}
+
+export const MembershipRecord: MessageFns<MembershipRecord> = {
+  encode(message: MembershipRecord, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.version !== 0) {
+      writer.uint32(8).uint32(message.version);
+    }
+    for (const v of message.members) {
+      Member.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.changes) {
+      MemberChange.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.lastNodeId !== 0) {
+      writer.uint32(32).uint32(message.lastNodeId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MembershipRecord {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMembershipRecord();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.version = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.members.push(Member.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.changes.push(MemberChange.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.lastNodeId = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MembershipRecord {
+    return {
+      version: isSet(object.version) ? globalThis.Number(object.version) : 0,
+      members: globalThis.Array.isArray(object?.members) ? object.members.map((e: any) => Member.fromJSON(e)) : [],
+      changes: globalThis.Array.isArray(object?.changes)
+        ? object.changes.map((e: any) => MemberChange.fromJSON(e))
+        : [],
+      lastNodeId: isSet(object.lastNodeId)
+        ? globalThis.Number(object.lastNodeId)
+        : isSet(object.last_node_id)
+        ? globalThis.Number(object.last_node_id)
+        : 0,
+    };
+  },
+
+  toJSON(message: MembershipRecord): unknown {
+    const obj: any = {};
+    if (message.version !== 0) {
+      obj.version = Math.round(message.version);
+    }
+    if (message.members?.length) {
+      obj.members = message.members.map((e) => Member.toJSON(e));
+    }
+    if (message.changes?.length) {
+      obj.changes = message.changes.map((e) => MemberChange.toJSON(e));
+    }
+    if (message.lastNodeId !== 0) {
+      obj.lastNodeId = Math.round(message.lastNodeId);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<MembershipRecord>): MembershipRecord {
+    return MembershipRecord.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MembershipRecord>): MembershipRecord {
+    const message = createBaseMembershipRecord();
+    message.version = object.version ?? 0;
+    message.members = object.members?.map((e) => Member.fromPartial(e)) || [];
+    message.changes = object.changes?.map((e) => MemberChange.fromPartial(e)) || [];
+    message.lastNodeId = object.lastNodeId ?? 0;
     return message;
   },
 };
@@ -3383,6 +4562,10 @@ type DeepPartial<T> = T extends Builtin ? T
   : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
+
+function isObject(value: any): boolean {
+  return typeof value === "object" && value !== null;
+}
 
 function isSet(value: any): boolean {
   return value !== null && value !== undefined;

@@ -1,0 +1,30 @@
+// Versions of the operation log, of snapshots and of the peer protocol: one number for all three, because what a node can
+// read decides whom it can work with.
+
+/** What a node reads and says. */
+export interface VersionRange {
+  /** Speaks with nodes down to this version. */
+  readonly min: number;
+  /** Reads everything up to this version. */
+  readonly max: number;
+}
+
+/**
+ * What this code reads and says.
+ * - 1: operations, the directory, fences.
+ * - 2: the cluster's version and its members are on record in group 0.
+ */
+export const VERSIONS: VersionRange = { min: 1, max: 2 };
+
+/** From this version on the members of a cluster are on record, and can be changed. */
+export const MEMBERSHIP_VERSION = 2;
+
+/** What is to be read was written by a newer version. The node has to stop: guessing would make its state another one than the others'. */
+export class NewerVersionError extends Error {
+  override readonly name = "NewerVersionError";
+
+  /** @param what What cannot be read, such as `entry 17 of group 0`. */
+  constructor(what: string, needed: number, { max }: VersionRange) {
+    super(`${what} needs version ${needed}, and this node reads up to version ${max}: start it with a build that is as new as those of the other nodes. Nothing was changed`);
+  }
+}
