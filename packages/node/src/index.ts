@@ -1,9 +1,11 @@
 // A consensus node without sockets: what a real process and a simulated one have in common.
 export * from "./arbiter-pool.ts";
+export * from "./authority.ts";
 export * from "./identity.ts";
 export * from "./node-ports.ts";
 export * from "./node-runtime.ts";
 export * from "./peer-door.ts";
 export * from "./peer-link.ts";
+export * from "./shard-calls.ts";
 export * from "./snapshot-transfer.ts";
 export * from "./storage.ts";

@@ -65,7 +65,7 @@ export async function serveNode(config: NodeConfiguration, log: Logger, ownsProc
     ownsProcess,
     services: [
       consistencyService({ mesh, defaultDeadlineMs, isDiskFull: () => storage.isFull }),
-      authorityService({ mesh, leaseMs, registrationTtlMs, defaultDeadlineMs, clientAddressOf }),
+      authorityService({ mesh, leaseMs, registrationTtlMs, clientAddressOf }, defaultDeadlineMs),
       adminService({
         mesh,
         clusterId: config.clusterId,

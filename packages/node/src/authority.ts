@@ -1,0 +1,182 @@
+// The directory of game servers and region leases, as any node answers for it. `deadlineMs` is monotonic throughout.
+import {
+  type AcquireRequest,
+  type AcquireResponse,
+  type GameServer,
+  type Lease,
+  MeshError,
+  type Reason,
+  type Region,
+  type RegionAuthority,
+  type RegisterRequest,
+  type RegisterResponse,
+  type ReleaseRequest,
+  type ReleaseResponse,
+  type RenewRequest,
+  type RenewResponse,
+  type RouteRequest,
+  type RouteResponse,
+} from "@statemesh/contract";
+import type { Command, CommandResult, DirectoryCommand } from "@statemesh/contract/log";
+import { commandOf, type MeshNode } from "@statemesh/mesh";
+import {
+  DIRECTORY_GROUP,
+  checkInteger,
+  checkName,
+  checkPosition,
+  checkRegion,
+  checkText,
+  groupOf,
+  overlappingNeighbours,
+  parseRegion,
+  regionOf,
+} from "@statemesh/world";
+
+export interface AuthorityNode {
+  readonly mesh: MeshNode;
+  readonly leaseMs: number;
+  readonly registrationTtlMs: number;
+  clientAddressOf(nodeId: number): string;
+}
+
+const RENEW_LEASES = 1_024;
+const SERVER_ID_MAX = 4_294_967_295;
+
+export async function register(node: AuthorityNode, request: RegisterRequest, deadlineMs: number): Promise<RegisterResponse> {
+  checkServer(request.serverId);
+  checkName(request.name, 1, 64, "", "name");
+  checkText(request.address, 256, "", "address");
+  checkInteger(request.incarnation, 1, Number.MAX_SAFE_INTEGER, "", "incarnation");
+  const server: GameServer = {
+    serverId: request.serverId,
+    name: request.name,
+    address: request.address,
+    priority: node.mesh.options.policy.priorityOf(request.serverId),
+    incarnation: request.incarnation,
+  };
+  const result = await command(node, deadlineMs, { $case: "register", value: { server, ttlMs: node.registrationTtlMs } });
+  await applied(node, deadlineMs, result);
+  return { server: result.server, ttlMs: node.registrationTtlMs };
+}
+
+export function route(node: AuthorityNode, request: RouteRequest): RouteResponse {
+  const { place } = request;
+  let region: Region;
+  let overlapping: Region[] = [];
+  switch (place?.$case) {
+    case "position":
+      checkPosition(place.value, "position");
+      region = regionOf(place.value);
+      overlapping = overlappingNeighbours(place.value);
+      break;
+    case "region":
+      checkRegion(place.value, "region");
+      region = place.value;
+      break;
+    case "regionText": {
+      const parsed = parseRegion(place.value);
+      if (parsed === undefined) throw MeshError.field("region_text", "must be region_X_Y_Z, as region_-1_0_3");
+      region = parsed;
+      break;
+    }
+    default:
+      throw MeshError.field("place", "one of position, region and region_text is required");
+  }
+  const groupId = groupOf(region, node.mesh.options.groups);
+  const leader = node.mesh.group(groupId).leader;
+  return {
+    authority: authorityOf(node, region),
+    overlapping: overlapping.map((neighbour) => authorityOf(node, neighbour)),
+    groupId,
+    leaderNodeId: leader,
+    leaderAddress: leader === 0 ? "" : node.clientAddressOf(leader),
+  };
+}
+
+function authorityOf(node: AuthorityNode, region: Region): RegionAuthority {
+  const remaining = node.mesh.leases.remainingMs(region, node.mesh.host.clock.monotonicMs());
+  return node.mesh.directory.directory.authority(region, remaining);
+}
+
+export async function acquire(node: AuthorityNode, request: AcquireRequest, deadlineMs: number): Promise<AcquireResponse> {
+  checkServer(request.serverId);
+  checkRegion(request.region, "region");
+  const result = await command(node, deadlineMs, {
+    $case: "acquire",
+    value: { serverId: request.serverId, region: request.region, durationMs: node.leaseMs },
+  });
+  const { lease } = result;
+  if (lease === undefined) throw new MeshError("INTERNAL", "a grant without a lease");
+  // The fence first, then the answer: when the new owner begins, no write of the old one can be decided any more.
+  await fence(node, deadlineMs, lease, lease.serverId);
+  return { lease };
+}
+
+export async function renew(node: AuthorityNode, request: RenewRequest, deadlineMs: number): Promise<RenewResponse> {
+  checkServer(request.serverId);
+  if (request.leases.length > RENEW_LEASES) throw MeshError.field("leases", `at most ${RENEW_LEASES}`);
+  for (const [i, lease] of request.leases.entries()) {
+    checkRegion(lease.region, `leases[${i}].region`);
+    checkInteger(lease.epoch, 1, Number.MAX_SAFE_INTEGER, `leases[${i}]`, "epoch");
+  }
+  const result = await command(node, deadlineMs, {
+    $case: "renew",
+    value: { serverId: request.serverId, leases: request.leases, durationMs: node.leaseMs, ttlMs: node.registrationTtlMs },
+  });
+  return { renewed: result.renewed, lost: result.lost };
+}
+
+export async function release(node: AuthorityNode, request: ReleaseRequest, deadlineMs: number): Promise<ReleaseResponse> {
+  checkServer(request.serverId);
+  checkRegion(request.region, "region");
+  checkInteger(request.epoch, 1, Number.MAX_SAFE_INTEGER, "", "epoch");
+  const result = await command(node, deadlineMs, {
+    $case: "release",
+    value: { serverId: request.serverId, region: request.region, epoch: request.epoch },
+  });
+  if (result.released && result.lease !== undefined) await fence(node, deadlineMs, result.lease, 0);
+  return { released: result.released };
+}
+
+function checkServer(serverId: number): void {
+  checkInteger(serverId, 1, SERVER_ID_MAX, "", "server_id");
+}
+
+/** Puts a command through the log of the directory. Rejects with what the command itself was refused for. */
+async function command(node: AuthorityNode, deadlineMs: number, body: NonNullable<DirectoryCommand["command"]>): Promise<CommandResult> {
+  const result = await relayed(node, DIRECTORY_GROUP, deadlineMs, commandOf({ $case: "directory", value: { command: body, nowMs: 0 } }));
+  if (result === undefined) throw new MeshError("INTERNAL", "a command of the directory without a result");
+  if (result.reason === "") return result;
+  const holder = result.holder;
+  throw new MeshError(result.reason as Reason, result.message, {
+    metadata:
+      holder === undefined
+        ? {}
+        : { region: holder.regionText, owner_server_id: String(holder.owner?.serverId ?? 0), current_epoch: String(holder.epoch) },
+    ...(holder === undefined ? {} : { retryDelayMs: Math.max(50, holder.leaseRemainingMs) }),
+  });
+}
+
+async function fence(node: AuthorityNode, deadlineMs: number, lease: Lease, ownerServerId: number): Promise<void> {
+  const { region, epoch } = lease;
+  if (region === undefined) throw new MeshError("INTERNAL", "a lease without a region");
+  await relayed(node, groupOf(region, node.mesh.options.groups), deadlineMs, commandOf({ $case: "fence", value: { region, epoch, ownerServerId } }));
+}
+
+async function relayed(node: AuthorityNode, groupId: number, deadlineMs: number, body: Command): Promise<CommandResult | undefined> {
+  const { mesh } = node;
+  return new Promise((resolve, reject) => {
+    mesh.relay.command(groupId, body, deadlineMs, (result, error) => {
+      if (error === undefined) resolve(result);
+      else reject(error);
+    });
+    mesh.dirty();
+  });
+}
+
+/** Waits until this node has applied the command too, so that the caller's next call here sees it. */
+async function applied(node: AuthorityNode, deadlineMs: number, { position }: CommandResult): Promise<void> {
+  if (position === undefined) return;
+  // The command took effect: a node that is slow to apply it is no reason to say otherwise.
+  await new Promise<void>((resolve) => node.mesh.group(position.groupId).whenApplied(position.index, deadlineMs, () => resolve()));
+}

@@ -1,0 +1,105 @@
+// What a shard may publish to and read from a node.
+import { MeshError, type PublishRequest, type PublishResponse, ReadLevel, type ReadRequest, type ReadResponse } from "@statemesh/contract";
+import { type MeshNode, openPageToken, read } from "@statemesh/mesh";
+import type { Timers } from "@statemesh/ports";
+import { ID_BYTES_MAX, checkInteger, checkList, checkName, checkRegion, groupOf } from "@statemesh/world";
+
+/** Where an answer goes: `done` or `fail`, once. */
+export interface Answer<Response> {
+  done(response: Response): void;
+  fail(error: unknown): void;
+  /** Nobody waits for it any more. */
+  isGone(): boolean;
+}
+
+/** How often a publish looks whether the events of its token have come. */
+const TOKEN_POLL_MS = 10;
+const UPDATES = 1_024;
+const EVENTS = 256;
+const READ_NAMES = 256;
+const PAGE_MAX = 1_000;
+const STALENESS_MAX_MS = 600_000;
+const POSITIONS = 64;
+
+/** Takes updates and events; `answer.isGone` where nobody waits for the answer any more. Throws where the request is not valid. */
+export function publish(mesh: MeshNode, timers: Timers, request: PublishRequest, deadlineMs: number, answer: Answer<PublishResponse>): void {
+  checkInteger(request.serverId, 1, 4_294_967_295, "", "server_id");
+  checkList(request.updates, UPDATES, "", "updates");
+  checkList(request.events, EVENTS, "", "events");
+  const take = (): void => {
+    if (mesh.directory.directory.server(request.serverId) === undefined) {
+      throw new MeshError("SERVER_NOT_REGISTERED", `server_id: server ${request.serverId} is not registered`, { field: "server_id" });
+    }
+    const { policy } = mesh.options;
+    const nowMs = mesh.host.clock.wallMs();
+    // All or nothing: the updates are checked before the events are taken, and then nothing refuses them.
+    mesh.eventual.admit(request.updates, request.serverId, nowMs, policy);
+    const causalToken = mesh.causal.publish(request.events, request.serverId, request.causalToken, policy);
+    const { updates, staleUpdates } = mesh.eventual.publish(request.updates, request.serverId, nowMs, mesh.clock, policy);
+    answer.done({ updates, staleUpdates, causalToken });
+  };
+  const attempt = (): void => {
+    try {
+      whenCovered(mesh, timers, request, deadlineMs, take, answer);
+    } catch (refused) {
+      answer.fail(refused);
+    }
+  };
+  if (mesh.directory.directory.server(request.serverId) !== undefined) return attempt();
+  mesh.barrier(0, deadlineMs, (error) => (error === undefined ? attempt() : answer.fail(error)));
+}
+
+/** A token of another node may be a tick ahead of this one: its events are on their way, so the call waits for them. */
+function whenCovered(mesh: MeshNode, timers: Timers, request: PublishRequest, deadlineMs: number, take: () => void, answer: Answer<PublishResponse>): void {
+  if (answer.isGone()) return answer.fail(new MeshError("CANCELLED", "the caller went away"));
+  const { causalToken } = request;
+  if (causalToken !== undefined) mesh.causal.validateToken(causalToken, "causal_token");
+  const late = mesh.host.clock.monotonicMs() + TOKEN_POLL_MS >= deadlineMs;
+  // Past the deadline `take` answers TOKEN_AHEAD.
+  if (causalToken === undefined || late || mesh.causal.covers(causalToken)) return take();
+  timers.after(TOKEN_POLL_MS, () => {
+    try {
+      whenCovered(mesh, timers, request, deadlineMs, take, answer);
+    } catch (refused) {
+      answer.fail(refused);
+    }
+  });
+}
+
+/** Answers a read. Throws where the request is not valid. */
+export function readFrom(mesh: MeshNode, request: ReadRequest, deadlineMs: number, answer: Answer<ReadResponse>): void {
+  const { region } = request;
+  checkRegion(region, "region");
+  checkList(request.entities, READ_NAMES, "", "entities");
+  for (const [i, { kind, entityId }] of request.entities.entries()) {
+    checkName(kind, 1, ID_BYTES_MAX, `entities[${i}]`, "kind");
+    checkName(entityId, 1, ID_BYTES_MAX, `entities[${i}]`, "entity_id");
+  }
+  checkList(request.accounts, READ_NAMES, "", "accounts");
+  for (const [i, account] of request.accounts.entries()) checkName(account, 1, ID_BYTES_MAX, "", `accounts[${i}]`);
+  checkInteger(request.pageSize, 0, PAGE_MAX, "", "page_size");
+  checkList(request.sessionPositions, POSITIONS, "", "session_positions");
+  if (!LEVELS.has(request.level)) throw MeshError.field("level", "one of LINEARIZABLE, SESSION, BOUNDED_STALENESS, EVENTUAL");
+  if (request.level === ReadLevel.BOUNDED_STALENESS) checkInteger(request.maxStalenessMs, 1, STALENESS_MAX_MS, "", "max_staleness_ms");
+  if (request.pageToken !== "") openPageToken(request.pageToken, region);
+  const groupId = groupOf(region, mesh.options.groups);
+  const node = {
+    state: (id: number) => mesh.group(id).state,
+    barrier: (id: number, untilMs: number, done: (error: MeshError | undefined) => void) => mesh.barrier(id, untilMs, done),
+    whenApplied: (id: number, index: number, untilMs: number, done: (error: MeshError | undefined) => void) => mesh.group(id).whenApplied(index, untilMs, done),
+    stalenessMs: (id: number) => mesh.stalenessMs(id),
+    eventualValues: (place: typeof region, limit: number) => mesh.eventual.valuesOf(place, limit),
+  };
+  read(node, groupId, region, request, deadlineMs, (response, error) => {
+    if (response === undefined) answer.fail(error ?? new MeshError("INTERNAL", "a read without an answer"));
+    else answer.done(response);
+  });
+}
+
+const LEVELS: ReadonlySet<number> = new Set([
+  ReadLevel.UNSPECIFIED,
+  ReadLevel.LINEARIZABLE,
+  ReadLevel.SESSION,
+  ReadLevel.BOUNDED_STALENESS,
+  ReadLevel.EVENTUAL,
+]);
