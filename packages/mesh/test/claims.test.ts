@@ -47,7 +47,7 @@ describe("a read of bounded staleness", () => {
     // As a leader says it to a follower that has not acknowledged the newest entries.
     const group = cluster.node(lagging).group(1);
     const { core } = cluster.node(leader).group(1);
-    const heartbeat = { groupId: 1, type: RaftMessageType.HEARTBEAT, from: leader, to: lagging, term: core.term, logIndex: 0, logTerm: 0, entries: [], commit: group.state.appliedIndex, reject: false, rejectHint: 0, context: 0, forced: false };
+    const heartbeat = { groupId: 1, type: RaftMessageType.HEARTBEAT, from: leader, to: lagging, term: core.term, logIndex: 0, logTerm: 0, entries: [], commit: group.state.appliedIndex, reject: false, rejectHint: 0, context: 0, forced: false, quiesce: false };
     cluster.node(lagging).onFrame(leader, { hello: undefined, raft: [heartbeat], calls: [], answers: [], deltas: [], causal: [] });
     expect(cluster.node(lagging).stalenessMs(1)).toBeGreaterThanOrEqual(200);
     const second = readAt(cluster, lagging, { level: ReadLevel.BOUNDED_STALENESS, maxStalenessMs: 100 });
@@ -199,7 +199,7 @@ describe("a frame to a peer", () => {
   it("stays within what the peer takes: a large entry does not travel with what waits before it", () => {
     const sizes: number[] = [];
     const frames = new PeerFrames((frame) => sizes.push(frame.raft.reduce((sum, { entries }) => sum + entries.reduce((all, { data }) => all + data.length, 0), 0)));
-    const message = (bytes: number) => ({ groupId: 1, type: RaftMessageType.APPEND, from: 1, to: 2, term: 1, logIndex: 0, logTerm: 0, entries: [{ term: 1, index: 1, kind: 0, data: new Uint8Array(bytes) }], commit: 0, reject: false, rejectHint: 0, context: 0, forced: false });
+    const message = (bytes: number) => ({ groupId: 1, type: RaftMessageType.APPEND, from: 1, to: 2, term: 1, logIndex: 0, logTerm: 0, entries: [{ term: 1, index: 1, kind: 0, data: new Uint8Array(bytes) }], commit: 0, reject: false, rejectHint: 0, context: 0, forced: false, quiesce: false });
     frames.raft(message(1_900_000));
     frames.raft(message(3_000_000));
     frames.flush();

@@ -75,3 +75,9 @@ export class ConfigurationHistory {
     this.#placed.push({ index: entry.index, configuration });
   }
 }
+
+/** Whether this version understands every configuration among the entries. */
+export function areReadableConfigurations(entries: readonly LogEntry[]): boolean {
+  for (const entry of entries) if (entry.kind === EntryKind.CONFIGURATION && decodeConfiguration(entry.data) === undefined) return false;
+  return true;
+}

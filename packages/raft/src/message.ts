@@ -14,6 +14,17 @@ export function entryBytes(entry: LogEntry): number {
 export function makeMessage(groupId: number, type: RaftMessageType, from: number, to: number, term: number): RaftMessage {
   return {
     groupId, type, from, to, term,
-    logIndex: 0, logTerm: 0, entries: NO_ENTRIES, commit: 0, reject: false, rejectHint: 0, context: 0, forced: false,
+    logIndex: 0, logTerm: 0, entries: NO_ENTRIES, commit: 0, reject: false, rejectHint: 0, context: 0, forced: false, quiesce: false,
   };
+}
+
+/** Whether the entries of an append follow one another, with terms that never fall and never pass the message's. */
+export function isContiguous({ logIndex, logTerm, entries, term }: RaftMessage): boolean {
+  let previousTerm = logTerm;
+  for (let at = 0; at < entries.length; at++) {
+    const entry = entries[at]!;
+    if (entry.index !== logIndex + 1 + at || entry.term < previousTerm || entry.term > term) return false;
+    previousTerm = entry.term;
+  }
+  return true;
 }

@@ -59,6 +59,12 @@ export interface RaftOptions {
    * rest for clocks that run apart. At least 1. Default: one, and a tenth of the election timeout, rounded up.
    */
   leaseMarginTicks?: number;
+  /**
+   * A group with nothing outstanding goes to sleep after an election timeout: no heartbeats, no election timers. Default false.
+   * The host has to hear of the other nodes on a way of its own, once for all groups, and tell by `nodeSilent` and
+   * `nodeHeard`; it need not tick a replica that is quiescent. Replicas with and without it get on.
+   */
+  quiescence?: boolean;
   /** Unacknowledged append messages a peer. At least 1. */
   maxInflightMessages: number;
   /** Unacknowledged bytes of entries a peer. At least 1. */

@@ -1,24 +1,23 @@
 import { RaftMessageType } from "@statemesh/contract";
 import type { LogEntry, RaftMessage, SnapshotMeta } from "@statemesh/contract";
-import { waitsForDurability } from "./durability.ts";
-import {
-  configurationOf, decodeConfiguration, encodeConfiguration, isJoint, leaveJoint, membersOf, NO_CONFIGURATION, sameConfiguration, stepTowards,
-} from "./configuration.ts";
+import { Campaign } from "./campaign.ts";
+import { configurationOf, encodeConfiguration, isJoint, leaveJoint, sameConfiguration, stepTowards } from "./configuration.ts";
 import type { Configuration, ConfigurationTarget } from "./configuration.ts";
-import { ConfigurationHistory } from "./configuration-history.ts";
+import { Following } from "./following.ts";
 import { invariant } from "./invariant.ts";
 import { Lease } from "./lease.ts";
+import { Members } from "./members.ts";
 import { entryBytes, makeMessage } from "./message.ts";
 import { checkOptions, defaultLeaseMargin } from "./options.ts";
 import type { HardState, RaftOptions } from "./options.ts";
-import { Progress } from "./progress.ts";
-import type { Quorum } from "./quorum/quorum.ts";
-import { quorumOf } from "./quorum/rule.ts";
-import type { QuorumRule } from "./quorum/rule.ts";
+import { Outbox } from "./outbox.ts";
+import { Patience } from "./patience.ts";
+import type { Progress } from "./progress.ts";
+import { Quiescence } from "./quiescence.ts";
 import { RaftLog, UNKNOWN_TERM } from "./raft-log.ts";
 import { ReadQueue } from "./read-queue.ts";
-import type { ReadState } from "./read-queue.ts";
 import type { ConfigurationResult, ProposeResult, Ready } from "./ready.ts";
+import { Replication } from "./replication.ts";
 import { EntryKind } from "./status.ts";
 import type { PeerStatus, RaftStatus, Role } from "./status.ts";
 
@@ -33,80 +32,72 @@ const DEFAULT_LEARNER_LAG = 100;
  * pre-votes (§9.6), a check for a quorum (§6.2), read indexes (§6.4), leadership transfer (§3.10), learners (§4.2.1) and
  * joint configurations (§4.3); shaped after etcd's raft with asynchronous storage.
  *
- * Sections: outside view, inputs, outputs, transitions, configurations, elections, the follower's part, the leader's part.
+ * What is here is who may do what when: roles, terms, votes, commits. The parts have files of their own: the log, the members, how a
+ * leader replicates and a follower takes, campaigns, time, reads, leases, sleep.
+ *
+ * Sections: outside view, inputs, outputs, transitions, configurations, terms and elections, the follower's part, the leader's part.
  */
 export class RaftCore {
   readonly groupId: number;
   readonly nodeId: number;
   readonly #options: RaftOptions;
   readonly #log: RaftLog;
+  readonly #members: Members;
+  readonly #outbox: Outbox;
+  readonly #replication: Replication;
+  readonly #following: Following;
   readonly #reads: ReadQueue;
+  readonly #patience: Patience;
+  readonly #campaign: Campaign;
+  readonly #quiescence: Quiescence;
+  /** Where leases are in use. */
+  readonly #lease: Lease | undefined;
 
   #term = 0;
   /** Whom this node voted for in its term; 0: nobody. */
   #vote = 0;
   #role: Role = "follower";
   #leader = 0;
-  readonly #configurations: ConfigurationHistory;
-  /** Undefined only where the node joins and knows of no configuration yet. */
-  #quorum: Quorum | undefined;
-  /** Every member, and this node in any case. */
-  #progress = new Map<number, Progress>();
-  /** Every member but this node, ascending. */
-  #peers: Progress[] = [];
   /** The leader's configuration is not committed, or joint, or without itself as a voter: something is to be done once it is committed. */
   #configurationOpen = false;
-
-  /** Where leases are in use. */
-  readonly #lease: Lease | undefined;
-  /** Ticks of this life. */
-  #now = 0;
-  /** When a leader was last heard, of whatever term. A node that starts may have heard one just before. */
-  #heardAt = 0;
-  #electionElapsed = 0;
   #heartbeatElapsed = 0;
-  #electionTimeout = 0;
-  #votes = new Map<number, boolean>();
-  /** The Ready whose durability makes the candidate's vote for itself count; 0: not handed out yet. */
-  #ownVoteSequence = 0;
+  /** Whom leadership is on its way to; 0: nobody. */
   #transferee = 0;
   #uncommittedBytes = 0;
   /** The leader committed an entry of its own term. */
   #ready = false;
-  /** The leader has something new for its peers. */
-  #sendDue = false;
   #malformed = 0;
 
   #sequence = 0;
   #storedTerm = 0;
   #storedVote = 0;
   #storedCommit = 0;
-  #messages: RaftMessage[] = [];
-  #messagesAfterPersist: RaftMessage[] = [];
-  #readStates: ReadState[] = [];
-  #abortedReads: number[] = [];
 
   // Kept closures: asked for on every acknowledgement.
-  readonly #matchOf = (voter: number): number => this.#progress.get(voter)!.match;
+  readonly #matchOf = (voter: number): number => this.#members.get(voter)!.match;
   readonly #readAcknowledgedBy = (voter: number): number =>
-    voter === this.nodeId ? this.#reads.counter : this.#progress.get(voter)!.readAcknowledged;
-  readonly #isActive = (voter: number): boolean => voter === this.nodeId || this.#progress.get(voter)!.recentActive;
+    voter === this.nodeId ? this.#reads.counter : this.#members.get(voter)!.readAcknowledged;
+  readonly #isActive = (voter: number): boolean => voter === this.nodeId || this.#members.get(voter)!.recentActive;
   readonly #isSelf = (voter: number): boolean => voter === this.nodeId;
+  readonly #sleepsOrSelf = (voter: number): boolean => voter === this.nodeId || this.#quiescence.doesPeerSleep(voter);
 
   /** Throws a RangeError for an option out of its range and a RaftInvariantError for a restored state that cannot be. */
   constructor(options: RaftOptions) {
     checkOptions(options);
+    const { groupId, nodeId, electionTicks } = options;
     this.#options = options;
-    this.groupId = options.groupId;
-    this.nodeId = options.nodeId;
+    this.groupId = groupId;
+    this.nodeId = nodeId;
     this.#log = new RaftLog(options.restored);
+    this.#members = new Members(options, this.#log);
+    this.#outbox = new Outbox(groupId, nodeId);
     this.#reads = new ReadQueue(options.maxPendingReads ?? DEFAULT_PENDING_READS);
-    if (options.leaseReads === true) this.#lease = new Lease(options.electionTicks - (options.leaseMarginTicks ?? defaultLeaseMargin(options.electionTicks)));
-    const snapshot = options.restored?.snapshot;
-    this.#configurations = new ConfigurationHistory(snapshot?.index ?? 0, this.#configurationIn(snapshot));
-    const firstBehind = Math.max(this.#log.first, (snapshot?.index ?? 0) + 1);
-    this.#configurations.replaceFrom(firstBehind, this.#log.slice(firstBehind, this.#log.last, Infinity));
-    this.#configure();
+    this.#replication = new Replication(this.#log, this.#members, this.#outbox, this.#reads, options);
+    this.#following = new Following(this.#log, this.#members, this.#outbox);
+    this.#patience = new Patience(electionTicks, options.random);
+    this.#campaign = new Campaign(nodeId);
+    this.#quiescence = new Quiescence(options.quiescence === true, electionTicks);
+    if (options.leaseReads === true) this.#lease = new Lease(electionTicks - (options.leaseMarginTicks ?? defaultLeaseMargin(electionTicks)));
     if (options.restored !== undefined) {
       this.#term = options.restored.hardState.term;
       this.#vote = options.restored.hardState.vote;
@@ -151,17 +142,17 @@ export class RaftCore {
 
   /** Everybody who votes; in a joint configuration those of both halves. */
   get voters(): readonly number[] {
-    return this.#quorum?.voters ?? NOTHING;
+    return this.#members.voters;
   }
 
   /** The latest configuration in the log, committed or not: the one that counts. */
   get configuration(): Configuration {
-    return this.#configurations.current;
+    return this.#members.configuration;
   }
 
   /** Where that configuration stands in the log. */
   get configurationIndex(): number {
-    return this.#configurations.index;
+    return this.#members.configurationIndex;
   }
 
   /**
@@ -169,7 +160,7 @@ export class RaftCore {
    * that index is joint (soon over; try again further on), or not known any more.
    */
   snapshotConfiguration(index: number): Configuration | undefined {
-    return this.#configurations.forSnapshot(index);
+    return this.#members.forSnapshot(index);
   }
 
   /** A leader that committed an entry of its own term: it knows everything that was ever committed. */
@@ -177,20 +168,31 @@ export class RaftCore {
     return this.#role === "leader" && this.#ready;
   }
 
+  /** The replica sleeps: ticks change nothing, and it has nothing to say until something comes. */
+  get isQuiescent(): boolean {
+    return this.#quiescence.isAsleep;
+  }
+
   status(): RaftStatus {
     const log = this.#log;
     const progress = new Map<number, PeerStatus>();
     if (this.#role === "leader") {
-      for (const [id, { match, next, state, recentActive }] of this.#progress) progress.set(id, { match, next, state, recentActive });
+      for (const [id, { match, next, state, recentActive }] of this.#members.all) progress.set(id, { match, next, state, recentActive });
     }
     return {
       groupId: this.groupId, nodeId: this.nodeId, role: this.#role, leader: this.#leader, term: this.#term, vote: this.#vote,
       commitIndex: log.committed, appliedIndex: log.applied, firstIndex: log.first, lastIndex: log.last, durableIndex: log.durable,
       snapshotIndex: log.snapshot?.index ?? 0, uncommittedBytes: this.#uncommittedBytes, waitingReads: this.#reads.waiting,
-      malformedMessages: this.#malformed, transferee: this.#transferee, leaseTicks: this.#leaseTicks(),
+      malformedMessages: this.#malformed, transferee: this.#transferee, leaseTicks: this.#leaseTicks(), quiescent: this.isQuiescent,
       progress, voters: this.voters, learners: this.configuration.learners,
       configuration: this.configuration, configurationIndex: this.configurationIndex,
     };
+  }
+
+  /** What the leader knows of one member; undefined on others, and of strangers. */
+  peerStatus(id: number): PeerStatus | undefined {
+    const peer = this.#peer(id);
+    return peer === undefined ? undefined : { match: peer.match, next: peer.next, state: peer.state, recentActive: peer.recentActive };
   }
 
   /**
@@ -212,27 +214,23 @@ export class RaftCore {
 
   /** One unit of time went by. */
   tick(): void {
-    this.#now++;
-    this.#electionElapsed++;
+    if (this.#quiescence.isAsleep) return;
+    this.#patience.tick();
     if (this.#role !== "leader") {
-      if (this.#electionElapsed >= this.#electionTimeout) this.campaign();
+      if (this.#patience.isOver) this.campaign();
       return;
     }
-    if (this.#electionElapsed >= this.#options.electionTicks) {
-      this.#electionElapsed = 0;
+    if (this.#patience.isPeriodOver) {
+      this.#patience.restart();
       this.#transferee = 0;
-      if (this.#options.checkQuorum !== false && !this.#decides(this.#isActive)) {
+      if (this.#options.checkQuorum !== false && !this.#members.decides(this.#isActive)) {
         this.#becomeFollower(this.#term, 0);
         return;
       }
-      for (const peer of this.#peers) peer.recentActive = false;
+      for (const peer of this.#members.peers) peer.recentActive = false;
     }
-    if (++this.#heartbeatElapsed >= this.#options.heartbeatTicks) {
-      this.#heartbeatElapsed = 0;
-      for (const peer of this.#peers) peer.checkDue = true;
-      if (this.#lease !== undefined) this.#lease.sent(this.#reads.openEmpty(), this.#now);
-      this.#broadcastHeartbeat();
-    }
+    this.#quiescence.tick();
+    if (++this.#heartbeatElapsed >= this.#options.heartbeatTicks) this.#beat();
   }
 
   /**
@@ -241,7 +239,7 @@ export class RaftCore {
    */
   missedTicks(count: number): void {
     invariant(count >= 0, "time does not go back");
-    if (this.#role === "leader") this.#now += count;
+    if (this.#role === "leader") this.#patience.missed(count);
   }
 
   /** Starts an election, beginning with pre-votes, as if the timeout had run out. Not on a leader or a non-voter, nor where a lease may count on this node. */
@@ -255,6 +253,7 @@ export class RaftCore {
 
   /** A message from a peer. Messages of older terms and such that no correct peer sends change nothing. */
   step(message: RaftMessage): void {
+    if (this.#quiescence.isAsleep && this.#wakesBy(message)) this.#wake(message.from);
     if (!this.#admit(message)) return;
     switch (message.type) {
       case RaftMessageType.PRE_VOTE:
@@ -268,7 +267,8 @@ export class RaftCore {
         return;
       case RaftMessageType.APPEND:
         this.#follow(message);
-        return this.#takeAppend(message);
+        if (!this.#following.takeAppend(message)) this.#malformed++;
+        return;
       case RaftMessageType.HEARTBEAT:
         this.#follow(message);
         return this.#takeHeartbeat(message);
@@ -294,23 +294,22 @@ export class RaftCore {
    */
   stepSnapshot(meta: SnapshotMeta, message: RaftMessage): boolean {
     const said = meta.index === message.logIndex && meta.term === message.logTerm && meta.groupId === this.groupId;
-    if (message.type !== RaftMessageType.SNAPSHOT || !said || !this.#canConfigure(meta)) {
+    if (message.type !== RaftMessageType.SNAPSHOT || !said || !this.#members.canTake(meta)) {
       this.#malformed++;
       return false;
     }
+    this.#quiescence.stir();
     if (!this.#admit(message)) return false;
     this.#follow(message);
     const log = this.#log;
     if (meta.index <= log.committed || log.matches(meta.index, meta.term)) {
       log.commitTo(meta.index);
-      this.#acceptAppend(message.from, log.committed);
+      this.#following.accept(message.from, log.committed);
       return false;
     }
-    const configuration = this.#configurationIn(meta);
     log.install(meta);
-    this.#configurations.reset(meta.index, configuration);
-    this.#configure();
-    this.#acceptAppend(message.from, meta.index);
+    this.#members.logInstalled(meta);
+    this.#following.accept(message.from, meta.index);
     return true;
   }
 
@@ -348,7 +347,7 @@ export class RaftCore {
 
   /** On the leader: whether a learner lags by at most `maxLag` entries behind what is committed, and so may be promoted. */
   learnerCaughtUp(id: number, maxLag = DEFAULT_LEARNER_LAG): boolean {
-    const peer = this.#role === "leader" && this.configuration.learners.includes(id) ? this.#progress.get(id) : undefined;
+    const peer = this.configuration.learners.includes(id) ? this.#peer(id) : undefined;
     return peer !== undefined && peer.recentActive && peer.state === "replicate" && peer.match + maxLag >= this.#log.committed;
   }
 
@@ -359,8 +358,8 @@ export class RaftCore {
   couldDecide(target: ConfigurationTarget): boolean {
     const wanted = configurationOf(target);
     if (this.#role !== "leader" || typeof wanted === "string") return false;
-    return quorumOf(this.#rule, wanted).decides((voter) => {
-      const member = this.#progress.get(voter);
+    return this.#members.couldDecide(wanted, (voter) => {
+      const member = this.#members.get(voter);
       return voter === this.nodeId || (member !== undefined && member.recentActive && member.match > 0);
     });
   }
@@ -372,13 +371,14 @@ export class RaftCore {
   readIndex(context: number): "ok" | "not_leader" | "not_ready" | "overloaded" {
     if (this.#role !== "leader") return "not_leader";
     if (!this.#ready) return "not_ready";
-    if (this.#decides(this.#isSelf) || this.#leaseTicks() > 0) {
-      this.#readStates.push({ context, index: this.#log.committed });
+    if (this.#members.decides(this.#isSelf) || this.#leaseTicks() > 0) {
+      this.#reads.serve(context, this.#log.committed);
       return "ok";
     }
     if (this.#reads.full) return "overloaded";
+    this.#stir();
     this.#reads.add(context);
-    this.#sendDue = true;
+    this.#replication.isDue = true;
     return "ok";
   }
 
@@ -388,17 +388,18 @@ export class RaftCore {
    */
   transferLeadership(to: number): "ok" | "not_leader" | "unknown_peer" {
     if (this.#role !== "leader") return "not_leader";
-    const peer = this.configuration.voters.includes(to) ? this.#progress.get(to) : undefined;
+    const peer = this.configuration.voters.includes(to) ? this.#members.get(to) : undefined;
     if (peer === undefined) return "unknown_peer";
     if (to === this.nodeId) {
       this.#transferee = 0;
       return "ok";
     }
     if (this.#transferee === to) return "ok";
+    this.#stir();
     this.#transferee = to;
-    this.#electionElapsed = 0;
+    this.#patience.restart();
     if (peer.match === this.#log.last) this.#sendTimeoutNow(to);
-    else this.#sendDue = true;
+    else this.#replication.isDue = true;
     return "ok";
   }
 
@@ -407,9 +408,8 @@ export class RaftCore {
     invariant(sequence <= this.#sequence, "only Readys that were handed out become durable");
     const before = this.#log.durable;
     this.#log.persisted(sequence);
-    if (this.#role === "candidate" && this.#ownVoteSequence !== 0 && sequence >= this.#ownVoteSequence) {
-      this.#ownVoteSequence = 0;
-      this.#countVote(this.nodeId, true);
+    if (this.#role === "candidate") {
+      if (this.#campaign.takeOwnVote(sequence)) this.#countVote(this.nodeId, true);
     } else if (this.#role === "leader" && this.#log.durable > before) {
       this.#countOwnCopy();
     }
@@ -422,29 +422,39 @@ export class RaftCore {
 
   /** The transport could not reach a peer: what is in flight may be lost. */
   reportUnreachable(peer: number): void {
-    const progress = this.#role === "leader" ? this.#progress.get(peer) : undefined;
-    if (progress?.state === "replicate") {
-      progress.becomeProbe();
-      this.#sendDue = true;
-    }
+    const progress = this.#peer(peer);
+    if (progress !== undefined) this.#replication.unreachable(progress);
+  }
+
+  /**
+   * The host has heard nothing of a node, on whatever way, for `ticks` ticks, and takes it for gone: after an election timeout
+   * at the latest, earlier where a connection broke. The replica wakes up: what it counted on may not hold any more.
+   */
+  nodeSilent(node: number, ticks: number): void {
+    this.#quiescence.nodeSilent(node);
+    if (!this.#quiescence.isAsleep || this.#members.get(node) === undefined) return;
+    if (node === this.#leader) this.#patience.silent(ticks);
+    this.#wake(node);
+  }
+
+  /** The host hears of a node again, or for the first time: it may have missed something. */
+  nodeHeard(node: number): void {
+    this.#quiescence.nodeHeard(node);
+    if (this.#quiescence.isAsleep && this.#members.get(node) !== undefined) this.#wake(node);
   }
 
   /** The peer's log is gone: what it had acknowledged counts no more, and it is brought up from the beginning. */
   peerLostData(peer: number): void {
-    const progress = this.#role === "leader" ? this.#progress.get(peer) : undefined;
+    const progress = this.#peer(peer);
     if (progress === undefined) return;
-    progress.reset(this.#log.last + 1);
-    this.#sendDue = true;
+    this.#stir();
+    this.#replication.lostData(progress);
   }
 
   /** How the transport of a snapshot ended. Every SNAPSHOT message in a Ready must be reported once. */
   reportSnapshot(peer: number, ok: boolean): void {
-    const progress = this.#role === "leader" ? this.#progress.get(peer) : undefined;
-    if (progress?.state !== "snapshot") return;
-    if (ok) progress.becomeProbe();
-    else progress.failSnapshot();
-    // Either way the next message waits for word from the peer: its acknowledgement, or a heartbeat's echo.
-    progress.probeSent = true;
+    const progress = this.#peer(peer);
+    if (progress !== undefined) this.#replication.snapshotEnded(progress, ok);
   }
 
   /**
@@ -453,11 +463,7 @@ export class RaftCore {
    */
   compact(throughIndex: number, meta: SnapshotMeta): void {
     this.#log.compact(throughIndex, meta);
-    if (meta.index === this.#log.snapshot?.index && this.#configurations.at(meta.index) !== undefined) {
-      const configuration = this.#configurations.forSnapshot(meta.index);
-      invariant(configuration !== undefined && sameConfiguration(configuration, this.#configurationIn(meta)), "a snapshot carries the configuration at its index");
-    }
-    this.#configurations.compact(throughIndex);
+    this.#members.logCompacted(throughIndex, meta, meta.index === this.#log.snapshot?.index);
     this.#log.checkInvariants();
   }
 
@@ -467,10 +473,7 @@ export class RaftCore {
   hasReady(): boolean {
     this.#flush();
     const log = this.#log;
-    return (
-      this.#messages.length > 0 || this.#messagesAfterPersist.length > 0 || this.#hardStateChanged() || log.hasUnstored || log.hasUnhanded ||
-      this.#readStates.length > 0 || this.#abortedReads.length > 0
-    );
+    return !this.#outbox.isEmpty || this.#hardStateChanged() || log.hasUnstored || log.hasUnhanded || this.#reads.hasAnswers;
   }
 
   /** Takes everything that is to be done now. What proposals since the last call added leaves in one message a peer. */
@@ -478,11 +481,7 @@ export class RaftCore {
     this.#flush();
     const log = this.#log;
     const sequence = ++this.#sequence;
-    // Every Ready has arrays of its own: what is said later never shows up in an earlier one.
-    let messages = this.#messages;
-    let messagesAfterPersist = this.#messagesAfterPersist;
-    this.#messages = [];
-    this.#messagesAfterPersist = [];
+    let { messages, messagesAfterPersist } = this.#outbox.take();
 
     const changed = this.#hardStateChanged();
     const mustSync = changed || log.hasUnstored;
@@ -490,7 +489,8 @@ export class RaftCore {
     let snapshot: SnapshotMeta | undefined;
     let entries: readonly LogEntry[] = NOTHING;
     if (mustSync) {
-      ({ snapshot, entries } = this.#takeUnstored(sequence));
+      if (this.#role === "candidate") this.#campaign.handedOut(sequence);
+      ({ snapshot, entries } = log.takeUnstored(sequence));
       // The commit index alone is not worth a write: it rides along.
       if (changed || log.committed !== this.#storedCommit) hardState = this.#takeHardState();
     } else if (!log.hasWrites && messagesAfterPersist.length > 0) {
@@ -500,10 +500,7 @@ export class RaftCore {
     }
 
     const committed = log.takeCommitted(this.#options.maxCommittedBytes ?? this.#options.maxMessageBytes * 4);
-    const readStates = this.#readStates;
-    const abortedReads = this.#abortedReads;
-    this.#readStates = [];
-    this.#abortedReads = [];
+    const { readStates, abortedReads } = this.#reads.takeAnswers();
     log.checkInvariants();
     return { sequence, hardState, entries, snapshot, messages, messagesAfterPersist, committed, readStates, abortedReads, mustSync };
   }
@@ -517,21 +514,6 @@ export class RaftCore {
     this.#storedVote = this.#vote;
     this.#storedCommit = this.#log.committed;
     return { term: this.#term, vote: this.#vote, commit: this.#log.committed };
-  }
-
-  #takeUnstored(sequence: number): { snapshot: SnapshotMeta | undefined; entries: LogEntry[] } {
-    if (this.#role === "candidate" && this.#ownVoteSequence === 0 && !this.#votes.has(this.nodeId)) this.#ownVoteSequence = sequence;
-    return this.#log.takeUnstored(sequence);
-  }
-
-  #message(type: RaftMessageType, to: number): RaftMessage {
-    return makeMessage(this.groupId, type, this.nodeId, to, this.#term);
-  }
-
-  /** Every message leaves through here, so that none leaves before what it promises is durable. */
-  #send(message: RaftMessage): void {
-    if (waitsForDurability(message)) this.#messagesAfterPersist.push(message);
-    else this.#messages.push(message);
   }
 
   // --- Transitions: the only places that change role, term and vote ---
@@ -558,8 +540,8 @@ export class RaftCore {
     this.#enter("leader", this.#term);
     this.#leader = this.nodeId;
     const log = this.#log;
-    for (const peer of this.#progress.values()) peer.reset(log.last + 1);
-    const own = this.#progress.get(this.nodeId)!;
+    for (const peer of this.#members.all.values()) peer.reset(log.last + 1);
+    const { own } = this.#members;
     own.acknowledge(log.durable);
     own.becomeReplicate();
     this.#uncommittedBytes = log.bytes(log.committed + 1, log.last);
@@ -574,73 +556,63 @@ export class RaftCore {
       this.#term = term;
       this.#vote = 0;
     }
-    if (this.#role === "leader") this.#reads.abort(this.#abortedReads);
+    this.#outbox.term = term;
+    if (this.#role === "leader") this.#reads.abort();
     this.#lease?.reset();
     this.#role = role;
     this.#leader = 0;
-    this.#electionElapsed = 0;
+    this.#patience.redraw();
     this.#heartbeatElapsed = 0;
-    this.#electionTimeout = this.#options.electionTicks + Math.floor(this.#options.random() * this.#options.electionTicks);
-    this.#votes.clear();
-    this.#ownVoteSequence = 0;
+    this.#campaign.reset();
+    this.#quiescence.stir();
     this.#transferee = 0;
     this.#uncommittedBytes = 0;
     this.#ready = false;
-    this.#sendDue = false;
+    this.#replication.isDue = false;
+  }
+
+  // --- Sleep ---
+
+  /** Something is to be done. A leader that slept begins a new period: its peers did not speak because they slept. */
+  #stir(): void {
+    if (!this.#quiescence.stir()) return;
+    if (this.#role === "leader") this.#patience.restart();
+  }
+
+  /** Stops sleeping because of `cause`. The leader, where it is another, has to know: asleep it would send nothing, and be taken for dead. */
+  #wake(cause: number): void {
+    this.#stir();
+    if (this.#role === "leader") this.#heartbeatElapsed = this.#options.heartbeatTicks;
+    else if (this.#leader !== 0 && this.#leader !== cause) this.#following.answerHeartbeat(this.#leader, 0, false);
+  }
+
+  /** The leader's question to sleep, and answers to it, wake nobody; nor does a stranger that is behind. */
+  #wakesBy(message: RaftMessage): boolean {
+    return !message.quiesce && (message.term > this.#term || this.#members.get(message.from) !== undefined);
+  }
+
+  /** Nothing is outstanding, and everybody whose node is heard of has everything. */
+  #maySleep(): boolean {
+    const { last, committed, applied } = this.#log;
+    if (!this.#quiescence.isIdle || !this.#ready || this.#configurationOpen || this.#transferee !== 0 || this.#reads.waiting > 0) return false;
+    if (committed !== last || applied !== last) return false;
+    return this.#members.peers.every((peer) => this.#quiescence.isSilent(peer.id) || (peer.state === "replicate" && peer.match === last));
+  }
+
+  #sleepIfAllDo(): void {
+    const everybody = this.#members.peers.every((peer) => this.#quiescence.isSilent(peer.id) || this.#quiescence.doesPeerSleep(peer.id));
+    if (!everybody || !this.#members.decides(this.#sleepsOrSelf) || !this.#maySleep()) return;
+    // Asleep it does not see the lease end.
+    if (this.#quiescence.sleep()) this.#lease?.reset();
   }
 
   // --- Configurations ---
 
-  get #rule(): QuorumRule {
-    return this.#options.quorum ?? "weighted";
-  }
-
-  /** What a snapshot says; without voters, or without a snapshot, it is the bootstrap configuration. */
-  #configurationIn(snapshot: SnapshotMeta | undefined): Configuration {
-    const target = snapshot === undefined || snapshot.voters.length === 0 ? { voters: this.#options.voters, learners: NOTHING } : snapshot;
-    if (target.voters.length === 0) return NO_CONFIGURATION;
-    const configuration = configurationOf(target);
-    invariant(typeof configuration !== "string", "a snapshot's configuration can be");
-    return configuration;
-  }
-
-  /** A snapshot without voters speaks of the bootstrap configuration, where there was no other. */
-  #canConfigure(meta: SnapshotMeta): boolean {
-    if (meta.voters.length === 0) return sameConfiguration(this.configuration, this.#configurationIn(undefined));
-    return typeof configurationOf(meta) !== "string";
-  }
-
-  /** Takes the latest configuration of the log for its own. Members of `leaving` are served on. */
-  #configure(leaving: Configuration = NO_CONFIGURATION): void {
-    const configuration = this.configuration;
-    this.#quorum = configuration.voters.length === 0 ? undefined : quorumOf(this.#rule, configuration);
-    const progress = new Map<number, Progress>();
-    for (const id of [...new Set([...membersOf(configuration), ...membersOf(leaving), this.nodeId])].sort((a, b) => a - b)) {
-      progress.set(id, this.#progress.get(id) ?? new Progress(id, this.#options.maxInflightMessages, this.#options.maxInflightBytes));
-    }
-    this.#progress = progress;
-    this.#peers = [...progress.values()].filter((peer) => peer.id !== this.nodeId);
-  }
-
-  #decides(agrees: (voter: number) => boolean): boolean {
-    return this.#quorum !== undefined && this.#quorum.decides(agrees);
-  }
-
   /** The leader's own: it stands from now on. */
   #appendConfiguration(configuration: Configuration): void {
     const entry: LogEntry = { term: this.#term, index: this.#log.last + 1, kind: EntryKind.CONFIGURATION, data: encodeConfiguration(configuration) };
-    const leaving = this.configuration;
-    const before = this.#progress;
     this.#appendOwn(entry);
-    this.#configurations.replaceFrom(entry.index, [entry]);
-    // Whoever leaves decides nothing any more, but hears of it.
-    this.#configure(leaving);
-    for (const peer of this.#peers) {
-      if (before.has(peer.id)) continue;
-      peer.reset(entry.index);
-      // It had no chance yet to be heard.
-      peer.recentActive = true;
-    }
+    this.#members.begin(entry);
     if (!configuration.voters.includes(this.#transferee)) this.#transferee = 0;
     this.#configurationOpen = true;
     this.#confirmReads();
@@ -654,14 +626,14 @@ export class RaftCore {
     this.#configurationOpen = false;
     // The last word to those who left: that it is committed. They keep quiet from then on; it is safe without.
     this.#flush();
-    this.#configure();
+    this.#members.settle();
     if (!configuration.voters.includes(this.nodeId)) this.#resign();
   }
 
   /** The leader is no longer a voter: the one that holds most campaigns at once. */
   #resign(): void {
     let successor: Progress | undefined;
-    for (const peer of this.#peers) {
+    for (const peer of this.#members.peers) {
       if (this.configuration.voters.includes(peer.id) && (successor === undefined || peer.match > successor.match)) successor = peer;
     }
     if (successor !== undefined) this.#sendTimeoutNow(successor.id);
@@ -695,15 +667,11 @@ export class RaftCore {
   }
 
   #hearsLeader(): boolean {
-    return this.#options.checkQuorum !== false && this.#leader !== 0 && this.#electionElapsed < this.#options.electionTicks;
+    return this.#options.checkQuorum !== false && this.#leader !== 0 && !this.#patience.isPeriodOver;
   }
 
-  /**
-   * A leader may count on this node's patience: it heard from one less than an election timeout ago, or does not know
-   * because it has just started. What has happened since (a newer term, another role) changes nothing about that.
-   */
   #boundByLease(): boolean {
-    return this.#lease !== undefined && this.#role !== "leader" && this.#now - this.#heardAt < this.#options.electionTicks;
+    return this.#lease !== undefined && this.#role !== "leader" && this.#patience.isPromised;
   }
 
   #answerOldTerm(message: RaftMessage): void {
@@ -721,16 +689,16 @@ export class RaftCore {
       default:
         return;
     }
-    const response = this.#message(answer, message.from);
+    const response = this.#outbox.message(answer, message.from);
     response.reject = true;
-    this.#send(response);
+    this.#outbox.send(response);
   }
 
   #mayCampaign(): boolean {
     if (this.#log.installing) return false;
-    if (this.#quorum?.has(this.nodeId) === true) return true;
+    if (this.#members.votes(this.nodeId)) return true;
     // Until the change that removes it is committed, it may be that only this node's log can win (dissertation, §4.2.2).
-    const before = this.configurationIndex > this.#log.committed ? this.#configurations.previous : undefined;
+    const before = this.configurationIndex > this.#log.committed ? this.#members.previousConfiguration : undefined;
     return before !== undefined && (before.voters.includes(this.nodeId) || before.outgoing.includes(this.nodeId));
   }
 
@@ -741,13 +709,13 @@ export class RaftCore {
   }
 
   #askForVotes(type: RaftMessageType, term: number, forced: boolean): void {
-    for (const peer of this.#peers) {
-      if (!this.#quorum!.has(peer.id)) continue;
+    for (const peer of this.#members.peers) {
+      if (!this.#members.votes(peer.id)) continue;
       const request = makeMessage(this.groupId, type, this.nodeId, peer.id, term);
       request.logIndex = this.#log.last;
       request.logTerm = this.#log.lastTerm;
       request.forced = forced;
-      this.#send(request);
+      this.#outbox.send(request);
     }
   }
 
@@ -755,22 +723,21 @@ export class RaftCore {
     const pre = message.type === RaftMessageType.PRE_VOTE;
     const free = this.#vote === message.from || (this.#vote === 0 && this.#leader === 0) || (pre && message.term > this.#term);
     const granted = free && this.#log.isUpToDate(message.logIndex, message.logTerm);
-    const response = this.#message(pre ? RaftMessageType.PRE_VOTE_RESPONSE : RaftMessageType.VOTE_RESPONSE, message.from);
+    const response = this.#outbox.message(pre ? RaftMessageType.PRE_VOTE_RESPONSE : RaftMessageType.VOTE_RESPONSE, message.from);
     if (granted) {
       response.term = message.term;
       if (!pre) {
-        this.#electionElapsed = 0;
+        this.#patience.restart();
         this.#vote = message.from;
       }
     } else {
       response.reject = true;
     }
-    this.#send(response);
+    this.#outbox.send(response);
   }
 
   #countVote(from: number, granted: boolean): void {
-    if (!this.#votes.has(from)) this.#votes.set(from, granted);
-    const result = this.#quorum!.tally(this.#votes);
+    const result = this.#campaign.count(from, granted, this.#members.quorum);
     if (result === "lost") this.#becomeFollower(this.#term, 0);
     else if (result === "won") {
       if (this.#role === "pre_candidate") this.#campaignForReal(false);
@@ -785,214 +752,113 @@ export class RaftCore {
     invariant(this.#role !== "leader", "a term has one leader");
     if (this.#role !== "follower") this.#becomeFollower(this.#term, message.from);
     this.#leader = message.from;
-    this.#electionElapsed = 0;
-    this.#heardAt = this.#now;
-  }
-
-  #takeAppend(message: RaftMessage): void {
-    const log = this.#log;
-    const { logIndex, logTerm, entries } = message;
-    if (!isContiguous(message) || !hasReadableConfigurations(entries)) {
-      this.#malformed++;
-      return;
-    }
-    if (logIndex < log.committed) {
-      this.#acceptAppend(message.from, log.committed);
-      return;
-    }
-    if (log.matches(logIndex, logTerm)) {
-      const firstNew = log.merge(entries);
-      if (firstNew > 0 && this.#configurations.replaceFrom(firstNew, entries)) this.#configure();
-      const lastVerified = logIndex + entries.length;
-      log.commitTo(Math.min(message.commit, lastVerified));
-      this.#acceptAppend(message.from, lastVerified);
-      return;
-    }
-    // Where the logs may agree: at most the leader's index, in a term not above the leader's there.
-    const hint = log.findConflict(logIndex, logTerm);
-    const response = this.#message(RaftMessageType.APPEND_RESPONSE, message.from);
-    response.reject = true;
-    response.logIndex = logIndex;
-    response.rejectHint = hint;
-    response.logTerm = Math.max(0, log.term(hint));
-    this.#send(response);
-  }
-
-  #acceptAppend(to: number, lastVerified: number): void {
-    const response = this.#message(RaftMessageType.APPEND_RESPONSE, to);
-    response.logIndex = lastVerified;
-    this.#send(response);
+    this.#patience.heard();
   }
 
   #takeHeartbeat(message: RaftMessage): void {
-    // A commit index behind the log's end means that this node lost what it acknowledged: it must not guess.
-    if (message.commit > this.#log.last) this.#malformed++;
-    else this.#log.commitTo(message.commit);
-    const response = this.#message(RaftMessageType.HEARTBEAT_RESPONSE, message.from);
-    response.context = message.context;
-    this.#send(response);
+    const log = this.#log;
+    if (!this.#following.takeHeartbeat(message)) this.#malformed++;
+    // Nothing but the leader's log, all of it committed: else there is something to hear of.
+    const complete = log.last === message.commit && log.committed === log.last && !log.installing;
+    const sleeps = message.quiesce && complete && this.#quiescence.sleep();
+    if (!sleeps) this.#quiescence.stir();
+    this.#following.answerHeartbeat(message.from, message.context, sleeps);
   }
 
   // --- The leader's part ---
 
+  /** On the leader: what it knows of a member. */
+  #peer(id: number): Progress | undefined {
+    return this.#role === "leader" ? this.#members.get(id) : undefined;
+  }
+
   #appendOwn(entry: LogEntry): void {
+    this.#stir();
     this.#log.push(entry);
     this.#uncommittedBytes += entryBytes(entry);
-    this.#sendDue = true;
+    this.#replication.isDue = true;
+  }
+
+  /** The heartbeat of the clock. */
+  #beat(): void {
+    this.#heartbeatElapsed = 0;
+    for (const peer of this.#members.peers) peer.checkDue = true;
+    if (this.#lease !== undefined) this.#lease.sent(this.#reads.openEmpty(), this.#patience.now);
+    const asks = this.#maySleep();
+    this.#replication.sendHeartbeats(asks);
+    if (!asks) return;
+    this.#quiescence.asked();
+    this.#sleepIfAllDo();
   }
 
   #takeAppendResponse(message: RaftMessage): void {
-    const peer = this.#role === "leader" ? this.#progress.get(message.from) : undefined;
+    const peer = this.#peer(message.from);
     if (peer === undefined) return;
-    const log = this.#log;
-    if (message.logIndex > log.last) {
+    if (message.logIndex > this.#log.last) {
       this.#malformed++;
       return;
     }
-    peer.recentActive = true;
-    if (message.reject) {
-      // Skip every index of ours with a term above the hint's: none of them can agree.
-      const hint = log.findConflict(message.rejectHint, message.logTerm);
-      if (peer.refuse(message.logIndex, hint)) {
-        if (peer.state === "replicate") peer.becomeProbe();
-        this.#sendDue = true;
-      }
-      return;
-    }
-    const advanced = peer.acknowledge(message.logIndex);
-    if (!advanced && !(peer.match === message.logIndex && peer.state === "probe")) return;
-    if (peer.state === "replicate") peer.inflights.freeThrough(message.logIndex);
-    else if (peer.state === "probe" || peer.match + 1 >= log.first) peer.becomeReplicate();
-    this.#sendDue = true;
+    if (!this.#replication.takeAppendResponse(peer, message)) return;
     this.#advanceCommit();
-    if (this.#transferee === peer.id && peer.match === log.last) this.#sendTimeoutNow(peer.id);
+    if (this.#transferee === peer.id && peer.match === this.#log.last) this.#sendTimeoutNow(peer.id);
   }
 
   #takeHeartbeatResponse(message: RaftMessage): void {
-    const peer = this.#role === "leader" ? this.#progress.get(message.from) : undefined;
+    const peer = this.#peer(message.from);
     if (peer === undefined) return;
-    peer.recentActive = true;
-    // Something may be lost: an append without new entries brings it to light. Once a heartbeat of the clock, not once a round of reads.
-    if (peer.checkDue) {
-      peer.checkDue = false;
-      peer.probeSent = false;
-      if (peer.match < this.#log.last || peer.state === "probe") this.#sendAppend(peer, true);
-    }
+    this.#replication.takeHeartbeatResponse(peer);
     if (message.context > peer.readAcknowledged && message.context <= this.#reads.counter) {
       peer.readAcknowledged = message.context;
       this.#confirmReads();
-      this.#sendDue = true;
+      this.#replication.isDue = true;
     }
+    if (!message.quiesce) return;
+    this.#quiescence.peerSleeps(peer.id);
+    this.#sleepIfAllDo();
   }
 
   #confirmReads(): void {
-    this.#reads.confirm(this.#quorum!.reached(this.#readAcknowledgedBy), this.#readStates);
+    this.#reads.confirm(this.#members.quorum.reached(this.#readAcknowledgedBy));
   }
 
   /** The leader's own disk: its copy counts like any other, once it is durable. */
   #countOwnCopy(): void {
-    if (this.#progress.get(this.nodeId)!.acknowledge(this.#log.durable)) this.#advanceCommit();
+    if (this.#members.own.acknowledge(this.#log.durable)) this.#advanceCommit();
   }
 
   /** Commits what a quorum holds, but only up to an entry of this term: an older one could still be replaced (dissertation, figure 3.7). */
   #advanceCommit(): void {
     const log = this.#log;
     const before = log.committed;
-    const reached = this.#quorum!.reached(this.#matchOf);
+    const reached = this.#members.quorum.reached(this.#matchOf);
     if (reached <= before || log.term(reached) !== this.#term) return;
     log.commitTo(reached);
     this.#uncommittedBytes = this.#uncommittedBytes - log.bytes(before + 1, reached);
     this.#ready = true;
-    this.#sendDue = true;
+    this.#replication.isDue = true;
     if (this.#configurationOpen) this.#settleConfiguration();
   }
 
   /** Ticks for which the leader may serve reads by itself. Not before its first commit, nor while leadership is on its way. */
   #leaseTicks(): number {
     if (this.#lease === undefined || this.#role !== "leader" || !this.#ready || this.#transferee !== 0) return 0;
-    return this.#lease.ticksLeft(this.#quorum!.reached(this.#readAcknowledgedBy), this.#now);
+    return this.#lease.ticksLeft(this.#members.quorum.reached(this.#readAcknowledgedBy), this.#patience.now);
   }
 
   #sendTimeoutNow(to: number): void {
     this.#lease?.void();
-    this.#send(this.#message(RaftMessageType.TIMEOUT_NOW, to));
+    this.#outbox.send(this.#outbox.message(RaftMessageType.TIMEOUT_NOW, to));
   }
 
   /** Turns what the leader has for its peers into messages. */
   #flush(): void {
-    if (!this.#sendDue) return;
-    this.#sendDue = false;
+    if (!this.#replication.isDue) return;
+    this.#replication.isDue = false;
     if (this.#reads.open(this.#log.committed)) {
-      this.#broadcastHeartbeat();
+      this.#replication.sendHeartbeats(false);
       // Where the others have left, this node decides alone.
-      if (this.#decides(this.#isSelf)) this.#confirmReads();
+      if (this.#members.decides(this.#isSelf)) this.#confirmReads();
     }
-    for (const peer of this.#peers) {
-      while (this.#sendAppend(peer, false));
-      // Nothing new to append, but the peer cannot know yet what is committed.
-      if (peer.state === "replicate" && peer.sentCommit < Math.min(this.#log.committed, peer.next - 1)) this.#sendAppend(peer, true);
-    }
+    this.#replication.sendAppends();
   }
-
-  /** Sends the next entries; with `evenEmpty` also where there are none, or the window is full. True where something was sent. */
-  #sendAppend(peer: Progress, evenEmpty: boolean): boolean {
-    if (peer.paused && !(evenEmpty && peer.state === "replicate")) return false;
-    const log = this.#log;
-    const previous = peer.next - 1;
-    const previousTerm = log.term(previous);
-    if (previousTerm === UNKNOWN_TERM) return this.#sendSnapshot(peer);
-    const entries: LogEntry[] = peer.paused ? NOTHING : log.slice(peer.next, log.last, this.#options.maxMessageBytes);
-    if (entries.length === 0 && !evenEmpty) return false;
-    const message = this.#message(RaftMessageType.APPEND, peer.id);
-    const last = previous + entries.length;
-    message.logIndex = previous;
-    message.logTerm = previousTerm;
-    message.entries = entries;
-    message.commit = log.committed;
-    peer.sentCommit = Math.max(peer.sentCommit, Math.min(log.committed, last));
-    peer.sent(last, entries.length === 0 ? 0 : log.bytes(peer.next, last));
-    this.#send(message);
-    return true;
-  }
-
-  /** The entries that the peer needs are compacted away. Nothing goes to a peer that is silent. */
-  #sendSnapshot(peer: Progress): boolean {
-    if (!peer.recentActive) return false;
-    const snapshot = this.#log.snapshot;
-    invariant(snapshot !== undefined, "a compacted log has a snapshot");
-    const message = this.#message(RaftMessageType.SNAPSHOT, peer.id);
-    message.logIndex = snapshot.index;
-    message.logTerm = snapshot.term;
-    message.commit = this.#log.committed;
-    peer.becomeSnapshot(snapshot.index);
-    this.#send(message);
-    return true;
-  }
-
-  #broadcastHeartbeat(): void {
-    for (const peer of this.#peers) {
-      const message = this.#message(RaftMessageType.HEARTBEAT, peer.id);
-      // Never beyond what the peer is known to hold: its log may differ behind that.
-      message.commit = Math.min(peer.match, this.#log.committed);
-      message.context = this.#reads.counter;
-      this.#send(message);
-    }
-  }
-}
-
-/** Whether the entries of an append follow one another, with terms that never fall and never pass the message's. */
-function isContiguous(message: RaftMessage): boolean {
-  const { logIndex, entries, term } = message;
-  let previousTerm = message.logTerm;
-  for (let at = 0; at < entries.length; at++) {
-    const entry = entries[at]!;
-    if (entry.index !== logIndex + 1 + at || entry.term < previousTerm || entry.term > term) return false;
-    previousTerm = entry.term;
-  }
-  return true;
-}
-
-function hasReadableConfigurations(entries: readonly LogEntry[]): boolean {
-  for (const entry of entries) if (entry.kind === EntryKind.CONFIGURATION && decodeConfiguration(entry.data) === undefined) return false;
-  return true;
 }

@@ -25,6 +25,8 @@ export class ReadQueue {
   #gathering: number[] = [];
   #rounds: Round[] = [];
   #size = 0;
+  #served: ReadState[] = [];
+  #aborted: number[] = [];
 
   /** @param limit Reads that may wait. */
   constructor(limit: number) {
@@ -63,21 +65,38 @@ export class ReadQueue {
     return ++this.#counter;
   }
 
+  /** A read may be served at once. */
+  serve(context: number, index: number): void {
+    this.#served.push({ context, index });
+  }
+
   /** A quorum echoed `counter` or later: its reads and all earlier ones may be served. */
-  confirm(counter: number, out: ReadState[]): void {
+  confirm(counter: number): void {
     while (this.#rounds.length > 0 && this.#rounds[0]!.counter <= counter) {
       const round = this.#rounds.shift()!;
-      for (const context of round.contexts) out.push({ context, index: round.index });
+      for (const context of round.contexts) this.serve(context, round.index);
       this.#size -= round.contexts.length;
     }
   }
 
   /** The node no longer leads: nothing that waits may be served. The counter goes on, so old echoes never count. */
-  abort(out: number[]): void {
-    for (const round of this.#rounds) out.push(...round.contexts);
-    out.push(...this.#gathering);
+  abort(): void {
+    for (const round of this.#rounds) this.#aborted.push(...round.contexts);
+    this.#aborted.push(...this.#gathering);
     this.#rounds = [];
     this.#gathering = [];
     this.#size = 0;
+  }
+
+  get hasAnswers(): boolean {
+    return this.#served.length > 0 || this.#aborted.length > 0;
+  }
+
+  /** Takes what became of reads since the last call. */
+  takeAnswers(): { readStates: ReadState[]; abortedReads: number[] } {
+    const taken = { readStates: this.#served, abortedReads: this.#aborted };
+    this.#served = [];
+    this.#aborted = [];
+    return taken;
   }
 }

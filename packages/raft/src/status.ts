@@ -38,6 +38,8 @@ export interface RaftStatus {
   malformedMessages: number;
   /** Ticks for which the leader may answer reads by itself; 0 where leases are off or none holds. */
   leaseTicks: number;
+  /** The replica sleeps until something comes. */
+  quiescent: boolean;
   /** Whom leadership is on the way to; 0: nobody. */
   transferee: number;
   /** What the leader knows of itself and of each other member; empty on others. */

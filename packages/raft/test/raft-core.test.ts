@@ -13,7 +13,7 @@ const entry = (index: number, term: number): LogEntry => ({ index, term, kind: 0
 
 function message(type: RaftMessageType, fields: Partial<RaftMessage>): RaftMessage {
   return {
-    groupId: 1, type, from: 2, to: 1, term: 1, logIndex: 0, logTerm: 0, entries: [], commit: 0, reject: false, rejectHint: 0, context: 0, forced: false,
+    groupId: 1, type, from: 2, to: 1, term: 1, logIndex: 0, logTerm: 0, entries: [], commit: 0, reject: false, rejectHint: 0, context: 0, forced: false, quiesce: false,
     ...fields,
   };
 }

@@ -6,7 +6,7 @@ import type { Configuration, HardState, RaftOptions, Ready } from "../src/index.
 const NAMES = new Map(Object.entries(RaftMessageType).map(([name, type]) => [type, name]));
 const decoder = new TextDecoder();
 
-type Limits = Pick<RaftOptions, "electionTicks" | "heartbeatTicks" | "maxInflightMessages" | "maxInflightBytes" | "maxMessageBytes" | "maxUncommittedBytes" | "quorum" | "checkQuorum" | "leaseReads">;
+type Limits = Pick<RaftOptions, "electionTicks" | "heartbeatTicks" | "maxInflightMessages" | "maxInflightBytes" | "maxMessageBytes" | "maxUncommittedBytes" | "quorum" | "checkQuorum" | "leaseReads" | "quiescence">;
 
 interface Host {
   core: RaftCore;
@@ -54,6 +54,10 @@ export class TranscriptCluster {
         this.#bootstrap = Array.from({ length: id }, (_, n) => n + 1);
         for (const node of this.#bootstrap) this.#boot(node, { term: 0, vote: 0, commit: 0 }, []);
         return;
+      case "without-sleep": {
+        const host = this.#host(id);
+        return this.#boot(id, host.hardState, host.entries, host.snapshot, { quiescence: false });
+      }
       case "join":
         return this.#boot(id, { term: 0, vote: 0, commit: 0 }, []);
       case "configure": {
@@ -98,6 +102,12 @@ export class TranscriptCluster {
         return this.#say(this.#host(id).core.transferLeadership(Number(words[1])));
       case "unreachable":
         return this.#host(id).core.reportUnreachable(Number(words[1]));
+      case "silent":
+        this.#host(id).core.nodeSilent(Number(words[1]), Number(options.get("ticks") ?? 0));
+        return this.#state(id);
+      case "heard":
+        this.#host(id).core.nodeHeard(Number(words[1]));
+        return this.#state(id);
       case "compact":
         return this.#compact(id, Number(options.get("through")), Number(options.get("snapshot")));
       case "ready":
@@ -122,9 +132,9 @@ export class TranscriptCluster {
     }
   }
 
-  #boot(id: number, hardState: HardState, entries: LogEntry[], snapshot?: SnapshotMeta): void {
+  #boot(id: number, hardState: HardState, entries: LogEntry[], snapshot?: SnapshotMeta, more: Partial<Limits> = {}): void {
     const core = new RaftCore({
-      ...this.#limits, groupId: 1, nodeId: id, random: () => 0,
+      ...this.#limits, ...more, groupId: 1, nodeId: id, random: () => 0,
       ...(this.#bootstrap.includes(id) ? { voters: this.#bootstrap } : { voters: [], joining: true }),
       restored: { hardState, entries, applied: snapshot?.index ?? 0, ...(snapshot === undefined ? {} : { snapshot }) },
     });
@@ -145,8 +155,8 @@ export class TranscriptCluster {
   /** Says role, term and leader where they changed. */
   #state(id: number, quiet = false): void {
     const host = this.#host(id);
-    const { role, term, leader } = host.core;
-    const state = `${id} is ${role} in term ${term}${leader === 0 ? ", without a leader" : leader === id ? "" : ` of ${leader}`}`;
+    const { role, term, leader, isQuiescent } = host.core;
+    const state = `${id} is ${role} in term ${term}${leader === 0 ? ", without a leader" : leader === id ? "" : ` of ${leader}`}${isQuiescent ? ", asleep" : ""}`;
     if (state !== host.shown && !quiet) this.#say(state);
     host.shown = state;
   }
@@ -294,7 +304,7 @@ function showData(data: Uint8Array): string {
 
 /** In words: (term/index) is an entry's place. */
 function showMessage(message: RaftMessage): string {
-  const { type, from, to, term, logIndex, logTerm, entries, commit, reject, rejectHint, context, forced } = message;
+  const { type, from, to, term, logIndex, logTerm, entries, commit, reject, rejectHint, context, forced, quiesce } = message;
   const head = `${from}->${to} ${NAMES.get(type)} term=${term}`;
   switch (type) {
     case RaftMessageType.PRE_VOTE:
@@ -308,9 +318,9 @@ function showMessage(message: RaftMessage): string {
     case RaftMessageType.APPEND_RESPONSE:
       return reject ? `${head} refused after ${logIndex}, perhaps ${logTerm}/${rejectHint}` : `${head} holds ${logIndex}`;
     case RaftMessageType.HEARTBEAT:
-      return `${head} commit=${commit}${context === 0 ? "" : ` round=${context}`}`;
+      return `${head} commit=${commit}${context === 0 ? "" : ` round=${context}`}${quiesce ? " sleep?" : ""}`;
     case RaftMessageType.HEARTBEAT_RESPONSE:
-      return `${head}${context === 0 ? "" : ` round=${context}`}`;
+      return `${head}${context === 0 ? "" : ` round=${context}`}${quiesce ? " asleep" : ""}`;
     case RaftMessageType.SNAPSHOT:
       return `${head} at ${logTerm}/${logIndex}`;
     default:

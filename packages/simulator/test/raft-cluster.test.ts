@@ -21,6 +21,8 @@ interface Summary {
   snapshots: number;
   crashes: number;
   changes: number;
+  /** Times that a client found a leader asleep. */
+  sleeps: number;
   events: number;
   digest: string;
 }
@@ -46,8 +48,10 @@ async function run(seed: number): Promise<Summary> {
   const maxMessageBytes = random.pick([40, 150, 1000]);
   const rules = random.pick<QuorumRule[]>([["weighted"], ["weighted"], ["majority"], ["weighted", "majority"]]);
   const leaseReads = random.chance(0.5);
+  // A busy group never sleeps: in some runs clients rest now and then, longer than it takes to fall asleep.
+  const restMs = random.pick([0, 0, 3 * ELECTION_TICKS * TICK_MS]);
   const checker = new RaftChecker(seed, bootstrap);
-  const nodes = ids.map((id) => new RaftNode(id, bootstrap, { maxMessageBytes, quorum: random.pick(rules), leaseReads }, simulation, network, checker));
+  const nodes = ids.map((id) => new RaftNode(id, ids, bootstrap, { maxMessageBytes, quorum: random.pick(rules), leaseReads, quiescence: random.chance(0.8) }, simulation, network, checker));
   for (const node of nodes) {
     void node.start();
     // Whoever else takes itself for the leader at that moment is asked at once: an answer must show what was just acknowledged.
@@ -56,13 +60,15 @@ async function run(seed: number): Promise<Summary> {
     };
   }
   let crashes = 0;
+  let sleeps = 0;
   let number = 0;
 
   const client = (): void => {
     const node = random.pick(nodes);
     if (random.chance(0.7)) for (let n = random.between(1, 4); n > 0; n--) node.propose(`command ${++number}`);
     else node.read();
-    simulation.after(random.between(1, 25), client);
+    for (const { core } of nodes) if (core?.isQuiescent === true && core.role === "leader") sleeps++;
+    simulation.after(restMs > 0 && random.chance(0.02) ? restMs : random.between(1, 25), client);
   };
   client();
 
@@ -142,12 +148,12 @@ async function run(seed: number): Promise<Summary> {
   const sum = (of: (node: RaftNode) => number): number => nodes.reduce((total, node) => total + of(node), 0);
   return {
     elections: checker.elections, applied: checker.applied.length - 1, reads: sum((node) => node.readsServed), snapshots: sum((node) => node.snapshotsInstalled),
-    crashes, changes: checker.changes, events: simulation.eventsRun, digest: JSON.stringify([checker.applied, network.counts]),
+    crashes, sleeps, changes: checker.changes, events: simulation.eventsRun, digest: JSON.stringify([checker.applied, network.counts]),
   };
 }
 
 test("loss, duplication, reordering, partitions, crashes, slow disks and changes of the members never break a rule of Raft, and the cluster heals", async () => {
-  const total = { elections: 0, applied: 0, reads: 0, snapshots: 0, crashes: 0, changes: 0, events: 0 };
+  const total = { elections: 0, applied: 0, reads: 0, snapshots: 0, crashes: 0, changes: 0, sleeps: 0, events: 0 };
   for (let seed = FIRST; seed < FIRST + SEEDS; seed++) {
     const summary = await run(seed);
     total.elections += summary.elections;
@@ -156,6 +162,7 @@ test("loss, duplication, reordering, partitions, crashes, slow disks and changes
     total.snapshots += summary.snapshots;
     total.crashes += summary.crashes;
     total.changes += summary.changes;
+    total.sleeps += summary.sleeps;
     total.events += summary.events;
   }
   // The trouble must have been trouble.
@@ -166,6 +173,7 @@ test("loss, duplication, reordering, partitions, crashes, slow disks and changes
   expect(total.snapshots, summary).toBeGreaterThan(SEEDS / 10);
   expect(total.crashes, summary).toBeGreaterThan(SEEDS);
   expect(total.changes, summary).toBeGreaterThan(SEEDS);
+  expect(total.sleeps, summary).toBeGreaterThan(SEEDS / 10);
 }, 120_000 + SEEDS * 200);
 
 test("the same seed gives the same run", async () => {

@@ -11,7 +11,9 @@ import type { RaftChecker } from "./raft-checker.ts";
 export type Packet =
   | { kind: "raft"; message: RaftMessage }
   | { kind: "snapshot"; message: RaftMessage; meta: SnapshotMeta; content: Uint8Array }
-  | { kind: "snapshot_done"; index: number };
+  | { kind: "snapshot_done"; index: number }
+  /** The sender lives: for replicas that sleep. */
+  | { kind: "beat" };
 
 export const TICK_MS = 20;
 export const ELECTION_TICKS = 10;
@@ -24,6 +26,7 @@ export interface NodeSettings {
   maxMessageBytes: number;
   quorum: QuorumRule;
   leaseReads: boolean;
+  quiescence: boolean;
 }
 
 /** A process that runs one replica: the core over a real log and snapshot files on a simulated disk. Its state machine counts what it applied. */
@@ -33,6 +36,7 @@ export class RaftNode {
   readonly #network: SimNetwork<Packet>;
   readonly #checker: RaftChecker;
   readonly #voters: readonly number[];
+  readonly #everybody: readonly number[];
   readonly #settings: NodeSettings;
   readonly #random: SimRandom;
   readonly #timers: SimTimers;
@@ -48,6 +52,8 @@ export class RaftNode {
   #writes = 0;
   /** No two clocks run alike. */
   readonly #tickMs: number;
+  /** Ticks since another node was heard, by id. */
+  readonly #silence = new Map<number, number>();
   #reads = new Map<number, number>();
   #pendingReads: { index: number; floor: number }[] = [];
   #readNumber = 0;
@@ -58,9 +64,10 @@ export class RaftNode {
   snapshotsInstalled = 0;
 
   /** @param voters The bootstrap configuration; a node that is not in it joins. */
-  constructor(id: number, voters: readonly number[], settings: NodeSettings, simulation: Simulation, network: SimNetwork<Packet>, checker: RaftChecker) {
+  constructor(id: number, everybody: readonly number[], voters: readonly number[], settings: NodeSettings, simulation: Simulation, network: SimNetwork<Packet>, checker: RaftChecker) {
     this.id = id;
     this.#voters = voters;
+    this.#everybody = everybody;
     this.#settings = settings;
     this.#network = network;
     this.#checker = checker;
@@ -102,13 +109,28 @@ export class RaftNode {
       random: () => this.#random.next(),
       ...(group === undefined ? {} : { restored: { ...group, applied: this.applied } }),
     });
+    this.#silence.clear();
     this.#network.attach(this.id, (from, packet) => {
+      if ((this.#silence.get(from) ?? 0) >= ELECTION_TICKS) this.core?.nodeHeard(from);
+      this.#silence.set(from, 0);
       this.#receive(from, packet);
     });
+    let ticks = 0;
     this.#timers.every(this.#tickMs, () => {
+      this.#countSilence(++ticks % 2 === 0);
       this.core?.tick();
       this.pump();
     });
+  }
+
+  #countSilence(beats: boolean): void {
+    for (const id of this.#everybody) {
+      if (id === this.id) continue;
+      if (beats) this.#network.send(this.id, id, { kind: "beat" });
+      const ticks = (this.#silence.get(id) ?? 0) + 1;
+      this.#silence.set(id, ticks);
+      if (ticks === ELECTION_TICKS) this.core?.nodeSilent(id, ticks);
+    }
   }
 
   /** The power is cut (what was not synced may be lost), or the process killed (it is not). */
@@ -241,6 +263,7 @@ export class RaftNode {
   #receive(from: number, packet: Packet): void {
     const { core } = this;
     if (core === undefined) return;
+    if (packet.kind === "beat") return;
     if (packet.kind === "raft") core.step(packet.message);
     else if (packet.kind === "snapshot_done") core.reportSnapshot(from, true);
     else {

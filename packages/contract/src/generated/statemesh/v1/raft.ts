@@ -205,6 +205,8 @@ export interface RaftMessage {
   context: number;
   /** Vote on request of the leader (transfer), past the check for a live leader. */
   forced: boolean;
+  /** Heartbeat: nothing is outstanding, the receiver may sleep until something comes. Its response: the sender does. */
+  quiesce: boolean;
 }
 
 /** One entry of a group's log. */
@@ -920,6 +922,7 @@ function createBaseRaftMessage(): RaftMessage {
     rejectHint: 0,
     context: 0,
     forced: false,
+    quiesce: false,
   };
 }
 
@@ -963,6 +966,9 @@ export const RaftMessage: MessageFns<RaftMessage> = {
     }
     if (message.forced !== false) {
       writer.uint32(104).bool(message.forced);
+    }
+    if (message.quiesce !== false) {
+      writer.uint32(112).bool(message.quiesce);
     }
     return writer;
   },
@@ -1084,6 +1090,14 @@ export const RaftMessage: MessageFns<RaftMessage> = {
             message.forced = reader.bool();
             continue;
           }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.quiesce = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1129,6 +1143,7 @@ export const RaftMessage: MessageFns<RaftMessage> = {
         : 0,
       context: isSet(object.context) ? globalThis.Number(object.context) : 0,
       forced: isSet(object.forced) ? globalThis.Boolean(object.forced) : false,
+      quiesce: isSet(object.quiesce) ? globalThis.Boolean(object.quiesce) : false,
     };
   },
 
@@ -1173,6 +1188,9 @@ export const RaftMessage: MessageFns<RaftMessage> = {
     if (message.forced !== false) {
       obj.forced = message.forced;
     }
+    if (message.quiesce !== false) {
+      obj.quiesce = message.quiesce;
+    }
     return obj;
   },
 
@@ -1194,6 +1212,7 @@ export const RaftMessage: MessageFns<RaftMessage> = {
     message.rejectHint = object.rejectHint ?? 0;
     message.context = object.context ?? 0;
     message.forced = object.forced ?? false;
+    message.quiesce = object.quiesce ?? false;
     return message;
   },
 };
