@@ -1,4 +1,4 @@
-// The directory of game servers and region leases, as any node answers for it. `deadlineMs` is monotonic throughout.
+// The directory of game servers and region leases. Every node answers for it. `deadlineMs` is monotonic throughout.
 import {
   type AcquireRequest,
   type AcquireResponse,
