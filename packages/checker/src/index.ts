@@ -5,3 +5,5 @@ export * from "./history.ts";
 export * from "./history-lines.ts";
 export * from "./linearizability.ts";
 export { describeCall } from "./counterexample.ts";
+export * from "./strict-serializability.ts";
+export type { Dependency } from "./dependency-graph.ts";
