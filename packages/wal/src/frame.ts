@@ -30,6 +30,12 @@ export class FrameWriter {
     this.out.reset(FRAME_HEADER_BYTES);
   }
 
+  /** Takes the records of another frame. */
+  repeat(payload: Uint8Array): void {
+    this.out.reserve(payload.length);
+    this.out.raw(payload);
+  }
+
   /** The finished frame for its place. Valid until the next record. */
   seal(segment: number, offset: number): Uint8Array {
     const { out } = this;
@@ -53,6 +59,14 @@ export function checkFrame(content: Uint8Array, segment: number, offset: number)
   if (crc32c(content.subarray(offset + 8, end)) !== view.getUint32(4, true)) return "the frame's checksum does not match";
   if (view.getUint32(12, true) !== segment || view.getUint32(16, true) !== offset) return "the frame belongs elsewhere";
   return end;
+}
+
+/** Where the frame at `offset` would end by its header, valid or not; infinity where there is no such header. */
+export function frameEnd(content: Uint8Array, segment: number, offset: number): number {
+  if (content.length - offset < FRAME_HEADER_BYTES) return Infinity;
+  const view = new DataView(content.buffer, content.byteOffset + offset, FRAME_HEADER_BYTES);
+  const isHere = view.getUint32(0, true) === MAGIC && view.getUint32(12, true) === segment && view.getUint32(16, true) === offset;
+  return isHere ? offset + FRAME_HEADER_BYTES + view.getUint32(8, true) : Infinity;
 }
 
 /** Offset of the first valid frame at or behind `from`; -1 where there is none. */

@@ -1,14 +1,17 @@
 import type { HardState } from "@statemesh/raft";
 import type { SnapshotMeta } from "@statemesh/contract";
 import { FrameWriter } from "./frame.ts";
+import type { LogEnd, Loss } from "./records.ts";
 
 /** What a frame changes in a group, to take note of once it is durable. */
 export interface Touch {
-  removed: boolean;
   /** First index of entries in this frame (0: none); a later, lower one replaces it. */
   first: number;
-  /** The group's last index after this frame. */
-  last: number;
+  /** The group's last entry after this frame. */
+  end: LogEnd;
+  /** Number of the group's last record in this frame. */
+  number: number;
+  loss: Loss | "repaired" | undefined;
   hardState: HardState | undefined;
   snapshot: SnapshotMeta | undefined;
 }

@@ -1,145 +1,198 @@
-import type { LogEntry, SnapshotMeta } from "@statemesh/contract";
+import { DiskError } from "@statemesh/ports";
 import type { Disk } from "@statemesh/ports";
-import type { HardState } from "@statemesh/raft";
 import { ByteReader } from "./byte-reader.ts";
-import { checkFrame, findFrame, FRAME_HEADER_BYTES } from "./frame.ts";
-import { readRecord } from "./records.ts";
+import { FRAME_HEADER_BYTES } from "./frame.ts";
+import { markBytes, readRecord } from "./records.ts";
 import type { WalRecord } from "./records.ts";
-import { checkSegmentHeader, SEGMENT_HEADER_BYTES, segmentName, sequenceOf } from "./segment.ts";
+import { ReplayedGroup } from "./replayed-group.ts";
+import type { RecoveredGroup } from "./replayed-group.ts";
+import { SEGMENT_HEADER_BYTES, segmentName, sequenceOf, readSegmentHeader } from "./segment.ts";
 import type { Segment } from "./segment.ts";
-import { CorruptionError } from "./wal-error.ts";
+import { scanSegment } from "./segment-scan.ts";
+import type { ByteRange, ScannedSegment } from "./segment-scan.ts";
+import type { Damage } from "./wal-error.ts";
 
-/** What the log holds of a group. */
-export interface RecoveredGroup {
-  hardState: HardState;
-  snapshot?: SnapshotMeta;
-  /** Ascending without gaps; begins at or below the snapshot's index + 1 (at 1 without a snapshot). */
-  entries: LogEntry[];
-}
-
-/** A group's part of the log while segments are read, and which segments its marks are in. */
-export interface ReplayedGroup {
-  hardState: HardState | undefined;
-  hardStateSegment: number;
-  snapshot: SnapshotMeta | undefined;
-  snapshotSegment: number;
-  entries: LogEntry[];
-}
+/** Bytes around an unreadable place that are given up with it. */
+const UNREADABLE_BYTES = 4096;
 
 export interface Replay {
-  groups: Map<number, ReplayedGroup>;
-  segments: Segment[];
-  /** Bytes that a crash left behind the last whole frame; they were cut off. */
-  tornBytes: number;
+  readonly groups: ReadonlyMap<number, ReplayedGroup>;
+  readonly recovered: Map<number, RecoveredGroup>;
+  /** Oldest first. */
+  readonly segments: Segment[];
+  /** Files of segments that are not part of the log any more. */
+  readonly leftovers: readonly string[];
+  /** In the order of the log. Empty for a log that is whole. */
+  readonly damage: readonly Damage[];
+  /** False: a damaged place may have held the only records of a group that is not among `groups`. */
+  readonly areGroupsKnown: boolean;
+  /** Bytes that a crash left behind the last whole frame. */
+  readonly tornBytes: number;
+  /** What the last frame holds; undefined where there is none, or the last segment is not of this format. */
+  readonly lastPayload: Uint8Array | undefined;
+  /** The last segment is of this format. */
+  readonly isCurrentFormat: boolean;
 }
 
-/** Reads all segments and cuts a torn tail. Throws a CorruptionError, before anything is changed, for damage that no crash leaves. */
-export async function replay(disk: Disk): Promise<Replay> {
-  const groups = new Map<number, ReplayedGroup>();
-  const segments: Segment[] = [];
+/** What follows the reading of a log; for who wants to see more than the outcome. */
+export interface ReplayObserver {
+  segment(segment: Segment, scanned: ScannedSegment, contentBytes: number): void;
+  record(segment: Segment, record: WalRecord): void;
+}
+
+/** Reads all segments and changes nothing. Fails with a DiskError where the disk fails other than with EIO in the middle of a file. */
+export async function replay(disk: Disk, observer?: ReplayObserver): Promise<Replay> {
   const names = (await disk.list()).filter((name) => sequenceOf(name) !== undefined);
-  let tornBytes = 0;
-  for (const [at, name] of names.entries()) {
-    const sequence = sequenceOf(name)!;
-    const expected = at === 0 ? sequence : segments[at - 1]!.sequence + 1;
-    if (sequence !== expected) throw new CorruptionError(segmentName(expected), 0, "the segment is missing");
-    const content = await disk.read(name);
-    const segment: Segment = { sequence, name, bytes: content.length, lastIndex: new Map() };
-    segments.push(segment);
-    const valid = replaySegment(content, segment, segments, groups, at === names.length - 1);
-    for (const group of groups.values()) ownEntries(group, content);
-    tornBytes += content.length - valid;
-    segment.bytes = valid;
+  const base = await baseOf(disk, names);
+  const reader = new LogReader(observer);
+  const leftovers = names.filter((name) => sequenceOf(name)! < base);
+  const current = names.slice(leftovers.length);
+  for (const [at, name] of current.entries()) {
+    const { content, unreadable } = await readAll(disk, name);
+    reader.read(name, content, unreadable, at === current.length - 1);
   }
-  for (const [groupId, group] of groups) checkGroup(groupId, group, segments);
-  const last = segments.at(-1);
-  if (last !== undefined && tornBytes > 0) await cut(disk, last);
-  return { groups, segments, tornBytes };
+  return reader.finish(leftovers);
 }
 
-/** Returns the length of the valid part: all of it, or for the last segment up to a torn tail. */
-function replaySegment(content: Uint8Array, segment: Segment, segments: Segment[], groups: Map<number, ReplayedGroup>, isLast: boolean): number {
-  const { name, sequence } = segment;
-  const badHeader = checkSegmentHeader(content, sequence);
-  if (badHeader !== undefined) {
-    // A crash while the segment was made leaves a header that is cut off or blank, and no frame.
-    if (isLast && findFrame(content, sequence, 0) < 0 && content.length <= SEGMENT_HEADER_BYTES) return 0;
-    throw new CorruptionError(name, 0, badHeader);
-  }
-  let offset = SEGMENT_HEADER_BYTES;
-  while (offset < content.length) {
-    const end = checkFrame(content, sequence, offset);
-    if (typeof end === "string") {
-      if (!isLast) throw new CorruptionError(name, offset, `${end}, and later segments exist`);
-      const valid = findFrame(content, sequence, offset + 1);
-      if (valid >= 0) throw new CorruptionError(name, offset, `${end}, and a whole frame follows at byte ${valid}`);
-      return offset;
-    }
-    replayFrame(content, offset, end, segment, segments, groups);
-    offset = end;
-  }
-  return offset;
+/** The oldest segment that the newest readable header knows of. */
+async function baseOf(disk: Disk, names: readonly string[]): Promise<number> {
+  const last = names.at(-1);
+  if (last === undefined) return 0;
+  const content = await disk.readRange(last, 0, SEGMENT_HEADER_BYTES).catch((error: unknown) => {
+    if (error instanceof DiskError && error.code === "EIO") return new Uint8Array(0);
+    throw error;
+  });
+  const header = readSegmentHeader(content, sequenceOf(last)!);
+  return typeof header === "string" ? 0 : header.base;
 }
 
-function replayFrame(content: Uint8Array, start: number, end: number, segment: Segment, segments: Segment[], groups: Map<number, ReplayedGroup>): void {
-  const reader = new ByteReader(content, start + FRAME_HEADER_BYTES, end);
-  while (reader.left > 0) {
-    const at = reader.at;
-    let record: WalRecord;
+/** A file's content, with zeros where the disk cannot read it. */
+async function readAll(disk: Disk, name: string): Promise<{ content: Uint8Array; unreadable: ByteRange[] }> {
+  try {
+    return { content: await disk.read(name), unreadable: [] };
+  } catch (error) {
+    if (!(error instanceof DiskError) || error.code !== "EIO") throw error;
+  }
+  const content = new Uint8Array(await disk.sizeOf(name));
+  const unreadable: ByteRange[] = [];
+  for (let start = 0; start < content.length; start += UNREADABLE_BYTES) {
+    const end = Math.min(start + UNREADABLE_BYTES, content.length);
     try {
-      record = readRecord(reader);
+      content.set(await disk.readRange(name, start, end - start), start);
     } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
-      throw new CorruptionError(segment.name, at, `the record cannot be read: ${error.message}`);
+      if (!(error instanceof DiskError) || error.code !== "EIO") throw error;
+      unreadable.push({ start, end });
     }
-    const problem = replayRecord(record, segment, segments, groups);
-    if (problem !== undefined) throw new CorruptionError(segment.name, at, problem);
   }
+  return { content, unreadable };
 }
 
-function replayRecord(record: WalRecord, segment: Segment, segments: Segment[], groups: Map<number, ReplayedGroup>): string | undefined {
-  const { groupId } = record;
-  if (record.kind === "remove") {
-    groups.delete(groupId);
-    for (const earlier of segments) earlier.lastIndex.delete(groupId);
-    return undefined;
-  }
-  let group = groups.get(groupId);
-  if (group === undefined) {
-    group = { hardState: undefined, hardStateSegment: 0, snapshot: undefined, snapshotSegment: 0, entries: [] };
-    groups.set(groupId, group);
-  }
-  const { hardState, snapshot, entries } = record;
-  if (hardState !== undefined) {
-    group.hardState = hardState;
-    group.hardStateSegment = segment.sequence;
-  }
-  if (snapshot !== undefined && (group.snapshot === undefined || snapshot.index >= group.snapshot.index)) {
-    if (record.kind === "update" && voidsLog(group.entries, snapshot)) group.entries = [];
-    group.snapshot = snapshot;
-    group.snapshotSegment = segment.sequence;
-  }
-  const first = entries[0]?.index;
-  if (first === undefined) return undefined;
-  const last = group.entries.at(-1)?.index;
-  if (last !== undefined && first > last + 1) return `group ${groupId}: entry ${first} follows entry ${last}`;
-  if (last === undefined || first <= group.entries[0]!.index) group.entries = entries;
-  else {
-    group.entries.length = first - group.entries[0]!.index;
-    for (const entry of entries) group.entries.push(entry);
-  }
-  noteEntries(segments, segment, groupId, first, entries.at(-1)!.index);
-  return undefined;
-}
+class LogReader {
+  readonly #observer: ReplayObserver | undefined;
+  readonly #groups = new Map<number, ReplayedGroup>();
+  readonly #segments: Segment[] = [];
+  readonly #damage: Damage[] = [];
+  /** Damaged places that may have held anything. */
+  #places = 0;
+  /** Of those, the ones before the last marks, which name every group. */
+  #placesBeforeMarks = 0;
+  #tornBytes = 0;
+  #lastPayload: Uint8Array | undefined;
+  #isCurrentFormat = true;
 
-/**
- * Whether a snapshot's mark replaces the log: it came from the leader. A group's own snapshot ends in an entry that its
- * log holds, or held (entries before the first are compacted away, so they were committed, and agree).
- */
-function voidsLog(entries: readonly LogEntry[], snapshot: SnapshotMeta): boolean {
-  const first = entries[0];
-  if (first === undefined || snapshot.index < first.index) return false;
-  return entries[snapshot.index - first.index]?.term !== snapshot.term;
+  constructor(observer: ReplayObserver | undefined) {
+    this.#observer = observer;
+  }
+
+  read(name: string, content: Uint8Array, unreadable: readonly ByteRange[], isLast: boolean): void {
+    const sequence = sequenceOf(name)!;
+    const previous = this.#segments.at(-1);
+    for (let missing = (previous?.sequence ?? sequence - 1) + 1; missing < sequence; missing++) {
+      this.#lose({ file: segmentName(missing), offset: 0, bytes: 0, reason: "the segment is missing" });
+    }
+    const segment: Segment = { sequence, name, bytes: content.length, lastIndex: new Map() };
+    this.#segments.push(segment);
+    const scanned = scanSegment(content, name, sequence, { isLast, startBytes: this.#startBytes(), unreadable });
+    this.#isCurrentFormat = scanned.header.format > 1;
+    this.#observer?.segment(segment, scanned, content.length);
+    let last: ByteRange | undefined;
+    for (const part of scanned.parts) {
+      if (part.kind === "frame") {
+        this.#readFrame(content, part.start, part.end, segment, scanned.header.format);
+        last = part;
+      } else if (part.kind === "damage") this.#lose(part.damage);
+      else {
+        this.#tornBytes += content.length - part.start;
+        segment.bytes = part.start;
+      }
+    }
+    for (const group of this.#groups.values()) group.own(content);
+    this.#lastPayload = last === undefined || scanned.header.format === 1 ? undefined : new Uint8Array(content.subarray(last.start + FRAME_HEADER_BYTES, last.end));
+  }
+
+  #lose(damage: Damage): void {
+    this.#damage.push(damage);
+    this.#places++;
+  }
+
+  /** Bytes that the next segment begins with. */
+  #startBytes(): number {
+    let bytes = SEGMENT_HEADER_BYTES + FRAME_HEADER_BYTES;
+    for (const group of this.#groups.values()) bytes += markBytes(group);
+    return bytes;
+  }
+
+  #readFrame(content: Uint8Array, start: number, end: number, segment: Segment, format: 1 | 2): void {
+    const reader = new ByteReader(content, start + FRAME_HEADER_BYTES, end);
+    if (reader.left === 0) this.#placesBeforeMarks = this.#places;
+    while (reader.left > 0) {
+      const at = reader.at;
+      const damage = (reason: string): Damage => ({ file: segment.name, offset: at, bytes: end - at, reason });
+      let record: WalRecord;
+      try {
+        record = readRecord(reader, format);
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error;
+        return this.#lose(damage(`the record cannot be read: ${error.message}`));
+      }
+      if (record.kind === "mark") this.#placesBeforeMarks = this.#places;
+      this.#observer?.record(segment, record);
+      if (this.#take(record, segment)) this.#damage.push(damage(`records of group ${record.groupId} before this one are missing`));
+    }
+  }
+
+  /** True where records of the group are missing and nothing had told so. */
+  #take(record: WalRecord, segment: Segment): boolean {
+    const { groupId } = record;
+    let group = this.#groups.get(groupId);
+    if (group === undefined && record.kind === "mark" && this.#segments.length === 1 && this.#places === 0) {
+      this.#groups.set(groupId, ReplayedGroup.from(record, 0));
+      return false;
+    }
+    if (group === undefined) {
+      // Its first record may have been in any of the damaged places.
+      group = new ReplayedGroup(groupId, 0);
+      this.#groups.set(groupId, group);
+    }
+    const isSurprise = group.take(record, this.#places);
+    const entries = record.kind === "mark" ? [] : record.entries;
+    if (entries.length > 0) noteEntries(this.#segments, segment, groupId, entries[0]!.index, entries.at(-1)!.index);
+    return isSurprise;
+  }
+
+  finish(leftovers: readonly string[]): Replay {
+    const recovered = new Map<number, RecoveredGroup>();
+    for (const [groupId, group] of this.#groups) {
+      recovered.set(groupId, group.finish(this.#places));
+      const { missing } = group;
+      if (missing !== undefined) this.#damage.push({ file: this.#segments[0]!.name, offset: 0, bytes: 0, reason: missing });
+    }
+    return {
+      areGroupsKnown: this.#placesBeforeMarks === this.#places,
+      groups: this.#groups, recovered, segments: this.#segments, leftovers, damage: this.#damage, tornBytes: this.#tornBytes,
+      lastPayload: this.#lastPayload, isCurrentFormat: this.#isCurrentFormat,
+    };
+  }
 }
 
 /** Entries `first` to `last` of a group are now in `segment`: earlier segments no longer hold them. */
@@ -149,32 +202,4 @@ export function noteEntries(segments: readonly Segment[], segment: Segment, grou
     if (highest !== undefined && highest >= first) earlier.lastIndex.set(groupId, first - 1);
   }
   segment.lastIndex.set(groupId, last);
-}
-
-/** Copies what is still wanted of a segment, so that its whole content is not kept alive by one entry. */
-function ownEntries(group: ReplayedGroup, content: Uint8Array): void {
-  for (let at = group.entries.length - 1; at >= 0; at--) {
-    const entry = group.entries[at]!;
-    if (entry.data.buffer !== content.buffer) return;
-    // Not `slice`: that of a Buffer is a view.
-    entry.data = new Uint8Array(entry.data);
-  }
-}
-
-function checkGroup(groupId: number, group: ReplayedGroup, segments: readonly Segment[]): void {
-  const first = group.entries[0]?.index;
-  const floor = group.snapshot === undefined ? 0 : group.snapshot.index;
-  if (first !== undefined && first > floor + 1) {
-    throw new CorruptionError(segments[0]!.name, 0, `group ${groupId}: entries ${floor + 1} to ${first - 1} are missing`);
-  }
-}
-
-async function cut(disk: Disk, segment: Segment): Promise<void> {
-  const file = await disk.openAppend(segment.name);
-  try {
-    await file.truncate(segment.bytes);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
 }

@@ -1,6 +1,6 @@
 import { DiskError } from "@statemesh/ports";
 import type { Disk, DiskFile } from "@statemesh/ports";
-import type { FrameWriter } from "./frame.ts";
+import { FrameWriter } from "./frame.ts";
 import { MAX_SEGMENT_SEQUENCE, SEGMENT_HEADER_BYTES, segmentHeader, segmentName } from "./segment.ts";
 import type { OpenSegment, Segment } from "./segment.ts";
 import { WalError } from "./wal-error.ts";
@@ -13,29 +13,47 @@ export class SegmentWriter {
   readonly #disk: Disk;
   readonly #segmentBytes: number;
   readonly #segments: Segment[];
+  readonly #marks: () => FrameWriter;
   #current: OpenSegment;
   #syncs = 0;
 
-  private constructor(disk: Disk, segmentBytes: number, segments: Segment[], current: OpenSegment) {
+  private constructor(disk: Disk, segmentBytes: number, segments: Segment[], marks: () => FrameWriter, current: OpenSegment) {
     this.#disk = disk;
     this.#segmentBytes = segmentBytes;
     this.#segments = segments;
+    this.#marks = marks;
     this.#current = current;
   }
 
-  /** Opens the last of the segments that were read, or makes the first. Fails with a DiskError. */
-  static async open(disk: Disk, segmentBytes: number, segments: Segment[]): Promise<SegmentWriter> {
+  /**
+   * Opens the last of the segments that were read, or makes the first. `marks` gives the frame that a segment begins with: all that is in
+   * force. `lastPayload` is what the last frame holds. Fails with a DiskError.
+   */
+  static async open(disk: Disk, segmentBytes: number, segments: Segment[], marks: () => FrameWriter, lastPayload: Uint8Array | undefined): Promise<SegmentWriter> {
     let last = segments.at(-1);
     if (last === undefined) {
       last = { sequence: 1, name: segmentName(1), bytes: 0, lastIndex: new Map() };
       segments.push(last);
     }
     const file = await disk.openAppend(last.name);
+    let startBytes = SEGMENT_HEADER_BYTES;
     try {
       // Also where a crash cut short the making of the segment.
-      if (last.bytes === 0) await startSegment(disk, file, last);
+      if (last.bytes === 0) startBytes = await startSegment(disk, file, last, segments[0]!.sequence, marks());
       else {
-        // A killed process leaves writes, and names, that are read back and not durable: nothing may be built on them before they are.
+        // A killed process leaves writes, and names, that are read back and not durable: nothing may be built on them before they are. Where its
+        // sync had failed, the system counts the last write as clean though the disk may not have it: it is repeated.
+        if (file.size > last.bytes) {
+          await file.truncate(last.bytes);
+          // Debris behind a write that a crash tears in its turn would pass for damage.
+          await file.sync();
+        }
+        if (lastPayload !== undefined) {
+          const writer = new FrameWriter();
+          writer.repeat(lastPayload);
+          await file.append([writer.seal(last.sequence, last.bytes)]);
+          last.bytes += writer.length;
+        }
         await file.sync();
         await disk.syncDirectory();
       }
@@ -43,7 +61,7 @@ export class SegmentWriter {
       await file.close();
       throw error;
     }
-    return new SegmentWriter(disk, segmentBytes, segments, Object.assign(last, { file }));
+    return new SegmentWriter(disk, segmentBytes, segments, marks, Object.assign(last, { file, startBytes }));
   }
 
   /** Oldest first; the last one is written to. */
@@ -69,8 +87,8 @@ export class SegmentWriter {
   /** Appends the frame and syncs. */
   async write(writer: FrameWriter): Promise<WalError | undefined> {
     const start = this.#current;
-    if (start.bytes > SEGMENT_HEADER_BYTES && start.bytes + writer.length > this.#segmentBytes) {
-      const problem = await this.#rotate();
+    if (start.bytes > start.startBytes && start.bytes + writer.length > this.#segmentBytes) {
+      const problem = await this.rotate();
       if (problem !== undefined) return problem;
     }
     const segment = this.#current;
@@ -96,7 +114,8 @@ export class SegmentWriter {
     return undefined;
   }
 
-  async #rotate(): Promise<WalError | undefined> {
+  /** Begins a new segment. */
+  async rotate(): Promise<WalError | undefined> {
     const previous = this.#current;
     const sequence = previous.sequence + 1;
     if (sequence > MAX_SEGMENT_SEQUENCE) return poisoned("the log has no segment numbers left", undefined);
@@ -108,8 +127,9 @@ export class SegmentWriter {
       if (isNoSpace(error)) return new WalError("NO_SPACE", "no space for a new segment", error);
       return poisoned(`making ${segment.name} failed`, error);
     }
+    let startBytes: number;
     try {
-      await startSegment(this.#disk, file, segment);
+      startBytes = await startSegment(this.#disk, file, segment, this.#segments[0]!.sequence, this.#marks());
     } catch (error) {
       try {
         await file.close();
@@ -121,7 +141,7 @@ export class SegmentWriter {
       if (isNoSpace(error)) return new WalError("NO_SPACE", "no space for a new segment", error);
       return poisoned(`making ${segment.name} failed`, error);
     }
-    this.#current = Object.assign(segment, { file });
+    this.#current = Object.assign(segment, { file, startBytes });
     this.#segments.push(this.#current);
     try {
       await previous.file.close();
@@ -150,13 +170,14 @@ export class SegmentWriter {
   }
 }
 
-/** Makes an empty segment durable, its name included. */
-async function startSegment(disk: Disk, file: DiskFile, segment: Segment): Promise<void> {
+/** Makes a segment without anything of its own durable, its name included. Returns its bytes. */
+async function startSegment(disk: Disk, file: DiskFile, segment: Segment, base: number, marks: FrameWriter): Promise<number> {
   if (file.size > 0) await file.truncate(0);
-  await file.append([segmentHeader(segment.sequence)]);
+  await file.append([segmentHeader(segment.sequence, base), marks.seal(segment.sequence, SEGMENT_HEADER_BYTES)]);
   await file.sync();
   await disk.syncDirectory();
-  segment.bytes = SEGMENT_HEADER_BYTES;
+  segment.bytes = SEGMENT_HEADER_BYTES + marks.length;
+  return segment.bytes;
 }
 
 function isNoSpace(error: unknown): boolean {

@@ -1,10 +1,12 @@
 import { crc32c } from "@node-rs/crc32";
 import type { DiskFile } from "@statemesh/ports";
 
-/** Header of a segment: magic, format version, sequence, CRC-32C of those. */
-export const SEGMENT_HEADER_BYTES = 20;
+/** Header of a segment: magic, format version, sequence, base, CRC-32C of those. */
+export const SEGMENT_HEADER_BYTES = 24;
 const MAGIC = "SMESHWAL";
-const FORMAT = 1;
+/** Format 1 had no base, no numbers on records and no marks at the beginning of a segment. It is read, and never written. */
+const FORMAT = 2;
+const FIRST_FORMAT_HEADER_BYTES = 20;
 const NAME = /^wal-(\d{10})\.log$/;
 /** Frames name their segment in 32 bits. */
 export const MAX_SEGMENT_SEQUENCE = 0xffff_ffff;
@@ -21,7 +23,19 @@ export interface Segment {
 /** The segment that is written to. */
 export interface OpenSegment extends Segment {
   readonly file: DiskFile;
+  /** Bytes that it began with: nothing of its own is in it. */
+  readonly startBytes: number;
 }
+
+export interface SegmentHeader {
+  readonly format: 1 | 2;
+  readonly bytes: number;
+  /** The log begins with this segment or a later one: earlier files are leftovers. */
+  readonly base: number;
+}
+
+/** What the header of a segment says that cannot be read. */
+export const UNKNOWN_HEADER: SegmentHeader = { format: FORMAT, bytes: SEGMENT_HEADER_BYTES, base: 0 };
 
 export function segmentName(sequence: number): string {
   return `wal-${String(sequence).padStart(10, "0")}.log`;
@@ -33,17 +47,28 @@ export function sequenceOf(name: string): number | undefined {
   return match === null ? undefined : Number(match[1]);
 }
 
-export function segmentHeader(sequence: number): Uint8Array {
+export function segmentHeader(sequence: number, base: number): Uint8Array {
   const header = Buffer.alloc(SEGMENT_HEADER_BYTES);
   header.write(MAGIC, 0, "latin1");
   header.writeUInt32LE(FORMAT, 8);
   header.writeUInt32LE(sequence, 12);
-  header.writeUInt32LE(crc32c(header.subarray(0, 16)), 16);
+  header.writeUInt32LE(base, 16);
+  header.writeUInt32LE(crc32c(header.subarray(0, 20)), 20);
   return header;
 }
 
-/** Undefined where the header is whole, else what is wrong. */
-export function checkSegmentHeader(content: Uint8Array, sequence: number): string | undefined {
-  if (content.length < SEGMENT_HEADER_BYTES) return "the segment's header is cut off";
-  return Buffer.compare(content.subarray(0, SEGMENT_HEADER_BYTES), segmentHeader(sequence)) === 0 ? undefined : "the segment's header is not that of this log and format";
+/** The header, or what is wrong with it. */
+export function readSegmentHeader(content: Uint8Array, sequence: number): SegmentHeader | string {
+  if (content.length < FIRST_FORMAT_HEADER_BYTES) return "the segment's header is cut off";
+  const view = new DataView(content.buffer, content.byteOffset, content.length);
+  const format = view.getUint32(8, true);
+  if (format !== 1 && format !== FORMAT) return "the segment's header is not that of this log and format";
+  const bytes = format === 1 ? FIRST_FORMAT_HEADER_BYTES : SEGMENT_HEADER_BYTES;
+  if (content.length < bytes) return "the segment's header is cut off";
+  const isWhole =
+    Buffer.from(content.buffer, content.byteOffset, 8).toString("latin1") === MAGIC &&
+    view.getUint32(bytes - 4, true) === crc32c(content.subarray(0, bytes - 4)) &&
+    view.getUint32(12, true) === sequence;
+  if (!isWhole) return "the segment's header is not that of this log and format";
+  return { format, bytes, base: format === 1 ? 0 : view.getUint32(16, true) };
 }

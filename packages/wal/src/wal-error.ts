@@ -20,6 +20,16 @@ export class WalError extends Error {
   }
 }
 
+/** A part of a stored file that is not what was written. */
+export interface Damage {
+  readonly file: string;
+  /** Bytes from the start of the file. */
+  readonly offset: number;
+  /** 0 where nothing is there at all. */
+  readonly bytes: number;
+  readonly reason: string;
+}
+
 /** A stored file is damaged where a crash cannot have damaged it. Nothing was changed. */
 export class CorruptionError extends Error {
   override readonly name = "CorruptionError";

@@ -1,22 +1,30 @@
 import type { SnapshotMeta } from "@statemesh/contract";
 import type { Disk } from "@statemesh/ports";
 import type { HardState } from "@statemesh/raft";
-import { FRAME_HEADER_BYTES, FrameWriter } from "./frame.ts";
+import { FrameWriter } from "./frame.ts";
 import { PendingFrame } from "./pending-frame.ts";
 import type { Touch } from "./pending-frame.ts";
-import { updateBytes, writeRemove, writeUpdate } from "./records.ts";
-import type { GroupUpdate } from "./records.ts";
+import { updateBytes, writeMark, writeUpdate } from "./records.ts";
+import type { GroupUpdate, LogEnd, Loss } from "./records.ts";
 import { noteEntries, replay } from "./recovery.ts";
-import type { RecoveredGroup } from "./recovery.ts";
+import type { RecoveredGroup } from "./replayed-group.ts";
+import { salvage } from "./salvage.ts";
 import { SEGMENT_HEADER_BYTES } from "./segment.ts";
 import { SegmentWriter } from "./segment-writer.ts";
-import { WalError } from "./wal-error.ts";
+import { TermRuns } from "./term-runs.ts";
+import { CorruptionError, WalError } from "./wal-error.ts";
+import type { Damage } from "./wal-error.ts";
 
 export interface WalOptions {
   /** A segment is closed before it grows past this. Bytes, default 64 MiB, at most 1 GiB. One frame always fits. */
   segmentBytes?: number;
   /** Bytes of batches that wait for the disk; above that appends are refused (`QUEUE_FULL`). Default 64 MiB. One batch always fits. */
   maxQueueBytes?: number;
+  /**
+   * What to do about a damaged log. Undefined: opening fails with a CorruptionError. Else what is whole is kept, and groups that lost
+   * something come with a `loss`; these are the groups that there may be.
+   */
+  salvage?: readonly number[];
 }
 
 export interface OpenedWal {
@@ -24,6 +32,8 @@ export interface OpenedWal {
   groups: Map<number, RecoveredGroup>;
   /** Bytes of an unfinished write that were cut off the end. */
   tornBytes: number;
+  /** Damage that was found, and is not part of the log any more. */
+  damage: readonly Damage[];
 }
 
 const DEFAULT_SEGMENT_BYTES = 64 * 1024 * 1024;
@@ -32,18 +42,34 @@ const DEFAULT_QUEUE_BYTES = 64 * 1024 * 1024;
 /** A frame buffer above this is not kept for the next frame. */
 const KEPT_BUFFER_BYTES = 4 * 1024 * 1024;
 
+const EMPTY: LogEnd = { index: 0, term: 0 };
+
 /** What is in force of a group. */
-interface GroupState {
-  /** Last index with everything that was accepted; what the next entries must follow. */
-  accepted: number;
-  /** Last index with everything that is durable. */
-  last: number;
+class GroupState {
+  /** The last entry with everything that was accepted: what the next entries must follow. */
+  acceptedEnd: LogEnd;
+  acceptedNumber: number;
+  /** The last entry with everything that is durable. */
+  end: LogEnd;
+  /** Number of the last durable record. */
+  number: number;
   /** Entries up to here may go. */
-  released: number;
+  released = 0;
   hardState: HardState | undefined;
-  hardStateSegment: number;
   snapshot: SnapshotMeta | undefined;
-  snapshotSegment: number;
+  loss: Loss | undefined;
+  readonly terms = new TermRuns();
+
+  constructor(end: LogEnd, number: number) {
+    this.end = this.acceptedEnd = end;
+    this.number = this.acceptedNumber = number;
+  }
+
+  /** What was accepted and is not durable will not be. */
+  fallBack(): void {
+    this.acceptedEnd = this.end;
+    this.acceptedNumber = this.number;
+  }
 }
 
 interface Release {
@@ -64,6 +90,9 @@ export class WriteAheadLog {
   #writingBytes = 0;
   #running: Promise<void> | undefined;
   #releases: Release[] = [];
+  /** Something was written since the last marks. */
+  #isUnsealed = false;
+  #sealDue = false;
   #failure: WalError | undefined;
   #closed = false;
 
@@ -75,23 +104,47 @@ export class WriteAheadLog {
 
   /**
    * Reads the log, cuts a torn tail, and opens it for appending. Fails with a CorruptionError that names file, offset and reason
-   * for damage that no crash leaves; nothing is cut then.
+   * for damage that no crash leaves; nothing is changed then. With `salvage`, damage costs what it hit.
    */
   static async open(disk: Disk, options: WalOptions = {}): Promise<OpenedWal> {
     const bytes = options.segmentBytes ?? DEFAULT_SEGMENT_BYTES;
     if (!(bytes > SEGMENT_HEADER_BYTES && bytes <= MAX_SEGMENT_BYTES)) throw new RangeError(`wal: segmentBytes must be above ${SEGMENT_HEADER_BYTES} and at most ${MAX_SEGMENT_BYTES}`);
-    const { groups: replayed, segments, tornBytes } = await replay(disk);
-    const files = await SegmentWriter.open(disk, bytes, segments);
-    const groups = new Map<number, RecoveredGroup>();
-    const states = new Map<number, GroupState>();
-    for (const [groupId, { hardState, hardStateSegment, snapshot, snapshotSegment, entries }] of replayed) {
-      const lastIndex = entries.at(-1)?.index ?? snapshot?.index ?? 0;
-      states.set(groupId, { accepted: lastIndex, last: lastIndex, released: 0, hardState, hardStateSegment, snapshot, snapshotSegment });
-      const group: RecoveredGroup = { hardState: hardState ?? { term: 0, vote: 0, commit: 0 }, entries };
-      if (snapshot !== undefined) group.snapshot = snapshot;
-      groups.set(groupId, group);
+    const log = await replay(disk);
+    const { recovered, damage, tornBytes } = log;
+    let { segments } = log;
+    const first = damage[0];
+    if (first !== undefined && options.salvage === undefined) throw new CorruptionError(first.file, first.offset, first.reason);
+    let numbers: ReadonlyMap<number, number> | undefined;
+    if (first !== undefined) {
+      for (const groupId of log.areGroupsKnown ? [] : (options.salvage ?? [])) {
+        if (!recovered.has(groupId)) recovered.set(groupId, { hardState: { term: 0, vote: 0, commit: 0 }, entries: [], loss: { end: EMPTY, isEndKnown: false, isVoteKnown: false } });
+      }
+      const saved = await salvage(disk, log);
+      segments = [saved.segment];
+      numbers = saved.numbers;
     }
-    return { wal: new WriteAheadLog(files, options.maxQueueBytes ?? DEFAULT_QUEUE_BYTES, states), groups, tornBytes };
+    if (log.leftovers.length > 0) {
+      for (const name of log.leftovers) await disk.remove(name);
+      await disk.syncDirectory();
+    }
+    const states = new Map<number, GroupState>();
+    for (const [groupId, { hardState, snapshot, entries, loss }] of recovered) {
+      const { index, term } = entries.at(-1) ?? snapshot ?? EMPTY;
+      const state = new GroupState({ index, term }, numbers?.get(groupId) ?? log.groups.get(groupId)!.number);
+      state.hardState = numbers === undefined ? log.groups.get(groupId)!.hardState : hardState;
+      state.snapshot = snapshot;
+      state.loss = loss;
+      state.terms.put(entries);
+      states.set(groupId, state);
+    }
+    const files = await SegmentWriter.open(disk, bytes, segments, () => marksOf(states), first === undefined ? log.lastPayload : undefined);
+    if (first === undefined && !log.isCurrentFormat) {
+      // What is written from now on has numbers; a segment of the old format cannot hold them.
+      const problem = await files.rotate();
+      if (problem !== undefined) throw problem;
+    }
+    const wal = new WriteAheadLog(files, options.maxQueueBytes ?? DEFAULT_QUEUE_BYTES, states);
+    return { wal, groups: recovered, tornBytes, damage };
   }
 
   /** Bytes of all segments. */
@@ -145,23 +198,18 @@ export class WriteAheadLog {
     }
     const gap = this.#findGap(batch);
     if (gap !== undefined) return Promise.reject(gap);
-    for (const update of batch) {
-      writeUpdate(frame.writer.out, update, false);
-      this.#touch(frame, update);
-    }
+    for (const update of batch) writeUpdate(frame.writer.out, update, this.#touch(frame, update));
     return this.#enqueue(frame);
   }
 
-  /** Forgets a group; it may start again at index 1. */
-  remove(groupId: number): Promise<void> {
-    const refused = this.#refusal();
-    if (refused !== undefined) return Promise.reject(refused);
-    const frame = this.#filling;
-    writeRemove(frame.writer.out, groupId);
-    frame.touched.set(groupId, { removed: true, first: 0, last: 0, hardState: undefined, snapshot: undefined });
-    const group = this.#groups.get(groupId);
-    if (group !== undefined) group.accepted = 0;
-    return this.#enqueue(frame);
+  /**
+   * Repeats at the end of the log what is in force, where something was written since the last time: later damage before that place
+   * is then known to the group, and damage to the last write is told from a crash. For quiet moments. A full disk is no error here.
+   */
+  seal(): void {
+    if (!this.#isUnsealed || this.#refusal() !== undefined) return;
+    this.#sealDue = true;
+    this.#start();
   }
 
   /**
@@ -177,6 +225,7 @@ export class WriteAheadLog {
       return Promise.reject(new WalError("NO_SNAPSHOT", `group ${groupId}: no snapshot in the log covers entry ${throughIndex}`));
     }
     group.released = Math.max(group.released, throughIndex);
+    group.terms.forgetBefore(group.released);
     return new Promise<void>((resolve, reject) => {
       this.#releases.push({ resolve, reject });
       this.#start();
@@ -188,7 +237,7 @@ export class WriteAheadLog {
     if (this.#closed) return;
     this.#closed = true;
     await this.#running;
-    if (this.#failure === undefined) await this.#write(new FrameWriter());
+    if (this.#failure === undefined) await this.#write(marksOf(this.#groups));
     await this.#files.close();
   }
 
@@ -201,7 +250,7 @@ export class WriteAheadLog {
   #findGap(batch: readonly GroupUpdate[]): WalError | undefined {
     const lasts = batch.length > 1 ? new Map<number, number>() : undefined;
     for (const { groupId, snapshot, entries } of batch) {
-      let last = lasts?.get(groupId) ?? this.#groups.get(groupId)?.accepted ?? 0;
+      let last = lasts?.get(groupId) ?? this.#groups.get(groupId)?.acceptedEnd.index ?? 0;
       if (snapshot !== undefined && snapshot.index > last) last = snapshot.index;
       if (entries !== undefined && entries.length > 0) {
         const first = entries[0]!.index;
@@ -216,29 +265,43 @@ export class WriteAheadLog {
     return undefined;
   }
 
-  #touch(frame: PendingFrame, update: GroupUpdate): void {
-    const { groupId, hardState, snapshot, entries } = update;
+  /** Returns the number of the update's record. */
+  #touch(frame: PendingFrame, update: GroupUpdate): number {
+    const { groupId, hardState, snapshot, entries, loss } = update;
     let group = this.#groups.get(groupId);
     if (group === undefined) {
-      group = { accepted: 0, last: 0, released: 0, hardState: undefined, hardStateSegment: 0, snapshot: undefined, snapshotSegment: 0 };
+      group = new GroupState(EMPTY, 0);
       this.#groups.set(groupId, group);
     }
+    const number = (group.acceptedNumber + 1) >>> 0;
     let touch = frame.touched.get(groupId);
     if (touch === undefined) {
-      touch = { removed: false, first: 0, last: group.accepted, hardState: undefined, snapshot: undefined };
+      touch = { first: 0, end: group.acceptedEnd, number, hardState: undefined, snapshot: undefined, loss: undefined };
       frame.touched.set(groupId, touch);
     }
+    touch.number = number;
     if (hardState !== undefined) touch.hardState = hardState;
+    if (loss !== undefined) touch.loss = loss;
     if (snapshot !== undefined) {
       touch.snapshot = snapshot;
-      if (snapshot.index > touch.last) touch.last = snapshot.index;
+      const { index, term } = snapshot;
+      // One from the leader that the log does not continue replaces it, however long it was.
+      const isVoid = index <= touch.end.index && (group.terms.at(index) ?? term) !== term;
+      if (isVoid || index > touch.end.index) {
+        touch.end = { index, term };
+        group.terms.clear();
+      }
     }
     if (entries !== undefined && entries.length > 0) {
       const first = entries[0]!.index;
       touch.first = touch.first === 0 ? first : Math.min(touch.first, first);
-      touch.last = first + entries.length - 1;
+      const { index, term } = entries.at(-1)!;
+      touch.end = { index, term };
+      group.terms.put(entries);
     }
-    group.accepted = touch.last;
+    group.acceptedEnd = touch.end;
+    group.acceptedNumber = number;
+    return number;
   }
 
   #enqueue(frame: PendingFrame): Promise<void> {
@@ -258,6 +321,7 @@ export class WriteAheadLog {
     while (this.#failure === undefined) {
       if (!this.#filling.isEmpty) await this.#writeFilling();
       else if (this.#releases.length > 0) await this.#release();
+      else if (this.#sealDue) await this.#writeMarks();
       else break;
     }
     this.#running = undefined;
@@ -272,15 +336,13 @@ export class WriteAheadLog {
     this.#writingBytes = 0;
     if (problem === undefined) {
       for (const [groupId, touch] of frame.touched) this.#note(groupId, touch);
+      this.#isUnsealed = true;
       frame.resolve();
     } else {
       // What gathered meanwhile was to follow this frame: it cannot stand without it.
       const behind = this.#filling;
       for (const touched of [frame.touched, behind.touched]) {
-        for (const groupId of touched.keys()) {
-          const group = this.#groups.get(groupId);
-          if (group !== undefined) group.accepted = group.last;
-        }
+        for (const groupId of touched.keys()) this.#groups.get(groupId)?.fallBack();
       }
       frame.reject(problem);
       if (!behind.isEmpty) behind.reject(problem);
@@ -290,29 +352,19 @@ export class WriteAheadLog {
 
   /** A frame is durable. */
   #note(groupId: number, touch: Touch): void {
-    const { sequence } = this.#files.current;
-    if (touch.removed) {
-      for (const segment of this.#files.segments) segment.lastIndex.delete(groupId);
-      const removed = this.#groups.get(groupId);
-      if (removed !== undefined) {
-        removed.last = 0;
-        removed.released = 0;
-        removed.hardState = undefined;
-        removed.snapshot = undefined;
-      }
-    }
     const group = this.#groups.get(groupId);
     if (group === undefined) return;
-    if (touch.hardState !== undefined) {
-      group.hardState = touch.hardState;
-      group.hardStateSegment = sequence;
-    }
-    if (touch.snapshot !== undefined && (group.snapshot === undefined || touch.snapshot.index >= group.snapshot.index)) {
-      group.snapshot = touch.snapshot;
-      group.snapshotSegment = sequence;
-    }
-    if (touch.first > 0) noteEntries(this.#files.segments, this.#files.current, groupId, touch.first, touch.last);
-    group.last = touch.last;
+    if (touch.hardState !== undefined) group.hardState = touch.hardState;
+    if (touch.snapshot !== undefined && (group.snapshot === undefined || touch.snapshot.index >= group.snapshot.index)) group.snapshot = touch.snapshot;
+    if (touch.loss !== undefined) group.loss = touch.loss === "repaired" ? undefined : touch.loss;
+    if (touch.first > 0) noteEntries(this.#files.segments, this.#files.current, groupId, touch.first, touch.end.index);
+    group.end = touch.end;
+    group.number = touch.number;
+  }
+
+  async #writeMarks(): Promise<void> {
+    this.#sealDue = false;
+    if ((await this.#write(marksOf(this.#groups))) === undefined) this.#isUnsealed = false;
   }
 
   /** Writes a frame; a failure that poisons the log is taken note of. */
@@ -342,34 +394,11 @@ export class WriteAheadLog {
     return count;
   }
 
+  /** Each segment begins with everything that was in force, so that earlier ones can go. */
   async #removeOldest(count: number): Promise<WalError | undefined> {
-    if (count === 0) return undefined;
-    const problem = await this.#restate(this.#files.segments[count - 1]!.sequence);
-    if (problem !== undefined) return problem;
     for (let n = 0; n < count; n++) {
       const failure = this.#noted(await this.#files.removeOldest());
       if (failure !== undefined) return failure;
-    }
-    return undefined;
-  }
-
-  /** Writes again, at the end, the marks in force that segments up to `sequence` hold. */
-  async #restate(sequence: number): Promise<WalError | undefined> {
-    const writer = new FrameWriter();
-    const restated: GroupState[] = [];
-    for (const [groupId, group] of this.#groups) {
-      const hardState = group.hardStateSegment <= sequence ? group.hardState : undefined;
-      const snapshot = group.snapshotSegment <= sequence ? group.snapshot : undefined;
-      if (hardState === undefined && snapshot === undefined) continue;
-      writeUpdate(writer.out, { groupId, hardState, snapshot }, true);
-      restated.push(group);
-    }
-    if (writer.length === FRAME_HEADER_BYTES) return undefined;
-    const problem = await this.#write(writer);
-    if (problem !== undefined) return problem;
-    for (const group of restated) {
-      if (group.hardStateSegment <= sequence) group.hardStateSegment = this.#files.current.sequence;
-      if (group.snapshotSegment <= sequence) group.snapshotSegment = this.#files.current.sequence;
     }
     return undefined;
   }
@@ -389,4 +418,14 @@ export class WriteAheadLog {
 /** Entries up to here may go: released, and covered by a durable snapshot. */
 function releasable(group: GroupState): number {
   return Math.min(group.released, group.snapshot?.index ?? 0);
+}
+
+/** A frame of what is in force of every group. */
+function marksOf(groups: ReadonlyMap<number, GroupState>): FrameWriter {
+  const writer = new FrameWriter();
+  for (const [groupId, { hardState, snapshot, loss, number, end }] of groups) {
+    if (hardState === undefined && snapshot === undefined && number === 0 && end.index === 0) continue;
+    writeMark(writer.out, { groupId, hardState, snapshot, loss, number, end });
+  }
+  return writer;
 }
