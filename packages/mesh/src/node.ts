@@ -4,13 +4,15 @@
 import { HybridClock } from "@statemesh/clocks";
 import { MeshError, type RaftMessage, RaftMessageType, type SnapshotMeta, type StreamRequest } from "@statemesh/contract";
 import type { Command, CommandResult } from "@statemesh/contract/log";
-import { commandOf, type DirectoryChange, type GroupState, GroupState as State, type LeaseRow, type PendingOperation } from "@statemesh/replica";
+import { commandOf, type DirectoryChange, type GroupState, GroupState as State, type LeaseRow, type Membership, type PendingOperation, type VersionRange, VERSIONS } from "@statemesh/replica";
 import { DIRECTORY_GROUP, type Policy, groupOf } from "@statemesh/world";
 import { FenceKeeper } from "./authority/fence-keeper.ts";
 import { LeaseClock } from "./authority/lease-clock.ts";
 import { CausalLog } from "./causal/index.ts";
 import { EventualStore } from "./eventual/index.ts";
 import type { GroupWrite, Host } from "./host.ts";
+import { Leadership } from "./leadership.ts";
+import { MembershipKeeper } from "./membership/membership-keeper.ts";
 import { PeerFrames } from "./peer-frames.ts";
 import type { Waiter } from "./strong/decision-queue.ts";
 import { Edge } from "./strong/edge.ts";
@@ -23,8 +25,10 @@ import { SubscriptionHub } from "./subscriptions/index.ts";
 
 export interface NodeOptions {
   readonly nodeId: number;
-  /** All nodes, this one included. */
+  /** Who founded the cluster, the same for ever; empty on a node that joined it later. */
   readonly members: readonly number[];
+  /** What this node reads and says. Default: what this code can. */
+  readonly versions?: VersionRange;
   /** Groups that hold regions, numbered from 1; group 0 is the directory. The same on every node, for ever. */
   readonly groups: number;
   readonly policy: Policy;
@@ -60,6 +64,8 @@ export class MeshNode {
   readonly clock: HybridClock;
   readonly leases: LeaseClock;
   readonly fences: FenceKeeper;
+  readonly members: MembershipKeeper;
+  readonly leadership: Leadership;
   readonly relay: Relay;
   readonly edge: Edge;
   readonly groups: readonly GroupReplica[];
@@ -71,22 +77,20 @@ export class MeshNode {
   readonly subscriptions: SubscriptionHub;
   /** Set by the service: a subscriber has something to read. Called in the middle of a change. */
   onReadable: (subscriberId: number) => void = () => undefined;
+  /** Set by the service: who is on record as a member may have changed. Called in the middle of a change. */
+  onMembers: () => void = () => undefined;
   readonly #connected = new Set<number>();
   readonly #heardMs = new Map<number, number>();
   readonly #freshMs: number[];
   #pumpDue = false;
   #stopped = false;
   #votes = false;
-  #ticks = 0;
 
   constructor(options: NodeOptions, host: Host, restored: ReadonlyMap<number, RestoredGroup>) {
     this.options = options;
     this.host = host;
     this.clock = new HybridClock({ maxOffsetMs: options.policy.maxOffsetMs });
     this.leases = new LeaseClock(options.registrationTtlMs);
-    for (const peer of options.members) {
-      if (peer !== options.nodeId) this.#peers.set(peer, new PeerFrames((frame) => host.send(peer, frame)));
-    }
     this.groups = Array.from({ length: options.groups + 1 }, (_, groupId) => this.#makeGroup(groupId, restored.get(groupId)));
     this.#freshMs = this.groups.map(() => Number.NEGATIVE_INFINITY);
     this.#materializers = options.materialize ? this.groups.map((group) => new Materializer(group, options.clusterId, host)) : [];
@@ -100,15 +104,15 @@ export class MeshNode {
       monotonicMs: () => host.clock.monotonicMs(),
       leaderOf: (groupId: number) => this.group(groupId).leader,
       isConnected: (peer: number) => this.#connected.has(peer),
-      sendCall: (peer: number, call: Parameters<PeerFrames["call"]>[0], bytes: number) => this.#peers.get(peer)?.call(call, bytes),
+      sendCall: (peer: number, call: Parameters<PeerFrames["call"]>[0], bytes: number) => this.#peer(peer).call(call, bytes),
       answer: (peer: number, answer: Parameters<PeerFrames["answer"]>[0]) => {
-        this.#peers.get(peer)?.answer(answer);
+        this.#peer(peer).answer(answer);
         this.dirty();
       },
       submit: (groupId: number, operations: readonly PendingOperation[], transactionId: string, waiter: Waiter) =>
         this.group(groupId).submit(operations, transactionId, waiter),
       localCommand: (groupId: number, command: Command, done: (result: CommandResult | undefined, error: MeshError | undefined) => void) =>
-        this.group(groupId).command(this.#stamped(command), done),
+        this.#command(groupId, command, done),
       localReadIndex: (groupId: number, done: (index: number | undefined, error: MeshError | undefined) => void) =>
         this.group(groupId).readIndex(done),
       knowsServer: (serverId: number) => this.directory.directory.server(serverId) !== undefined,
@@ -124,6 +128,19 @@ export class MeshNode {
       isFenced: (row) => this.#isFenced(row),
       relayCommand: (groupId, command, deadlineMs, done) => {
         this.relay.command(groupId, command, deadlineMs, (_, error) => done(error));
+        this.dirty();
+      },
+    });
+    const membership = (): Membership => this.membership;
+    const view = { nodeId: options.nodeId, groups: this.groups, membership, monotonicMs: shared.monotonicMs };
+    this.leadership = new Leadership({ ...view, balanceTicks: options.balanceTicks, connected: this.#connected, dirty: () => this.dirty() });
+    this.members = new MembershipKeeper({
+      ...view,
+      versions: this.versions,
+      isConnected: shared.isConnected,
+      barrier: (groupId, deadlineMs, done) => this.barrier(groupId, deadlineMs, done),
+      propose: (command, done) => {
+        this.#command(DIRECTORY_GROUP, commandOf({ $case: "membership", value: { command, nowMs: 0 } }), () => done());
         this.dirty();
       },
     });
@@ -148,7 +165,7 @@ export class MeshNode {
   #makeGroup(groupId: number, restored: RestoredGroup | undefined): GroupReplica {
     const { options, host } = this;
     const state =
-      restored?.state ?? new State({ groupId, decisionWindow: options.decisionWindow, touchCapacity: options.touchCapacity });
+      restored?.state ?? new State({ groupId, decisionWindow: options.decisionWindow, touchCapacity: options.touchCapacity, versions: this.versions });
     const group = new GroupReplica(
       {
         groupId,
@@ -166,25 +183,45 @@ export class MeshNode {
       host,
       {
         changed: (id, { index, term }, changes) => this.subscriptions.onStrongChange(id, index, term, changes),
-        replaced: (id) => this.subscriptions.onGroupReplaced(id),
+        replaced: (id) => {
+          this.subscriptions.onGroupReplaced(id);
+          if (id === DIRECTORY_GROUP) this.onMembers();
+        },
         directoryChanged: (change) => this.#directoryChanged(change),
+        membershipChanged: () => this.onMembers(),
         leaderChanged: (id, leader) => this.#leaderChanged(id, leader),
         dirty: () => this.dirty(),
       },
       state,
       restored,
     );
-    group.onSend = (message) => this.#peers.get(message.to)?.raft(message);
+    group.onSend = (message) => this.#peer(message.to).raft(message);
     return group;
+  }
+
+  /** What waits for a node. Members come and go: the host knows the way, or drops what it gets. */
+  #peer(nodeId: number): PeerFrames {
+    let frames = this.#peers.get(nodeId);
+    if (frames === undefined) this.#peers.set(nodeId, (frames = new PeerFrames((frame) => this.host.send(nodeId, frame))));
+    return frames;
   }
 
   get nodeId(): number {
     return this.options.nodeId;
   }
 
+  get versions(): VersionRange {
+    return this.options.versions ?? VERSIONS;
+  }
+
   /** The state of group 0. */
   get directory(): GroupState {
     return this.group(DIRECTORY_GROUP).state;
+  }
+
+  /** Who belongs to the cluster, as far as this node has applied it. */
+  get membership(): Membership {
+    return this.directory.membership;
   }
 
   group(groupId: number): GroupReplica {
@@ -202,45 +239,18 @@ export class MeshNode {
     this.relay.expire();
     this.#expireLeases();
     this.fences.tick();
+    this.members.tick();
+    this.leadership.tick();
     for (const [groupId, materializer] of this.#materializers.entries()) if (this.group(groupId).serves) materializer.tick();
     this.#spread();
-    if (this.options.balanceTicks > 0 && ++this.#ticks % this.options.balanceTicks === 0) this.#balance();
     this.dirty();
-  }
-
-  /**
-   * Leading costs several times what following does, so a node that leads two groups more than a peer hands it one. One
-   * at a time, to a peer that is up to date: callers notice nothing, and where several nodes act at once it settles.
-   */
-  #balance(): void {
-    const led = new Map<number, number>([...this.#connected].map((peer) => [peer, 0]));
-    let own = 0;
-    for (const group of this.groups) {
-      if (group.serves) own++;
-      else if (led.has(group.leader)) led.set(group.leader, (led.get(group.leader) ?? 0) + 1);
-    }
-    let target = 0;
-    let fewest = own - 1;
-    for (const [peer, count] of led) {
-      if (count >= fewest) continue;
-      target = peer;
-      fewest = count;
-    }
-    if (target === 0) return;
-    for (const group of this.groups) {
-      if (!group.serves) continue;
-      const progress = group.core.status().progress.get(target);
-      if (progress?.recentActive !== true || progress.state !== "replicate") continue;
-      group.core.transferLeadership(target);
-      return;
-    }
   }
 
   /** What was published since the last tick goes to the peers, and what they miss is asked for. */
   #spread(): void {
     const writable = (peer: number): boolean => this.#connected.has(peer) && this.host.isWritable(peer);
-    for (const { to, delta } of this.eventual.tick(this.host.clock.wallMs(), writable)) this.#peers.get(to)?.delta(delta);
-    for (const { to, batch } of this.causal.tick(this.host.clock.wallMs(), writable)) this.#peers.get(to)?.causal(batch);
+    for (const { to, delta } of this.eventual.tick(this.host.clock.wallMs(), writable)) this.#peer(to).delta(delta);
+    for (const { to, batch } of this.causal.tick(this.host.clock.wallMs(), writable)) this.#peer(to).causal(batch);
   }
 
   /** The way to a peer is open. */
@@ -284,6 +294,19 @@ export class MeshNode {
    */
   allowVotes(): void {
     this.#votes = true;
+  }
+
+  /** This node is not a member any more: it votes and campaigns no longer, whatever it has missed. */
+  retire(): void {
+    this.#votes = false;
+    this.leadership.stepDown();
+  }
+
+  /** A node that is not a member any more: nothing is kept for it. */
+  forget(peer: number): void {
+    this.peerDisconnected(peer);
+    this.#peers.delete(peer);
+    this.#heardMs.delete(peer);
   }
 
   isConnected(peer: number): boolean {
@@ -348,6 +371,18 @@ export class MeshNode {
   }
 
   // ---- authority ----
+
+  /** Puts a command into the log of a group that this node leads. */
+  #command(groupId: number, command: Command, done: (result: CommandResult | undefined, error: MeshError | undefined) => void): void {
+    const group = this.group(groupId);
+    const body = command.command;
+    if (body?.$case === "membership" && group.serves) {
+      body.value.nowMs = Math.floor(this.host.clock.wallMs());
+      const answer = this.members.answerFor(body.value);
+      if (answer !== undefined) return done(answer, undefined);
+    }
+    group.command(this.#stamped(command), done);
+  }
 
   /** The leader's clock goes into the log with the command. */
   #stamped(command: Command): Command {
@@ -447,22 +482,6 @@ export class MeshNode {
     if (this.#stopped) return;
     this.stop();
     this.host.fail(error);
-  }
-
-  /** Hands leadership to the other nodes, as far as they can take it. */
-  stepDown(): void {
-    for (const group of this.groups) {
-      if (group.core.role !== "leader") continue;
-      let best = 0;
-      let match = -1;
-      for (const [peer, progress] of group.core.status().progress) {
-        if (peer === this.nodeId || !progress.recentActive || progress.match <= match) continue;
-        best = peer;
-        match = progress.match;
-      }
-      if (best !== 0) group.core.transferLeadership(best);
-    }
-    this.dirty();
   }
 
   /** Answers every open call and does nothing any more. */

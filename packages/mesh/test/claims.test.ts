@@ -238,7 +238,7 @@ describe("leadership", () => {
     const region = cluster.regionIn(1);
     for (let round = 0; round < 4; round++) {
       const leader = cluster.leaderOf(1);
-      cluster.node(leader).stepDown();
+      cluster.node(leader).leadership.stepDown();
       cluster.run(500);
       cluster.settle();
       expect(isDecision(cluster.execute(1, [place(`p${round}`, 1, region, [round * 10, 0, 0])]).get(`p${round}`))).toBe(true);

@@ -6,18 +6,19 @@ import {
   type LogEntry,
   type MaterializeRequest,
   type MaterializeResponse,
+  MemberState,
   type Operation,
 
   type SnapshotMeta,
   StreamRequest,
 } from "@statemesh/contract";
-import type { CommandResult, DirectoryCommand } from "@statemesh/contract/log";
+import type { CommandResult, DirectoryCommand, MembershipCommand } from "@statemesh/contract/log";
 import { resolve } from "@statemesh/conflict";
 import type { MeshError} from "@statemesh/contract";
 import { type Decision, type OperationError, type Region } from "@statemesh/contract";
 import { type GroupWrite, type Host, MeshNode, type NodeOptions } from "@statemesh/mesh";
 import type { HardState } from "@statemesh/raft";
-import { commandOf, GroupState, SnapshotLoader } from "@statemesh/replica";
+import { commandOf, GroupState, SnapshotLoader, type VersionRange, VERSIONS } from "@statemesh/replica";
 import { DEFAULT_POLICY, groupOf } from "@statemesh/world";
 
 const TICK_MS = 50;
@@ -79,6 +80,9 @@ export class VirtualCluster {
   #events: { atMs: number; order: number; run: () => void }[] = [];
   #order = 0;
   readonly #wiped = new Set<number>();
+  /** Nodes that joined later, and nodes of another version. */
+  readonly #joined = new Set<number>();
+  readonly #versions = new Map<number, VersionRange>();
   #incarnations = 0;
   #random: number;
 
@@ -178,7 +182,8 @@ export class VirtualCluster {
     };
     const nodeOptions: NodeOptions = {
       nodeId: id,
-      members: this.members,
+      members: this.#joined.has(id) ? [] : this.members,
+      versions: this.#versions.get(id) ?? VERSIONS,
       groups: this.groups,
       policy: DEFAULT_POLICY,
       electionTicks: 10,
@@ -207,6 +212,13 @@ export class VirtualCluster {
     );
     const node: MeshNode = new MeshNode(nodeOptions, host, restored);
     this.#nodes.set(id, node);
+    node.members.foundedBy(this.members.map((nodeId) => ({ nodeId, address: `node-${nodeId}:1`, folderId: nodeId, state: MemberState.VOTER })));
+    node.onMembers = () => {
+      const { membership } = node;
+      for (const peer of this.#nodes.keys()) {
+        if (peer !== id && membership.isOnRecord && peer <= membership.lastNodeId && membership.member(peer) === undefined) node.forget(peer);
+      }
+    };
     if (!this.#wiped.has(id)) node.allowVotes();
     const tick = (): void => {
       if (!alive()) return;
@@ -215,6 +227,23 @@ export class VirtualCluster {
     };
     this.at(this.random() * TICK_MS, tick);
     this.#reconnect();
+  }
+
+  /** A node with an empty folder that founded nothing. */
+  join(id: number): void {
+    this.#joined.add(id);
+    this.#disks.set(id, new Disk());
+    this.start(id);
+  }
+
+  /** The version that a node speaks from its next start on. */
+  speaks(id: number, versions: VersionRange): void {
+    this.#versions.set(id, versions);
+  }
+
+  /** A command about members, through any node that is up. */
+  membership(body: NonNullable<MembershipCommand["command"]>, nodeId = this.#anyNode()): CommandResult {
+    return this.#relayed(commandOf({ $case: "membership", value: { command: body, nowMs: 0 } }), nodeId);
   }
 
   /** The process dies: what was not persisted is gone. */
@@ -276,7 +305,11 @@ export class VirtualCluster {
 
   #reconnect(): void {
     for (const [id, node] of this.#nodes) {
-      for (const peer of this.#nodes.keys()) if (peer !== id && this.#reaches(id, peer) && !node.isConnected(peer)) node.peerConnected(peer);
+      for (const [peer, other] of this.#nodes) {
+        if (peer === id || !this.#reaches(id, peer) || node.isConnected(peer)) continue;
+        node.members.introduced(peer, other.versions.max);
+        node.peerConnected(peer);
+      }
     }
   }
 
@@ -350,10 +383,14 @@ export class VirtualCluster {
   }
 
   directory(nodeId: number, body: NonNullable<DirectoryCommand["command"]>): CommandResult {
+    return this.#relayed(commandOf({ $case: "directory", value: { command: body, nowMs: 0 } }), nodeId);
+  }
+
+  #relayed(command: ReturnType<typeof commandOf>, nodeId: number): CommandResult {
     let answer: CommandResult | undefined;
     let failure: MeshError | undefined;
     const node = this.node(nodeId);
-    node.relay.command(0, commandOf({ $case: "directory", value: { command: body, nowMs: 0 } }), this.nowMs + 10_000, (result, error) => {
+    node.relay.command(0, command, this.nowMs + 10_000, (result, error) => {
       answer = result;
       failure = error;
     });
@@ -414,11 +451,15 @@ export class VirtualCluster {
 }
 
 function emptyState(groupId: number, options: NodeOptions): GroupState {
-  return new GroupState({ groupId, decisionWindow: options.decisionWindow, touchCapacity: options.touchCapacity });
+  return new GroupState(stateOptions(groupId, options));
+}
+
+function stateOptions(groupId: number, { decisionWindow, touchCapacity, versions = VERSIONS }: NodeOptions) {
+  return { groupId, decisionWindow, touchCapacity, versions };
 }
 
 function load(stored: StoredSnapshot, options: NodeOptions): GroupState {
-  const loader = new SnapshotLoader({ groupId: stored.meta.groupId, decisionWindow: options.decisionWindow, touchCapacity: options.touchCapacity });
+  const loader = new SnapshotLoader(stateOptions(stored.meta.groupId, options));
   for (const chunk of stored.chunks) loader.push(chunk);
   return loader.finish();
 }

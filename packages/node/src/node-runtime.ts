@@ -105,7 +105,7 @@ export class NodeRuntime {
 
   #tick(): void {
     // A leader goes on without its own disk, as long as others have one; what waits for the disk would grow without end.
-    if (this.storage.isFull) this.mesh.stepDown();
+    if (this.storage.isFull) this.mesh.leadership.stepDown();
     this.mesh.tick();
   }
 
@@ -125,7 +125,7 @@ export class NodeRuntime {
   /** Lets other nodes lead before this one goes, so that callers notice nothing. */
   async handOver(): Promise<void> {
     const { clock, timers } = this.#ports;
-    this.mesh.stepDown();
+    this.mesh.leadership.stepDown();
     const endMs = clock.monotonicMs() + HANDOVER_MS;
     while (clock.monotonicMs() < endMs && this.mesh.groups.some((group) => group.core.role === "leader")) {
       await new Promise<void>((resolve) => timers.after(HANDOVER_LOOK_MS, resolve));

@@ -2,7 +2,7 @@
 // that, one at a time. What stands here is what shall be; each group's own log says what is, and the leaders bring the two
 // together (packages/mesh/src/membership).
 import { type Member, type MemberChange, MemberChangeKind, MemberChangeState, MemberState, type Reason } from "@statemesh/contract";
-import { type BeginMemberChange, CommandResult, type MembershipCommand, type MembershipRecord } from "@statemesh/contract/log";
+import { type BeginMemberChange, type CancelMemberChange, CommandResult, type MembershipCommand, type MembershipRecord } from "@statemesh/contract/log";
 import type { StateHash } from "./state-hash.ts";
 
 /** Nodes of a cluster at most. During a replacement there is one more. */
@@ -87,7 +87,7 @@ export class Membership {
       case "begin":
         return this.#begin(body.value, command.nowMs);
       case "cancel":
-        return this.#cancel(body.value.changeId);
+        return this.#cancel(body.value);
       case "finish":
         return this.#finish(body.value.changeId, command.nowMs);
       case "move": {
@@ -171,7 +171,7 @@ export class Membership {
     const checked = this.check(request, nowMs);
     if (!checked.ok) return resultOf(checked);
     const { change } = checked;
-    if (!checked.isNew) return CommandResult.fromPartial({ memberChange: change });
+    if (!checked.isNew || request.dryRun) return CommandResult.fromPartial({ memberChange: change });
     if (change.added !== undefined) {
       this.#put(change.added);
       this.#setHead(this.#version, Math.max(this.#lastNodeId, change.added.nodeId));
@@ -189,10 +189,10 @@ export class Membership {
     return refusal("CHANGE_DONE", `change ${changeId} is done: the way back is a new change`, { change_id: changeId });
   }
 
-  #cancel(changeId: string): CommandResult {
+  #cancel({ changeId, dryRun }: CancelMemberChange): CommandResult {
     const checked = this.checkCancel(changeId);
     if (!checked.ok) return resultOf(checked);
-    if (!checked.isNew) return CommandResult.fromPartial({ memberChange: checked.change });
+    if (!checked.isNew || dryRun) return CommandResult.fromPartial({ memberChange: checked.change });
     this.#setState(checked.change.added?.nodeId ?? 0, MemberState.LEAVING);
     this.#setState(checked.change.removedNodeId, MemberState.JOINING);
     return CommandResult.fromPartial({ memberChange: this.#replaceChange({ ...checked.change, state: MemberChangeState.CANCELLING }) });

@@ -13,6 +13,7 @@ import { notLeader, overloaded } from "./operation-errors.ts";
 export interface GroupOptions {
   readonly groupId: number;
   readonly nodeId: number;
+  /** Who founded the group; empty on a node that joined it later. */
   readonly voters: readonly number[];
   readonly policy: Policy;
   /** Ticks of a follower's patience, at least; drawn anew between this and twice this. */
@@ -38,6 +39,8 @@ export interface GroupListener {
   replaced(groupId: number): void;
   /** The directory changed (group 0 only). */
   directoryChanged(change: DirectoryChange): void;
+  /** The members on record, or the cluster's version, may have changed (group 0 only). */
+  membershipChanged(): void;
   /** Role or leader changed. */
   leaderChanged(groupId: number, leader: number): void;
   /** The group has something for `pump`. */
@@ -112,6 +115,7 @@ export class GroupReplica {
       groupId: options.groupId,
       nodeId: options.nodeId,
       voters: options.voters,
+      joining: options.voters.length === 0,
       electionTicks: options.electionTicks,
       heartbeatTicks: options.heartbeatTicks,
       leaseReads: options.leaseReads,
@@ -311,6 +315,7 @@ export class GroupReplica {
     const position = { groupId: this.groupId, term: entry.term, index: entry.index };
     if (applied.changes.length > 0) this.#listener.changed(this.groupId, position, applied.changes);
     if (applied.directory !== undefined) this.#listener.directoryChanged(applied.directory);
+    if (applied.membership) this.#listener.membershipChanged();
     const waiter = this.#commands.get(entry.index);
     if (waiter === undefined) return;
     this.#commands.delete(entry.index);
