@@ -7,3 +7,4 @@ export * from "./sim-disk.ts";
 // What runs on them: tiers, each a part of the system under faults.
 export * from "./tier.ts";
 export * from "./recorder.ts";
+export * from "./raft/index.ts";

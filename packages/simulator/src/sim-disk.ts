@@ -52,6 +52,10 @@ export class SimDisk {
   #pendingNames: NameChange[] = [];
   /** Handles of an earlier life never answer. */
   #life = 0;
+  /** Nothing comes to its end before this: the disk hangs, or its process stands still. Milliseconds of virtual time. */
+  heldUntilMs = 0;
+  /** A sync failed since the last power cut: what a reader sees may be on no platter. */
+  isDoubtful = false;
   readonly behaviour: DiskBehaviour;
 
   constructor(simulation: Simulation, behaviour: Partial<DiskBehaviour> = {}) {
@@ -68,6 +72,7 @@ export class SimDisk {
   /** The power is cut. */
   crash(): void {
     this.#life++;
+    this.isDoubtful = false;
     const names = new Map(this.#durableNames);
     const kept = this.#random.between(0, this.#pendingNames.length);
     for (const change of this.#pendingNames.slice(0, kept)) applyName(names, change);
@@ -137,9 +142,13 @@ export class SimDisk {
       const isSync = operation === "sync" || operation === "syncDirectory";
       const minMs = isSync ? minSyncMs : minLatencyMs;
       const delayMs = minMs + this.#random.next() * ((isSync ? maxSyncMs : maxLatencyMs) - minMs);
-      this.#simulation.after(delayMs, () => {
-        if (life === this.#life) settle();
-      });
+      const end = (): void => {
+        if (life !== this.#life) return;
+        const heldMs = this.heldUntilMs - this.#simulation.nowMs;
+        if (heldMs > 0) this.#simulation.after(heldMs, end);
+        else settle();
+      };
+      this.#simulation.after(delayMs, end);
     });
   }
 
@@ -208,6 +217,7 @@ export class SimDisk {
 
   /** As on Linux: pages of a failed sync count as clean; whether they reached the platter is open. */
   #failSync(name: string): void {
+    this.isDoubtful = true;
     const node = this.#names.get(name);
     if (node === undefined) return;
     if (this.#random.chance(0.5)) this.syncFile(node, node.pending.length);

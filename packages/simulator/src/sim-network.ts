@@ -35,6 +35,8 @@ export class SimNetwork<Message> {
   readonly #lastArrivalMs = new Map<number, number>();
   #inFlight = 0;
   weather: NetworkWeather;
+  /** What is not let through vanishes, such as messages above a size. */
+  passes: (message: Message) => boolean = () => true;
   readonly counts = { sent: 0, delivered: 0, lost: 0, duplicated: 0, blocked: 0, overflowed: 0 };
 
   constructor(simulation: Simulation, weather: NetworkWeather = FAIR_WEATHER) {
@@ -55,7 +57,7 @@ export class SimNetwork<Message> {
   send(from: number, to: number, message: Message): void {
     const { weather } = this;
     this.counts.sent++;
-    if (this.#random.chance(weather.loss)) {
+    if (this.#random.chance(weather.loss) || !this.passes(message)) {
       this.counts.lost++;
       return;
     }
