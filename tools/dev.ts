@@ -8,6 +8,7 @@ const COMMANDS = [
   { name: "test", file: "test.ts", summary: "run the tests" },
   { name: "lint", file: "lint.ts", summary: "check contract, types, style, package directions and leftovers" },
   { name: "bench", file: "bench.ts", summary: "measure a mesh of real processes" },
+  { name: "chaos", file: "chaos.ts", summary: "break a mesh of real processes and check what it says" },
   { name: "generate", file: "generate.ts", summary: "generate stubs, descriptor image and the configuration page" },
   { name: "bundle", file: "bundle.ts", summary: "bundle each service into one file for an image" },
 ] as const;

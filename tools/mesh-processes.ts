@@ -5,6 +5,17 @@ import { isAlive, startTicksOf, waitForEnd } from "./process-identity.ts";
 import { ServiceProcess } from "./service-process.ts";
 import { StablePorts } from "./stable-ports.ts";
 
+/** Where a process runs, where that is not simply here. */
+export interface Placement {
+  /** Address that it listens on, an IP. Where it has a `launcher`, that host is its own: the documented ports are taken. */
+  readonly host: string;
+  /** A program that becomes the service, such as `nsenter --net=FILE`. */
+  readonly launcher?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+  /** A consensus node's data folder; default: one under the mesh's. */
+  readonly dataDir?: string;
+}
+
 /** What to start. */
 export interface MeshOptions {
   /** Consensus nodes, 1..9. Default 3. */
@@ -24,6 +35,8 @@ export interface MeshOptions {
   readonly extraFlags?: Readonly<Record<string, readonly string[]>>;
   /** True: the services' documented ports, each replaced by another where it is taken. Default: any stable ones. */
   readonly fixedPorts?: boolean;
+  /** Where each process runs, by its name (`node-1`, `arbiter`, `region-store`); undefined or left out: on 127.0.0.1. */
+  readonly place?: (name: string) => Placement | undefined;
   /** Told when a process ends without being asked to. */
   readonly onCrash?: (text: string) => void;
   /** Told what is being waited for. */
@@ -126,10 +139,12 @@ async function layOut(dataDir: string, options: MeshOptions): Promise<Mesh> {
   const ports = new StablePorts();
   const fixed = options.fixedPorts === true;
   const spec = async (service: keyof typeof PORTS, name: string, offset: number, flags: readonly string[]) => {
-    const address = `127.0.0.1:${await ports.take(fixed ? PORTS[service].grpc + offset : undefined)}`;
-    const metricsAddress = `127.0.0.1:${await ports.take(fixed ? PORTS[service].metrics + offset : undefined)}`;
+    const { host = "127.0.0.1", launcher = [], environment = {} } = options.place?.(name) ?? {};
+    const port = async (documented: number): Promise<number> => (launcher.length > 0 ? documented : await ports.take(fixed ? documented + offset : undefined));
+    const address = `${host}:${await port(PORTS[service].grpc)}`;
+    const metricsAddress = `${host}:${await port(PORTS[service].metrics)}`;
     const own = ["--listen-address", address, "--metrics-address", metricsAddress, ...flags, ...(options.extraFlags?.[service] ?? [])];
-    return { name, service, flags: own, address, metricsAddress, logFile: join(dataDir, "logs", `${name}.log`) };
+    return { name, service, flags: own, address, metricsAddress, logFile: join(dataDir, "logs", `${name}.log`), launcher, environment };
   };
 
   const arbiter = options.arbiter === false ? undefined : new ServiceProcess(await spec("conflict-arbiter", "arbiter", 0, []));
@@ -146,7 +161,7 @@ async function layOut(dataDir: string, options: MeshOptions): Promise<Mesh> {
   const peers = specs.map((each, at) => `${at + 1}=${each.address}`).join(",");
   const nodes = specs.map((each, at) => {
     const flags = ["--node-id", String(at + 1), "--cluster-id", LOCAL_CLUSTER, "--peers", peers, "--advertise-address", each.address];
-    flags.push("--data-dir", join(dataDir, `node-${at + 1}`));
+    flags.push("--data-dir", options.place?.(each.name)?.dataDir ?? join(dataDir, each.name));
     if (options.groups !== undefined) flags.push("--groups", String(options.groups));
     if (arbiter !== undefined) flags.push("--arbiter-address", arbiter.address);
     if (regionStore !== undefined) flags.push("--region-store-address", regionStore.address);

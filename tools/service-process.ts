@@ -25,6 +25,8 @@ export interface ServiceSpec {
   /** Everything that it prints goes to the end of this file. */
   readonly logFile: string;
   readonly environment?: Readonly<Record<string, string>>;
+  /** A program with arguments that becomes the service (keeping its process id), such as `nsenter --net=FILE`. */
+  readonly launcher?: readonly string[];
 }
 
 /** The Node.js that runs the services: this one where it can, else the project's own. */
@@ -76,7 +78,8 @@ export class ServiceProcess {
     const log = openSync(this.spec.logFile, "a");
     const main = join(PROJECT, "services", this.spec.service, "src/main.ts");
     // A process group of its own: Ctrl-C reaches us alone, and we stop the services in order.
-    const child = spawn(nodeProgram(), [main, ...this.spec.flags], {
+    const [program = "", ...args] = [...(this.spec.launcher ?? []), nodeProgram(), main, ...this.spec.flags];
+    const child = spawn(program, args, {
       cwd: PROJECT,
       detached: true,
       stdio: ["ignore", log, log],

@@ -1,0 +1,36 @@
+import { expect, test } from "vitest";
+import { FAULTS } from "../../tools/chaos/faults/all-faults.ts";
+import { schedule, type Step } from "../../tools/chaos/schedule.ts";
+
+function first(seed: number, count: number): Step[] {
+  const steps = schedule(seed, FAULTS);
+  return Array.from({ length: count }, () => steps.next().value);
+}
+
+const names = (steps: readonly Step[]): string[] => steps.flatMap(({ fault, company }) => [fault.kind.name, ...(company === undefined ? [] : [company.kind.name])]);
+
+test("a seed gives one schedule, another seed another one", () => {
+  expect(first(4, 40)).toEqual(first(4, 40));
+  expect(names(first(4, 40))).not.toEqual(names(first(5, 40)));
+});
+
+test("every kind comes once before one comes twice", () => {
+  for (let seed = 0; seed < 20; seed++) expect(new Set(names(first(seed, FAULTS.length)).slice(0, FAULTS.length)).size).toBe(FAULTS.length);
+});
+
+test("faults that want to be alone are, and all last as long as their kind says", () => {
+  for (let seed = 0; seed < 20; seed++) {
+    for (const { fault, company } of first(seed, 100)) {
+      if (company !== undefined) expect([fault.kind.alone, company.kind.alone]).toEqual([undefined, undefined]);
+      for (const each of [fault, company]) {
+        if (each === undefined) continue;
+        expect(each.seconds).toBeGreaterThanOrEqual(each.kind.seconds[0]);
+        expect(each.seconds).toBeLessThanOrEqual(each.kind.seconds[1]);
+      }
+    }
+  }
+});
+
+test("kinds have names of their own", () => {
+  expect(new Set(FAULTS.map(({ name }) => name)).size).toBe(FAULTS.length);
+});

@@ -1,0 +1,105 @@
+/** A load's record as plain JSON: what is written to a file, what checks go by. One line a call, read or grant. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { type Operation, Outcome } from "@statemesh/contract";
+import { z } from "zod";
+import type { LoadRecord } from "../load/told.ts";
+
+const operation = z.object({
+  operationId: z.string(),
+  type: z.string(),
+  serverId: z.number(),
+  epoch: z.number(),
+  region: z.string(),
+  /** What it is about: a register, a resource, an item, a structure; empty where it is about accounts. */
+  subject: z.string(),
+  /** `claim`, `release`, `place`, `remove`, `write`, `pickup`, `spawn`, or the action on accounts. */
+  action: z.string(),
+  /** What a register is set to; who claims or picks up. */
+  value: z.string(),
+  /** True: in force. Undefined: not known. */
+  accepted: z.boolean().optional(),
+  /** Log index of the decision; 0 where it is not known. */
+  index: z.number(),
+  /** Version of what it wrote; 0 where it wrote nothing. */
+  version: z.number(),
+});
+
+const call = z.object({
+  kind: z.literal("call"),
+  transactionId: z.string(),
+  group: z.number(),
+  /** Milliseconds since the start of the run. */
+  invokedMs: z.number(),
+  /** When its caller was told; null: never. Its decision is known all the same where it was asked for at the end. */
+  returnedMs: z.number().nullable(),
+  end: z.enum(["decided", "refused", "open"]),
+  operations: z.array(operation).min(1),
+});
+
+const read = z.object({
+  kind: z.literal("read"),
+  group: z.number(),
+  invokedMs: z.number(),
+  returnedMs: z.number(),
+  /** Values by register; an empty text where it was never written. */
+  values: z.record(z.string(), z.string()),
+  versions: z.record(z.string(), z.number()),
+  index: z.number(),
+});
+
+const grant = z.object({ kind: z.literal("grant"), region: z.string(), serverId: z.number(), epoch: z.number(), invokedMs: z.number(), returnedMs: z.number() });
+
+const line = z.discriminatedUnion("kind", [call, read, grant]);
+
+export type HistoryOperation = z.infer<typeof operation>;
+export type HistoryCall = z.infer<typeof call>;
+export type HistoryRead = z.infer<typeof read>;
+export type HistoryGrant = z.infer<typeof grant>;
+
+/** Everything that was told. */
+export interface History {
+  readonly calls: readonly HistoryCall[];
+  readonly reads: readonly HistoryRead[];
+  readonly grants: readonly HistoryGrant[];
+}
+
+/** @param describe what each operation is about */
+export function historyOf(record: LoadRecord, describe: (operation: Operation) => Pick<HistoryOperation, "subject" | "action" | "value" | "region">): History {
+  const calls = record.told.map((told): HistoryCall => ({
+    kind: "call",
+    transactionId: told.transactionId,
+    group: told.group,
+    invokedMs: told.invokedMs,
+    returnedMs: told.end === "decided" ? told.returnedMs : null,
+    end: told.end,
+    operations: told.operations.map((each, at): HistoryOperation => {
+      const decision = told.decisions[at];
+      const accepted = decision === undefined ? {} : { accepted: decision.outcome === Outcome.ACCEPTED || decision.outcome === Outcome.MERGED };
+      return { operationId: each.operationId, type: each.type, serverId: each.serverId, epoch: each.authorityEpoch, ...describe(each), ...accepted, index: decision?.position?.index ?? 0, version: decision?.version ?? 0 };
+    }),
+  }));
+  const reads = record.reads.map((each): HistoryRead => ({ kind: "read", ...each, values: Object.fromEntries(each.values), versions: Object.fromEntries(each.versions) }));
+  const grants = record.grants.map((each): HistoryGrant => ({ kind: "grant", ...each }));
+  return { calls, reads, grants };
+}
+
+export function writeHistory(file: string, history: History): void {
+  writeFileSync(file, [...history.calls, ...history.reads, ...history.grants].map((each) => `${JSON.stringify(each)}\n`).join(""));
+}
+
+/** @throws Error that names the line, where it is none of a history */
+export function readHistory(file: string): History {
+  const lines = readFileSync(file, "utf8").split("\n").filter((text) => text.trim() !== "");
+  const parsed = lines.map((text, at) => {
+    try {
+      return line.parse(JSON.parse(text));
+    } catch (error) {
+      throw new Error(`${file}:${at + 1}: ${error instanceof z.ZodError ? z.prettifyError(error) : String(error)}`, { cause: error });
+    }
+  });
+  return {
+    calls: parsed.filter((each) => each.kind === "call"),
+    reads: parsed.filter((each) => each.kind === "read"),
+    grants: parsed.filter((each) => each.kind === "grant"),
+  };
+}

@@ -1,0 +1,26 @@
+import type { FaultKind } from "../fault.ts";
+import { arbiterDown } from "./arbiter-down.ts";
+import { clockJump } from "./clock-jump.ts";
+import { crashLoop } from "./crash-loop.ts";
+import { fsyncFails, slowDisk, stuckDisk } from "./disk.ts";
+import { diskFull } from "./disk-full.ts";
+import { flicker } from "./flicker.ts";
+import { kill } from "./kill.ts";
+import { largePackets, packetLoss } from "./packets.ts";
+import { bridge, flapping, isolateLeader, minority, mute, oneWay, shards } from "./partition.ts";
+import { pause } from "./pause.ts";
+import { blackout, powerCut } from "./power-cut.ts";
+import { reset } from "./reset.ts";
+import { restartAll } from "./restart-all.ts";
+import { slowLink } from "./slow-link.ts";
+import { sqlDown } from "./sql-down.ts";
+import { storeDown } from "./store-down.ts";
+
+/** Every kind, in the order of `--list`. */
+export const FAULTS: readonly FaultKind[] = [
+  kill, crashLoop, pause, flicker, restartAll,
+  isolateLeader, minority, bridge, shards, oneWay, mute, flapping,
+  largePackets, packetLoss, reset, slowLink,
+  clockJump, diskFull, fsyncFails, slowDisk, stuckDisk, powerCut, blackout,
+  arbiterDown, storeDown, sqlDown,
+];

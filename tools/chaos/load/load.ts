@@ -1,0 +1,80 @@
+/** Game servers at work, each loop at a pace that leaves the machine room for the mesh. */
+import { MeshError } from "@statemesh/contract";
+import { SimRandom } from "@statemesh/simulator";
+import { GameServer } from "./game-server.ts";
+import { type Setting, settingFor } from "./setting.ts";
+import { LoadRecord } from "./told.ts";
+import { build, claim, lease, ledger, pickup, publish, read, type Work, write, writeSeveral } from "./work.ts";
+
+const SERVERS = 4;
+/** Loops a server, and the longest rest between two things, ms. */
+const LOOPS: readonly { readonly work: Work; readonly loops: number; readonly restMs: number }[] = [
+  { work: write, loops: 2, restMs: 40 },
+  { work: writeSeveral, loops: 1, restMs: 60 },
+  { work: read, loops: 3, restMs: 40 },
+  { work: ledger, loops: 2, restMs: 40 },
+  { work: pickup, loops: 1, restMs: 150 },
+  { work: claim, loops: 1, restMs: 80 },
+  { work: build, loops: 1, restMs: 80 },
+  { work: publish, loops: 1, restMs: 100 },
+];
+/** Servers that want the leased region. */
+const LEASE_SERVERS = 2;
+const LEASE_REST_MS = 300;
+
+/** A running load and its record. */
+export class Load {
+  readonly record: LoadRecord = new LoadRecord();
+  readonly servers: readonly GameServer[];
+  readonly setting: Setting;
+  readonly #random: SimRandom;
+  #running = false;
+  #loops: Promise<void>[] = [];
+  /** What work threw that is no answer of the mesh: a defect. */
+  readonly defects: string[] = [];
+
+  constructor(endpoints: readonly string[], seed: number) {
+    this.#random = new SimRandom(seed);
+    this.servers = Array.from({ length: SERVERS }, (_, at) => new GameServer(at + 1, endpoints, this.#random.fork(), this.record));
+    this.setting = settingFor(this.servers);
+  }
+
+  async start(): Promise<void> {
+    await Promise.all(this.servers.map(async (server) => await server.register()));
+    this.#running = true;
+    for (const [at, server] of this.servers.entries()) {
+      for (const { work, loops, restMs } of LOOPS) {
+        for (let loop = 0; loop < loops; loop++) this.#loops.push(this.#loop(server, work, restMs));
+      }
+      if (at < LEASE_SERVERS) this.#loops.push(this.#loop(server, lease, LEASE_REST_MS));
+    }
+  }
+
+  /** Ends the load and waits for what is under way. */
+  async stop(): Promise<void> {
+    this.#running = false;
+    await Promise.all(this.#loops);
+    this.#loops = [];
+  }
+
+  close(): void {
+    for (const server of this.servers) server.close();
+  }
+
+  async #loop(server: GameServer, work: Work, restMs: number): Promise<void> {
+    const random = this.#random.fork();
+    while (this.#running) {
+      try {
+        await work(server, this.setting);
+      } catch (thrown) {
+        const { cause } = MeshError.from(thrown);
+        this.defects.push(cause instanceof Error ? (cause.stack ?? cause.message) : String(thrown));
+        if (this.defects.length > DEFECTS_MAX) return;
+      }
+      await new Promise((wake) => setTimeout(wake, random.between(1, restMs)));
+    }
+  }
+}
+
+/** A load that finds more than this many ends: they are all of one kind. */
+const DEFECTS_MAX = 20;

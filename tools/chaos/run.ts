@@ -1,0 +1,205 @@
+/** One run: a mesh, a load, faults, then quiet, then every check. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Availability, availabilityOf } from "./availability.ts";
+import { availabilitySvg } from "./availability-svg.ts";
+import { ChaosMesh, GROUPS } from "./chaos-mesh.ts";
+import { askAgain } from "./checks/ask-again.ts";
+import type { Check } from "./checks/check.ts";
+import { describeOperation } from "./checks/describe-operation.ts";
+import { compareState, expectedOf } from "./checks/final-state.ts";
+import { checkHistory } from "./checks/history-checks.ts";
+import { historyOf, writeHistory } from "./checks/history.ts";
+import { conserved, converged, eventualConverged } from "./checks/node-checks.ts";
+import { caughtUp, compareSql } from "./checks/sql-rows.ts";
+import type { FaultKind } from "./fault.ts";
+import { type Injected, Injector } from "./injector.ts";
+import { Load } from "./load/load.ts";
+import { examineMachine, type Need, NEEDS } from "./machine.ts";
+import { schedule } from "./schedule.ts";
+import { Traces } from "./traces.ts";
+
+const CONVERGE_LIMIT_MS = 120_000;
+const PROGRESS_EVERY_MS = 500;
+
+export interface RunOptions {
+  readonly seconds: number;
+  readonly seed: number;
+  readonly kinds: readonly FaultKind[];
+  /** The run's folder stays: logs, disks, history, picture. It stays in any case where something is wrong. */
+  readonly keep: boolean;
+  /** Where the picture goes; undefined: into the run's folder. */
+  readonly svg: string | undefined;
+  readonly stop: AbortSignal;
+  /** A state that the next one replaces. */
+  readonly onProgress: (text: string) => void;
+  /** A line that stays. */
+  readonly onLine: (text: string) => void;
+}
+
+/** What a run came to. */
+export interface RunResult {
+  readonly seed: number;
+  readonly seconds: number;
+  readonly faults: readonly Injected[];
+  /** Kinds that this machine does not allow, and why. */
+  readonly forbidden: readonly { readonly kind: string; readonly why: string }[];
+  /** Planned faults that could not be done when their time came. */
+  readonly passed: readonly string[];
+  readonly counts: { readonly acknowledged: number; readonly refused: number; readonly open: number; readonly reads: number; readonly transactions: number; readonly reasons: Readonly<Record<string, number>> };
+  readonly availability: Availability;
+  readonly checks: readonly Check[];
+  readonly anomalies: number;
+  /** The run's folder, where it stays. */
+  readonly folder: string | undefined;
+}
+
+/** Kinds that can be done on this machine, and why the others can't. */
+async function allowed(kinds: readonly FaultKind[]): Promise<{ machine: Awaited<ReturnType<typeof examineMachine>>; can: FaultKind[]; forbidden: { kind: string; why: string }[] }> {
+  // Namespaces are worth having for any fault: packets then really cross a network.
+  const wanted = new Set<Need>(["namespaces", ...kinds.flatMap((kind) => kind.needs)]);
+  const machine = await examineMachine(wanted);
+  const forbidden: { kind: string; why: string }[] = [];
+  const can = kinds.filter((kind) => {
+    const missing = kind.needs.filter((need) => machine.missing.has(need));
+    if (missing.length > 0) forbidden.push({ kind: kind.name, why: missing.map((need) => `${NEEDS[need]}: ${machine.missing.get(need)}`).join("; ") });
+    return missing.length === 0;
+  });
+  return { machine, can, forbidden };
+}
+
+export async function runChaos(options: RunOptions): Promise<RunResult> {
+  const traces = await Traces.begin();
+  let keep = true;
+  try {
+    options.onProgress("looking at the machine");
+    const { machine, can, forbidden } = await allowed(options.kinds);
+    for (const { kind, why } of forbidden) options.onLine(`no ${kind} here: ${why}`);
+    if (machine.missing.has("namespaces")) options.onLine(`all nodes on 127.0.0.1: no ${NEEDS.namespaces}: ${machine.missing.get("namespaces")}`);
+    if (can.length === 0) throw new Error("none of the faults that were asked for can be done on this machine");
+    const mesh = await ChaosMesh.start(machine, traces.folder, options.onProgress);
+    try {
+      const result = await disturb(mesh, can, forbidden, traces.folder, options);
+      keep = options.keep || result.anomalies > 0;
+      return { ...result, folder: keep ? traces.folder : undefined };
+    } finally {
+      await mesh.stop();
+    }
+  } finally {
+    await traces.end(keep);
+  }
+}
+
+async function disturb(mesh: ChaosMesh, kinds: readonly FaultKind[], forbidden: RunResult["forbidden"], folder: string, options: RunOptions): Promise<Omit<RunResult, "folder">> {
+  const { seed, seconds, stop, onProgress, onLine } = options;
+  const endpoints = mesh.mesh.endpoints;
+  await mesh.registerProbe();
+  const load = new Load(endpoints, seed);
+  try {
+    await load.start();
+    const { record } = load;
+    const injector = new Injector(mesh, () => record.nowMs());
+    const show = setInterval(() => {
+      const active = injector.active.map((fault) => fault.what).join("; ");
+      onProgress(`${Math.round(record.nowMs() / 1_000)}/${seconds} s  ${record.perSecond.at(-2) ?? 0} a second  ${record.told.length} calls  ${active === "" ? "calm" : active}`);
+    }, PROGRESS_EVERY_MS);
+    try {
+      await injector.run(schedule(seed, kinds), seconds * 1_000, stop);
+      await sleep(seconds * 1_000 - record.nowMs(), stop);
+    } finally {
+      clearInterval(show);
+    }
+    onProgress("healed; the load ends");
+    await load.stop();
+    const { availability, anomalies: silences } = availabilityOf(record, injector.done, GROUPS);
+    const checks = [{ name: "a majority that is undisturbed serves", detail: `longest silence of a group ${(availability.longestGapMs / 1_000).toFixed(1)} s`, anomalies: silences }, ...(await checkAll(mesh, load, onProgress, folder))];
+    const svg = availabilitySvg(availability, injector.done);
+    writeFileSync(join(folder, "availability.svg"), svg);
+    if (options.svg !== undefined) writeFileSync(options.svg, svg);
+    const ends = { decided: 0, refused: 0, open: 0 };
+    const reasons: { [reason: string]: number } = {};
+    for (const told of record.told) {
+      ends[told.end] += 1;
+      for (const reason of told.reasons) reasons[reason] = (reasons[reason] ?? 0) + 1;
+    }
+    const anomalies = checks.reduce((sum, check) => sum + check.anomalies.length, 0);
+    if (anomalies > 0) onLine(`anomalies: everything is kept in ${folder}`);
+    return {
+      seed,
+      seconds: Math.round(record.nowMs() / 1_000),
+      faults: injector.done,
+      forbidden,
+      passed: injector.passed,
+      counts: { acknowledged: ends.decided, refused: ends.refused, open: ends.open, reads: record.reads.length, transactions: record.told.filter((told) => told.transactionId !== "").length, reasons },
+      availability,
+      checks,
+      anomalies,
+    };
+  } finally {
+    load.close();
+  }
+}
+
+/** All checks, in an order in which each finds what the one before has settled. */
+async function checkAll(mesh: ChaosMesh, load: Load, onProgress: (text: string) => void, folder: string): Promise<Check[]> {
+  const checks: Check[] = [];
+  const add = async (name: string, check: () => Promise<{ detail: string; anomalies: readonly string[] }>): Promise<void> => {
+    onProgress(`checking: ${name}`);
+    try {
+      checks.push({ name, ...(await check()) });
+    } catch (error) {
+      checks.push({ name, detail: "", anomalies: [`could not be checked: ${error instanceof Error ? error.message : String(error)}`] });
+    }
+  };
+  const { record } = load;
+  await add("no process ended by itself, and callers met no defect", () => Promise.resolve({ detail: `${mesh.mesh.processes.length} processes`, anomalies: [...mesh.crashes, ...load.defects] }));
+  await add("all nodes converge, and hold the same state", async () => ({ detail: `${mesh.nodes.length} nodes`, anomalies: await converged(mesh, CONVERGE_LIMIT_MS) }));
+  await add("items are conserved", async () => {
+    const { kinds, troubles } = await conserved(mesh);
+    return { detail: `${kinds} kinds of items, asked of every node`, anomalies: troubles };
+  });
+  await add("an id has one decision, also when another node is asked", async () => {
+    const asked = [mesh.nodes[0], mesh.nodes[3]].flatMap((node) => (node === undefined ? [] : [node.clientAddress]));
+    return { detail: `${record.told.length} calls asked again on ${asked.length} nodes`, anomalies: await askAgain(load, asked) };
+  });
+  const history = historyOf(record, describeOperation);
+  writeHistory(join(folder, "history.jsonl"), history);
+  for (const check of checkHistory(history)) checks.push(check);
+  const expected = expectedOf(record);
+  await add("what was acknowledged is there, and nothing else, on every node", async () => {
+    const anomalies: string[] = [];
+    for (const [at, node] of mesh.nodes.entries()) anomalies.push(...(await compareState(load.servers[0]?.nodes[at] ?? load.servers[0]?.all ?? unreachable(), `node ${node.nodeId}`, load.setting, expected)));
+    return { detail: `${expected.entities.size} entities, ${expected.balances.size} balances`, anomalies };
+  });
+  await add("items are conserved after all questions were asked", async () => {
+    const { kinds, troubles } = await conserved(mesh);
+    return { detail: `${kinds} kinds of items`, anomalies: troubles };
+  });
+  await add("eventual values are equal on all nodes", async () => {
+    const { keys, troubles } = await eventualConverged(mesh, load.setting, CONVERGE_LIMIT_MS);
+    return { detail: `${keys} keys`, anomalies: troubles };
+  });
+  await add("the region store catches up, and SQL holds what the nodes hold", async () => {
+    const late = await caughtUp(mesh, CONVERGE_LIMIT_MS);
+    if (late.length > 0) return { detail: "", anomalies: late };
+    const { rows, troubles } = await compareSql(mesh, load.servers[0]?.all ?? unreachable(), load.setting, expected);
+    return { detail: `${rows} rows`, anomalies: troubles };
+  });
+  await add("all nodes hold the same state in the end", async () => ({ detail: `${mesh.nodes.length} nodes`, anomalies: await converged(mesh, CONVERGE_LIMIT_MS) }));
+  return checks;
+}
+
+function unreachable(): never {
+  throw new Error("a load without servers");
+}
+
+async function sleep(ms: number, stop: AbortSignal): Promise<void> {
+  if (stop.aborted || ms <= 0) return;
+  await new Promise<void>((done) => {
+    const timer = setTimeout(done, ms);
+    stop.addEventListener("abort", () => {
+      clearTimeout(timer);
+      done();
+    }, { once: true });
+  });
+}
