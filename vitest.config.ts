@@ -9,6 +9,7 @@ export default defineConfig({
           name: "packages",
           include: ["packages/*/test/**/*.test.ts", "services/*/test/**/*.test.ts"],
           testTimeout: 30_000,
+          hookTimeout: 120_000,
         },
       },
       {

@@ -1,6 +1,6 @@
+import { PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, PAGE_TOKEN_CHARS_MAX } from "@statemesh/store";
 import { createHash } from "node:crypto";
 import { MeshError } from "@statemesh/contract";
-import { PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, PAGE_TOKEN_CHARS_MAX } from "./limits.ts";
 
 /** Where a page ended: the key of its last row, as texts. */
 export type PageCursor = readonly string[];

@@ -21,17 +21,17 @@ import type {
   TransactRegionsRequest,
   TransactRegionsResponse,
 } from "@statemesh/contract";
-import { MemoryCache } from "./cache/memory-cache.ts";
+import { SystemClock } from "@statemesh/ports";
+import { type Caller, Materializer, MemoryCache, TieredCache } from "@statemesh/store";
 import { RedisCache } from "./cache/redis-cache.ts";
-import { TieredCache } from "./cache/tiered-cache.ts";
 import type { StoreSettings } from "./configuration.ts";
 import { DatabaseMonitor } from "./database-monitor.ts";
 import { queryEntities } from "./entities/entity-reader.ts";
-import { Materializer } from "./entities/materializer.ts";
+import { SqlMaterialization } from "./entities/sql-materialization.ts";
 import { PURGE } from "./regions/answered-requests.ts";
 import { RegionReader } from "./regions/region-reader.ts";
 import { RegionWriter } from "./regions/region-writer.ts";
-import { type Caller, Database } from "./sql/database.ts";
+import { Database } from "./sql/database.ts";
 import { MIGRATIONS_FOLDER, type Migration, type MigrationError, readMigrations } from "./sql/migrations.ts";
 
 /** Hears what goes on behind the calls. */
@@ -71,7 +71,7 @@ export class RegionStore {
       statementTimeoutMs: settings.databaseStatementTimeoutMs,
       onIdleError: (error) => events.passedOver("idle connection", error),
     });
-    const memory = new MemoryCache({ bytesMax: settings.cacheBytes, ttlMs: settings.cacheTtlMs });
+    const memory = new MemoryCache({ bytesMax: settings.cacheBytes, ttlMs: settings.cacheTtlMs, clock: new SystemClock() });
     this.#redis =
       settings.redisUrl === undefined
         ? undefined
@@ -89,7 +89,7 @@ export class RegionStore {
     if (this.#redis !== undefined) this.#cache.setSubscribed(false);
     this.#reader = new RegionReader(this.#database, this.#cache);
     this.#writer = new RegionWriter({ database: this.#database, cache: this.#cache, nowMs, requestRetentionMs: settings.requestRetentionMs });
-    this.#materializer = new Materializer(this.#database, this.#cache);
+    this.#materializer = new Materializer(new SqlMaterialization(this.#database), this.#cache);
     this.#monitor = new DatabaseMonitor(this.#database, migrations, nowMs, {
       onChange: events.databaseChanged,
       onWrongSchema: events.wrongSchema,

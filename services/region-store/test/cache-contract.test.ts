@@ -1,9 +1,9 @@
 import type { RegionRecord } from "@statemesh/contract";
+import { SystemClock } from "@statemesh/ports";
+import { type CachedRegion, type Lease, MemoryCache, type RegionCache } from "@statemesh/store";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type LocalRedis, startRedis } from "../../../tools/local-redis.ts";
-import { MemoryCache } from "../src/cache/memory-cache.ts";
 import { RedisCache } from "../src/cache/redis-cache.ts";
-import type { CachedRegion, Lease, RegionCache } from "../src/cache/region-cache.ts";
 import { eventually, region } from "./world.ts";
 
 // What every cache must do, run against each adapter: memory, and a real Redis.
@@ -48,7 +48,7 @@ async function redisCache(prefix: string, ttlMs = 60_000, heard: (keys: readonly
 }
 
 const adapters: Adapter[] = [
-  { name: "memory", make: async (ttlMs = 60_000) => new MemoryCache({ bytesMax: 10_000_000, ttlMs }) },
+  { name: "memory", make: async (ttlMs = 60_000) => new MemoryCache({ bytesMax: 10_000_000, ttlMs, clock: new SystemClock() }) },
   { name: "redis", make: async (ttlMs) => await redisCache(`contract-${++caches}:`, ttlMs) },
 ];
 
@@ -125,7 +125,7 @@ describe.each(adapters)("a cache in $name", ({ make }) => {
 
 describe("a cache in memory", () => {
   it("holds no more bytes than it may, and what was used last stays", async () => {
-    const cache = new MemoryCache({ bytesMax: 100_000, ttlMs: 60_000 });
+    const cache = new MemoryCache({ bytesMax: 100_000, ttlMs: 60_000, clock: new SystemClock() });
     for (let at = 0; at < 50; at++) await cache.fill(await missed(cache, `r:${at}`), valueOf(at, 10_000));
     const { bytes, entries, evictions } = cache.statistics();
     expect(bytes).toBeLessThanOrEqual(100_000);
@@ -136,7 +136,7 @@ describe("a cache in memory", () => {
   });
 
   it("answers nothing while suspended, and nothing older when resumed", async () => {
-    const cache = new MemoryCache({ bytesMax: 100_000, ttlMs: 60_000 });
+    const cache = new MemoryCache({ bytesMax: 100_000, ttlMs: 60_000, clock: new SystemClock() });
     await cache.fill(await missed(cache, "r:1"), valueOf(1));
     const lease = await missed(cache, "r:2");
     cache.suspend();

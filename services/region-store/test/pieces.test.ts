@@ -1,10 +1,9 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { CircuitBreaker } from "../src/cache/circuit-breaker.ts";
+import { CircuitBreaker, commitFailureOf, failureOf } from "@statemesh/store";
 import { makePageToken, readPageToken } from "../src/page-token.ts";
 import { byteaArray, int8Array, textArray } from "../src/sql/array-literal.ts";
 import { Database } from "../src/sql/database.ts";
-import { commitFailureOf, failureOf } from "../src/sql/sql-error.ts";
 import { TestWorld } from "./world.ts";
 
 describe("array literals", () => {

@@ -1,8 +1,7 @@
+import { type CacheAnswer, type CachedRegion, CircuitBreaker, type Lease, MISS_WITHOUT_LEASE, type RegionCache } from "@statemesh/store";
 import { randomBytes, randomUUID } from "node:crypto";
 import { type CacheTierStatistics, LoadRegionResponse } from "@statemesh/contract";
 import { Redis } from "ioredis";
-import { CircuitBreaker } from "./circuit-breaker.ts";
-import { type CacheAnswer, type CachedRegion, type Lease, MISS_WITHOUT_LEASE, type RegionCache } from "./region-cache.ts";
 
 export interface RedisCacheOptions {
   readonly url: string;

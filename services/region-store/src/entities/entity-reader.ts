@@ -1,12 +1,10 @@
 import { Entity, MeshError, QueryEntitiesRequest, type QueryEntitiesResponse } from "@statemesh/contract";
-import type { CachedRegion } from "../cache/region-cache.ts";
-import { checkText } from "../field-rules.ts";
-import { KIND_BYTES_MAX, KINDS_MAX, LOADED_ENTITIES_MAX, LOADED_ENTITY_BYTES_MAX, PAGE_BYTES_MAX } from "../limits.ts";
+import { type CachedRegion, type Caller, checkText, KIND_BYTES_MAX, KINDS_MAX, LOADED_ENTITIES_MAX, LOADED_ENTITY_BYTES_MAX, PAGE_BYTES_MAX } from "@statemesh/store";
 import { makePageToken, pageSizeOf, readPageToken } from "../page-token.ts";
 import { areaCondition, areaValues, rangeValues } from "../spatial/area-condition.ts";
 import { entityRanges, searchAreaOf } from "../spatial/search-area.ts";
 import { int8Array, textArray } from "../sql/array-literal.ts";
-import type { Caller, Database, Statement } from "../sql/database.ts";
+import type { Database, Statement } from "../sql/database.ts";
 
 /** Rows in order; from the row on that passes the budget of bytes the payload is NULL, so that it never leaves the server. */
 function withinBudget(columns: string, order: string, rows: string, budget: string): string {

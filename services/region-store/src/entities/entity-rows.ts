@@ -31,31 +31,34 @@ const REMOVE: Statement = {
 };
 const SWEEP: Statement = { name: "entities_sweep", text: "DELETE FROM entities WHERE group_id = $1 AND copy_id <> $2 RETURNING region_key::TEXT AS key" };
 
-/** Writes entities; notes in `touched` the Morton keys of regions whose entities changed. `copyId` 0: a batch, no copy. */
-export async function writeEntities(session: SqlSession, groupId: number, copyId: number, entities: readonly Entity[], touched: Set<string>): Promise<void> {
-  if (entities.length === 0) return;
+/** See MaterializationRows.writeEntities. */
+export async function writeEntities(session: SqlSession, groupId: number, copyId: number, entities: readonly Entity[]): Promise<string[]> {
+  if (entities.length === 0) return [];
   const rows = columnsOf(entities);
   const moved = await session.run<{ key: string }>(copyId === 0 ? UPSERT : COPY, [
     groupId, copyId, textArray(rows.kinds), textArray(rows.ids), int8Array(rows.regions), int8Array(rows.reaches), int8Array(rows.versions), int8Array(rows.epochs), int8Array(rows.servers), textArray(rows.players), textArray(rows.labels),
     int8Array(rows.quantities), ...rows.corners.map(int8Array), byteaArray(rows.payloads),
   ]);
-  for (const { key } of moved.rows) touched.add(key);
-  for (const region of new Set(rows.regions)) touched.add(String(region));
+  return keysOf(moved.rows);
 }
 
-/** Removes entities that are not newer than their removal. */
-export async function removeEntities(session: SqlSession, groupId: number, removed: readonly RemovedEntity[], touched: Set<string>): Promise<void> {
-  if (removed.length === 0) return;
+/** See MaterializationRows.removeEntities. */
+export async function removeEntities(session: SqlSession, groupId: number, removed: readonly RemovedEntity[]): Promise<string[]> {
+  if (removed.length === 0) return [];
   const kinds = textArray(removed.map((each) => each.kind));
   const ids = textArray(removed.map((each) => each.entityId));
   const { rows } = await session.run<{ key: string }>(REMOVE, [groupId, kinds, ids, int8Array(removed.map((each) => each.version))]);
-  for (const { key } of rows) touched.add(key);
+  return keysOf(rows);
 }
 
 /** Removes what the full copy did not name. */
-export async function sweepEntities(session: SqlSession, groupId: number, copyId: number, touched: Set<string>): Promise<void> {
+export async function sweepEntities(session: SqlSession, groupId: number, copyId: number): Promise<string[]> {
   const { rows } = await session.run<{ key: string }>(SWEEP, [groupId, copyId]);
-  for (const { key } of rows) touched.add(key);
+  return keysOf(rows);
+}
+
+function keysOf(rows: readonly { readonly key: string }[]): string[] {
+  return [...new Set(rows.map(({ key }) => key))];
 }
 
 interface EntityColumns {

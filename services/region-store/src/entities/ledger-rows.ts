@@ -33,18 +33,17 @@ const RAISE_EPOCHS: Statement = {
     WHERE regions.fence_epoch <= excluded.fence_epoch`,
 };
 
-/** Writes balances; those of 0 go away. `copyId` 0: a batch, no copy. */
+/** See MaterializationRows.writeBalances. */
 export async function writeBalances(session: SqlSession, groupId: number, copyId: number, balances: readonly Balance[]): Promise<void> {
-  const held = balances.filter((balance) => balance.quantity > 0);
-  const gone = balances.filter((balance) => balance.quantity === 0);
-  if (held.length > 0) {
-    const values = [textArray(held.map((row) => row.accountId)), textArray(held.map((row) => row.itemKind)), int8Array(held.map((row) => row.quantity)), int8Array(held.map((row) => row.version))];
-    await session.run(copyId === 0 ? UPSERT_BALANCES : COPY_BALANCES, [groupId, copyId, ...values]);
-  }
-  // A copy's sweep removes them.
-  if (gone.length > 0 && copyId === 0) {
-    await session.run(REMOVE_BALANCES, [groupId, textArray(gone.map((row) => row.accountId)), textArray(gone.map((row) => row.itemKind)), int8Array(gone.map((row) => row.version))]);
-  }
+  if (balances.length === 0) return;
+  const values = [textArray(balances.map((row) => row.accountId)), textArray(balances.map((row) => row.itemKind)), int8Array(balances.map((row) => row.quantity)), int8Array(balances.map((row) => row.version))];
+  await session.run(copyId === 0 ? UPSERT_BALANCES : COPY_BALANCES, [groupId, copyId, ...values]);
+}
+
+/** See MaterializationRows.removeBalances. */
+export async function removeBalances(session: SqlSession, groupId: number, balances: readonly Balance[]): Promise<void> {
+  if (balances.length === 0) return;
+  await session.run(REMOVE_BALANCES, [groupId, textArray(balances.map((row) => row.accountId)), textArray(balances.map((row) => row.itemKind)), int8Array(balances.map((row) => row.version))]);
 }
 
 export async function writeTotals(session: SqlSession, groupId: number, copyId: number, totals: readonly ItemTotal[]): Promise<void> {

@@ -1,15 +1,5 @@
+import type { WatermarkRow } from "@statemesh/store";
 import type { SqlSession, Statement } from "../sql/database.ts";
-
-/** Where the store stands for a group. */
-export interface WatermarkRow {
-  readonly logIndex: number;
-  /** Where the last batch began; -1 after a full copy. */
-  readonly afterIndex: number;
-  /** The full copy that runs or ran last; 0: none. */
-  readonly copyId: number;
-  readonly copyNextPart: number;
-  readonly copyThroughIndex: number;
-}
 
 // The row is the group's lock: whoever writes it first makes the others wait, then compare anew.
 const FIRST: Statement = {
@@ -39,7 +29,7 @@ const END_COPY: Statement = {
   name: "watermarks_end_copy",
   text: "UPDATE watermarks SET log_index = $2, after_index = -1 WHERE group_id = $1",
 };
-export const ALL: Statement = { name: "watermarks_all", text: "SELECT group_id, log_index FROM watermarks" };
+const ALL: Statement = { name: "watermarks_all", text: "SELECT group_id, log_index FROM watermarks" };
 
 /** Makes the group's row where there is none. */
 export async function ensureWatermark(session: SqlSession, groupId: number): Promise<void> {
@@ -51,13 +41,13 @@ export async function advance(session: SqlSession, groupId: number, after: numbe
   return (await session.run(ADVANCE, [groupId, after, through])).count === 1;
 }
 
-/**
- * Takes the turn of one part of a full copy; false where it is not its turn, or the store stands beyond the
- * copy. Part 0 of another copy restarts. Every part compares with the watermark: a batch that went beyond the copy
- * in between must not be overwritten by older rows.
- */
-export async function takePart(session: SqlSession, groupId: number, copyId: number, part: number, through: number): Promise<boolean> {
-  if (part === 0) return (await session.run(BEGIN_COPY, [groupId, copyId, through])).count === 1;
+/** See MaterializationRows.beginCopy. */
+export async function beginCopy(session: SqlSession, groupId: number, copyId: number, through: number): Promise<boolean> {
+  return (await session.run(BEGIN_COPY, [groupId, copyId, through])).count === 1;
+}
+
+/** See MaterializationRows.nextPart. */
+export async function nextPart(session: SqlSession, groupId: number, copyId: number, through: number, part: number): Promise<boolean> {
   return (await session.run(NEXT_PART, [groupId, copyId, through, part])).count === 1;
 }
 
@@ -65,9 +55,15 @@ export async function endCopy(session: SqlSession, groupId: number, through: num
   await session.run(END_COPY, [groupId, through]);
 }
 
-export async function findWatermark(session: SqlSession, groupId: number): Promise<WatermarkRow> {
+export async function findWatermark(session: SqlSession, groupId: number): Promise<WatermarkRow | undefined> {
   const { rows } = await session.run<{ log_index: number; after_index: number; copy_id: number; copy_next_part: number; copy_through_index: number }>(FIND, [groupId]);
   const row = rows[0];
-  if (row === undefined) return { logIndex: 0, afterIndex: 0, copyId: 0, copyNextPart: 0, copyThroughIndex: 0 };
+  if (row === undefined) return undefined;
   return { logIndex: row.log_index, afterIndex: row.after_index, copyId: row.copy_id, copyNextPart: row.copy_next_part, copyThroughIndex: row.copy_through_index };
+}
+
+/** Log index by group. */
+export async function allWatermarks(session: SqlSession): Promise<Map<number, number>> {
+  const { rows } = await session.run<{ group_id: number; log_index: number }>(ALL, []);
+  return new Map(rows.map((row) => [row.group_id, row.log_index]));
 }

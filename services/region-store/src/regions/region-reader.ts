@@ -12,15 +12,12 @@ import {
   SpatialQuery,
 } from "@statemesh/contract";
 import { formatRegion, mortonKey } from "@statemesh/world";
-import { type CachedRegion, entitiesKey, recordKey } from "../cache/region-cache.ts";
-import type { TieredCache, TieredValue } from "../cache/tiered-cache.ts";
+import { type CachedRegion, type Caller, entitiesKey, PAGE_BYTES_MAX, recordKey, regionOrText, type TieredCache, type TieredValue } from "@statemesh/store";
 import { loadEntities } from "../entities/entity-reader.ts";
-import { regionOrText } from "../field-rules.ts";
-import { PAGE_BYTES_MAX } from "../limits.ts";
 import { makePageToken, pageSizeOf, readPageToken } from "../page-token.ts";
 import { areaCondition, areaValues, rangeValues } from "../spatial/area-condition.ts";
 import { regionRanges, regionsOfArea, searchAreaOf } from "../spatial/search-area.ts";
-import type { Caller, Database, Statement } from "../sql/database.ts";
+import type { Database, Statement } from "../sql/database.ts";
 import { attributesOf } from "./region-rows.ts";
 
 // One statement, one snapshot: the layers are those of the version.

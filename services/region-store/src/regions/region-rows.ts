@@ -1,7 +1,8 @@
 import type { Region, RegionLayer } from "@statemesh/contract";
 import { formatRegion, mortonKey } from "@statemesh/world";
+import { WorkConflict } from "@statemesh/store";
 import { int8Array, textArray } from "../sql/array-literal.ts";
-import { type SqlSession, type Statement, WorkConflict } from "../sql/database.ts";
+import { type SqlSession, type Statement } from "../sql/database.ts";
 import { NO_ROW, RegionState } from "./region-state.ts";
 
 const LOCK: Statement = {

@@ -1,16 +1,5 @@
+import { ATTRIBUTE_KEY_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX, ATTRIBUTES_MAX, checkContent, checkCount, checkText, CONTENT_TYPE_BYTES_MAX, LAYER_BYTES_MAX, LAYER_NAME_BYTES_MAX, LAYERS_MAX, REGION_LAYER_BYTES_MAX, REQUEST_ID_BYTES_MAX, requireRegion } from "@statemesh/store";
 import { type DeleteRegionRequest, MeshError, type PatchRegionRequest, type Region, type RegionLayer, type StoreRegionRequest } from "@statemesh/contract";
-import { checkContent, checkCount, checkText, requireRegion } from "../field-rules.ts";
-import {
-  ATTRIBUTE_KEY_BYTES_MAX,
-  ATTRIBUTE_VALUE_BYTES_MAX,
-  ATTRIBUTES_MAX,
-  CONTENT_TYPE_BYTES_MAX,
-  LAYER_BYTES_MAX,
-  LAYER_NAME_BYTES_MAX,
-  LAYERS_MAX,
-  REGION_LAYER_BYTES_MAX,
-  REQUEST_ID_BYTES_MAX,
-} from "../limits.ts";
 
 /** Each throws INVALID_FIELD; `path` is "" or ends in a dot, such as `writes[3].store.`. */
 

@@ -1,6 +1,6 @@
+import { ATTRIBUTES_MAX, LAYERS_MAX, REGION_LAYER_BYTES_MAX } from "@statemesh/store";
 import { type DeleteRegionRequest, MeshError, type PatchRegionRequest, type Region, type RegionLayer, type StoreRegionRequest } from "@statemesh/contract";
 import { formatRegion, mortonKey } from "@statemesh/world";
-import { ATTRIBUTES_MAX, LAYERS_MAX, REGION_LAYER_BYTES_MAX } from "../limits.ts";
 
 /** A row of `regions`, without its key. */
 export interface RegionRow {

@@ -12,11 +12,8 @@ import {
   TransactRegionsResponse,
 } from "@statemesh/contract";
 import { formatRegion, mortonKey } from "@statemesh/world";
-import { recordKey } from "../cache/region-cache.ts";
-import type { TieredCache } from "../cache/tiered-cache.ts";
-import { checkText } from "../field-rules.ts";
-import { REQUEST_ID_BYTES_MAX, WRITES_MAX } from "../limits.ts";
-import type { Caller, Database, SqlSession } from "../sql/database.ts";
+import { type Caller, checkText, recordKey, REQUEST_ID_BYTES_MAX, type TieredCache, WRITES_MAX } from "@statemesh/store";
+import type { Database, SqlSession } from "../sql/database.ts";
 import { answerRequest, claimRequest } from "./answered-requests.ts";
 import { checkDelete, checkPatch, checkStore } from "./region-rules.ts";
 import { lockRegions, writeRegions } from "./region-rows.ts";

@@ -1,7 +1,6 @@
+import { MORTON_RANGES, requireBounds, requirePosition, requireRegion, SPHERE_RADIUS_M_MAX } from "@statemesh/store";
 import { MeshError, type SpatialQuery, type Region } from "@statemesh/contract";
 import { boundsOfRegion, lowRegion, mortonRanges, type QuantizedBounds, quantizeBounds, REGION_MAX, REGION_MIN, regionOf, RINGS_MAX } from "@statemesh/world";
-import { requireBounds, requirePosition, requireRegion } from "../field-rules.ts";
-import { MORTON_RANGES, SPHERE_RADIUS_M_MAX } from "../limits.ts";
 
 /**
  * Where a query looks, in whole centimetres. A box is half open: its upper faces are outside, and a flat side counts

@@ -1,6 +1,7 @@
 import { MeshError } from "@statemesh/contract";
+import { SystemRandom, SystemTimers } from "@statemesh/ports";
+import { type Caller, type Connection, RETRY_DELAY_MS, type TransactionOptions, WorkRunner } from "@statemesh/store";
 import pg from "pg";
-import { commitFailureOf, failureOf } from "./sql-error.ts";
 
 /** A statement of ours; prepared once a connection under its name. Without a name it is sent whole each time. */
 export interface Statement {
@@ -12,13 +13,6 @@ export interface Statement {
 export interface SqlSession {
   /** Rows, and how many were returned or changed. Throws what the driver throws. */
   run<Row extends object = Record<string, never>>(statement: Statement, values: readonly unknown[]): Promise<{ rows: Row[]; count: number }>;
-}
-
-/** Who asks: work for a caller that has gone is not begun. */
-export interface Caller {
-  readonly cancelled: boolean;
-  /** Milliseconds until the caller gives up; Infinity: never. */
-  readonly remainingMs: number;
 }
 
 export interface DatabaseOptions {
@@ -35,28 +29,9 @@ export interface DatabaseOptions {
   readonly onIdleError: (error: Error) => void;
 }
 
-/** How a transaction may be repeated. */
-export interface TransactionOptions {
-  /**
-   * The work itself finds out whether it already took effect (by a request id or a watermark), so that an unknown
-   * outcome is cleared up by running it again. Otherwise an unknown outcome is answered OUTCOME_UNKNOWN.
-   */
-  readonly decidesRepeats: boolean;
-  readonly caller?: Caller | undefined;
-}
-
-/** The work found the rows changed under it: roll back and run it again. */
-export class WorkConflict extends Error {
-  override readonly name = "WorkConflict";
-}
-
-/** Attempts at one transaction before the caller hears OVERLOADED. */
-const ATTEMPTS_MAX = 12;
-/** Attempts after a connection that broke: a restart leaves the pool with dead ones, at most one each. */
-const BROKEN_MAX = 3;
-const BACKOFF_FIRST_MS = 4;
-const BACKOFF_MAX_MS = 250;
-const RETRY_DELAY_MS = 500;
+const BEGIN: Statement = { text: "BEGIN" };
+const COMMIT: Statement = { text: "COMMIT" };
+const ROLLBACK: Statement = { text: "ROLLBACK" };
 
 /** int8 as a number: every column that we read as one holds at most 2^53-1 by validation. Morton keys are read as text. */
 function safeInteger(text: string): number {
@@ -69,6 +44,7 @@ function safeInteger(text: string): number {
 export class Database {
   readonly #pool: pg.Pool;
   readonly #waitingMax: number;
+  readonly #runner: WorkRunner<SqlSession> = new WorkRunner(() => this.#connect(), new SystemTimers(), new SystemRandom());
 
   constructor(options: DatabaseOptions) {
     this.#waitingMax = options.waitingMax;
@@ -106,71 +82,22 @@ export class Database {
    * broken is replaced, once. Throws MeshError.
    */
   async read<Row extends object>(statement: Statement, values: readonly unknown[], caller?: Caller): Promise<Row[]> {
-    for (let attempt = 1; ; attempt++) {
-      const client = await this.#connect(caller, false);
-      try {
-        const { rows } = await sessionOf(client).run<Row>(statement, values);
-        client.release();
-        return rows;
-      } catch (error) {
-        const failure = failureOf(error);
-        client.release(failure === "unavailable" || failure === "unknown");
-        if (failure === "defect" || failure === "duplicate") throw MeshError.from(error);
-        if (attempt >= BROKEN_MAX) throw unavailable(error);
-        if (failure === "conflict") await backoff(attempt);
-      }
-    }
+    return await this.#runner.read(async (session) => (await session.run<Row>(statement, values)).rows, caller);
   }
 
-  /**
-   * Runs `work` in one transaction, and again as a whole where others got in its way (serialization failure,
-   * deadlock, WorkConflict), at most 12 times. A MeshError of the work rolls back and is thrown on.
-   *
-   * @throws MeshError STORE_UNAVAILABLE (nothing is in force), OUTCOME_UNKNOWN, OVERLOADED, or the work's own
-   */
+  /** Runs statements that change nothing on one connection, without a transaction. Throws MeshError. */
+  async readAll<T>(work: (session: SqlSession) => Promise<T>, caller?: Caller): Promise<T> {
+    return await this.#runner.read(work, caller);
+  }
+
+  /** Runs `work` in one transaction: see WorkRunner.transaction. */
   async transaction<T>(work: (session: SqlSession) => Promise<T>, options: TransactionOptions): Promise<T> {
-    let unknown = false;
-    let broken = 0;
-    for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
-      const client = await this.#connect(options.caller, unknown);
-      let committing = false;
-      try {
-        const session = sessionOf(client);
-        await session.run({ text: "BEGIN" }, []);
-        const result = await work(session);
-        committing = true;
-        await session.run({ text: "COMMIT" }, []);
-        client.release();
-        return result;
-      } catch (error) {
-        const usable = await rollBack(client, error);
-        client.release(!usable);
-        if (error instanceof MeshError) throw error;
-        const failure = error instanceof WorkConflict ? "conflict" : committing ? commitFailureOf(error) : failureOf(error);
-        if (failure === "unknown") {
-          if (!options.decidesRepeats) throw outcomeUnknown(error);
-          unknown = true;
-        }
-        if (failure === "duplicate") throw new MeshError("INVALID_FIELD", "one row is named twice in one list", { cause: error });
-        if (failure === "defect") throw unknown ? outcomeUnknown(error) : MeshError.from(error);
-        if (failure !== "conflict" && ++broken >= BROKEN_MAX) throw unknown ? outcomeUnknown(error) : unavailable(error);
-        await backoff(attempt);
-      }
-    }
-    const busy = new MeshError("OVERLOADED", "others keep changing the same rows", { retryDelayMs: RETRY_DELAY_MS });
-    throw unknown ? outcomeUnknown(busy) : busy;
+    return await this.#runner.transaction(work, options);
   }
 
   /** Runs one statement outside of any transaction; for DDL, which commits by itself. Throws what the driver throws. */
   async runAlone(statement: Statement, values: readonly unknown[]): Promise<void> {
-    const client = await this.#connect(undefined, false);
-    try {
-      await sessionOf(client).run(statement, values);
-      client.release();
-    } catch (error) {
-      client.release(failureOf(error) === "unavailable");
-      throw error;
-    }
+    await this.#runner.alone((session) => session.run(statement, values));
   }
 
   /** Whether the server answers. */
@@ -189,23 +116,21 @@ export class Database {
     await this.#pool.end();
   }
 
-  async #connect(caller: Caller | undefined, unknown: boolean): Promise<pg.PoolClient> {
-    // Once an outcome is unknown, only its clearing up can be answered: the caller is not let go with less.
-    if (!unknown && caller !== undefined) {
-      if (caller.remainingMs <= 0) throw new MeshError("DEADLINE_EXCEEDED", "the deadline passed before anything was written");
-      if (caller.cancelled) throw new MeshError("CANCELLED", "cancelled before anything was written");
-    }
-    if (this.#pool.waitingCount >= this.#waitingMax) {
-      const overloaded = new MeshError("OVERLOADED", `${this.#waitingMax} calls wait for SQL`, { retryDelayMs: RETRY_DELAY_MS });
-      throw unknown ? outcomeUnknown(overloaded) : overloaded;
-    }
-    try {
-      return await this.#pool.connect();
-    } catch (error) {
-      if (failureOf(error) === "defect") throw MeshError.from(error);
-      throw unknown ? outcomeUnknown(error) : unavailable(error);
-    }
+  async #connect(): Promise<Connection<SqlSession>> {
+    if (this.#pool.waitingCount >= this.#waitingMax) throw new MeshError("OVERLOADED", `${this.#waitingMax} calls wait for SQL`, { retryDelayMs: RETRY_DELAY_MS });
+    return connectionOf(await this.#pool.connect());
   }
+}
+
+function connectionOf(client: pg.PoolClient): Connection<SqlSession> {
+  const session = sessionOf(client);
+  return {
+    session,
+    begin: async () => void (await session.run(BEGIN, [])),
+    commit: async () => void (await session.run(COMMIT, [])),
+    rollBack: async () => void (await session.run(ROLLBACK, [])),
+    release: (usable) => client.release(!usable),
+  };
 }
 
 function sessionOf(client: pg.PoolClient): SqlSession {
@@ -216,30 +141,4 @@ function sessionOf(client: pg.PoolClient): SqlSession {
       return { rows: result.rows, count: result.rowCount ?? 0 };
     },
   };
-}
-
-/** Rolls back; false where the connection is of no more use. */
-async function rollBack(client: pg.PoolClient, error: unknown): Promise<boolean> {
-  const failure = error instanceof MeshError || error instanceof WorkConflict ? "conflict" : failureOf(error);
-  if (failure === "unavailable" || failure === "unknown") return false;
-  try {
-    await client.query("ROLLBACK");
-    return true;
-  } catch {
-    return false; // The connection broke: the server rolls back by itself, and the pool drops the connection.
-  }
-}
-
-function unavailable(cause: unknown): MeshError {
-  return new MeshError("STORE_UNAVAILABLE", "SQL does not answer; nothing was changed", { cause, retryDelayMs: RETRY_DELAY_MS });
-}
-
-function outcomeUnknown(cause: unknown): MeshError {
-  return new MeshError("OUTCOME_UNKNOWN", "the connection to SQL was lost at COMMIT: ask again with the same request id", { cause, retryDelayMs: RETRY_DELAY_MS });
-}
-
-/** Full jitter: others that met the same conflict come back at other times. */
-async function backoff(attempt: number): Promise<void> {
-  const limitMs = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** attempt);
-  await new Promise((resolve) => setTimeout(resolve, Math.random() * limitMs));
 }

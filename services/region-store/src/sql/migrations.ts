@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
+import { sqlStateOf } from "@statemesh/store";
 import type { Database, Statement } from "./database.ts";
-import { sqlStateOf } from "./sql-error.ts";
 
 /** One step of the schema: a single idempotent DDL statement. */
 export interface Migration {

@@ -1,7 +1,6 @@
 import { type CacheTierStatistics, MeshError } from "@statemesh/contract";
 import type { MemoryCache } from "./memory-cache.ts";
-import type { CachedRegion, Lease } from "./region-cache.ts";
-import type { RedisCache } from "./redis-cache.ts";
+import type { CachedRegion, Lease, RegionCache } from "./region-cache.ts";
 
 /** Where a value came from. */
 export type Tier = "memory" | "redis" | "sql";
@@ -17,7 +16,7 @@ const SHOWN_MAX = 16_384;
 /** Reads through memory, Redis (where configured) and SQL; concurrent readers of a key share one load. */
 export class TieredCache {
   readonly #memory: MemoryCache;
-  readonly #redis: RedisCache | undefined;
+  readonly #redis: RegionCache | undefined;
   /** Loads under way. A reader that comes after an invalidation must not join one that began before it. */
   readonly #loads = new Map<string, Promise<TieredValue>>();
   /**
@@ -27,7 +26,7 @@ export class TieredCache {
   readonly #shown = new Map<string, number>();
   readonly #sql: CacheTierStatistics = { hits: 0, misses: 0, entries: 0, bytes: 0, evictions: 0, errors: 0 };
 
-  constructor(memory: MemoryCache, redis: RedisCache | undefined) {
+  constructor(memory: MemoryCache, redis: RegionCache | undefined) {
     this.#memory = memory;
     this.#redis = redis;
   }

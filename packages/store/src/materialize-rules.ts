@@ -1,7 +1,7 @@
 import { type Entity, type MaterializeRequest, MeshError } from "@statemesh/contract";
 import { isRegion, nameProblem } from "@statemesh/world";
-import { checkCount, checkText, requireBounds, requireRegion } from "../field-rules.ts";
-import { ENTITY_ID_BYTES_MAX, KIND_BYTES_MAX, MATERIALIZE_ROWS_MAX } from "../limits.ts";
+import { checkCount, checkText, requireBounds, requireRegion } from "./field-rules.ts";
+import { ENTITY_ID_BYTES_MAX, KIND_BYTES_MAX, MATERIALIZE_ROWS_MAX } from "./limits.ts";
 
 const CLUSTER_ID_BYTES_MAX = 64;
 const LABEL_BYTES_MAX = 256;

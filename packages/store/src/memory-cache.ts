@@ -1,4 +1,5 @@
 import { type CacheTierStatistics, LoadRegionResponse } from "@statemesh/contract";
+import type { Clock } from "@statemesh/ports";
 import { LRUCache } from "lru-cache";
 import { type CacheAnswer, type CachedRegion, type Lease, MISS_WITHOUT_LEASE, type RegionCache } from "./region-cache.ts";
 
@@ -6,6 +7,7 @@ export interface MemoryCacheOptions {
   /** Most bytes of all values, as they are encoded. A larger single value is not kept. */
   readonly bytesMax: number;
   readonly ttlMs: number;
+  readonly clock: Clock;
 }
 
 /** What an entry costs beyond its encoded bytes, about: keys, objects, the list's links. */
@@ -37,6 +39,9 @@ export class MemoryCache implements RegionCache {
       maxSize: options.bytesMax,
       maxEntrySize: options.bytesMax,
       ttl: options.ttlMs,
+      // Asked each time: the cache's own memory of the time would need a timer.
+      ttlResolution: 0,
+      perf: { now: () => options.clock.monotonicMs() },
       sizeCalculation: (value, key) => LoadRegionResponse.encode(value).finish().length + key.length + ENTRY_OVERHEAD_BYTES,
       dispose: (_value, _key, reason) => {
         if (reason === "evict") this.#evictions += 1;
