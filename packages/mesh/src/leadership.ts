@@ -1,6 +1,8 @@
 // Who leads: leadership spreads over the nodes by itself, and goes to others where a node is about to go.
 import { MemberState } from "@statemesh/contract";
 import type { Membership } from "@statemesh/replica";
+import { handovers, Refusals } from "./balance.ts";
+import type { Log } from "./host.ts";
 import type { GroupReplica } from "./strong/group-replica.ts";
 
 /** What leadership needs of its node. */
@@ -19,6 +21,7 @@ export interface LeadershipNode {
 
 export class Leadership {
   readonly #node: LeadershipNode;
+  readonly #refusals = new Refusals();
   #ticks = 0;
   #drainUntilMs = Number.NEGATIVE_INFINITY;
 
@@ -31,34 +34,32 @@ export class Leadership {
     if (this.#node.balanceTicks > 0 && ++this.#ticks % this.#node.balanceTicks === 0) this.#balance();
   }
 
-  /**
-   * Leading costs several times what following does, so a node that leads two groups more than a peer hands it one. One
-   * at a time, to a peer that is up to date: callers notice nothing, and where several nodes act at once it settles.
-   */
+  /** Hands groups to peers that lead fewer, and are up to date: callers notice nothing. */
   #balance(): void {
     const { groups, connected } = this.#node;
     const stays = this.#stays();
-    const led = new Map<number, number>([...connected].filter(stays).map((peer) => [peer, 0]));
-    let own = 0;
+    const led = new Map<number, number>();
+    for (const peer of connected) if (stays(peer) && this.#refusals.takes(peer)) led.set(peer, 0);
+    const own: GroupReplica[] = [];
     for (const group of groups) {
-      if (group.serves) own++;
+      if (group.serves) own.push(group);
       else if (led.has(group.leader)) led.set(group.leader, (led.get(group.leader) ?? 0) + 1);
     }
-    let target = 0;
-    let fewest = own - 1;
-    for (const [peer, count] of led) {
-      if (count >= fewest) continue;
-      target = peer;
-      fewest = count;
+    for (const [peer, count] of handovers(own.length, led)) this.#hand(own, peer, count);
+  }
+
+  /** Hands over the last groups that may go, and takes them out of `own`. */
+  #hand(own: GroupReplica[], peer: number, count: number): void {
+    const handed: GroupReplica[] = [];
+    for (let at = own.length - 1; at >= 0 && handed.length < count; at--) {
+      const group = own[at];
+      const progress = group?.core.peerStatus(peer);
+      if (group === undefined || progress?.recentActive !== true || progress.state !== "replicate") continue;
+      if (group.transferLeadership(peer) !== "ok") continue;
+      own.splice(at, 1);
+      handed.push(group);
     }
-    if (target === 0) return;
-    for (const group of groups) {
-      if (!group.serves) continue;
-      const progress = group.core.status().progress.get(target);
-      if (progress?.recentActive !== true || progress.state !== "replicate" || !group.core.configuration.voters.includes(target)) continue;
-      group.core.transferLeadership(target);
-      return;
-    }
+    if (handed.length > 0) this.#refusals.handed(peer, handed);
   }
 
   /** Hands leadership to the other nodes, as far as they can take it. */
@@ -67,7 +68,7 @@ export class Leadership {
     for (const group of this.#node.groups) {
       if (group.core.role !== "leader") continue;
       const successor = bestSuccessor(group, stays);
-      if (successor !== 0) group.core.transferLeadership(successor);
+      if (successor !== 0) group.transferLeadership(successor);
     }
     this.#node.dirty();
   }
@@ -100,4 +101,15 @@ export function bestSuccessor({ core }: GroupReplica, mayLead: (nodeId: number) 
     match = progress.match;
   }
   return best;
+}
+
+/** Groups whose new leaders are told one by one, at most. */
+const LEADERS_TOLD = 8;
+
+/** A line a group, unless there are many: a node that starts or goes changes all of them. */
+export function tellLeaders(nodeId: number, groups: readonly GroupReplica[], log: Log): void {
+  if (groups.length > LEADERS_TOLD) {
+    const led = groups.filter(({ leader }) => leader === nodeId).length;
+    log.info("leaders changed", { groups: groups.length, led_here: led, without_leader: groups.filter(({ leader }) => leader === 0).length });
+  } else for (const { groupId, leader, core } of groups) log.info("leader changed", { group: groupId, leader, term: core.term });
 }

@@ -4,14 +4,16 @@
 import { HybridClock } from "@statemesh/clocks";
 import { MeshError, type RaftMessage, RaftMessageType, type SnapshotMeta, type StreamRequest } from "@statemesh/contract";
 import type { Command, CommandResult } from "@statemesh/contract/log";
-import { commandOf, type DirectoryChange, type GroupState, GroupState as State, type LeaseRow, type Membership, type PendingOperation, type VersionRange, VERSIONS } from "@statemesh/replica";
+import { commandOf, type GroupState, GroupState as State, type LeaseRow, type Membership, type PendingOperation, type VersionRange, VERSIONS } from "@statemesh/replica";
 import { DIRECTORY_GROUP, type Policy, groupOf } from "@statemesh/world";
+import { DirectoryDuties } from "./authority/directory-duties.ts";
 import { FenceKeeper } from "./authority/fence-keeper.ts";
 import { LeaseClock } from "./authority/lease-clock.ts";
 import { CausalLog } from "./causal/index.ts";
 import { EventualStore } from "./eventual/index.ts";
+import { GroupSchedule } from "./group-schedule.ts";
 import type { GroupWrite, Host } from "./host.ts";
-import { Leadership } from "./leadership.ts";
+import { Leadership, tellLeaders } from "./leadership.ts";
 import { MembershipKeeper } from "./membership/membership-keeper.ts";
 import { PeerFrames } from "./peer-frames.ts";
 import type { Waiter } from "./strong/decision-queue.ts";
@@ -69,8 +71,10 @@ export class MeshNode {
   readonly relay: Relay;
   readonly edge: Edge;
   readonly groups: readonly GroupReplica[];
+  readonly #duties: DirectoryDuties;
   readonly #remote: RemoteCalls;
   readonly #materializers: readonly Materializer[];
+  readonly #schedule: GroupSchedule;
   readonly #peers = new Map<number, PeerFrames>();
   readonly eventual: EventualStore = new EventualStore();
   readonly causal: CausalLog;
@@ -81,10 +85,13 @@ export class MeshNode {
   onMembers: () => void = () => undefined;
   readonly #connected = new Set<number>();
   readonly #heardMs = new Map<number, number>();
+  /** Groups whose leader is another since the last pump. */
+  #ledAnew: GroupReplica[] = [];
   readonly #freshMs: number[];
   #pumpDue = false;
   #stopped = false;
   #votes = false;
+  #ticks = 0;
 
   constructor(options: NodeOptions, host: Host, restored: ReadonlyMap<number, RestoredGroup>) {
     this.options = options;
@@ -94,6 +101,8 @@ export class MeshNode {
     this.groups = Array.from({ length: options.groups + 1 }, (_, groupId) => this.#makeGroup(groupId, restored.get(groupId)));
     this.#freshMs = this.groups.map(() => Number.NEGATIVE_INFINITY);
     this.#materializers = options.materialize ? this.groups.map((group) => new Materializer(group, options.clusterId, host)) : [];
+    this.#schedule = new GroupSchedule(this.groups, this.#materializers, options.electionTicks);
+    this.#watchMembers();
     const shared = {
       nodeId: options.nodeId,
       incarnation: options.incarnation,
@@ -131,6 +140,7 @@ export class MeshNode {
         this.dirty();
       },
     });
+    this.#duties = new DirectoryDuties({ clock: host.clock, leases: this.leases, fences: this.fences, group: () => this.group(DIRECTORY_GROUP) });
     const membership = (): Membership => this.membership;
     const view = { nodeId: options.nodeId, groups: this.groups, membership, monotonicMs: shared.monotonicMs };
     this.leadership = new Leadership({ ...view, balanceTicks: options.balanceTicks, connected: this.#connected, dirty: () => this.dirty() });
@@ -185,18 +195,30 @@ export class MeshNode {
         changed: (id, { index, term }, changes) => this.subscriptions.onStrongChange(id, index, term, changes),
         replaced: (id) => {
           this.subscriptions.onGroupReplaced(id);
-          if (id === DIRECTORY_GROUP) this.onMembers();
+          if (id === DIRECTORY_GROUP) this.#membersChanged();
         },
-        directoryChanged: (change) => this.#directoryChanged(change),
-        membershipChanged: () => this.onMembers(),
+        directoryChanged: (change) => this.#duties.changed(change),
+        membershipChanged: () => this.#membersChanged(),
         leaderChanged: (id, leader) => this.#leaderChanged(id, leader),
-        dirty: () => this.dirty(),
+        dirty: (id) => this.#touched(this.group(id)),
       },
       state,
       restored,
     );
     group.onSend = (message) => this.#peer(message.to).raft(message);
     return group;
+  }
+
+  #membersChanged(): void {
+    this.#watchMembers();
+    this.onMembers();
+  }
+
+  /** Whoever takes part shall be heard of. */
+  #watchMembers(): void {
+    const { membership } = this;
+    const nodeIds = membership.isOnRecord ? membership.members().map(({ nodeId }) => nodeId) : this.options.members;
+    for (const nodeId of nodeIds) if (nodeId !== this.nodeId) this.#schedule.liveness.watch(nodeId);
   }
 
   /** What waits for a node. Members come and go: the host knows the way, or drops what it gets. */
@@ -234,15 +256,22 @@ export class MeshNode {
 
   tick(): void {
     if (this.#stopped) return;
-    for (const group of this.groups) group.tick(this.#votes);
+    this.#ticks++;
+    this.#schedule.tick(this.#votes);
     this.edge.expire();
     this.relay.expire();
-    this.#expireLeases();
+    this.#duties.tick();
     this.fences.tick();
     this.members.tick();
     this.leadership.tick();
-    for (const [groupId, materializer] of this.#materializers.entries()) if (this.group(groupId).serves) materializer.tick();
     this.#spread();
+    if (this.#ticks % this.options.heartbeatTicks === 0) for (const peer of this.#connected) this.#peer(peer).beat();
+    this.dirty();
+  }
+
+  /** Something happened to a group: it is looked at by the next pump, and ticks. */
+  #touched(group: GroupReplica): void {
+    this.#schedule.touch(group);
     this.dirty();
   }
 
@@ -259,6 +288,7 @@ export class MeshNode {
     this.eventual.peerUp(peer);
     this.causal.peerUp(peer);
     this.#heardMs.set(peer, this.host.clock.monotonicMs());
+    this.#schedule.liveness.heard(peer);
     this.dirty();
   }
 
@@ -270,7 +300,8 @@ export class MeshNode {
     const lost = new MeshError("OUTCOME_UNKNOWN", `the connection to node ${peer} broke before it answered`);
     this.edge.onDisconnected(peer, operationError(lost));
     this.relay.onDisconnected(peer, lost);
-    for (const group of this.groups) group.core.reportUnreachable(peer);
+    for (const group of this.groups) group.peerUnreachable(peer);
+    this.#schedule.liveness.lost(peer);
     this.dirty();
   }
 
@@ -279,12 +310,15 @@ export class MeshNode {
     const lost = new MeshError("OUTCOME_UNKNOWN", `node ${peer} had to connect again before it answered`);
     this.edge.onDisconnected(peer, operationError(lost));
     this.relay.onDisconnected(peer, lost);
+    // It may have started anew, and lead no more what it led.
+    this.#schedule.liveness.lost(peer);
+    this.#schedule.liveness.heard(peer);
     this.dirty();
   }
 
   /** A peer came back without what it had acknowledged. */
   peerLostData(peer: number): void {
-    for (const group of this.groups) group.core.peerLostData(peer);
+    for (const group of this.groups) group.peerLostData(peer);
     this.dirty();
   }
 
@@ -306,6 +340,7 @@ export class MeshNode {
   forget(peer: number): void {
     this.peerDisconnected(peer);
     this.#peers.delete(peer);
+    this.#schedule.liveness.forget(peer);
     this.#heardMs.delete(peer);
   }
 
@@ -324,6 +359,7 @@ export class MeshNode {
     if (this.#stopped) return;
     const nowMs = this.host.clock.monotonicMs();
     this.#heardMs.set(peer, nowMs);
+    this.#schedule.liveness.heard(peer);
     for (const message of frame.raft) {
       const group = this.groups[message.groupId];
       if (group === undefined || message.from !== peer || message.to !== this.nodeId) continue;
@@ -381,15 +417,7 @@ export class MeshNode {
       const answer = this.members.answerFor(body.value);
       if (answer !== undefined) return done(answer, undefined);
     }
-    group.command(this.#stamped(command), done);
-  }
-
-  /** The leader's clock goes into the log with the command. */
-  #stamped(command: Command): Command {
-    if (command.command?.$case !== "directory") return command;
-    command.command.value.nowMs = Math.floor(this.host.clock.wallMs());
-    this.leases.expect(command.command.value, this.directory.directory, this.host.clock.monotonicMs());
-    return command;
+    group.command(this.#duties.stamped(command), done);
   }
 
   #isFenced(row: LeaseRow): boolean {
@@ -398,39 +426,12 @@ export class MeshNode {
     return fence.epoch > row.epoch || (fence.epoch === row.epoch && (fence.ownerServerId === row.serverId || fence.ownerServerId === 0));
   }
 
-  #directoryChanged(change: DirectoryChange): void {
-    this.leases.observe(change, this.host.clock.monotonicMs());
-    for (const row of change.fenced) this.fences.owe(row);
-  }
-
   #leaderChanged(groupId: number, leader: number): void {
     const leads = leader === this.nodeId;
-    this.host.log.info("leader changed", { group: groupId, leader, term: this.group(groupId).core.term });
+    this.#ledAnew.push(this.group(groupId));
     if (!leads) this.#materializers[groupId]?.stop();
-    if (groupId !== DIRECTORY_GROUP || !leads) return;
-    // Whatever the predecessor had heard since its last entry is lost: every lease runs anew, which is late, never early.
-    this.leases.restart(this.directory.directory, this.host.clock.monotonicMs());
-    this.#checkFences = true;
+    if (groupId === DIRECTORY_GROUP && leads) this.#duties.began();
   }
-  #checkFences = false;
-
-  #expireLeases(): void {
-    const group = this.group(DIRECTORY_GROUP);
-    if (!group.serves) return;
-    if (this.#checkFences) {
-      this.#checkFences = false;
-      this.fences.checkAll(group.state.directory.leases());
-    }
-    if (this.#expiring) return;
-    const overdue = this.leases.overdue(group.state.directory, this.host.clock.monotonicMs());
-    if (overdue === undefined) return;
-    this.#expiring = true;
-    const command: Command = commandOf({ $case: "directory", value: { command: { $case: "expire", value: overdue }, nowMs: 0 } });
-    group.command(this.#stamped(command), () => {
-      this.#expiring = false;
-    });
-  }
-  #expiring = false;
 
   materializedIndex(groupId: number): number {
     return this.#materializers[groupId]?.watermark ?? 0;
@@ -457,7 +458,9 @@ export class MeshNode {
     this.relay.flush();
     const writes: GroupWrite[] = [];
     const afterPersist: (() => void)[] = [];
-    for (const group of this.groups) group.pump(writes, afterPersist);
+    this.#schedule.pump(writes, afterPersist);
+    tellLeaders(this.nodeId, this.#ledAnew, this.host.log);
+    this.#ledAnew = [];
     if (writes.length > 0) {
       this.host.persist(writes, (error) => {
         if (error !== undefined) return this.#fail(error);

@@ -12,6 +12,7 @@ export class PeerFrames {
   readonly #send: (frame: StreamRequest) => void;
   #frame: StreamRequest | undefined;
   #bytes = 0;
+  #isQuiet = false;
 
   constructor(send: (frame: StreamRequest) => void) {
     this.#send = send;
@@ -58,7 +59,15 @@ export class PeerFrames {
     if (frame === undefined) return;
     this.#frame = undefined;
     this.#bytes = 0;
+    this.#isQuiet = false;
     this.#send(frame);
+  }
+
+  /** An empty frame, where nothing was sent since the last beat: the peer shall know that this node lives. */
+  beat(): void {
+    if (this.#isQuiet) this.#open();
+    this.flush();
+    this.#isQuiet = true;
   }
 
   #open(): StreamRequest {

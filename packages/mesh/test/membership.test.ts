@@ -61,7 +61,8 @@ function working(cluster: VirtualCluster): { acknowledged: Map<string, number>; 
 }
 
 function expectAll(cluster: VirtualCluster, acknowledged: ReadonlyMap<string, number>, through: number): void {
-  expect(acknowledged.size).toBeGreaterThan(10);
+  // Work ends with the node that it goes through, where that one is killed.
+  expect(acknowledged.size).toBeGreaterThan(5);
   for (const [id, groupId] of acknowledged) {
     const again = cluster.execute(through, [mint(id, 1, cluster.regionIn(groupId), "ada", "gold", 1)]).get(id);
     expect(isDecision(again) && again.repeated, id).toBe(true);

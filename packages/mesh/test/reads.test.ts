@@ -72,7 +72,7 @@ describe.each([false, true])("a linearizable read, leases %s", (leaseReads) => {
 it("a leader with a lease answers a read without a message", () => {
   const cluster = ready({ node: { leaseReads: true } });
   give(cluster, 1, "m-1");
-  cluster.run(1_000);
+  cluster.run(200);
   const leader = cluster.leaderOf(1);
   for (const id of cluster.members) if (id !== leader) cluster.loseFrames(leader, id, true);
   const answer = read(cluster, leader);

@@ -75,6 +75,9 @@ export class VirtualCluster {
   /** What nodes told their operators. */
   readonly complaints: { node: number; message: string; fields: Readonly<Record<string, unknown>> | undefined }[] = [];
   nowMs = 1_000_000;
+  /** Frames that nodes have sent, and their bytes. */
+  frames = 0;
+  frameBytes = 0;
   /** What waits for nodes that are held up. */
   readonly #held = new Map<number, (() => void)[]>();
   #events: { atMs: number; order: number; run: () => void }[] = [];
@@ -129,6 +132,8 @@ export class VirtualCluster {
       send: (peer, frame) => {
         // Through the wire format, so that nothing is shared between nodes.
         const bytes = StreamRequest.encode(frame).finish();
+        this.frames++;
+        this.frameBytes += bytes.length;
         const sender = this.#nodes.get(id);
         this.at(1 + this.random(), () => this.#unlessHeld(peer, () => {
           // A connection ends with its process: nothing of it arrives after the next one has said hello.

@@ -19,6 +19,9 @@ const TRIM_PERIOD_MS = 5_000;
 const HANDOVER_MS = 1_500;
 const HANDOVER_LOOK_MS = 20;
 
+/** Groups that a node that is not ready names, at most. */
+const GROUPS_NAMED = 8;
+
 export interface RuntimeOptions extends Omit<NodeOptions, "members" | "materialize"> {
   readonly arbiterTimeoutMs: number;
   /** Where clients reach this node. */
@@ -119,7 +122,10 @@ export class NodeRuntime {
   /** What keeps this node from serving. */
   get problems(): string[] {
     const { problem } = this.founding;
-    return [...(problem === undefined ? [] : [problem]), ...this.mesh.groups.filter((group) => group.leader === 0).map((group) => `group ${group.groupId} has no leader`)];
+    const leaderless = this.mesh.groups.filter((group) => group.leader === 0);
+    const named = leaderless.slice(0, GROUPS_NAMED).map((group) => `group ${group.groupId} has no leader`);
+    const more = leaderless.length - named.length;
+    return [...(problem === undefined ? [] : [problem]), ...named, ...(more === 0 ? [] : [`${more} more groups have no leader`])];
   }
 
   /** Lets other nodes lead before this one goes, so that callers notice nothing. */

@@ -98,9 +98,8 @@ async function transfer(node: AdminNode, request: TransferLeadershipRequest, con
       metadata: { leader_node_id: String(group.leader), leader_address: group.leader === 0 ? "" : node.clientAddressOf(group.leader) },
     });
   }
-  const result = group.core.transferLeadership(targetNodeId);
+  const result = group.transferLeadership(targetNodeId);
   if (result !== "ok") throw new MeshError("TRANSFER_ABORTED", `leadership of group ${groupId} cannot go to node ${targetNodeId}: ${result}`);
-  mesh.dirty();
   const deadlineMs = deadlineOf(context, mesh.host.clock.monotonicMs(), node.defaultDeadlineMs);
   while (group.leader !== targetNodeId) {
     if (mesh.host.clock.monotonicMs() >= deadlineMs || (group.core.role === "leader" && group.core.status().transferee === 0)) {

@@ -50,7 +50,7 @@ export const program = defineProgram({
     heartbeatTicks: integer({ default: 2, min: 1, max: 100, unit: "ticks", doc: "How often a leader reminds its followers." }),
     electionTicks: integer({ default: 10, min: 2, max: 1_000, unit: "ticks", doc: "A follower's patience, at least; drawn anew between this and twice this." }),
     leaseReads: flag({ default: false, mustMatch: true, doc: "A leader whose last heartbeats were answered serves linearizable reads without asking the others again. Sound only while the nodes' clocks run alike to within a tick and a tenth of the election timeout. Needs `--election-ticks` above `--heartbeat-ticks` and that margin together. A node that starts then votes for nobody in its first election timeout." }),
-    balanceTicks: integer({ default: 60, min: 0, max: 100_000, unit: "ticks", doc: "How often a node that leads at least two groups more than a peer hands it one. 0: never." }),
+    balanceTicks: integer({ default: 60, min: 0, max: 100_000, unit: "ticks", doc: "How often a node that leads at least two groups more than a peer hands it some. 0: never." }),
     leaseMs: integer({ default: 3_000, min: 500, max: 600_000, unit: "ms", mustMatch: true, doc: "How long a region lease runs unless it is renewed." }),
     registrationTtlMs: integer({ default: 10_000, min: 1_000, max: 3_600_000, unit: "ms", mustMatch: true, doc: "How long a game server stays registered unless it registers or renews again." }),
     queueCapacity: integer({ default: 16_384, min: 64, max: 1_000_000, doc: "Operations that may wait for a decision in one group. Beyond it callers get OVERLOADED." }),

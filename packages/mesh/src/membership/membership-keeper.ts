@@ -202,8 +202,7 @@ export class MembershipKeeper {
     const target = bestSuccessor(group, (nodeId) => wanted.includes(nodeId));
     if (target === 0 || tried >= HANDOVERS) return false;
     this.#handovers.set(group.groupId, tried + 1);
-    group.core.transferLeadership(target);
-    group.dirty();
+    group.transferLeadership(target);
     return true;
   }
 

@@ -44,7 +44,7 @@ export interface GroupListener {
   /** Role or leader changed. */
   leaderChanged(groupId: number, leader: number): void;
   /** The group has something for `pump`. */
-  dirty(): void;
+  dirty(groupId: number): void;
 }
 
 /** Callers that may wait for an index to be applied. Beyond it callers get OVERLOADED. */
@@ -119,6 +119,7 @@ export class GroupReplica {
       electionTicks: options.electionTicks,
       heartbeatTicks: options.heartbeatTicks,
       leaseReads: options.leaseReads,
+      quiescence: true,
       maxInflightMessages: 64,
       maxInflightBytes: 8 * 1024 * 1024,
       maxMessageBytes: 1024 * 1024,
@@ -157,7 +158,7 @@ export class GroupReplica {
 
   /** Something is to be done at the next pump. */
   dirty(): void {
-    this.#listener.dirty();
+    this.#listener.dirty(this.groupId);
   }
 
   get waiting(): number {
@@ -173,18 +174,23 @@ export class GroupReplica {
     if (campaigns || this.core.role === "leader") this.core.tick();
     this.#tickCount++;
     this.#expireAppliedWaiters();
-    this.#listener.dirty();
+    this.dirty();
+  }
+
+  /** Time changes nothing here until something comes: neither ticks nor pumps are needed. */
+  get isIdle(): boolean {
+    return this.core.isQuiescent && this.#appliedWaiters.length === 0;
   }
 
   step(message: RaftMessage): void {
     this.core.step(message);
-    this.#listener.dirty();
+    this.dirty();
   }
 
   /** A snapshot from the leader, received whole and durable, with the state that it holds. */
   stepSnapshot(meta: SnapshotMeta, message: RaftMessage, state: GroupState): void {
     if (this.core.stepSnapshot(meta, message)) this.#incoming = { meta, state };
-    this.#listener.dirty();
+    this.dirty();
   }
   #incoming: { meta: SnapshotMeta; state: GroupState } | undefined;
 
@@ -204,14 +210,14 @@ export class GroupReplica {
     }
     this.#commands.set(result.index, { term: result.term, done });
     if (command.command?.$case === "fence") this.#decider.noteFence(command.command.value, result.index);
-    this.#listener.dirty();
+    this.dirty();
   }
 
   /** The index that a linearizable read must wait for. Leader only. Reads of one pump share one round. */
   readIndex(done: ReadWaiter["done"]): void {
     if (!this.serves) return done(undefined, notLeader(this.groupId, this.core.leader));
     this.#pendingReads.push({ done });
-    this.#listener.dirty();
+    this.dirty();
   }
 
   /** Calls `done` once everything up to `index` is applied here; at once where it is. `deadlineMs` is monotonic. */
@@ -283,6 +289,7 @@ export class GroupReplica {
     afterPersist.push(() => {
       for (const message of ready.messagesAfterPersist) this.#send(message);
       this.core.persisted(ready.sequence);
+      this.dirty();
     });
     for (const entry of ready.committed) if (!this.#failed) this.#apply(entry);
     if (this.#failed) return;
@@ -291,6 +298,8 @@ export class GroupReplica {
       this.core.applied(last.index);
       this.#wakeApplied();
       this.#maybeSnapshot();
+      // What was applied may be what others waited for.
+      if (this.#decider.waiting > 0) this.dirty();
     }
     for (const context of ready.abortedReads) {
       for (const waiter of this.#reads.get(context) ?? []) waiter.done(undefined, notLeader(this.groupId, this.core.leader));
@@ -354,6 +363,37 @@ export class GroupReplica {
     this.#pendingReads = [];
   }
 
+  // ---- what the node hears of others ----
+
+  transferLeadership(to: number): ReturnType<RaftCore["transferLeadership"]> {
+    const result = this.core.transferLeadership(to);
+    this.dirty();
+    return result;
+  }
+
+  /** The way to a peer broke: what was on it may be lost. */
+  peerUnreachable(peer: number): void {
+    this.core.reportUnreachable(peer);
+    this.dirty();
+  }
+
+  peerLostData(peer: number): void {
+    this.core.peerLostData(peer);
+    this.dirty();
+  }
+
+  /** Nothing was heard of a node for `ticks` ticks, or its connection broke. */
+  nodeSilent(node: number, ticks: number): void {
+    this.core.nodeSilent(node, ticks);
+    this.dirty();
+  }
+
+  /** A node that was silent is heard again. */
+  nodeHeard(node: number): void {
+    this.core.nodeHeard(node);
+    this.dirty();
+  }
+
   // ---- messages and snapshots ----
 
   /** Set by the node: hands a Raft message to the peer's outbox. */
@@ -366,7 +406,7 @@ export class GroupReplica {
     this.#host.sendSnapshot(message.to, message, (installed) => {
       this.#sendingSnapshots.delete(message.to);
       this.core.reportSnapshot(message.to, installed);
-      this.#listener.dirty();
+      this.dirty();
     });
   }
 
@@ -415,7 +455,7 @@ export class GroupReplica {
       const through = Math.min(meta.index, Math.max(this.core.firstIndex - 1, this.#state.appliedIndex - this.#options.trailingEntries));
       if (through >= this.core.firstIndex) this.core.compact(through, meta);
       this.#host.releaseLog(meta, through);
-      this.#listener.dirty();
+      this.dirty();
     });
   }
 }

@@ -53,6 +53,11 @@ export class Materializer {
     return this.#watermark;
   }
 
+  /** The store has everything, and nothing is under way: `tick` has nothing to do until the state changes. */
+  get isIdle(): boolean {
+    return !this.#busy && this.#copy === undefined && this.#watermark !== undefined && this.#watermark >= this.#group.state.appliedIndex;
+  }
+
   /** The store was ahead of the group's log when last asked, and nothing is sent. */
   get isStoreAhead(): boolean {
     return this.#foreign !== undefined;
