@@ -6,6 +6,7 @@ import type { DemoSetting } from "./demo-setting.ts";
 import type { DemoShard } from "./demo-shard.ts";
 
 const POSITION_BYTES = 32;
+const CALLS_IN_FLIGHT = 8;
 
 /** A position with the time when it was sent. */
 export interface SentPosition extends Position {
@@ -54,6 +55,8 @@ export class DemoPublisher {
 
   /** Publishes where everything is that the shard runs. */
   beat(number: number, seconds: number): void {
+    // A mesh that does not answer gets no pile of calls from us: the next beat carries newer positions anyway.
+    if (this.#inFlight >= CALLS_IN_FLIGHT) return;
     const demo = this.#demo;
     const now = Date.now();
     const updates = this.#left.splice(0);
@@ -74,9 +77,12 @@ export class DemoPublisher {
       updates.push(update("automation_state", home, `${demo.prefix}pump-${this.#shard.id}`, spark, now));
       updates.push(update("power_grid_state", home, `${demo.prefix}grid-${this.#shard.id}`, spark, now));
     }
-    // A mesh that does not answer gets no pile of calls from us: the next beat carries newer positions anyway.
-    if (updates.length === 0 || this.#inFlight >= 8) return;
-    void this.#publish(updates);
+    if (updates.length > 0) void this.#publish(updates);
+  }
+
+  /** Says again what still stands: a node that died took with it what it had not passed on yet. */
+  async repeat(stands: (key: string, update: EventualUpdate) => boolean): Promise<void> {
+    await this.#publish([...this.published].filter(([key, update]) => stands(key, update)).map(([, update]) => update));
   }
 
   async #publish(updates: EventualUpdate[]): Promise<void> {
@@ -95,6 +101,8 @@ export class DemoPublisher {
     } catch (error) {
       measure.publishFailures += 1;
       this.#shard.lost.push(`publish: ${MeshError.from(error).message}`);
+      // Positions come anew with the next beat; that something left is said once.
+      for (const each of updates) if (each.deleted) this.#left.push(each);
     } finally {
       this.#inFlight -= 1;
     }

@@ -28,22 +28,44 @@ export function decodeStep(event: CausalEvent, prefix: string): QuestStep | unde
   return { quest: event.key, step: view.getUint32(0), sentMs: view.getFloat64(4) };
 }
 
-/** A quest that shards play in turn: whose turn it is answers a step as soon as it sees it. */
+/** Legs of one quest, at most. */
+const LEGS_MAX = 100;
+const PAUSE_MS = 500;
+/** What becomes of a step is not known, or nobody took it: something is down. */
+const PASSING: ReadonlySet<string> = new Set(["OUTCOME_UNKNOWN", "UNREACHABLE", "NO_QUORUM", "SHUTTING_DOWN", "TOKEN_AHEAD", "DEADLINE_EXCEEDED"]);
+
+/**
+ * A quest that shards play in turn: whose turn it is answers a step as soon as it sees it. A step that may have been
+ * published can't be published again, so where that is not known the quest begins anew, as another leg.
+ */
 export class DemoQuest {
-  readonly key: string;
+  readonly #name: string;
   readonly #demo: DemoSetting;
   readonly #region: Region;
   readonly #players: readonly DemoShard[];
-  /** Steps that were published. */
-  steps = 0;
+  /** Steps of earlier legs. */
+  #stepsBefore = 0;
+  /** The newest step of this leg. */
+  #step = 0;
+  legs = 1;
   #running = false;
   failure: string | undefined;
 
   constructor(demo: DemoSetting, name: string, region: Region, players: readonly DemoShard[]) {
-    this.key = `${demo.prefix}quest-${name}`;
+    this.#name = `${demo.prefix}quest-${name}`;
     this.#demo = demo;
     this.#region = region;
     this.#players = players;
+  }
+
+  /** Of the leg that is played. */
+  get key(): string {
+    return this.legs === 1 ? this.#name : `${this.#name}-${this.legs}`;
+  }
+
+  /** Steps that were published, of all legs. */
+  get steps(): number {
+    return this.#stepsBefore + this.#step;
   }
 
   start(): void {
@@ -58,7 +80,7 @@ export class DemoQuest {
   /** A shard's subscription delivered a step: where the next one is the shard's, it goes on. */
   onStep(shard: DemoShard, delivered: DeliveredStep): void {
     if (delivered.quest !== this.key || !this.#running) return;
-    if (delivered.step !== this.steps || this.#playerOf(delivered.step + 1) !== shard) return;
+    if (delivered.step !== this.#step || this.#playerOf(delivered.step + 1) !== shard) return;
     void this.#publish(delivered.step + 1, delivered.token);
   }
 
@@ -69,15 +91,25 @@ export class DemoQuest {
   async #publish(step: number, causalToken: VectorClock | undefined): Promise<void> {
     const player = this.#playerOf(step);
     if (player === undefined) return;
-    this.steps = step;
+    this.#step = step;
     try {
       const event = { type: "event_sequence", region: this.#region, key: this.key, payload: encodeStep(step, Date.now()) };
       await player.client.publish({ events: [event], causalToken });
       this.#demo.measure.eventsPublished += 1;
-    } catch (error) {
-      // The chain ends here: an event that may have been published can't be published again.
+    } catch (thrown) {
+      const error = MeshError.from(thrown);
+      if (PASSING.has(error.reason) && this.legs < LEGS_MAX) return this.#beginAnew();
       this.#running = false;
-      this.failure = `step ${step} of ${this.key}: ${MeshError.from(error).message}`;
+      this.failure = `step ${step} of ${this.key}: ${error.message}`;
     }
+  }
+
+  #beginAnew(): void {
+    this.#stepsBefore += this.#step - 1;
+    this.#step = 0;
+    this.legs += 1;
+    setTimeout(() => {
+      if (this.#running) void this.#publish(1, undefined);
+    }, PAUSE_MS).unref();
   }
 }

@@ -23,6 +23,8 @@ GROUP BY kind ORDER BY kind`;
 
 async function withSql<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 10_000 });
+  // A server that goes away in between fails the query that is under way; idle, it must not end this process.
+  client.on("error", () => undefined);
   await client.connect();
   try {
     return await work(client);

@@ -43,6 +43,8 @@ export interface LocalPostgres {
   query<Row extends object>(database: string, text: string): Promise<Row[]>;
   /** Shuts down in order, at most 15 seconds; then it is killed. A second call does nothing. */
   stop(): Promise<void>;
+  /** Calls `told` where the server ends without being asked to. */
+  onCrash(told: (how: string) => void): void;
   /** SIGKILL to the server and its children, as a crash does it. `startPostgres` with the same folder recovers. */
   kill(): void;
 }
@@ -274,9 +276,12 @@ async function launch(binDir: string, dataDir: string, port: number, user: User 
   let log = "";
   child.stderr.on("data", (chunk: Buffer) => (log = (log + chunk.toString()).slice(-8_192)));
   let ended = false;
+  let expected = false;
+  let onCrash: (how: string) => void = () => undefined;
   const end = new Promise<void>((done) => {
-    child.once("close", () => {
+    child.once("close", (code, signal) => {
       ended = true;
+      if (!expected) onCrash(signal ?? `status ${code}: ${log.trim()}`);
       done();
     });
   });
@@ -332,13 +337,18 @@ async function launch(binDir: string, dataDir: string, port: number, user: User 
       });
       return rows;
     },
+    onCrash: (told: (how: string) => void): void => {
+      onCrash = told;
+    },
     stop: async (): Promise<void> => {
+      expected = true;
       if (!ended) await stopChild(child, pid, end);
       // A kept folder stays; after `kill` so does a temporary one until `stop`, so that a test may recover it.
       if (temporary) rmSync(dataDir, { recursive: true, force: true });
       else rmSync(join(dataDir, OWNER_FILE), { force: true });
     },
     kill: (): void => {
+      expected = true;
       if (!ended) killTree(pid);
     },
   };

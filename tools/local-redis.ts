@@ -19,6 +19,8 @@ export interface LocalRedis {
   readonly pid: number;
   /** Shuts down in order. A second call does nothing. */
   stop(): Promise<void>;
+  /** Calls `told` where the server ends without being asked to. */
+  onCrash(told: (how: string) => void): void;
   /** SIGKILL, as a crash does it. */
   kill(): void;
   /** SIGSTOP: it holds its connections and answers nothing, until `resume`. */
@@ -56,9 +58,12 @@ async function launch(program: string, port: number, maxMemoryBytes: number): Pr
   let log = "";
   child.stdout.on("data", (chunk: Buffer) => (log = (log + chunk.toString()).slice(-8_192)));
   let ended = false;
+  let expected = false;
+  let onCrash: (how: string) => void = () => undefined;
   const end = new Promise<void>((done) => {
-    child.once("close", () => {
+    child.once("close", (code, signal) => {
       ended = true;
+      if (!expected) onCrash(signal ?? `status ${code}: ${log.trim()}`);
       done();
     });
     child.once("error", (error) => {
@@ -90,7 +95,11 @@ async function launch(program: string, port: number, maxMemoryBytes: number): Pr
     url: `redis://127.0.0.1:${port}`,
     port,
     pid,
+    onCrash: (told) => {
+      onCrash = told;
+    },
     stop: async () => {
+      expected = true;
       if (ended) return;
       child.ref();
       child.kill("SIGCONT");
@@ -99,7 +108,10 @@ async function launch(program: string, port: number, maxMemoryBytes: number): Pr
       await end;
       clearTimeout(timer);
     },
-    kill: () => void child.kill("SIGKILL"),
+    kill: () => {
+      expected = true;
+      child.kill("SIGKILL");
+    },
     pause: () => void child.kill("SIGSTOP"),
     resume: () => void child.kill("SIGCONT"),
   };

@@ -37,8 +37,8 @@ export interface MeshOptions {
   readonly fixedPorts?: boolean;
   /** Where each process runs, by its name (`node-1`, `arbiter`, `region-store`); undefined or left out: on 127.0.0.1. */
   readonly place?: (name: string) => Placement | undefined;
-  /** Told when a process ends without being asked to. */
-  readonly onCrash?: (text: string) => void;
+  /** Told when a process ends without being asked to, and how. */
+  readonly onCrash?: (process: ServiceProcess, how: string) => void;
   /** Told what is being waited for. */
   readonly onProgress?: (text: string) => void;
 }
@@ -105,11 +105,21 @@ export class Mesh {
     rmSync(join(this.#dataDir, PROCESSES_FILE), { force: true });
   }
 
+  /** Starts a process that ended by itself again. */
+  async restart(process: ServiceProcess): Promise<void> {
+    if (!process.running) process.launch();
+    recordProcesses(this.#dataDir, this);
+    await process.waitUntilServing();
+  }
+
   /** SIGKILL to everything. */
   async kill(): Promise<void> {
     await Promise.all(this.processes.map((each) => each.kill()));
   }
 }
+
+/** Layouts that are tried, where others on this machine take ports between our look and our use. */
+const LAYOUTS_MAX = 5;
 
 /**
  * Starts a mesh and waits until every service serves. What a run that was killed left behind in the data folder is
@@ -119,8 +129,20 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   const dataDir = resolve(options.dataDir);
   mkdirSync(dataDir, { recursive: true });
   await endLeftovers(dataDir);
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await launchMesh(dataDir, options);
+    } catch (error) {
+      if (attempt === LAYOUTS_MAX || !(error instanceof Error && error.message.includes("address already in use"))) throw error;
+    }
+  }
+}
+
+async function launchMesh(dataDir: string, options: MeshOptions): Promise<Mesh> {
   const mesh = await layOut(dataDir, options);
-  for (const each of mesh.processes) if (options.onCrash !== undefined) each.onCrash(options.onCrash);
+  // What does not even start is not started again.
+  let serves = false;
+  for (const each of mesh.processes) each.onCrash((how) => (serves ? options.onCrash?.(each, how) : undefined));
   try {
     for (const each of mesh.processes) each.launch();
     recordProcesses(dataDir, mesh);
@@ -132,6 +154,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
     await mesh.kill();
     throw error;
   }
+  serves = true;
   return mesh;
 }
 
@@ -178,7 +201,7 @@ interface RecordedProcess {
 }
 
 function recordProcesses(dataDir: string, mesh: Mesh): void {
-  const processes: RecordedProcess[] = mesh.processes.map((each) => ({ name: each.spec.name, pid: each.pid, startTicks: startTicksOf(each.pid) }));
+  const processes: RecordedProcess[] = mesh.processes.filter((each) => each.running).map((each) => ({ name: each.spec.name, pid: each.pid, startTicks: startTicksOf(each.pid) }));
   const path = join(dataDir, PROCESSES_FILE);
   writeFileSync(`${path}.new`, JSON.stringify(processes));
   renameSync(`${path}.new`, path);

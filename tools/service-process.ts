@@ -43,7 +43,7 @@ export class ServiceProcess {
   #child: ChildProcess | undefined;
   #ended: Promise<void> = Promise.resolve();
   #expected = false;
-  #onCrash: (text: string) => void = () => undefined;
+  #onCrash: (how: string) => void = () => undefined;
 
   constructor(spec: ServiceSpec) {
     this.spec = spec;
@@ -66,8 +66,8 @@ export class ServiceProcess {
     return this.spec.metricsAddress;
   }
 
-  /** Calls `told` where the process ends without being asked to. */
-  onCrash(told: (text: string) => void): void {
+  /** Calls `told` where the process ends without being asked to: with the signal, or its status and the end of its log. */
+  onCrash(told: (how: string) => void): void {
     this.#onCrash = told;
   }
 
@@ -93,11 +93,12 @@ export class ServiceProcess {
       const over = (how: string): void => {
         watchdog?.release();
         if (this.#child === child) this.#child = undefined;
-        if (!this.#expected) this.#onCrash(`${this.spec.name} ended by itself (${how}); the end of ${this.spec.logFile}:\n${this.logTail()}`);
+        if (!this.#expected) this.#onCrash(how);
         done();
       };
       child.once("error", (error) => over(error.message));
-      child.once("exit", (code, signal) => over(signal ?? `status ${code}`));
+      // A signal came from outside; of what it did itself its log tells.
+      child.once("exit", (code, signal) => over(signal ?? `status ${code}; the end of ${this.spec.logFile}:\n${this.logTail()}\n`));
     });
   }
 

@@ -14,6 +14,7 @@ import { reportLines } from "./demo-report.ts";
 import { type DemoResult, playDemo, stopDemo } from "./demo-run.ts";
 import { checkCaughtUp, checkSqlConservation } from "./demo-sql.ts";
 import { DemoStore } from "./demo-store.ts";
+import { KeepRunning } from "./keep-running.ts";
 import { type LocalPostgres, startPostgres } from "./local-postgres.ts";
 import { type LocalRedis, startRedis } from "./local-redis.ts";
 import { type Mesh, startMesh } from "./mesh-processes.ts";
@@ -53,7 +54,7 @@ function wholeIn(min: number, max: number): (text: string) => number {
 }
 
 const options = new Command("./dev up")
-  .description("Starts PostgreSQL, Redis (where redis-server is installed), a region store, an arbiter and consensus nodes, plays a demo world and reports.\nThen it keeps serving until Ctrl-C.")
+  .description("Starts PostgreSQL, Redis (where redis-server is installed), a region store, an arbiter and consensus nodes, plays a demo world and reports.\nThen it keeps serving until Ctrl-C. What ends by itself is started again.")
   .option("--once", "end after the report; status 0 only if every check holds", false)
   .option("--world <file>", "world file to play (docs/world-file.md)", join(ROOT, "worlds/demo.yaml"))
   .option("--seconds <number>", "how long the demo plays, 1..3600; left out: what the world file says", numberIn(1, 3_600))
@@ -73,6 +74,7 @@ class Running {
   mesh: Mesh | undefined;
 
   async stop(): Promise<void> {
+    await keeper.settled();
     await this.mesh?.stop();
     await this.redis?.stop();
     await this.postgres?.stop();
@@ -88,8 +90,9 @@ class Running {
 }
 
 const progress = new ProgressLine();
-const running = new Running();
 const stop = new AbortController();
+const keeper = new KeepRunning((text) => progress.line(text), stop.signal);
+const running = new Running();
 const startedMs = performance.now();
 let signals = 0;
 
@@ -112,6 +115,7 @@ try {
   progress.line(error instanceof YamlFileError ? error.message : `./dev up: ${error instanceof Error ? error.message : String(error)}`);
   process.exitCode = error instanceof YamlFileError ? 2 : 1;
 } finally {
+  stop.abort();
   await running.stop();
 }
 
@@ -177,23 +181,36 @@ function isInstalled(programs: readonly string[]): boolean {
 
 async function startServices(dataDir: string, data: UpData): Promise<void> {
   progress.update("starting PostgreSQL");
-  running.postgres = await startPostgres({ dataDir: join(dataDir, "postgres"), databases: [data.database] });
+  await keepPostgres(dataDir, data);
   if (options.redis && isInstalled(["redis-server", "valkey-server"])) {
     progress.update("starting Redis");
-    running.redis = await startRedis();
+    await keepRedis();
   }
   progress.update("starting the mesh");
   running.mesh = await startMesh({
     nodes: options.nodes,
     groups: options.groups,
     dataDir,
-    postgres: running.postgres.url,
+    postgres: running.postgres?.url,
     redis: running.redis?.url,
     fixedPorts: true,
-    onCrash: (text) => progress.line(text),
+    onCrash: (process, how) => keeper.ended(process.spec.name, how, async () => await running.mesh?.restart(process)),
     onProgress: (text) => progress.update(text),
   });
   progress.clear();
+}
+
+/** Starts PostgreSQL, and starts it again on its port when it ends by itself. */
+async function keepPostgres(dataDir: string, data: UpData, port?: number): Promise<void> {
+  const started = await startPostgres({ dataDir: join(dataDir, "postgres"), databases: [data.database], ...(port === undefined ? {} : { port }) });
+  running.postgres = started;
+  started.onCrash((how) => keeper.ended("postgres", how, async () => await keepPostgres(dataDir, data, started.port)));
+}
+
+async function keepRedis(port?: number): Promise<void> {
+  const started = await startRedis(port === undefined ? {} : { port });
+  running.redis = started;
+  started.onCrash((how) => keeper.ended("redis", how, async () => await keepRedis(started.port)));
 }
 
 async function demonstrate(world: World, data: UpData, mesh: Mesh, postgres: LocalPostgres): Promise<boolean> {
@@ -252,7 +269,7 @@ async function checkDemo(result: DemoResult, mesh: Mesh, postgres: LocalPostgres
     { name: "the mesh holds what the shards were told", run: async () => await checkLedger(result, reader) },
     { name: "no two structures overlap", run: async () => await checkStructures(result, reader) },
     { name: "items are conserved in the replicated state", run: async () => checkConservation(await reader.verifyConservation()) },
-    { name: "eventual state converged on all nodes", run: async () => await checkEventual(result, endpoints) },
+    { name: "eventual state converged on all nodes", run: async () => await checkEventual(result, endpoints, keeper.ends) },
     { name: "no effect was seen before its cause", run: () => checkCausal(result) },
     {
       name: "the state is equal on all nodes",
@@ -268,7 +285,7 @@ async function checkDemo(result: DemoResult, mesh: Mesh, postgres: LocalPostgres
     checks.push(
       { name: "SQL has caught up with the log", run: async () => await checkCaughtUp(postgres.url, async () => await leaderStatus(leaders)) },
       { name: "items are conserved in SQL's rows", run: async () => await checkSqlConservation(postgres.url, async () => await reader.verifyConservation()) },
-      { name: "caches answer what SQL holds", run: async () => await checkCache(result, store) },
+      { name: "caches answer what SQL holds", run: async () => await checkCache(result, store, keeper.ends) },
     );
     try {
       return await runChecks(checks);
@@ -303,6 +320,7 @@ function notesOf(result: DemoResult, mesh: Mesh): string[] {
   if (lagged > 0) notes.push(`subscribers were too slow ${lagged} times and started again with a snapshot`);
   if (result.demo.measure.publishFailures > 0) notes.push(`${result.demo.measure.publishFailures} publish calls failed`);
   if (result.demo.measure.storeFailures > 0) notes.push(`${result.demo.measure.storeFailures} calls to the region store failed`);
+  if (keeper.ends > 0) notes.push(`processes ended by themselves ${keeper.ends} times and were started again`);
   const memory = mesh.processes.map((each) => `${each.spec.name} ${((each.residentBytes() ?? 0) / 1_048_576).toFixed(0)}`);
   notes.push(`resident memory, MiB: ${memory.join(", ")}`);
   return notes;

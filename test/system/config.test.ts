@@ -1,10 +1,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ClientReadableStream, credentials } from "@grpc/grpc-js";
 import { ConsistencyServiceClient, type SubscribeResponse } from "@statemesh/contract";
+import { ConfigurationError, loadConfiguration } from "@statemesh/service";
 import { afterEach, describe, expect, test } from "vitest";
+import { PROGRAMS } from "../../tools/programs.ts";
 import { nodeProgram } from "../../tools/service-process.ts";
 import { StablePorts } from "../../tools/stable-ports.ts";
 import { type Cluster, regionsOfGroup, startCluster, until } from "./cluster.ts";
@@ -63,7 +66,30 @@ describe("a service that is started wrongly", () => {
     ["a database that is no URL", "region-store", ["--database-url", "mysql://x"], "--database-url"],
   ];
 
+  /** What the options themselves refuse is asked of them here: a process for each would cost more than it shows. */
+  function refusal(service: string, flags: readonly string[], environment: Readonly<Record<string, string>>): ConfigurationError | undefined {
+    const program = PROGRAMS[service];
+    if (program === undefined) throw new Error(`no program ${service}`);
+    try {
+      loadConfiguration(program, flags, environment);
+      return undefined;
+    } catch (error) {
+      if (error instanceof ConfigurationError) return error;
+      throw error;
+    }
+  }
+
+  const processes = new Set<string>();
   for (const [what, service, flags, option, environment] of wrong) {
+    const refused = refusal(service, flags, environment ?? {});
+    if (refused !== undefined && processes.has(service)) {
+      test(`${service} refuses ${what} and names ${option}`, () => {
+        expect(refused.message).toContain(option);
+        expect(refused.message.split("\n").length).toBeLessThan(10);
+      });
+      continue;
+    }
+    if (refused !== undefined) processes.add(service);
     test.concurrent(`${service} with ${what} ends with status 2 and names ${option}`, async () => {
       const { status, output } = await run(service, flags, { STATEMESH_DATA_DIR: join(tmpdir(), "statemesh-never-made"), ...environment });
       expect(output).toContain(option);
@@ -76,6 +102,26 @@ describe("a service that is started wrongly", () => {
     const { status, output } = await run("conflict-arbiter", ["--policy-file", "/no/such/policy.yaml", "--listen-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0"]);
     expect(output).toContain("/no/such/policy.yaml");
     expect(status).toBe(2);
+  });
+
+  test("a port that is taken is named, by every service", async () => {
+    const taken = createServer();
+    await new Promise<void>((done) => taken.listen(0, "127.0.0.1", done));
+    const address = `127.0.0.1:${(taken.address() as AddressInfo).port}`;
+    const folder = mkdtempSync(join(tmpdir(), "statemesh-taken-"));
+    const flags: Record<string, string[]> = {
+      "consensus-node": ["--node-id", "1", "--peers", `1=${address}`, "--data-dir", folder],
+      "conflict-arbiter": [],
+      "region-store": ["--database-url", "postgresql://nobody@127.0.0.1:9/none"],
+    };
+    await Promise.all(Object.entries(flags).map(async ([service, more]) => {
+      const { status, output } = await run(service, [...more, "--listen-address", "127.0.0.1:0", "--metrics-address", address]);
+      expect(output, service).toContain("cannot start");
+      expect(output, service).toContain(`cannot listen on ${address}`);
+      expect(status, service).toBe(1);
+    }));
+    taken.close();
+    rmSync(folder, { recursive: true, force: true });
   });
 
   test("--help shows every option and ends with status 0", async () => {

@@ -43,6 +43,14 @@ function processes(): string[] {
     .filter((command) => command.includes(dataDir));
 }
 
+/** A service of the run, as the run wrote it down. */
+function recorded(name: string): { readonly pid: number } {
+  const all = JSON.parse(readFileSync(join(dataDir, "processes.json"), "utf8")) as { readonly name: string; readonly pid: number }[];
+  const found = all.find((each) => each.name === name);
+  if (found === undefined) throw new Error(`no ${name} among ${JSON.stringify(all)}`);
+  return found;
+}
+
 async function until(condition: () => boolean, what: string, run?: Run): Promise<void> {
   const end = performance.now() + LIMIT_MS;
   while (!condition()) {
@@ -84,6 +92,21 @@ describe("./dev up", () => {
     expect(await next.ended, next.text()).toBe(0);
     expect(next.text()).toContain("0 put up now, 8 found from an earlier run");
     await until(() => processes().length === 0, "the end of all processes");
+  });
+
+  it("starts again what is killed while the demo plays, and every check still holds", async () => {
+    const run = up("--once", "--seconds", "10");
+    await until(() => run.text().includes(" s of 10"), "the demo", run);
+    process.kill(recorded("node-2").pid, "SIGKILL");
+    process.kill(recorded("arbiter").pid, "SIGKILL");
+    process.kill(Number(readFileSync(join(dataDir, "postgres/postmaster.pid"), "utf8").split("\n")[0]), "SIGKILL");
+    expect(await run.ended, run.text()).toBe(0);
+    for (const name of ["node-2", "arbiter", "postgres"]) {
+      expect(run.text()).toContain(`${name} ended by itself (SIGKILL); starting it again`);
+      expect(run.text()).toContain(`${name} serves again`);
+    }
+    expect(run.text().match(/^ {2}ok {6}/gm)?.length, run.text()).toBe(12);
+    expect(processes()).toEqual([]);
   });
 
   it("serves until it is interrupted, and then stops everything", async () => {

@@ -55,7 +55,7 @@ export class HttpEndpoint {
     });
     server.maxConnections = CONNECTIONS_MAX;
     await new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
+      server.once("error", (error) => reject(new Error(`cannot listen on ${settings.address}: ${error.message}`, { cause: error })));
       server.listen(split.port, split.host, resolve);
     });
     server.on("error", settings.failed);

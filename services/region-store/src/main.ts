@@ -14,15 +14,20 @@ log.info({ configuration: describeConfiguration(regionStoreProgram, config) }, "
 const store = await RegionStore.open(config, Date.now, eventsTo(log));
 const registry = new Registry();
 registerStoreMetrics(registry, store);
-await startServer({
-  name: regionStoreProgram.name,
-  config,
-  services: [bindRegionStore(store)],
-  log,
-  registry,
-  readiness: () => store.notReady(),
-  onShutdown: () => store.close(),
-});
+try {
+  await startServer({
+    name: regionStoreProgram.name,
+    config,
+    services: [bindRegionStore(store)],
+    log,
+    registry,
+    readiness: () => store.notReady(),
+    onShutdown: () => store.close(),
+  });
+} catch (error) {
+  log.fatal({ err: error }, "cannot start");
+  process.exit(1);
+}
 
 function eventsTo(logger: Logger): StoreEvents {
   const saidMs = new Map<string, number>();
