@@ -8,3 +8,4 @@ export * from "./sim-disk.ts";
 export * from "./tier.ts";
 export * from "./recorder.ts";
 export * from "./raft/index.ts";
+export * from "./store/index.ts";

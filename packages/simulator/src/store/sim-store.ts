@@ -1,0 +1,73 @@
+import { type GetWatermarksResponse, MaterializeRequest, type MaterializeResponse, MeshError } from "@statemesh/contract";
+import { type Invalidations, Materializer } from "@statemesh/store";
+import { SimTimers } from "../sim-clock.ts";
+import type { Simulation } from "../simulation.ts";
+import { SimMaterialization } from "./sim-materialization.ts";
+import { type SimSql, SimSqlClient } from "./sim-sql.ts";
+
+/** Calls that one store answers at a time; further ones are refused with OVERLOADED. */
+const CALLS_MAX = 1_024;
+
+/** No caches: nothing to forget. */
+export const NO_CACHES: Invalidations = { invalidate: async () => undefined };
+
+/**
+ * A region store process over a simulated database: the production materializer answers. `crash` leaves calls without an answer, as a killed
+ * process does; `start` begins a new life over the same database.
+ */
+export class SimStore {
+  readonly #simulation: Simulation;
+  readonly #sql: SimSql;
+  readonly #caches: Invalidations;
+  #life: { readonly client: SimSqlClient; readonly timers: SimTimers; readonly materializer: Materializer } | undefined;
+  #calls = 0;
+
+  constructor(simulation: Simulation, sql: SimSql, caches: Invalidations = NO_CACHES) {
+    this.#simulation = simulation;
+    this.#sql = sql;
+    this.#caches = caches;
+    this.start();
+  }
+
+  get isUp(): boolean {
+    return this.#life !== undefined;
+  }
+
+  start(): void {
+    if (this.#life !== undefined) return;
+    const client = new SimSqlClient(this.#sql);
+    const timers = new SimTimers(this.#simulation);
+    this.#calls = 0;
+    this.#life = { client, timers, materializer: new Materializer(new SimMaterialization(client, timers, this.#simulation.random.fork()), this.#caches) };
+  }
+
+  crash(): void {
+    this.#life?.client.kill();
+    this.#life?.timers.cancelAll();
+    this.#life = undefined;
+  }
+
+  /** Throws MeshError. Never settles where the process is killed meanwhile. */
+  async materialize(request: MaterializeRequest): Promise<MaterializeResponse> {
+    // As over a wire: what the caller changes later is not changed here.
+    const own = MaterializeRequest.decode(MaterializeRequest.encode(request).finish());
+    return await this.#answer((materializer) => materializer.materialize(own));
+  }
+
+  /** As `materialize`. */
+  async watermarks(clusterId: string): Promise<GetWatermarksResponse> {
+    return await this.#answer((materializer) => materializer.watermarks({ clusterId }));
+  }
+
+  async #answer<T>(call: (materializer: Materializer) => Promise<T>): Promise<T> {
+    if (this.#life === undefined) throw new MeshError("STORE_UNAVAILABLE", "the region store is down");
+    if (this.#calls >= CALLS_MAX) throw new MeshError("OVERLOADED", `${CALLS_MAX} calls are under way`);
+    const life = this.#life;
+    this.#calls++;
+    try {
+      return await call(life.materializer);
+    } finally {
+      if (this.#life === life) this.#calls--;
+    }
+  }
+}

@@ -1,0 +1,20 @@
+import { materializationContract, type StoreUnderTest } from "../../store/test/materialization-contract.ts";
+import { materializedRows, SimMaterialization, SimSql, SimSqlClient, SimTimers, Simulation } from "../src/index.ts";
+
+/** Seeds differ from run to run; a failure names its own. */
+const SEED = Number(process.env["SIM_SEED"] ?? Date.now() % 1_000_000);
+
+async function simulated(): Promise<StoreUnderTest> {
+  const simulation = new Simulation(SEED);
+  const sql = new SimSql(simulation);
+  const process = () => new SimMaterialization(new SimSqlClient(sql), new SimTimers(simulation), simulation.random.fork());
+  return {
+    stores: [process(), process()],
+    settle: (work) => simulation.settle(work),
+    rows: async () => materializedRows(sql),
+    loseNextCommit: (what) => sql.nextCommit(what === "request" ? "lose request" : "lose answer"),
+    close: async () => undefined,
+  };
+}
+
+materializationContract(`a simulated database (seed ${SEED})`, simulated);
