@@ -12,7 +12,7 @@ import type {
   StreamRequest,
 } from "@statemesh/contract";
 import type { Clock, Random } from "@statemesh/ports";
-import type { HardState } from "@statemesh/raft";
+import type { HardState, Loss } from "@statemesh/raft";
 
 /** What one group wants in the log. All groups' writes of one pump go out together. */
 export interface GroupWrite {
@@ -21,6 +21,8 @@ export interface GroupWrite {
   readonly entries?: readonly LogEntry[];
   /** The group now starts at this snapshot, which is durable already. */
   readonly snapshot?: SnapshotMeta;
+  /** What the group's log lacks of what it once held. */
+  readonly loss?: Loss | "repaired";
 }
 
 /** What a snapshot is: its place in the log, and the configuration there. */

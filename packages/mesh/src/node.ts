@@ -16,6 +16,7 @@ import type { GroupWrite, Host } from "./host.ts";
 import { Leadership, tellLeaders } from "./leadership.ts";
 import { MembershipKeeper } from "./membership/membership-keeper.ts";
 import { PeerFrames } from "./peer-frames.ts";
+import { Repairs } from "./repairs.ts";
 import type { Waiter } from "./strong/decision-queue.ts";
 import { Edge } from "./strong/edge.ts";
 import { GroupReplica, type RestoredGroup } from "./strong/group-replica.ts";
@@ -70,6 +71,7 @@ export class MeshNode {
   readonly leadership: Leadership;
   readonly relay: Relay;
   readonly edge: Edge;
+  readonly repairs: Repairs;
   readonly groups: readonly GroupReplica[];
   readonly #duties: DirectoryDuties;
   readonly #remote: RemoteCalls;
@@ -79,9 +81,9 @@ export class MeshNode {
   readonly eventual: EventualStore = new EventualStore();
   readonly causal: CausalLog;
   readonly subscriptions: SubscriptionHub;
-  /** Set by the service: a subscriber has something to read. Called in the middle of a change. */
+  /** Set by the service, as the next: a subscriber has something to read. Called in the middle of a change. */
   onReadable: (subscriberId: number) => void = () => undefined;
-  /** Set by the service: who is on record as a member may have changed. Called in the middle of a change. */
+  /** Who is on record as a member may have changed. */
   onMembers: () => void = () => undefined;
   readonly #connected = new Set<number>();
   readonly #heardMs = new Map<number, number>();
@@ -129,6 +131,7 @@ export class MeshNode {
     };
     this.relay = new Relay(shared);
     this.edge = new Edge(shared);
+    this.repairs = new Repairs(this.groups, this.relay, host.clock);
     this.#remote = new RemoteCalls(shared);
     this.fences = new FenceKeeper({
       groups: options.groups,
@@ -258,6 +261,7 @@ export class MeshNode {
     if (this.#stopped) return;
     this.#ticks++;
     this.#schedule.tick(this.#votes);
+    this.repairs.tick();
     this.edge.expire();
     this.relay.expire();
     this.#duties.tick();
@@ -319,7 +323,6 @@ export class MeshNode {
   /** A peer came back without what it had acknowledged. */
   peerLostData(peer: number): void {
     for (const group of this.groups) group.peerLostData(peer);
-    this.dirty();
   }
 
   /**

@@ -17,7 +17,7 @@ import { resolve } from "@statemesh/conflict";
 import type { MeshError} from "@statemesh/contract";
 import { type Decision, type OperationError, type Region } from "@statemesh/contract";
 import { type GroupWrite, type Host, MeshNode, type NodeOptions } from "@statemesh/mesh";
-import type { HardState } from "@statemesh/raft";
+import type { HardState, Loss } from "@statemesh/raft";
 import { commandOf, GroupState, SnapshotLoader, type VersionRange, VERSIONS } from "@statemesh/replica";
 import { DEFAULT_POLICY, groupOf } from "@statemesh/world";
 
@@ -27,6 +27,7 @@ interface StoredGroup {
   hardState: HardState;
   snapshot: SnapshotMeta | undefined;
   entries: LogEntry[];
+  loss?: Loss;
 }
 
 interface StoredSnapshot {
@@ -39,10 +40,11 @@ class Disk {
   readonly groups = new Map<number, StoredGroup>();
   readonly snapshots = new Map<number, StoredSnapshot>();
 
-  write({ groupId, hardState, entries, snapshot }: GroupWrite): void {
+  write({ groupId, hardState, entries, snapshot, loss }: GroupWrite): void {
     const stored = this.groups.get(groupId) ?? { hardState: { term: 0, vote: 0, commit: 0 }, snapshot: undefined, entries: [] };
     this.groups.set(groupId, stored);
     if (hardState !== undefined) stored.hardState = hardState;
+    if (loss === "repaired") delete stored.loss;
     if (snapshot !== undefined) {
       stored.snapshot = snapshot;
       stored.entries = [];
@@ -212,7 +214,7 @@ export class VirtualCluster {
       [...disk.groups].map(([groupId, group]) => {
         const snapshot = disk.snapshots.get(groupId);
         const state = snapshot === undefined || group.snapshot === undefined ? emptyState(groupId, nodeOptions) : load(snapshot, nodeOptions);
-        return [groupId, { hardState: group.hardState, snapshot: group.snapshot, entries: [...group.entries], state }];
+        return [groupId, { hardState: group.hardState, snapshot: group.snapshot, entries: [...group.entries], state, ...(group.loss === undefined ? {} : { loss: group.loss }) }];
       }),
     );
     const node: MeshNode = new MeshNode(nodeOptions, host, restored);
@@ -232,6 +234,17 @@ export class VirtualCluster {
     };
     this.at(this.random() * TICK_MS, tick);
     this.#reconnect();
+    this.#introduce(id);
+  }
+
+  /** What nodes say of their groups when one of them is new to the others. */
+  #introduce(id: number): void {
+    const said = (from: MeshNode, to: MeshNode): void => to.repairs.peerSaid(from.nodeId, from.repairs.damagedGroups, from.groups.map((group) => group.core.term));
+    for (const [peer, other] of this.#nodes) {
+      if (peer === id) continue;
+      said(this.node(id), other);
+      said(other, this.node(id));
+    }
   }
 
   /** A node with an empty folder that founded nothing. */
@@ -280,6 +293,19 @@ export class VirtualCluster {
     this.#wiped.add(id);
     this.start(id);
     for (const [peer, node] of this.#nodes) if (peer !== id) node.peerLostData(id);
+  }
+
+  /** A node that is down loses the last entries of a group's log; the log knows that, and of `loss` what it is given. */
+  damage(id: number, groupId: number, entries: number, known: Pick<Loss, "isEndKnown" | "isVoteKnown">): void {
+    const stored = this.#disks.get(id)?.groups.get(groupId);
+    const last = stored?.entries.at(-1);
+    if (stored === undefined || last === undefined) throw new Error(`node ${id} holds nothing of group ${groupId}`);
+    stored.entries = stored.entries.slice(0, -entries);
+    const left = stored.entries.at(-1) ?? { index: stored.snapshot?.index ?? 0, term: stored.snapshot?.term ?? 0 };
+    const { index, term } = known.isEndKnown ? last : left;
+    stored.loss = { end: { index, term }, ...known };
+    const { hardState } = stored;
+    stored.hardState = { term: known.isVoteKnown ? hardState.term : left.term, vote: known.isVoteKnown ? hardState.vote : 0, commit: Math.min(hardState.commit, left.index) };
   }
 
   /** Nothing passes between the two sides any more. */

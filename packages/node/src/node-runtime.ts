@@ -15,6 +15,8 @@ import { Storage } from "./storage.ts";
 
 /** How often the log is looked at for segments that only quiet groups hold. */
 const TRIM_PERIOD_MS = 5_000;
+/** How often the log's end is sealed, where something was written. */
+const SEAL_PERIOD_MS = 1_000;
 /** How long a node that goes down waits for others to take over its groups, and how often it looks. */
 const HANDOVER_MS = 1_500;
 const HANDOVER_LOOK_MS = 20;
@@ -44,7 +46,7 @@ export class NodeRuntime {
   static async open(options: RuntimeOptions, ports: NodePorts): Promise<NodeRuntime> {
     const { clusterId, nodeId, groups, decisionWindow } = options;
     const record = await claimFolder(ports.disks.folder, { clusterId, nodeId, groups, decisionWindow }, ports.random);
-    const { storage, restored } = await Storage.open(ports.disks, (groupId) => stateOptions(options, groupId), ports.timers, ports.log);
+    const { storage, restored } = await Storage.open(ports, (groupId) => stateOptions(options, groupId), ports.peers.size === 0 ? undefined : groups);
     return new NodeRuntime(options, ports, record, storage, restored);
   }
 
@@ -77,12 +79,15 @@ export class NodeRuntime {
   /** What this node says of itself. */
   get hello(): PeerHello {
     const { nodeId, clusterId, clientAddress, groups, decisionWindow, leaseReads } = this.#options;
-    return { ...this.founding.hello, protocolMin: PROTOCOL_MIN, protocolMax: PROTOCOL_MAX, nodeId, clusterId, clientAddress, groups, decisionWindow, leaseReads };
+    const own = { damagedGroups: this.mesh.repairs.damagedGroups, terms: this.mesh.groups.map((group) => group.core.term) };
+    return { ...this.founding.hello, ...own, protocolMin: PROTOCOL_MIN, protocolMax: PROTOCOL_MAX, nodeId, clusterId, clientAddress, groups, decisionWindow, leaseReads };
   }
 
   #onHello(hello: PeerHello): void {
     this.#clientAddresses.set(hello.nodeId, hello.clientAddress);
     this.founding.onHello(hello);
+    // Before anything that the peer sends on this stream: what it asks is answered on the ground of what it has.
+    this.mesh.repairs.peerSaid(hello.nodeId, hello.damagedGroups, hello.terms);
     this.mesh.peerReturned(hello.nodeId);
   }
 
@@ -101,7 +106,7 @@ export class NodeRuntime {
     if (this.founding.isFounded) this.mesh.allowVotes();
     this.founding.start();
     const { timers } = this.#ports;
-    this.#cancels = [timers.every(this.#options.tickMs, () => this.#tick()), timers.every(TRIM_PERIOD_MS, () => this.#trim())];
+    this.#cancels = [timers.every(this.#options.tickMs, () => this.#tick()), timers.every(TRIM_PERIOD_MS, () => this.#trim()), timers.every(SEAL_PERIOD_MS, () => this.storage.seal())];
     for (const link of this.links.values()) link.open();
     this.mesh.dirty();
   }
@@ -125,7 +130,8 @@ export class NodeRuntime {
     const leaderless = this.mesh.groups.filter((group) => group.leader === 0);
     const named = leaderless.slice(0, GROUPS_NAMED).map((group) => `group ${group.groupId} has no leader`);
     const more = leaderless.length - named.length;
-    return [...(problem === undefined ? [] : [problem]), ...named, ...(more === 0 ? [] : [`${more} more groups have no leader`])];
+    const damaged = this.mesh.repairs.damagedGroups.slice(0, GROUPS_NAMED).map((groupId) => `group ${groupId} was damaged on this disk and is being repaired from the other nodes`);
+    return [...(problem === undefined ? [] : [problem]), ...damaged, ...named, ...(more === 0 ? [] : [`${more} more groups have no leader`])];
   }
 
   /** Lets other nodes lead before this one goes, so that callers notice nothing. */

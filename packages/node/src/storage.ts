@@ -1,10 +1,11 @@
 // What a node keeps on its disk: the write-ahead log of all groups, and a snapshot file a group.
 import type { SnapshotMeta } from "@statemesh/contract";
 import type { GroupWrite, Log, RestoredGroup } from "@statemesh/mesh";
-import type { Timers } from "@statemesh/ports";
+import { DiskError, type Timers } from "@statemesh/ports";
+import { isLater } from "@statemesh/raft";
 import { GroupState, type GroupStateOptions, SnapshotLoader } from "@statemesh/replica";
-import { SnapshotStore, type SnapshotReader, WalError, WriteAheadLog } from "@statemesh/wal";
-import type { NodeDisks } from "./node-ports.ts";
+import { CorruptionError, type RecoveredGroup, type SnapshotReader, SnapshotStore, WalError, WriteAheadLog } from "@statemesh/wal";
+import type { NodePorts } from "./node-ports.ts";
 
 /** How long a full disk is left alone before the same writes are tried again. */
 const FULL_DISK_RETRY_MS = 500;
@@ -30,22 +31,47 @@ export class Storage {
     this.#log = log;
   }
 
-  /** Opens the folders and reads everything that it holds. */
+  /**
+   * Opens the folders and reads everything that they hold. Where there are peers to repair from, damage costs only the groups that it
+   * hit: these come with what is left of them, and what they lost. `groups`: how many there are besides group 0; undefined in a cluster
+   * of one, which has nobody to repair from: it fails with a CorruptionError.
+   */
   static async open(
-    disks: Pick<NodeDisks, "wal" | "snapshots">,
+    { disks, timers, log }: Pick<NodePorts, "disks" | "timers" | "log">,
     stateOptions: (groupId: number) => GroupStateOptions,
-    timers: Timers,
-    log: Log,
+    groups: number | undefined,
   ): Promise<{ storage: Storage; restored: Map<number, RestoredGroup> }> {
-    const { wal, groups, tornBytes } = await WriteAheadLog.open(disks.wal);
+    const salvage = groups === undefined ? {} : { salvage: Array.from({ length: groups + 1 }, (_, groupId) => groupId) };
+    const { wal, groups: recovered, tornBytes, damage } = await WriteAheadLog.open(disks.wal, salvage);
     const snapshots = await SnapshotStore.open(disks.snapshots);
     if (tornBytes > 0) log.warn("cut an unfinished write off the end of the log", { bytes: tornBytes });
+    for (const { file, offset, bytes, reason } of damage) log.error("the log was damaged: what is missing is fetched from the other nodes", { file, offset, bytes, reason });
+    const storage = new Storage(wal, snapshots, timers, log);
     const restored = new Map<number, RestoredGroup>();
-    for (const [groupId, { hardState, snapshot, entries }] of groups) {
-      const state = snapshot === undefined ? new GroupState(stateOptions(groupId)) : await loadState(await snapshots.read(groupId, snapshot.index), stateOptions(groupId));
-      restored.set(groupId, { hardState, snapshot, entries, state });
+    for (const [groupId, group] of recovered) {
+      const whole = await storage.#load(groupId, group, stateOptions(groupId), groups !== undefined);
+      if (whole.loss !== undefined) log.error("a group's log lacks what it once held: it is repaired from the other nodes", { group: groupId, loss: whole.loss });
+      restored.set(groupId, whole);
     }
-    return { storage: new Storage(wal, snapshots, timers, log), restored };
+    return { storage, restored };
+  }
+
+  /** The group with its state. One whose snapshot is damaged is begun anew, with its term and the memory of what it had. */
+  async #load(groupId: number, group: RecoveredGroup, options: GroupStateOptions, mayRepair: boolean): Promise<RestoredGroup> {
+    const { hardState, snapshot, entries, loss } = group;
+    const lost = loss === undefined ? {} : { loss };
+    if (snapshot === undefined) return { hardState, snapshot, entries, state: new GroupState(options), ...lost };
+    try {
+      return { hardState, snapshot, entries, state: await loadState(await this.snapshots.read(groupId, snapshot.index), options), ...lost };
+    } catch (error) {
+      if (!mayRepair || !isDamage(error)) throw error;
+      this.#log.error("the snapshot of a group is damaged", { group: groupId, index: snapshot.index, err: error });
+      const { index, term } = entries.at(-1) ?? snapshot;
+      const end = loss !== undefined && isLater(loss.end, { index, term }) ? loss.end : { index, term };
+      const begun = { hardState: { ...hardState, commit: 0 }, loss: { end, isEndKnown: loss?.isEndKnown ?? true, isVoteKnown: loss?.isVoteKnown ?? true } };
+      await this.#wal.append([{ groupId, reset: true, ...begun }]);
+      return { ...begun, snapshot: undefined, entries: [], state: new GroupState(options) };
+    }
   }
 
   get sizeBytes(): number {
@@ -119,14 +145,35 @@ export class Storage {
     await this.snapshots.removeOlder(meta.groupId, meta.index);
   }
 
+  /** Seals the log's end where something was written. For quiet moments, now and then. */
+  seal(): void {
+    this.#wal.seal();
+  }
+
   async close(): Promise<void> {
     await this.#wal.close();
   }
 }
 
+/** Whether a file is not what was written, or not there; a disk that fails altogether is another matter. */
+function isDamage(error: unknown): boolean {
+  return error instanceof CorruptionError || error instanceof SnapshotContentError || (error instanceof DiskError && (error.code === "ENOENT" || error.code === "EIO"));
+}
+
+/** The file is as it was written, and yet no state of a group. */
+class SnapshotContentError extends Error {
+  override readonly name = "SnapshotContentError";
+}
+
 /** Builds a group's state from a snapshot file. */
 async function loadState(reader: SnapshotReader, options: GroupStateOptions): Promise<GroupState> {
   const loader = new SnapshotLoader(options);
-  for await (const chunk of reader.chunks()) loader.push(chunk);
-  return loader.finish();
+  // A file's checksum is known to fit only at its end: what cannot be read before that is damage too.
+  try {
+    for await (const chunk of reader.chunks()) loader.push(chunk);
+    return loader.finish();
+  } catch (error) {
+    if (error instanceof CorruptionError || error instanceof DiskError) throw error;
+    throw new SnapshotContentError("the snapshot is not the state of a group", { cause: error });
+  }
 }

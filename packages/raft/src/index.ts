@@ -1,5 +1,6 @@
 // The Raft core: a pure state machine, one group an instance.
 export * from "./invariant.ts";
+export * from "./loss.ts";
 export * from "./options.ts";
 export * from "./ready.ts";
 export * from "./raft-core.ts";

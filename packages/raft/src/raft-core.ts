@@ -40,6 +40,8 @@ const DEFAULT_LEARNER_LAG = 100;
 export class RaftCore {
   readonly groupId: number;
   readonly nodeId: number;
+  /** False: this replica votes but never campaigns, because the host knows that its log lacks what it once held. Default true. */
+  standsForElection = true;
   readonly #options: RaftOptions;
   readonly #log: RaftLog;
   readonly #members: Members;
@@ -695,7 +697,7 @@ export class RaftCore {
   }
 
   #mayCampaign(): boolean {
-    if (this.#log.installing) return false;
+    if (!this.standsForElection || this.#log.installing) return false;
     if (this.#members.votes(this.nodeId)) return true;
     // Until the change that removes it is committed, it may be that only this node's log can win (dissertation, §4.2.2).
     const before = this.configurationIndex > this.#log.committed ? this.#members.previousConfiguration : undefined;

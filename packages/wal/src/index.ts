@@ -5,7 +5,6 @@
 // is one whose mark was not durable, and is of no use.
 export * from "./wal-error.ts";
 export * from "./write-ahead-log.ts";
-export type { GroupUpdate, LogEnd, Loss } from "./records.ts";
-export { isLater } from "./replayed-group.ts";
+export type { GroupUpdate } from "./records.ts";
 export type { RecoveredGroup } from "./replayed-group.ts";
 export * from "./snapshot-store.ts";

@@ -1,10 +1,11 @@
-import type { HardState } from "@statemesh/raft";
+import type { HardState, LogEnd, Loss } from "@statemesh/raft";
 import type { SnapshotMeta } from "@statemesh/contract";
 import { FrameWriter } from "./frame.ts";
-import type { LogEnd, Loss } from "./records.ts";
 
 /** What a frame changes in a group, to take note of once it is durable. */
 export interface Touch {
+  /** What the group had before this frame counts no more. */
+  reset: boolean;
   /** First index of entries in this frame (0: none); a later, lower one replaces it. */
   first: number;
   /** The group's last entry after this frame. */

@@ -1,27 +1,8 @@
 import type { LogEntry, SnapshotMeta } from "@statemesh/contract";
-import type { HardState } from "@statemesh/raft";
+import type { HardState, LogEnd, Loss } from "@statemesh/raft";
 import type { ByteReader } from "./byte-reader.ts";
 import type { ByteWriter } from "./byte-writer.ts";
 import { readSnapshotMeta, snapshotMetaBytes, writeSnapshotMeta } from "./snapshot-meta.ts";
-
-/** The end of a group's log, entry 0 of term 0 where it is empty. */
-export interface LogEnd {
-  readonly index: number;
-  readonly term: number;
-}
-
-/**
- * What a replica must remember of a part of its log that was damaged. Until its log has grown to `end` again, it may have
- * acknowledged entries that it does not hold.
- */
-export interface Loss {
-  /** The end of the log that was. */
-  readonly end: LogEnd;
-  /** False: the log may have reached further than `end`. */
-  readonly isEndKnown: boolean;
-  /** False: a later term, and a vote in it, may be forgotten. */
-  readonly isVoteKnown: boolean;
-}
 
 /**
  * What one group stores at once: term, vote and commit, a snapshot's mark, entries. One record, so that
@@ -29,6 +10,8 @@ export interface Loss {
  */
 export interface GroupUpdate {
   groupId: number;
+  /** Nothing that the log holds of the group counts any more; what else the update says comes after that. */
+  reset?: boolean | undefined;
   hardState?: HardState | undefined;
   /** The application has a snapshot: its own, or one from the leader that replaces the log. */
   snapshot?: SnapshotMeta | undefined;
@@ -54,7 +37,7 @@ export interface GroupMark {
  * `restate` is format 1's mark: it repeats what is in force and never voids entries.
  */
 export type WalRecord =
-  | { kind: "update" | "restate"; groupId: number; number: number | undefined; hardState: HardState | undefined; snapshot: SnapshotMeta | undefined; entries: LogEntry[]; loss: Loss | "repaired" | undefined }
+  | { kind: "update" | "restate"; groupId: number; number: number | undefined; reset: boolean; hardState: HardState | undefined; snapshot: SnapshotMeta | undefined; entries: LogEntry[]; loss: Loss | "repaired" | undefined }
   | ({ kind: "mark" } & GroupMark);
 
 // Record: type u8, flags u8, zero u16, group u32, number u32 (not in format 1), body length u32, body.
@@ -65,6 +48,7 @@ const FLAG_HARD_STATE = 1;
 const FLAG_SNAPSHOT = 2;
 const FLAG_RESTATE = 4;
 const FLAG_LOSS = 8;
+const FLAG_RESET = 16;
 const HARD_STATE_BYTES = 8 + 4 + 8;
 const END_BYTES = 8 + 8;
 // Kind of loss u8 (0: repaired), end.
@@ -118,11 +102,11 @@ export function writeMark(out: ByteWriter, mark: GroupMark): void {
   out.u64(mark.end.term);
 }
 
-function writeHead(out: ByteWriter, type: number, record: Pick<GroupUpdate, "groupId" | "hardState" | "snapshot" | "loss">, number: number, bytes: number): void {
+function writeHead(out: ByteWriter, type: number, record: Pick<GroupUpdate, "groupId" | "reset" | "hardState" | "snapshot" | "loss">, number: number, bytes: number): void {
   const { hardState, snapshot, loss } = record;
   out.reserve(bytes);
   out.u8(type);
-  out.u8((hardState === undefined ? 0 : FLAG_HARD_STATE) | (snapshot === undefined ? 0 : FLAG_SNAPSHOT) | (loss === undefined ? 0 : FLAG_LOSS));
+  out.u8((hardState === undefined ? 0 : FLAG_HARD_STATE) | (snapshot === undefined ? 0 : FLAG_SNAPSHOT) | (loss === undefined ? 0 : FLAG_LOSS) | (record.reset === true ? FLAG_RESET : 0));
   out.u16(0);
   out.u32(record.groupId);
   out.u32(number);
@@ -156,7 +140,7 @@ export function readRecord(from: ByteReader, format: 1 | 2): WalRecord {
   if (type === RECORD_MARK && number !== undefined) {
     record = { kind: "mark", groupId, number, hardState, snapshot, loss: loss === "repaired" ? undefined : loss, end: { index: from.u64(), term: from.u64() } };
   } else {
-    record = { kind: (flags & FLAG_RESTATE) === 0 ? "update" : "restate", groupId, number, hardState, snapshot, entries: readEntries(from), loss };
+    record = { kind: (flags & FLAG_RESTATE) === 0 ? "update" : "restate", groupId, number, reset: (flags & FLAG_RESET) !== 0, hardState, snapshot, entries: readEntries(from), loss };
   }
   if (from.at !== end) throw new RangeError("a record's length is not that of its content");
   return record;

@@ -176,6 +176,7 @@ class LogReader {
     }
     const isSurprise = group.take(record, this.#places);
     const entries = record.kind === "mark" ? [] : record.entries;
+    if (record.kind !== "mark" && record.reset) for (const earlier of this.#segments) earlier.lastIndex.delete(groupId);
     if (entries.length > 0) noteEntries(this.#segments, segment, groupId, entries[0]!.index, entries.at(-1)!.index);
     return isSurprise;
   }

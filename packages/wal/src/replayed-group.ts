@@ -1,6 +1,7 @@
 import type { LogEntry, SnapshotMeta } from "@statemesh/contract";
-import type { HardState } from "@statemesh/raft";
-import type { GroupMark, LogEnd, Loss, WalRecord } from "./records.ts";
+import { isLater } from "@statemesh/raft";
+import type { HardState, LogEnd, Loss } from "@statemesh/raft";
+import type { GroupMark, WalRecord } from "./records.ts";
 
 /** What the log holds of a group. */
 export interface RecoveredGroup {
@@ -77,7 +78,7 @@ export class ReplayedGroup {
   }
 
   #leavesGap(record: WalRecord): boolean {
-    if (record.kind === "mark" || this.#end === undefined) return false;
+    if (record.kind === "mark" || record.reset || this.#end === undefined) return false;
     // The first entries that a log of format 1 holds may be any.
     if (record.number === undefined && this.entries.length === 0) return false;
     const first = record.entries[0]?.index;
@@ -100,7 +101,13 @@ export class ReplayedGroup {
     this.#isVoteKnown = true;
   }
 
-  #update({ kind, hardState, snapshot, entries, loss }: Extract<WalRecord, { kind: "update" | "restate" }>): void {
+  #update({ kind, reset, hardState, snapshot, entries, loss }: Extract<WalRecord, { kind: "update" | "restate" }>): void {
+    if (reset) {
+      this.#before = undefined;
+      this.entries = [];
+      this.snapshot = undefined;
+      this.#end = NOTHING;
+    }
     if (hardState !== undefined) {
       this.hardState = hardState;
       this.#isVoteKnown = true;
@@ -189,11 +196,6 @@ export class ReplayedGroup {
     if (first > snapshot.index) return first === snapshot.index + 1 ? entries : [];
     return entries[snapshot.index - first]?.term === snapshot.term ? entries : [];
   }
-}
-
-/** Whether a log that ends in `a` is newer than one that ends in `b`. */
-export function isLater(a: LogEnd, b: LogEnd): boolean {
-  return a.term > b.term || (a.term === b.term && a.index > b.index);
 }
 
 /**

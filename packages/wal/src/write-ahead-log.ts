@@ -1,11 +1,11 @@
 import type { SnapshotMeta } from "@statemesh/contract";
 import type { Disk } from "@statemesh/ports";
-import type { HardState } from "@statemesh/raft";
+import type { HardState, LogEnd, Loss } from "@statemesh/raft";
 import { FrameWriter } from "./frame.ts";
 import { PendingFrame } from "./pending-frame.ts";
 import type { Touch } from "./pending-frame.ts";
 import { updateBytes, writeMark, writeUpdate } from "./records.ts";
-import type { GroupUpdate, LogEnd, Loss } from "./records.ts";
+import type { GroupUpdate } from "./records.ts";
 import { noteEntries, replay } from "./recovery.ts";
 import type { RecoveredGroup } from "./replayed-group.ts";
 import { salvage } from "./salvage.ts";
@@ -249,8 +249,8 @@ export class WriteAheadLog {
   /** The first place where the batch would leave a gap in a group's log. */
   #findGap(batch: readonly GroupUpdate[]): WalError | undefined {
     const lasts = batch.length > 1 ? new Map<number, number>() : undefined;
-    for (const { groupId, snapshot, entries } of batch) {
-      let last = lasts?.get(groupId) ?? this.#groups.get(groupId)?.acceptedEnd.index ?? 0;
+    for (const { groupId, reset, snapshot, entries } of batch) {
+      let last = reset === true ? 0 : lasts?.get(groupId) ?? this.#groups.get(groupId)?.acceptedEnd.index ?? 0;
       if (snapshot !== undefined && snapshot.index > last) last = snapshot.index;
       if (entries !== undefined && entries.length > 0) {
         const first = entries[0]!.index;
@@ -267,7 +267,7 @@ export class WriteAheadLog {
 
   /** Returns the number of the update's record. */
   #touch(frame: PendingFrame, update: GroupUpdate): number {
-    const { groupId, hardState, snapshot, entries, loss } = update;
+    const { groupId, reset, hardState, snapshot, entries, loss } = update;
     let group = this.#groups.get(groupId);
     if (group === undefined) {
       group = new GroupState(EMPTY, 0);
@@ -276,10 +276,14 @@ export class WriteAheadLog {
     const number = (group.acceptedNumber + 1) >>> 0;
     let touch = frame.touched.get(groupId);
     if (touch === undefined) {
-      touch = { first: 0, end: group.acceptedEnd, number, hardState: undefined, snapshot: undefined, loss: undefined };
+      touch = { reset: false, first: 0, end: group.acceptedEnd, number, hardState: undefined, snapshot: undefined, loss: undefined };
       frame.touched.set(groupId, touch);
     }
     touch.number = number;
+    if (reset === true) {
+      Object.assign(touch, { reset, first: 0, end: EMPTY, snapshot: undefined });
+      group.terms.clear();
+    }
     if (hardState !== undefined) touch.hardState = hardState;
     if (loss !== undefined) touch.loss = loss;
     if (snapshot !== undefined) {
@@ -354,6 +358,11 @@ export class WriteAheadLog {
   #note(groupId: number, touch: Touch): void {
     const group = this.#groups.get(groupId);
     if (group === undefined) return;
+    if (touch.reset) {
+      for (const segment of this.#files.segments) segment.lastIndex.delete(groupId);
+      group.released = 0;
+      group.snapshot = undefined;
+    }
     if (touch.hardState !== undefined) group.hardState = touch.hardState;
     if (touch.snapshot !== undefined && (group.snapshot === undefined || touch.snapshot.index >= group.snapshot.index)) group.snapshot = touch.snapshot;
     if (touch.loss !== undefined) group.loss = touch.loss === "repaired" ? undefined : touch.loss;

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import type { Disk } from "@statemesh/ports";
 import { describe, expect, test } from "vitest";
-import { CorruptionError, isLater, WalError, WriteAheadLog } from "../src/index.ts";
+import { isLater } from "@statemesh/raft";
+import { CorruptionError, WalError, WriteAheadLog } from "../src/index.ts";
 import type { RecoveredGroup } from "../src/index.ts";
 import { applyUpdates, differs, entries, expectState, snapshotAt, Workload } from "./log-model.ts";
 import type { ModelState } from "./log-model.ts";
@@ -370,6 +371,18 @@ export function walContract(make: () => Promise<WalGround>, runs: number): void 
       const { groups } = await WriteAheadLog.open(disk, { salvage: [1] });
       expect(groups.get(1)?.entries.map(({ index }) => index)).toEqual([4]);
       expect(groups.get(1)?.loss).toBeUndefined();
+    });
+
+    check("a group can be begun anew, with its term and what it lost", async (disk) => {
+      const { wal } = await WriteAheadLog.open(disk, { segmentBytes: 150 });
+      await wal.append([{ groupId: 1, hardState: { term: 3, vote: 1, commit: 2 }, entries: entries(1, 4, 3), snapshot: snapshotAt(1, 2, 3) }]);
+      const loss = { end: { index: 4, term: 3 }, isEndKnown: true, isVoteKnown: true };
+      await wal.append([{ groupId: 1, reset: true, hardState: { term: 3, vote: 1, commit: 0 }, loss }]);
+      expect(wal.oldestSegmentGroups).toEqual([]);
+      await wal.append([{ groupId: 1, entries: entries(1, 1, 3) }]);
+      await wal.close();
+      const { groups } = await WriteAheadLog.open(disk);
+      expect(groups.get(1)).toEqual({ hardState: { term: 3, vote: 1, commit: 0 }, entries: entries(1, 1, 3), loss });
     });
 
     check("the last write before a crash is there twice after the next start", async (disk) => {

@@ -40,6 +40,7 @@ export function registerMetrics(registry: Registry, node: MeshNode, { storage, l
   byGroup("raft_commit_index", "Index through which the log is committed.", (id) => node.group(id).core.commitIndex);
   byGroup("raft_applied_index", "Index through which the log is applied.", (id) => node.group(id).state.appliedIndex);
   byGroup("raft_log_entries", "Entries held in memory.", (id) => node.group(id).core.lastIndex - node.group(id).core.firstIndex + 1);
+  byGroup("group_damaged", "1 while the group's log on this node lacks something that it once held, because the disk was damaged.", (id) => (node.group(id).repair === undefined ? 0 : 1));
   byGroup("entities", "Strong entities held.", (id) => node.group(id).state.entities.size);
   byGroup("decisions_kept", "Decisions kept to answer retries.", (id) => node.group(id).state.decisions.size);
   byGroup("decision_queue", "Operations that wait for a decision.", (id) => node.group(id).waiting);

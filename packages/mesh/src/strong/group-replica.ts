@@ -2,13 +2,14 @@
 // Everything is an event: a frame, a tick, a completion. `pump` then hands on what the core has to say.
 import { type EntityChange, type LogEntry, type LogPosition, MeshError, type RaftMessage, type SnapshotMeta } from "@statemesh/contract";
 import { Command, type CommandResult } from "@statemesh/contract/log";
-import { type HardState, RaftCore, type Ready } from "@statemesh/raft";
+import { type HardState, type Loss, RaftCore, type Ready } from "@statemesh/raft";
 import { type Applied, type DirectoryChange, type GroupState, type PendingOperation, encodeSnapshot } from "@statemesh/replica";
 import type { Policy } from "@statemesh/world";
 import type { GroupWrite, Host } from "../host.ts";
 import { Decider } from "./decider.ts";
 import type { Waiter } from "./decision-queue.ts";
 import { notLeader, overloaded } from "./operation-errors.ts";
+import { Repair } from "./repair.ts";
 
 export interface GroupOptions {
   readonly groupId: number;
@@ -74,6 +75,8 @@ export interface RestoredGroup {
   readonly snapshot: SnapshotMeta | undefined;
   readonly entries: LogEntry[];
   readonly state: GroupState;
+  /** A part of the log was damaged: what is here is what came before it. */
+  readonly loss?: Loss;
 }
 
 export class GroupReplica {
@@ -98,6 +101,7 @@ export class GroupReplica {
   #snapshotRunning = false;
   #failed = false;
   #snapshotMeta: SnapshotMeta | undefined;
+  #repair: Repair | undefined;
   #sendingSnapshots = new Set<number>();
 
   constructor(options: GroupOptions, host: Host, listener: GroupListener, state: GroupState, restored: RestoredGroup | undefined) {
@@ -136,6 +140,9 @@ export class GroupReplica {
             },
           }),
     });
+    if (restored?.loss === undefined) return;
+    this.#repair = new Repair(restored.loss);
+    this.core.standsForElection = false;
   }
 
   get state(): GroupState {
@@ -171,6 +178,7 @@ export class GroupReplica {
 
   /** `campaigns`: where no leader is heard of, this node may stand for election. */
   tick(campaigns: boolean): void {
+    if (this.#repair !== undefined) this.core.standsForElection = this.#repair.mayStand(this.core);
     if (campaigns || this.core.role === "leader") this.core.tick();
     this.#tickCount++;
     this.#expireAppliedWaiters();
@@ -179,12 +187,18 @@ export class GroupReplica {
 
   /** Time changes nothing here until something comes: neither ticks nor pumps are needed. */
   get isIdle(): boolean {
-    return this.core.isQuiescent && this.#appliedWaiters.length === 0;
+    return this.core.isQuiescent && this.#appliedWaiters.length === 0 && this.#repair === undefined;
   }
 
   step(message: RaftMessage): void {
+    if (this.#repair?.admits(message, this.core) === false) return;
     this.core.step(message);
     this.dirty();
+  }
+
+  /** Set while the log lacks what it once held. */
+  get repair(): Repair | undefined {
+    return this.#repair;
   }
 
   /** A snapshot from the leader, received whole and durable, with the state that it holds. */
@@ -251,7 +265,16 @@ export class GroupReplica {
     this.#decider.start();
     this.#startReads();
     while (!this.#failed && this.core.hasReady()) this.#handle(this.core.ready(), writes, afterPersist);
+    if (this.#repair?.isDone(this.core) === true) this.#repaired(writes);
     this.#noticeLeadership();
+  }
+
+  /** In order behind the term and the entries that it speaks of. */
+  #repaired(writes: GroupWrite[]): void {
+    this.#repair = undefined;
+    this.core.standsForElection = true;
+    writes.push({ groupId: this.groupId, loss: "repaired" });
+    this.#host.log.info("a damaged group is whole again", { group: this.groupId, index: this.core.lastIndex });
   }
 
   #startReads(): void {

@@ -179,6 +179,10 @@ export interface PeerHello {
   known: KnownFolder[];
   /** Leaders answer reads on leases, which hold only while every voter keeps to them: nodes with another setting are refused. */
   leaseReads: boolean;
+  /** Groups whose logs on the sender were damaged, and lack something that it may have acknowledged. At most 1,001. */
+  damagedGroups: number[];
+  /** The sender's term in each group, in the order of the groups. At most 1,001. */
+  terms: number[];
 }
 
 export interface KnownFolder {
@@ -552,6 +556,8 @@ function createBasePeerHello(): PeerHello {
     founded: false,
     known: [],
     leaseReads: false,
+    damagedGroups: [],
+    terms: [],
   };
 }
 
@@ -589,6 +595,20 @@ export const PeerHello: MessageFns<PeerHello> = {
     }
     if (message.leaseReads !== false) {
       writer.uint32(88).bool(message.leaseReads);
+    }
+    if (message.damagedGroups.length !== 0) {
+      writer.uint32(122).fork();
+      for (const v of message.damagedGroups) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.terms.length !== 0) {
+      writer.uint32(130).fork();
+      for (const v of message.terms) {
+        writer.uint64Number(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -694,6 +714,42 @@ export const PeerHello: MessageFns<PeerHello> = {
             message.leaseReads = reader.bool();
             continue;
           }
+          case 15: {
+            if (tag === 120) {
+              message.damagedGroups.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 122) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.damagedGroups.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 16: {
+            if (tag === 128) {
+              message.terms.push(reader.uint64Number());
+
+              continue;
+            }
+
+            if (tag === 130) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.terms.push(reader.uint64Number());
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -753,6 +809,14 @@ export const PeerHello: MessageFns<PeerHello> = {
         : isSet(object.lease_reads)
         ? globalThis.Boolean(object.lease_reads)
         : false,
+      damagedGroups: globalThis.Array.isArray(object?.damagedGroups)
+        ? object.damagedGroups.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.damaged_groups)
+        ? object.damaged_groups.map((e: any) => globalThis.Number(e))
+        : [],
+      terms: globalThis.Array.isArray(object?.terms)
+        ? object.terms.map((e: any) => globalThis.Number(e))
+        : [],
     };
   },
 
@@ -791,6 +855,12 @@ export const PeerHello: MessageFns<PeerHello> = {
     if (message.leaseReads !== false) {
       obj.leaseReads = message.leaseReads;
     }
+    if (message.damagedGroups?.length) {
+      obj.damagedGroups = message.damagedGroups.map((e) => Math.round(e));
+    }
+    if (message.terms?.length) {
+      obj.terms = message.terms.map((e) => Math.round(e));
+    }
     return obj;
   },
 
@@ -810,6 +880,8 @@ export const PeerHello: MessageFns<PeerHello> = {
     message.founded = object.founded ?? false;
     message.known = object.known?.map((e) => KnownFolder.fromPartial(e)) || [];
     message.leaseReads = object.leaseReads ?? false;
+    message.damagedGroups = object.damagedGroups?.map((e) => e) || [];
+    message.terms = object.terms?.map((e) => e) || [];
     return message;
   },
 };
