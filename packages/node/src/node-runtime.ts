@@ -3,6 +3,7 @@ import type { InstallSnapshotRequest, PeerHello } from "@statemesh/contract";
 import { MeshNode, type NodeOptions, type RestoredGroup } from "@statemesh/mesh";
 import type { Cancel } from "@statemesh/ports";
 import type { GroupStateOptions } from "@statemesh/replica";
+import type { WalOptions } from "@statemesh/wal";
 import { ArbiterPool } from "./arbiter-pool.ts";
 import { Founding } from "./founding.ts";
 import { type FolderRecord, claimFolder } from "./identity.ts";
@@ -28,6 +29,8 @@ export interface RuntimeOptions extends Omit<NodeOptions, "members" | "materiali
   readonly arbiterTimeoutMs: number;
   /** Where clients reach this node. */
   readonly clientAddress: string;
+  /** Segments of the log; absent: the log's own defaults. */
+  readonly wal?: WalOptions;
 }
 
 export class NodeRuntime {
@@ -46,7 +49,7 @@ export class NodeRuntime {
   static async open(options: RuntimeOptions, ports: NodePorts): Promise<NodeRuntime> {
     const { clusterId, nodeId, groups, decisionWindow } = options;
     const record = await claimFolder(ports.disks.folder, { clusterId, nodeId, groups, decisionWindow }, ports.random);
-    const { storage, restored } = await Storage.open(ports, (groupId) => stateOptions(options, groupId), ports.peers.size === 0 ? undefined : groups);
+    const { storage, restored } = await Storage.open(ports, (groupId) => stateOptions(options, groupId), ports.peers.size === 0 ? undefined : groups, options.wal);
     return new NodeRuntime(options, ports, record, storage, restored);
   }
 

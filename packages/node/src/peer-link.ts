@@ -108,6 +108,11 @@ export class PeerLink {
     stream.write(frame);
   }
 
+  /** Frames that wait for the connection. */
+  get waiting(): number {
+    return this.#stream?.waiting ?? 0;
+  }
+
   /** False while frames wait for the connection. */
   get isWritable(): boolean {
     return this.#accepted && this.#stream !== undefined && this.#stream.waiting < WAITING_FRAMES / 16;

@@ -4,7 +4,7 @@ import type { GroupWrite, Log, RestoredGroup } from "@statemesh/mesh";
 import { DiskError, type Timers } from "@statemesh/ports";
 import { isLater } from "@statemesh/raft";
 import { GroupState, type GroupStateOptions, SnapshotLoader } from "@statemesh/replica";
-import { CorruptionError, type RecoveredGroup, type SnapshotReader, SnapshotStore, WalError, WriteAheadLog } from "@statemesh/wal";
+import { CorruptionError, type RecoveredGroup, type SnapshotReader, SnapshotStore, WalError, type WalOptions, WriteAheadLog } from "@statemesh/wal";
 import type { NodePorts } from "./node-ports.ts";
 
 /** How long a full disk is left alone before the same writes are tried again. */
@@ -40,8 +40,9 @@ export class Storage {
     { disks, timers, log }: Pick<NodePorts, "disks" | "timers" | "log">,
     stateOptions: (groupId: number) => GroupStateOptions,
     groups: number | undefined,
+    options: WalOptions = {},
   ): Promise<{ storage: Storage; restored: Map<number, RestoredGroup> }> {
-    const salvage = groups === undefined ? {} : { salvage: Array.from({ length: groups + 1 }, (_, groupId) => groupId) };
+    const salvage = groups === undefined ? options : { ...options, salvage: Array.from({ length: groups + 1 }, (_, groupId) => groupId) };
     const { wal, groups: recovered, tornBytes, damage } = await WriteAheadLog.open(disks.wal, salvage);
     const snapshots = await SnapshotStore.open(disks.snapshots);
     if (tornBytes > 0) log.warn("cut an unfinished write off the end of the log", { bytes: tornBytes });

@@ -9,3 +9,4 @@ export * from "./tier.ts";
 export * from "./recorder.ts";
 export * from "./raft/index.ts";
 export * from "./store/index.ts";
+export * from "./mesh/mesh-tier.ts";

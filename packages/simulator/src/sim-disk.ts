@@ -19,23 +19,31 @@ export interface DiskBehaviour {
   capacityBytes: number;
   /** Asked before each operation: a code to fail with. A failed sync leaves it open what is durable. */
   fault: (operation: DiskOperation, name: string) => string | undefined;
+  /** Hands a completion to the process: a process that is paused takes it later. */
+  deliver: (settle: () => void) => void;
 }
 
 const HEALTHY: DiskBehaviour = {
   minLatencyMs: 0.01, maxLatencyMs: 0.05, minSyncMs: 0.2, maxSyncMs: 1, capacityBytes: Infinity, fault: () => undefined,
+  deliver: (settle) => {
+    settle();
+  },
 };
 
 type Change = { kind: "append"; at: number; bytes: Uint8Array } | { kind: "truncate"; size: number };
 
-/** A file apart from its name. */
-interface Node {
-  /** What a power cut cannot take. */
-  durable: Uint8Array;
-  /** Changes since, in order. */
-  pending: Change[];
-  /** What a reader sees: a buffer and how much of it counts. */
+/** A buffer and how much of it counts. */
+interface Content {
   buffer: Uint8Array;
   length: number;
+}
+
+/** A file apart from its name. Its own content is what a reader sees. */
+interface Node extends Content {
+  /** What a power cut cannot take. */
+  readonly durable: Content;
+  /** Changes since, in order. */
+  pending: Change[];
 }
 
 type NameChange = { kind: "link"; name: string; node: Node } | { kind: "unlink"; name: string };
@@ -92,7 +100,7 @@ export class SimDisk {
     const node = this.#nodeOf(name);
     const mask = 1 << bit;
     node.buffer[byte] = node.buffer[byte]! ^ mask;
-    if (byte < node.durable.length) node.durable[byte] = node.durable[byte]! ^ mask;
+    if (byte < node.durable.length) node.durable.buffer[byte] = node.durable.buffer[byte]! ^ mask;
   }
 
   /** What a reader sees of a file now. */
@@ -146,7 +154,11 @@ export class SimDisk {
         if (life !== this.#life) return;
         const heldMs = this.heldUntilMs - this.#simulation.nowMs;
         if (heldMs > 0) this.#simulation.after(heldMs, end);
-        else settle();
+        else {
+          this.behaviour.deliver(() => {
+            if (life === this.#life) settle();
+          });
+        }
       };
       this.#simulation.after(delayMs, end);
     });
@@ -166,7 +178,7 @@ export class SimDisk {
   openNode(name: string): Node {
     let node = this.#names.get(name);
     if (node === undefined) {
-      node = { durable: new Uint8Array(0), pending: [], buffer: new Uint8Array(SECTOR_BYTES), length: 0 };
+      node = { durable: emptyContent(), pending: [], ...emptyContent() };
       this.changeNames({ kind: "link", name, node });
     }
     return node;
@@ -206,9 +218,7 @@ export class SimDisk {
   }
 
   syncFile(node: Node, changes: number): void {
-    const content = { durable: node.durable, pending: [], buffer: node.durable.slice(), length: node.durable.length };
-    for (const change of node.pending.splice(0, changes)) applyChange(content, change);
-    node.durable = content.buffer.slice(0, content.length);
+    for (const change of node.pending.splice(0, changes)) applyChange(node.durable, change);
   }
 
   #nodeOf(name: string): Node {
@@ -227,13 +237,12 @@ export class SimDisk {
   #crashFile(node: Node): void {
     const { pending } = node;
     node.pending = [];
-    node.buffer = node.durable.slice();
-    node.length = node.durable.length;
+    copyContent(node.durable, node);
     const kept = this.#random.between(0, pending.length);
     for (const change of pending.slice(0, kept)) applyChange(node, change);
     const torn = pending[kept];
     if (torn?.kind === "append") this.#tear(node, torn.at, torn.bytes);
-    node.durable = node.buffer.slice(0, node.length);
+    copyContent(node, node.durable);
   }
 
   /** Any of the sectors of a write arrive; those before the last that did hold zeros or debris. */
@@ -379,7 +388,16 @@ function applyName(names: Map<string, Node>, change: NameChange): void {
   else names.delete(change.name);
 }
 
-function applyChange(node: Node, change: Change): void {
+function emptyContent(): Content {
+  return { buffer: new Uint8Array(SECTOR_BYTES), length: 0 };
+}
+
+function copyContent(from: Content, to: Content): void {
+  to.buffer = from.buffer.slice(0, Math.max(from.length, SECTOR_BYTES));
+  to.length = from.length;
+}
+
+function applyChange(node: Content, change: Change): void {
   if (change.kind === "append") {
     write(node, change.at, change.bytes);
     return;
@@ -391,7 +409,7 @@ function applyChange(node: Node, change: Change): void {
 }
 
 /** Writes at `at`; the file grows where it must, with zeros in a hole. */
-function write(node: Node, at: number, bytes: Uint8Array): void {
+function write(node: Content, at: number, bytes: Uint8Array): void {
   const end = at + bytes.length;
   if (end > node.buffer.length) {
     const grown = new Uint8Array(Math.max(end, node.buffer.length * 2));

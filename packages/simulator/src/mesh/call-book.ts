@@ -1,0 +1,105 @@
+// What callers were told, held against the committed log: an answer is in the log, at the place it names; what was
+// answered before a call began is behind that call's own place; what was refused never happens.
+import { type Decision, type Entity, MeshError, Outcome, type ReadResponse } from "@statemesh/contract";
+import type { Recorder } from "../recorder.ts";
+import { type ReferenceGroup, entityKey } from "./reference-group.ts";
+
+/** A strong operation of a caller, over all its tries. */
+export interface OpenOperation {
+  readonly operationId: string;
+  readonly groupId: number;
+  /** What was answered in the group before the first try. */
+  readonly floor: number;
+  tries: number;
+}
+
+/** Errors that leave it open whether the operation was done. */
+const OPEN_REASONS: ReadonlySet<string> = new Set(["OUTCOME_UNKNOWN", "INTERNAL", "UNREACHABLE"]);
+
+export class CallBook {
+  readonly #recorder: Recorder;
+  readonly #references: readonly ReferenceGroup[];
+  /** By group: the highest index that somebody was answered with. */
+  readonly #answered: number[];
+  readonly #refused = new Map<string, string>();
+  acknowledged = 0;
+
+  constructor(recorder: Recorder, references: readonly ReferenceGroup[]) {
+    this.#recorder = recorder;
+    this.#references = references;
+    this.#answered = references.map(() => 0);
+  }
+
+  floorOf(groupId: number): number {
+    return this.#answered[groupId] ?? 0;
+  }
+
+  begin(operationId: string, groupId: number): OpenOperation {
+    return { operationId, groupId, floor: this.floorOf(groupId), tries: 0 };
+  }
+
+  decided(operation: OpenOperation, decision: Decision): void {
+    const { operationId, groupId, floor } = operation;
+    this.#recorder.operations++;
+    this.acknowledged++;
+    const index = decision.position?.index ?? 0;
+    const known = this.#references[groupId]?.decisions.get(operationId);
+    if (decision.operationId !== operationId) return this.#fail("one decision for ever", `the answer to ${operationId} is about ${decision.operationId}`);
+    if (known === undefined) return this.#fail("acknowledged is committed", `${operationId} was answered at ${index} of group ${groupId}, which nobody committed`);
+    if (known.index !== index || known.outcome !== decision.outcome || known.winnerOperationId !== decision.winnerOperationId) {
+      this.#fail("one decision for ever", `${operationId} was answered as ${decision.outcome} at ${index}, the log has ${known.outcome} at ${known.index} of group ${groupId}`);
+    }
+    if (index <= floor) this.#fail("linearizable", `${operationId} began after ${floor} of group ${groupId} was answered, and took effect at ${index}`);
+    this.#answered[groupId] = Math.max(this.floorOf(groupId), index);
+    if (decision.repeated) this.#recorder.sometimes("decision repeated");
+    this.#recorder.sometimes(decision.outcome === Outcome.REJECTED ? "operation rejected" : decision.outcome === Outcome.MERGED ? "operation merged" : "operation accepted");
+  }
+
+  /** True where the operation may still have been done, so that its id is asked for again. */
+  failed(operation: OpenOperation, reason: string): boolean {
+    if (OPEN_REASONS.has(reason)) return true;
+    this.#recorder.note("refused", operation.operationId, reason);
+    this.#recorder.sometimes(`answer ${reason}`);
+    // After a try with an open end a refusal says nothing about that one.
+    if (operation.tries === 1) this.#refused.set(operation.operationId, reason);
+    return false;
+  }
+
+  read(groupId: number, floor: number, isFresh: boolean, sessionIndex: number, response: ReadResponse): void {
+    this.#recorder.operations++;
+    const index = response.position?.index ?? 0;
+    const reference = this.#references[groupId];
+    if (reference === undefined) return;
+    if (isFresh && index < floor) this.#fail("linearizable", `a read that began after ${floor} of group ${groupId} was answered saw ${index}`);
+    if (index < sessionIndex) this.#fail("session reads never go back", `a session that stood at ${sessionIndex} of group ${groupId} read ${index}`);
+    if (index > reference.last) this.#fail("reads see what is committed", `a read saw ${index} of group ${groupId}, which nobody committed`);
+    for (const entity of response.entities) this.#checkEntity(reference, entity, index);
+    if (isFresh) this.#answered[groupId] = Math.max(this.floorOf(groupId), index);
+  }
+
+  /** What was read is what the log wrote last before the read's place. */
+  #checkEntity(reference: ReferenceGroup, entity: Entity, index: number): void {
+    const version = reference.versionAt(entityKey(entity), index);
+    if (version === entity.version) return;
+    this.#fail("reads see what is committed", `${entityKey(entity)} was read at version ${entity.version}, at ${index} of group ${reference.state.groupId} it stands at ${version}`);
+  }
+
+  /** At the end: nothing that was refused has happened. */
+  checkRefused(): void {
+    for (const [operationId, reason] of this.#refused) {
+      for (const { decisions, state } of this.#references) {
+        const known = decisions.get(operationId);
+        if (known !== undefined) this.#fail("a refusal is one", `${operationId} was refused with ${reason}, and took effect at ${known.index} of group ${state.groupId}`);
+      }
+    }
+  }
+
+  #fail(kind: string, message: string): void {
+    this.#recorder.violation(kind, message);
+  }
+}
+
+/** The reason of any error that a node answers. */
+export function reasonOf(error: unknown): string {
+  return MeshError.from(error).reason;
+}

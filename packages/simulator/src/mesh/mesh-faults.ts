@@ -1,0 +1,103 @@
+// The faults of a mesh run: drawn up front from the seed, so that a plan can be shrunk by leaving some out.
+import type { Fault, PlainRecord } from "../tier.ts";
+import type { SimRandom } from "../sim-random.ts";
+import { FAULT_CLASSES, type MeshSettings } from "./mesh-settings.ts";
+
+type Draw = (random: SimRandom, nodes: number) => PlainRecord;
+
+const node = (random: SimRandom, nodes: number): number => random.between(1, nodes);
+const pair = (random: SimRandom, nodes: number): { from: number; to: number } => {
+  const from = node(random, nodes);
+  const to = 1 + ((from - 1 + random.between(1, nodes - 1)) % nodes);
+  return { from, to };
+};
+const some = (random: SimRandom, nodes: number): number[] => Array.from({ length: nodes }, (_, at) => at + 1).filter(() => random.chance(0.5));
+/** Milliseconds: mostly short, at times long. */
+const lasting = (random: SimRandom): number => (random.chance(0.2) ? random.between(3_000, 12_000) : random.between(50, 3_000));
+
+/** Every kind, by its class. */
+const KINDS: Readonly<Record<(typeof FAULT_CLASSES)[number], Readonly<Record<string, Draw>>>> = {
+  network: {
+    "one-way cut": (random, nodes) => ({ ...pair(random, nodes), ms: lasting(random) }),
+    isolate: (random, nodes) => ({ node: node(random, nodes), ms: lasting(random) }),
+    partition: (random, nodes) => ({ side: some(random, nodes), ms: lasting(random) }),
+    bridge: (random, nodes) => ({ node: node(random, nodes), side: some(random, nodes), ms: lasting(random) }),
+    ring: (random) => ({ ms: lasting(random) }),
+    flapping: (random, nodes) => ({ ...pair(random, nodes), times: random.between(3, 12), everyMs: random.between(50, 400) }),
+    reset: (random, nodes) => ({ ...pair(random, nodes), halfOpen: random.chance(0.5) }),
+  },
+  weather: {
+    lossy: (random) => ({ loss: random.next() * 0.2, ms: lasting(random) }),
+    doubling: (random) => ({ duplication: random.next() * 0.2, ms: lasting(random) }),
+    straggling: (random) => ({ meanMs: random.between(5, 150), ms: lasting(random) }),
+    "clogged path": (random, nodes) => ({ ...pair(random, nodes), bandwidth: random.between(1, 50), ms: lasting(random) }),
+    "slow peer": (random, nodes) => ({ node: node(random, nodes), delayMs: random.between(20, 400), ms: lasting(random) }),
+    "large frames stuck": (random) => ({ bytes: random.pick([300, 1_000, 8_000]), ms: lasting(random) }),
+  },
+  process: {
+    kill: (random, nodes) => ({ node: node(random, nodes) }),
+    "power cut": (random, nodes) => ({ node: node(random, nodes) }),
+    "power cut for all": () => ({}),
+    "crash loop": (random, nodes) => ({ node: node(random, nodes), times: random.between(3, 8), everyMs: random.between(200, 1_500) }),
+    pause: (random, nodes) => ({ node: node(random, nodes), ms: lasting(random) }),
+    "pause of the leader": (random) => ({ ms: lasting(random) }),
+    "kill of the leader": () => ({}),
+  },
+  disk: {
+    "disk full": (random, nodes) => ({ node: node(random, nodes), leftBytes: random.between(0, 4_096), ms: lasting(random) }),
+    "slow disk": (random, nodes) => ({ node: node(random, nodes), maxSyncMs: random.between(20, 500), ms: lasting(random) }),
+    "stuck disk": (random, nodes) => ({ node: node(random, nodes), ms: lasting(random) }),
+    "sync fails": (random, nodes) => ({ node: node(random, nodes) }),
+    "write fails": (random, nodes) => ({ node: node(random, nodes) }),
+    "read fails": (random, nodes) => ({ node: node(random, nodes), ms: lasting(random) }),
+  },
+  clock: {
+    "clock jump": (random, nodes) => ({ node: node(random, nodes), ms: random.between(-600_000, 600_000) }),
+    "clock skew": (random, nodes) => ({ node: node(random, nodes), ms: random.between(-300, 300) }),
+    "clock drift": (random, nodes) => ({ node: node(random, nodes), permille: random.between(-10, 10) }),
+    "clock strobe": (random, nodes) => ({ node: node(random, nodes), ms: random.between(10, 400), times: random.between(5, 30), everyMs: random.between(5, 100) }),
+  },
+  arbiter: {
+    "arbiter away": (random) => ({ arbiter: random.between(0, 1), ms: lasting(random) }),
+    "arbiter silent": (random) => ({ arbiter: random.between(0, 1), ms: lasting(random) }),
+    "arbiter slow": (random) => ({ arbiter: random.between(0, 1), ms: lasting(random) }),
+    "arbiter of another version": (random) => ({ arbiter: random.between(0, 1), ms: lasting(random) }),
+  },
+  store: {
+    "store away": (random) => ({ ms: lasting(random) }),
+    "store slow": (random) => ({ ms: lasting(random) }),
+    "store aborts": (random) => ({ ms: lasting(random) }),
+    "store forgets to answer": (random) => ({ ms: lasting(random) }),
+  },
+  clients: {
+    "shards cut off": (random, nodes) => ({ node: node(random, nodes), ms: lasting(random) }),
+    "readers move": () => ({}),
+  },
+  operators: {
+    "leadership transfer": (random, nodes) => ({ node: node(random, nodes), group: random.between(0, 3) }),
+    "step down": (random, nodes) => ({ node: node(random, nodes) }),
+    "snapshot now": (random, nodes) => ({ node: node(random, nodes), group: random.between(0, 3) }),
+  },
+  "loss of data": {
+    reformat: (random, nodes) => ({ node: node(random, nodes) }),
+    "bit rot": (random, nodes) => ({ node: node(random, nodes), place: random.next(), bit: random.between(0, 7) }),
+  },
+};
+
+export const MESH_FAULT_KINDS: readonly string[] = Object.values(KINDS).flatMap((kinds) => Object.keys(kinds));
+
+export function drawFaults(random: SimRandom, settings: MeshSettings): Fault[] {
+  const draws: [string, Draw][] = [];
+  for (const [bit, name] of FAULT_CLASSES.entries()) {
+    if ((settings.faultClasses & (1 << bit)) === 0) continue;
+    // A run has some kinds of a class, not all: what always comes together hides what each does alone.
+    for (const entry of Object.entries(KINDS[name])) if (random.chance(0.6)) draws.push(entry);
+  }
+  const faults: Fault[] = [];
+  if (draws.length === 0) return faults;
+  for (let atMs = 2_000 - Math.log(1 - random.next()) * settings.faultEveryMs; atMs < settings.safetyMs; atMs -= Math.log(1 - random.next()) * settings.faultEveryMs) {
+    const [kind, draw] = random.pick(draws);
+    faults.push({ atMs: Math.round(atMs), kind, args: draw(random, settings.nodes) });
+  }
+  return faults;
+}

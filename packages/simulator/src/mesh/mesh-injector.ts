@@ -1,0 +1,344 @@
+// Makes the faults of a plan happen, and takes all of them back.
+import type { Fault, PlainRecord } from "../tier.ts";
+import type { ArbiterMood } from "./sim-arbiters.ts";
+import type { SimMachine } from "./sim-machine.ts";
+import type { StoreMood } from "./sim-store.ts";
+import type { MeshWorld } from "./mesh-world.ts";
+import type { PathWeather } from "./sim-wire.ts";
+
+const ARBITER_MOODS: Readonly<Record<string, ArbiterMood>> = {
+  "arbiter away": "away", "arbiter silent": "silent", "arbiter slow": "slow", "arbiter of another version": "other",
+};
+const STORE_MOODS: Readonly<Record<string, StoreMood>> = {
+  "store away": "away", "store slow": "slow", "store aborts": "aborting", "store forgets to answer": "forgetful",
+};
+
+export class MeshInjector {
+  readonly #world: MeshWorld;
+  #healed = false;
+
+  constructor(world: MeshWorld) {
+    this.#world = world;
+  }
+
+  inject(fault: Fault): void {
+    if (this.#healed) return;
+    const { kind, args } = fault;
+    const done = this.#network(kind, args) || this.#weather(kind, args) || this.#process(kind, args) || this.#disk(kind, args) || this.#clock(kind, args) || this.#others(kind, args);
+    if (done) this.#world.recorder.fault(kind, ...Object.values(args).map((value) => (typeof value === "object" ? value.join(",") : String(value))));
+  }
+
+  /** Everything that goes on is taken back; machines that are down start. */
+  heal(): void {
+    this.#healed = true;
+    const { wire, machines, arbiters, store, network } = this.#world;
+    for (const path of wire.paths) {
+      wire.unblock(path.from, path.to);
+      path.weather = this.#world.fairWeather();
+    }
+    for (const arbiter of arbiters) arbiter.mood = "well";
+    if (store !== undefined) store.mood = "well";
+    network.cut.clear();
+    for (const machine of machines.values()) {
+      this.#healDisk(machine);
+      machine.clock.rate = 1;
+      machine.gate.resume();
+      machine.supervised = true;
+      machine.start();
+    }
+  }
+
+  #healDisk({ disks }: SimMachine): void {
+    for (const disk of Object.values(disks)) {
+      const { behaviour } = disk;
+      behaviour.fault = () => undefined;
+      behaviour.capacityBytes = Infinity;
+      behaviour.maxSyncMs = this.#world.settings.maxSyncMs;
+      disk.heldUntilMs = 0;
+    }
+  }
+
+  #later(args: PlainRecord, run: () => void): void {
+    this.#world.simulation.after(numberOf(args, "ms"), () => {
+      if (!this.#healed) run();
+    });
+  }
+
+  #machine(args: PlainRecord): SimMachine | undefined {
+    return this.#world.machines.get(numberOf(args, "node"));
+  }
+
+  /** Cuts ways for a while. A way that two faults cut opens with the first that ends: nothing depends on which. */
+  #cut(ways: readonly (readonly [number, number])[], args: PlainRecord): true {
+    const { wire } = this.#world;
+    for (const [from, to] of ways) wire.block(from, to);
+    this.#later(args, () => {
+      for (const [from, to] of ways) wire.unblock(from, to);
+    });
+    return true;
+  }
+
+  #network(kind: string, args: PlainRecord): boolean {
+    const { wire, machines, simulation } = this.#world;
+    const ids = [...machines.keys()];
+    const ways = (cuts: (from: number, to: number) => boolean): [number, number][] => ids.flatMap((from) => ids.filter((to) => to !== from && cuts(from, to)).map((to): [number, number] => [from, to]));
+    switch (kind) {
+      case "one-way cut":
+        return this.#cut([[numberOf(args, "from"), numberOf(args, "to")]], args);
+      case "isolate":
+        return this.#cut(ways((from, to) => from === args["node"] || to === args["node"]), args);
+      case "partition": {
+        const side = listOf(args, "side");
+        return this.#cut(ways((from, to) => side.includes(from) !== side.includes(to)), args);
+      }
+      case "bridge": {
+        // One node reaches both sides, which do not reach each other.
+        const side = listOf(args, "side");
+        return this.#cut(ways((from, to) => from !== args["node"] && to !== args["node"] && side.includes(from) !== side.includes(to)), args);
+      }
+      case "ring":
+        return this.#cut(ways((from, to) => Math.abs(from - to) !== 1 && Math.abs(from - to) !== ids.length - 1), args);
+      case "flapping": {
+        const [from, to] = [numberOf(args, "from"), numberOf(args, "to")];
+        for (let time = 0; time < numberOf(args, "times") * 2; time++) {
+          simulation.after(time * numberOf(args, "everyMs"), () => {
+            if (time % 2 === 0 && !this.#healed) wire.block(from, to);
+            else wire.unblock(from, to);
+          });
+        }
+        return true;
+      }
+      case "reset":
+        wire.reset(numberOf(args, "from"), numberOf(args, "to"), args["halfOpen"] === true);
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  #weather(kind: string, args: PlainRecord): boolean {
+    const { wire } = this.#world;
+    const all = [...wire.paths];
+    const [from, to] = [args["from"], args["to"]];
+    const change = (paths: typeof all, weather: Partial<PathWeather>): true => {
+      for (const path of paths) Object.assign(path.weather, weather);
+      this.#later(args, () => {
+        const fair = this.#world.fairWeather();
+        for (const path of paths) for (const name of Object.keys(weather)) Object.assign(path.weather, { [name]: fair[name as keyof PathWeather] });
+      });
+      return true;
+    };
+    switch (kind) {
+      case "lossy":
+        return change(all, { loss: numberOf(args, "loss") });
+      case "doubling":
+        return change(all, { duplication: numberOf(args, "duplication") });
+      case "straggling":
+        return change(all, { meanStraggleMs: numberOf(args, "meanMs") });
+      case "clogged path":
+        return change(all.filter((path) => path.from === from && path.to === to), { bandwidth: numberOf(args, "bandwidth") });
+      case "slow peer":
+        return change(all.filter((path) => path.from === args["node"] || path.to === args["node"]), { minDelayMs: numberOf(args, "delayMs") / 2, maxDelayMs: numberOf(args, "delayMs") });
+      case "large frames stuck":
+        return change(all, { maxBytes: numberOf(args, "bytes") });
+      default:
+        return false;
+    }
+  }
+
+  #process(kind: string, args: PlainRecord): boolean {
+    const { machines, simulation, random } = this.#world;
+    const machine = this.#machine(args);
+    switch (kind) {
+      case "kill":
+        machine?.kill();
+        return true;
+      case "power cut":
+        machine?.cutPower();
+        return true;
+      case "power cut for all":
+        for (const each of machines.values()) each.cutPower();
+        return true;
+      case "crash loop":
+        for (let time = 0; time < numberOf(args, "times"); time++) {
+          simulation.after(time * numberOf(args, "everyMs"), () => {
+            if (this.#healed) return;
+            if (random.chance(0.5)) machine?.kill();
+            else machine?.cutPower();
+          });
+        }
+        return true;
+      case "pause":
+        machine?.pause(numberOf(args, "ms"));
+        return true;
+      case "pause of the leader":
+        machines.get(this.#someLeader())?.pause(numberOf(args, "ms"));
+        return true;
+      case "kill of the leader":
+        machines.get(this.#someLeader())?.kill();
+        return true;
+      case "reformat":
+        if (machine === undefined || !this.#world.mayDamage(machine.id)) return false;
+        this.#world.damaged.add(machine.id);
+        machine.reformat();
+        // A machine that was down stays so no longer: it was set up anew.
+        simulation.after(this.#world.settings.restartMs, () => machine.start());
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  #someLeader(): number {
+    const { references, random } = this.#world;
+    return this.#world.leaderOf(random.between(0, references.length - 1));
+  }
+
+  #disk(kind: string, args: PlainRecord): boolean {
+    const machine = this.#machine(args);
+    if (machine === undefined) return false;
+    const { wal, snapshots } = machine.disks;
+    const once = (code: string, operations: readonly string[]): true => {
+      machine.diskSuspect = true;
+      let armed = true;
+      wal.behaviour.fault = (operation) => {
+        if (!armed || !operations.includes(operation)) return undefined;
+        armed = false;
+        return code;
+      };
+      return true;
+    };
+    switch (kind) {
+      case "disk full":
+        for (const disk of [wal, snapshots]) disk.behaviour.capacityBytes = disk.usedBytes + numberOf(args, "leftBytes");
+        // A start writes too, and says so where it cannot.
+        machine.diskSuspect = true;
+        this.#later(args, () => {
+          for (const disk of [wal, snapshots]) disk.behaviour.capacityBytes = Infinity;
+        });
+        return true;
+      case "slow disk":
+        for (const disk of [wal, snapshots]) disk.behaviour.maxSyncMs = numberOf(args, "maxSyncMs");
+        this.#later(args, () => {
+          for (const disk of [wal, snapshots]) disk.behaviour.maxSyncMs = this.#world.settings.maxSyncMs;
+        });
+        return true;
+      case "stuck disk":
+        for (const disk of [wal, snapshots]) disk.heldUntilMs = this.#world.simulation.nowMs + numberOf(args, "ms");
+        return true;
+      case "sync fails":
+        return once("EIO", ["sync"]);
+      case "write fails":
+        return once("EIO", ["append"]);
+      case "read fails":
+        machine.diskSuspect = true;
+        for (const disk of [wal, snapshots]) disk.behaviour.fault = (operation) => (operation === "read" ? "EIO" : undefined);
+        this.#later(args, () => {
+          for (const disk of [wal, snapshots]) disk.behaviour.fault = () => undefined;
+        });
+        return true;
+      case "bit rot":
+        return this.#rot(machine, args);
+      default:
+        return false;
+    }
+  }
+
+  /** One bit of a log turns over, in what a power cut could not take; what the last write holds may be cut, so it is spared. */
+  #rot(machine: SimMachine, args: PlainRecord): boolean {
+    if (!this.#world.mayDamage(machine.id)) return false;
+    const { wal } = machine.disks;
+    const [name] = wal.names;
+    if (name === undefined || wal.names.length < 2) return false;
+    const bytes = wal.durableBytes(name);
+    if (bytes === 0) return false;
+    this.#world.damaged.add(machine.id);
+    wal.flipBit(name, Math.floor(numberOf(args, "place") * bytes), numberOf(args, "bit"));
+    return true;
+  }
+
+  #clock(kind: string, args: PlainRecord): boolean {
+    const clock = this.#machine(args)?.clock;
+    if (clock === undefined) return false;
+    switch (kind) {
+      case "clock jump":
+        clock.skewMs += numberOf(args, "ms");
+        return true;
+      case "clock skew":
+        clock.skewMs = numberOf(args, "ms");
+        return true;
+      case "clock drift":
+        // Leases bear a tenth of the election timeout; what is beyond is the operator's to keep.
+        clock.rate = 1 + numberOf(args, "permille") / 1_000;
+        return true;
+      case "clock strobe":
+        for (let time = 0; time < numberOf(args, "times") * 2; time++) {
+          this.#world.simulation.after(time * numberOf(args, "everyMs"), () => {
+            clock.skewMs += time % 2 === 0 ? numberOf(args, "ms") : -numberOf(args, "ms");
+          });
+        }
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  #others(kind: string, args: PlainRecord): boolean {
+    const { arbiters, store, network, subscribers, settings } = this.#world;
+    const machine = this.#machine(args);
+    const arbiterMood = ARBITER_MOODS[kind];
+    if (arbiterMood !== undefined) {
+      const arbiter = arbiters[numberOf(args, "arbiter")];
+      if (arbiter === undefined) return false;
+      arbiter.mood = arbiterMood;
+      this.#later(args, () => {
+        arbiter.mood = "well";
+      });
+      return true;
+    }
+    const storeMood = STORE_MOODS[kind];
+    if (storeMood !== undefined) {
+      if (store === undefined) return false;
+      store.mood = storeMood;
+      this.#later(args, () => {
+        store.mood = "well";
+      });
+      return true;
+    }
+    const mesh = machine?.runtime?.mesh;
+    switch (kind) {
+      case "shards cut off":
+        network.cut.add(numberOf(args, "node"));
+        this.#later(args, () => network.cut.delete(numberOf(args, "node")));
+        return true;
+      case "readers move":
+        for (const subscriber of subscribers) subscriber.move();
+        return true;
+      case "leadership transfer": {
+        const group = this.#world.leaderOf(numberOf(args, "group") % (settings.groups + 1));
+        const leader = this.#world.machines.get(group)?.runtime?.mesh;
+        leader?.group(numberOf(args, "group") % (settings.groups + 1)).core.transferLeadership(numberOf(args, "node"));
+        leader?.dirty();
+        return leader !== undefined;
+      }
+      case "step down":
+        mesh?.leadership.stepDown();
+        return mesh !== undefined;
+      case "snapshot now":
+        mesh?.group(numberOf(args, "group") % (settings.groups + 1)).snapshot();
+        return mesh !== undefined;
+      default:
+        return false;
+    }
+  }
+}
+
+function numberOf(args: PlainRecord, name: string): number {
+  const value = args[name];
+  return typeof value === "number" ? value : 0;
+}
+
+function listOf(args: PlainRecord, name: string): readonly number[] {
+  const value = args[name];
+  return Array.isArray(value) ? value : [];
+}

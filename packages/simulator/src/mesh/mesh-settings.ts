@@ -1,0 +1,100 @@
+// The swarm configuration of a mesh run: what the seed draws up front.
+import type { PlainRecord, PlainValue } from "../tier.ts";
+import type { SimRandom } from "../sim-random.ts";
+
+/** A type and not an interface, so that it is a plain record. */
+export type MeshSettings = {
+  readonly nodes: number;
+  /** Groups that hold regions. */
+  readonly groups: number;
+  readonly arbiters: number;
+  readonly hasStore: boolean;
+  readonly shards: number;
+  readonly subscribers: number;
+  /** Regions of one group that shards fight for. */
+  readonly regionsPerGroup: number;
+  readonly tickMs: number;
+  readonly electionTicks: number;
+  readonly heartbeatTicks: number;
+  readonly balanceTicks: number;
+  readonly leaseReads: boolean;
+  readonly snapshotLogBytes: number;
+  readonly trailingEntries: number;
+  readonly segmentBytes: number;
+  readonly decisionWindow: number;
+  readonly touchCapacity: number;
+  readonly queueCapacity: number;
+  readonly leaseMs: number;
+  readonly registrationTtlMs: number;
+  readonly arbiterTimeoutMs: number;
+  /** Milliseconds of the phase with faults. */
+  readonly safetyMs: number;
+  readonly paceMs: number;
+  readonly mischief: number;
+  readonly leasing: boolean;
+  readonly names: number;
+  readonly slowReaderMs: number;
+  readonly keepaliveMs: number;
+  readonly restartMs: number;
+  readonly maxDelayMs: number;
+  readonly maxSyncMs: number;
+  /** Which classes of faults this run has, as bits in the order of `FAULT_CLASSES`. */
+  readonly faultClasses: number;
+  /** Mean milliseconds between two faults. */
+  readonly faultEveryMs: number;
+};
+
+export const FAULT_CLASSES = ["network", "weather", "process", "disk", "clock", "arbiter", "store", "clients", "operators", "loss of data"] as const;
+
+export function drawSettings(random: SimRandom, hints: PlainRecord): MeshSettings {
+  const tickMs = random.pick([20, 50, 50, 100]);
+  const heartbeatTicks = random.between(1, 3);
+  // Above the heartbeat and the margin for clocks together, so that leases are allowed.
+  const electionTicks = heartbeatTicks + random.between(4, 12);
+  let faultClasses = 0;
+  for (let bit = 0; bit < FAULT_CLASSES.length; bit++) if (random.chance(0.5)) faultClasses |= 1 << bit;
+  const drawn: MeshSettings = {
+    nodes: random.pick([3, 3, 3, 4, 5]),
+    groups: random.pick([1, 1, 2, 3]),
+    arbiters: random.between(0, 2),
+    hasStore: random.chance(0.6),
+    shards: random.between(1, 4),
+    subscribers: random.between(0, 3),
+    regionsPerGroup: random.between(1, 3),
+    tickMs,
+    electionTicks,
+    heartbeatTicks,
+    balanceTicks: random.pick([0, 60]),
+    leaseReads: random.chance(0.4),
+    snapshotLogBytes: random.pick([8_192, 32_768, 262_144, 67_108_864]),
+    trailingEntries: random.pick([0, 8, 256]),
+    segmentBytes: random.pick([16_384, 131_072, 4_194_304]),
+    decisionWindow: random.pick([64, 1_024, 65_536]),
+    touchCapacity: random.pick([64, 4_096]),
+    queueCapacity: random.pick([16, 256, 16_384]),
+    leaseMs: random.pick([1_500, 3_000]),
+    registrationTtlMs: random.pick([4_000, 10_000]),
+    arbiterTimeoutMs: random.pick([50, 500]),
+    safetyMs: random.between(10, 40) * 1_000,
+    paceMs: random.pick([10, 40, 150]),
+    mischief: random.pick([0, 0.05, 0.2]),
+    leasing: random.chance(0.6),
+    names: random.pick([3, 12, 60]),
+    slowReaderMs: random.pick([1, 50, 2_000]),
+    keepaliveMs: random.pick([500, 2_500, 5_000]),
+    restartMs: random.pick([200, 1_000, 3_000]),
+    maxDelayMs: random.pick([1, 5, 20]),
+    maxSyncMs: random.pick([1, 5, 15]),
+    faultClasses,
+    faultEveryMs: random.pick([400, 1_500, 4_000]),
+  };
+  return overruled(drawn, hints);
+}
+
+function overruled(settings: MeshSettings, hints: PlainRecord): MeshSettings {
+  const known: Record<string, PlainValue> = { ...settings };
+  for (const [name, value] of Object.entries(hints)) {
+    if (typeof known[name] !== typeof value) throw new RangeError(`no such setting of the mesh, or another type: ${name}`);
+  }
+  return { ...settings, ...hints };
+}

@@ -1,0 +1,75 @@
+// The whole mesh under faults: a phase in which anything may happen, then healing, and a phase in which it must come back.
+import { Recorder } from "../recorder.ts";
+import { SimRandom } from "../sim-random.ts";
+import { Simulation } from "../simulation.ts";
+import type { Outcome, Plan, RunOptions, Tier } from "../tier.ts";
+import { MESH_FAULT_KINDS, drawFaults } from "./mesh-faults.ts";
+import { MeshInjector } from "./mesh-injector.ts";
+import { type MeshSettings, drawSettings } from "./mesh-settings.ts";
+import { MeshWorld, TELLING_NAMES } from "./mesh-world.ts";
+
+/** After healing: for connections, for a leader of every group in election timeouts, and for rest. */
+const RECONNECT_MS = 15_000;
+const ELECTION_TIMEOUTS = 10;
+const REST_MS = 30_000;
+/** Work goes on for a while after healing. */
+const AFTERWARDS_MS = 2_000;
+
+const SOMETIMES: readonly string[] = [
+  ...TELLING_NAMES,
+  "answer DECISION_FORGOTTEN", "answer FENCED", "answer MESSAGE_TOO_LARGE", "answer OVERLOADED", "answer PRIORITY_FORGED", "answer TIMESTAMP_IN_FUTURE",
+  "damaged log refused", "decision repeated", "leader changed with entries in flight", "leader elected", "lease came too late", "lease granted", "node stopped by its disk",
+  "operation accepted", "operation merged", "operation rejected", "operation tried again", "outcome never heard", "published", "publish TOKEN_AHEAD",
+  "read at level 1", "read at level 2", "read at level 3", "read at level 4", "store compared", "store took a full copy", "subscriber lagged",
+  "subscription resumed", "subscription snapshot", "transaction answered",
+];
+
+export const meshTier: Tier<MeshSettings> = {
+  name: "mesh",
+  faultKinds: MESH_FAULT_KINDS,
+  sometimes: SOMETIMES,
+
+  plan(seed, hints = {}): Plan<MeshSettings> {
+    const random = new SimRandom(seed);
+    const settings = drawSettings(random.fork(), hints);
+    return { settings, faults: drawFaults(random.fork(), settings) };
+  },
+
+  async run(seed, plan, options: RunOptions = {}): Promise<Outcome> {
+    const simulation = new Simulation(seed);
+    const recorder = new Recorder(simulation, options);
+    const world = new MeshWorld(simulation, recorder, plan.settings);
+    await runPhases(world, plan);
+    return recorder.outcome();
+  },
+};
+
+async function runPhases(world: MeshWorld, { settings, faults }: Plan<MeshSettings>): Promise<void> {
+  const { simulation, recorder } = world;
+  const injector = new MeshInjector(world);
+  const isOver = (): boolean => recorder.isOver;
+  world.start();
+  for (const fault of faults) simulation.after(fault.atMs, () => injector.inject(fault));
+  if (await simulation.runUntilHolds(isOver, settings.safetyMs)) return;
+  injector.heal();
+  if (!(await simulation.runUntilHolds(() => recorder.isOver || world.isConnected, RECONNECT_MS))) {
+    return recorder.violation("liveness", `not all nodes were connected ${RECONNECT_MS} ms after healing`);
+  }
+  // A follower's patience is drawn anew between the timeout and twice that.
+  const electionMs = ELECTION_TIMEOUTS * 2 * settings.electionTicks * settings.tickMs;
+  if (!(await simulation.runUntilHolds(() => recorder.isOver || world.isServing, electionMs))) {
+    return recorder.violation("liveness", `no commit in some group ${electionMs} ms after healing`);
+  }
+  if (await simulation.runUntilHolds(isOver, AFTERWARDS_MS)) return;
+  for (const shard of world.shards) shard.stop();
+  let sinceMs = simulation.nowMs;
+  const isAtRest = (): boolean => {
+    if (recorder.isOver) return true;
+    // Looked at ten times a second: it is costly.
+    if (simulation.nowMs < sinceMs) return false;
+    sinceMs = simulation.nowMs + 100;
+    return world.unrest === undefined;
+  };
+  if (!(await simulation.runUntilHolds(isAtRest, REST_MS))) recorder.violation("liveness", `${REST_MS} ms after healing: ${world.unrest}`);
+  world.book.checkRefused();
+}

@@ -1,0 +1,294 @@
+// A mesh in one process: machines with nodes, arbiters, a store, shards and readers, and everything that watches them.
+import type { Region } from "@statemesh/contract";
+import type { ArbiterPort, NodeRuntime } from "@statemesh/node";
+import { CorruptionError } from "@statemesh/wal";
+import { DEFAULT_POLICY, groupOf } from "@statemesh/world";
+import type { Recorder } from "../recorder.ts";
+import type { SimRandom } from "../sim-random.ts";
+import type { Simulation } from "../simulation.ts";
+import { CallBook } from "./call-book.ts";
+import { CausalObserver } from "./causal-observer.ts";
+import { LeaseBook } from "./lease-book.ts";
+import type { MeshSettings } from "./mesh-settings.ts";
+import { NodeObserver } from "./node-observer.ts";
+import { ReferenceGroup, entityKey } from "./reference-group.ts";
+import { ShardNetwork } from "./shard-network.ts";
+import { SimArbiter } from "./sim-arbiters.ts";
+import { SimMachine } from "./sim-machine.ts";
+import { SimShard } from "./sim-shard.ts";
+import { SimStore } from "./sim-store.ts";
+import { SimSubscriber } from "./sim-subscriber.ts";
+import { type PathWeather, SimWire } from "./sim-wire.ts";
+
+const CLUSTER = "sim";
+const SAMPLE_MS = 1_000;
+/** Decisions that a reference keeps: none is forgotten. */
+const REFERENCE_WINDOW = 1 << 22;
+const REFERENCE_TOUCHES = 16;
+
+/** What nodes say that shows that something rare came about. */
+const TELLING: Readonly<Record<string, string>> = {
+  "installed a snapshot": "snapshot installed",
+  "sending a snapshot": "snapshot sent",
+  "a snapshot did not arrive": "snapshot transfer failed",
+  "an arbiter did not answer: deciding here": "arbiter fallback",
+  "region store is far behind: sending a full copy": "materialiser full copy",
+  "the log takes no writes: they wait": "log full",
+  "cut an unfinished write off the end of the log": "torn tail cut",
+  "the cluster is founded": "cluster founded",
+  "lost the connection to a peer": "connection lost",
+  "a peer came back with an empty data folder: it gets copies, but must be replaced to vote again": "peer came back empty",
+};
+
+export const TELLING_NAMES: readonly string[] = Object.values(TELLING);
+
+export class MeshWorld {
+  readonly settings: MeshSettings;
+  readonly simulation: Simulation;
+  readonly recorder: Recorder;
+  readonly random: SimRandom;
+  readonly references: readonly ReferenceGroup[];
+  readonly observer: NodeObserver;
+  readonly causal: CausalObserver;
+  readonly book: CallBook;
+  readonly wire: SimWire;
+  readonly arbiters: readonly SimArbiter[];
+  readonly store: SimStore | undefined;
+  readonly machines = new Map<number, SimMachine>();
+  readonly network: ShardNetwork;
+  readonly shards: SimShard[] = [];
+  readonly subscribers: SimSubscriber[] = [];
+  readonly regions: readonly Region[];
+  /** Machines whose data was damaged or lost; at most a minority, so that a good copy of all stays. */
+  readonly damaged = new Set<number>();
+
+  constructor(simulation: Simulation, recorder: Recorder, settings: MeshSettings) {
+    this.settings = settings;
+    this.simulation = simulation;
+    this.recorder = recorder;
+    this.random = simulation.random.fork();
+    const ids = Array.from({ length: settings.nodes }, (_, at) => at + 1);
+    const fail = (kind: string, message: string): void => recorder.violation(kind, message);
+    this.references = Array.from({ length: settings.groups + 1 }, (_, groupId) => new ReferenceGroup({ groupId, decisionWindow: REFERENCE_WINDOW, touchCapacity: REFERENCE_TOUCHES }, fail));
+    this.observer = new NodeObserver(recorder, this.references, () => simulation.nowMs);
+    this.observer.isWiped = (nodeId) => this.machines.get(nodeId)?.wiped === true;
+    this.causal = new CausalObserver(recorder);
+    this.book = new CallBook(recorder, this.references);
+    this.wire = new SimWire(simulation, recorder, ids, this.fairWeather(), settings.keepaliveMs);
+    this.wire.watch = (_, __, frame) => this.observer.sent(frame);
+    this.arbiters = Array.from({ length: settings.arbiters }, () => new SimArbiter(simulation));
+    this.store = settings.hasStore ? new SimStore(simulation, recorder) : undefined;
+    for (const id of ids) this.machines.set(id, this.#machine(id, ids.filter((other) => other !== id)));
+    this.network = new ShardNetwork(simulation, this.machines, settings.leaseMs, settings.registrationTtlMs);
+    this.regions = regionsOf(settings);
+    this.#people();
+  }
+
+  fairWeather(): PathWeather {
+    return { minDelayMs: 0.2, maxDelayMs: this.settings.maxDelayMs, meanStraggleMs: 0, loss: 0, duplication: 0, maxBytes: Infinity, bandwidth: 50_000 };
+  }
+
+  #machine(id: number, others: readonly number[]): SimMachine {
+    const { settings, simulation, recorder } = this;
+    const enter = (): ((run: () => void) => void) => {
+      const gate = machine.gate;
+      return (run) => gate.enter(run);
+    };
+    const arbiters: ArbiterPort[] = this.arbiters.map((arbiter, at) => arbiter.port(`arbiter-${at}`, enter));
+    const machine: SimMachine = new SimMachine(id, {
+      simulation,
+      recorder,
+      wire: this.wire,
+      others,
+      options: {
+        nodeId: id,
+        clusterId: CLUSTER,
+        clientAddress: `node-${id}`,
+        policy: DEFAULT_POLICY,
+        groups: settings.groups,
+        tickMs: settings.tickMs,
+        electionTicks: settings.electionTicks,
+        heartbeatTicks: settings.heartbeatTicks,
+        balanceTicks: settings.balanceTicks,
+        leaseReads: settings.leaseReads,
+        queueCapacity: settings.queueCapacity,
+        snapshotLogBytes: settings.snapshotLogBytes,
+        trailingEntries: settings.trailingEntries,
+        decisionWindow: settings.decisionWindow,
+        touchCapacity: settings.touchCapacity,
+        leaseMs: settings.leaseMs,
+        registrationTtlMs: settings.registrationTtlMs,
+        arbiterTimeoutMs: settings.arbiterTimeoutMs,
+        wal: { segmentBytes: settings.segmentBytes },
+      },
+      disk: { maxSyncMs: settings.maxSyncMs },
+      arbiters,
+      store: this.store?.port(enter),
+      restartMs: settings.restartMs,
+      events: {
+        stepped: (_, runtime) => this.observer.stepped(id, runtime),
+        started: (_, runtime) => this.#started(id, runtime),
+        ended: (_, runtime) => this.#ended(runtime),
+        failed: (_, error) => this.#failed(machine, error),
+        said: (_, message) => {
+          recorder.note("said", id, message);
+          const telling = TELLING[message];
+          if (telling !== undefined) recorder.sometimes(telling);
+        },
+      },
+    });
+    return machine;
+  }
+
+  #started(id: number, runtime: NodeRuntime): void {
+    this.observer.started(id, runtime);
+    runtime.mesh.onReadable = (subscriberId) => {
+      // In the middle of a change: the reader comes later.
+      for (const subscriber of this.subscribers) subscriber.readable(runtime, subscriberId);
+    };
+    this.causal.watch(id, runtime);
+  }
+
+  #ended(runtime: NodeRuntime | undefined): void {
+    if (runtime === undefined) return;
+    this.network.ended(runtime);
+    for (const subscriber of this.subscribers) subscriber.ended(runtime);
+  }
+
+  /** A node may give up where its disk was made to fail, and nowhere else. */
+  #failed(machine: SimMachine, error: unknown): void {
+    this.recorder.note("gave up", machine.id, error instanceof Error ? error.message : "unknown");
+    if (error instanceof CorruptionError && this.damaged.has(machine.id)) {
+      this.recorder.sometimes("damaged log refused");
+      machine.reformat();
+      return;
+    }
+    if (machine.diskSuspect) {
+      this.recorder.sometimes("node stopped by its disk");
+      return;
+    }
+    const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    this.recorder.violation("nodes go on", `node ${machine.id} gave up: ${reason}`);
+  }
+
+  #people(): void {
+    const { settings, simulation, recorder, references, machines } = this;
+    const leases = new LeaseBook(recorder, () => simulation.nowMs);
+    for (let at = 1; at <= settings.shards; at++) {
+      this.shards.push(
+        new SimShard(at, {
+          simulation, recorder, network: this.network, book: this.book, leases, nodes: [...machines.keys()], groups: settings.groups, leaseMs: settings.leaseMs,
+          regions: this.regions, paceMs: settings.paceMs, mischief: settings.mischief, leasing: settings.leasing, names: settings.names,
+        }),
+      );
+    }
+    for (let at = 1; at <= settings.subscribers; at++) {
+      const regions = this.regions.filter(() => this.random.chance(0.6));
+      const paceMs = at === 1 ? settings.slowReaderMs : 1;
+      this.subscribers.push(new SimSubscriber(`reader ${at}`, { simulation, recorder, machines, references, groups: settings.groups, regions: regions.length === 0 ? this.regions : regions, paceMs }));
+    }
+  }
+
+  start(): void {
+    for (const machine of this.machines.values()) machine.start();
+    for (const shard of this.shards) shard.start();
+    for (const subscriber of this.subscribers) this.simulation.after(500, () => subscriber.start());
+    this.#sample();
+  }
+
+  #sample(): void {
+    this.simulation.after(SAMPLE_MS, () => {
+      for (const [id, { runtime }] of this.machines) if (runtime !== undefined) this.observer.sample(id, runtime);
+      for (const reference of this.references) this.#checkStored(reference);
+      this.#sample();
+    });
+  }
+
+  /** What SQL holds is the replicated state at its watermark. */
+  #checkStored({ state, last }: ReferenceGroup): void {
+    const stored = this.store?.groups.get(state.groupId);
+    if (stored === undefined) return;
+    const fail = (message: string): void => this.recorder.violation("stored is replicated", `group ${state.groupId} at ${stored.watermark}: ${message}`);
+    if (stored.watermark > last) return fail(`the store is ahead of what was committed, ${last}`);
+    if (stored.watermark !== last || stored.copyId !== 0) return;
+    this.recorder.sometimes("store compared");
+    for (const entity of state.entities.values()) {
+      const version = stored.entities.get(entityKey(entity))?.value.version;
+      if (version !== entity.version) return fail(`${entityKey(entity)} is stored at version ${version}, it stands at ${entity.version}`);
+    }
+    if (stored.entities.size !== state.entities.size) return fail(`${stored.entities.size} entities are stored, there are ${state.entities.size}`);
+    let balances = 0;
+    for (const { account, itemKind, quantity } of state.ledger.rows()) {
+      if (!account.startsWith("player:")) continue;
+      balances++;
+      const held = stored.balances.get(`${account.slice("player:".length)}/${itemKind}`)?.value;
+      if (held !== quantity) return fail(`${account} is stored with ${held} ${itemKind}, it holds ${quantity}`);
+    }
+    if (balances !== stored.balances.size) fail(`${stored.balances.size} balances are stored, there are ${balances}`);
+  }
+
+  /** How many machines may lose their data: fewer than half. */
+  mayDamage(nodeId: number): boolean {
+    return this.damaged.has(nodeId) || this.damaged.size < Math.floor((this.settings.nodes - 1) / 2);
+  }
+
+  leaderOf(groupId: number): number {
+    for (const [id, { runtime }] of this.machines) if (runtime?.mesh.group(groupId).serves === true) return id;
+    return 0;
+  }
+
+  get isServing(): boolean {
+    return this.references.every((_, groupId) => this.leaderOf(groupId) !== 0);
+  }
+
+  get isConnected(): boolean {
+    for (const { runtime } of this.machines.values()) {
+      if (runtime === undefined) return false;
+      for (const peer of runtime.links.keys()) if (!runtime.mesh.isConnected(peer)) return false;
+    }
+    return true;
+  }
+
+  /** Why the mesh has not come to rest; undefined where it has. */
+  get unrest(): string | undefined {
+    for (const shard of this.shards) if (!shard.isQuiet) return `shard ${shard.serverId} waits for answers`;
+    for (const [id, { runtime }] of this.machines) {
+      if (runtime === undefined) return `node ${id} is down`;
+      for (const group of runtime.mesh.groups) {
+        const last = this.references[group.groupId]?.last ?? 0;
+        if (group.state.appliedIndex !== last) return `node ${id} has applied ${group.state.appliedIndex} of group ${group.groupId}, committed is ${last}`;
+      }
+    }
+    return this.#eventualUnrest ?? this.#storeUnrest ?? this.subscribers.map((subscriber) => subscriber.checkFinal()).find((problem) => problem !== undefined);
+  }
+
+  get #eventualUnrest(): string | undefined {
+    for (const region of this.regions) {
+      const digests = new Set([...this.machines.values()].map(({ runtime }) => JSON.stringify(runtime?.mesh.eventual.digestOf(region))));
+      if (digests.size > 1) return `the eventual values of region ${region.x} ${region.y} ${region.z} differ: ${[...digests].join(" ")}`;
+    }
+    return undefined;
+  }
+
+  get #storeUnrest(): string | undefined {
+    if (this.store === undefined) return undefined;
+    for (const { state, last } of this.references) {
+      const watermark = this.store.groups.get(state.groupId)?.watermark ?? 0;
+      if (watermark !== last) return `the store stands at ${watermark} of group ${state.groupId}, committed is ${last}`;
+    }
+    return undefined;
+  }
+}
+
+/** Regions of every group: two of one sector, then others. */
+function regionsOf({ groups, regionsPerGroup }: MeshSettings): Region[] {
+  const found = new Map<number, Region[]>();
+  for (let x = 0; x < 100_000; x += found.size < groups ? 8 : 1) {
+    const region = { x, y: 0, z: 0 };
+    const list = found.get(groupOf(region, groups)) ?? [];
+    if (list.length < regionsPerGroup) list.push(region);
+    found.set(groupOf(region, groups), list);
+    if (found.size === groups && [...found.values()].every(({ length }) => length >= regionsPerGroup)) break;
+  }
+  return [...found.values()].flat();
+}

@@ -1,0 +1,227 @@
+// A reader of a few regions: a snapshot, then every change in order, without a gap or a repeat, also across nodes.
+import type { EventualValue, Region, SubscribeResponse } from "@statemesh/contract";
+import type { NodeRuntime } from "@statemesh/node";
+import { MeshError } from "@statemesh/contract";
+import { groupOf, sameRegion } from "@statemesh/world";
+import type { Recorder } from "../recorder.ts";
+import type { SimRandom } from "../sim-random.ts";
+import type { Simulation } from "../simulation.ts";
+import { type ReferenceGroup, entityKey } from "./reference-group.ts";
+import type { SimMachine } from "./sim-machine.ts";
+
+const MESSAGE_BYTES = 64 * 1024;
+/** Messages taken at a time. */
+const MESSAGES = 16;
+const RETRY_MS = 300;
+
+export interface SubscriberParts {
+  readonly simulation: Simulation;
+  readonly recorder: Recorder;
+  readonly machines: ReadonlyMap<number, SimMachine>;
+  readonly references: readonly ReferenceGroup[];
+  readonly groups: number;
+  readonly regions: readonly Region[];
+  /** Milliseconds from a sign that there is something to read until it is read: slow readers lag. */
+  readonly paceMs: number;
+}
+
+export class SimSubscriber {
+  readonly #parts: SubscriberParts;
+  readonly #random: SimRandom;
+  readonly #name: string;
+  #runtime: NodeRuntime | undefined;
+  #id = 0;
+  #token = "";
+  #due = false;
+  #inSnapshot = false;
+  /** The snapshot is whole: the reader knows the regions. */
+  #isWhole = false;
+  /** What stands in the regions, by entity; and what was ever seen of each: it never goes back. */
+  readonly view = new Map<string, number>();
+  readonly #newest = new Map<string, number>();
+  readonly values = new Map<string, EventualValue>();
+  /** By group: how far into the reference's changes the reader is; absent: not yet known since the last snapshot. */
+  readonly #cursors = new Map<number, number>();
+
+  constructor(name: string, parts: SubscriberParts) {
+    this.#name = name;
+    this.#parts = parts;
+    this.#random = parts.simulation.random.fork();
+  }
+
+  start(): void {
+    this.#subscribe();
+  }
+
+  get isWhole(): boolean {
+    return this.#isWhole;
+  }
+
+  #subscribe(): void {
+    const { machines, simulation, recorder, regions } = this.#parts;
+    const machine = this.#random.pick([...machines.values()]);
+    const runtime = machine.runtime;
+    if (runtime === undefined || machine.gate.isPaused) {
+      simulation.after(RETRY_MS, () => this.#subscribe());
+      return;
+    }
+    if (this.#random.chance(0.2)) this.#forget();
+    try {
+      this.#id = runtime.mesh.subscriptions.subscribe({ regions: [...regions], strong: true, eventual: true, causal: true, resumeToken: this.#token });
+    } catch (error) {
+      recorder.sometimes(`subscription refused with ${MeshError.from(error).reason}`);
+      this.#forget();
+      simulation.after(RETRY_MS, () => this.#subscribe());
+      return;
+    }
+    // Another node may not have heard of what this one had.
+    this.values.clear();
+    if (this.#token !== "") recorder.sometimes("subscription resumed");
+    this.#runtime = runtime;
+    this.#pull();
+  }
+
+  /** Starts anew: what was seen does not bind a new stream without a token. */
+  #forget(): void {
+    this.#token = "";
+    this.#isWhole = false;
+    this.#newest.clear();
+    this.#cursors.clear();
+  }
+
+  /** The node says that there is something to read. */
+  readable(runtime: NodeRuntime, id: number): void {
+    if (runtime === this.#runtime && id === this.#id) this.#pull();
+  }
+
+  /** The node's process ended. */
+  ended(runtime: NodeRuntime): void {
+    if (runtime !== this.#runtime) return;
+    this.#runtime = undefined;
+    this.#parts.simulation.after(RETRY_MS, () => this.#subscribe());
+  }
+
+  /** The reader goes to another node by itself. */
+  move(): void {
+    const runtime = this.#runtime;
+    if (runtime === undefined) return;
+    runtime.mesh.subscriptions.unsubscribe(this.#id);
+    this.ended(runtime);
+  }
+
+  #pull(): void {
+    if (this.#due) return;
+    this.#due = true;
+    const runtime = this.#runtime;
+    this.#parts.simulation.after(this.#parts.paceMs, () => {
+      this.#due = false;
+      if (runtime === undefined || runtime !== this.#runtime) {
+        if (this.#runtime !== undefined) this.#pull();
+        return;
+      }
+      for (let taken = 0; taken < MESSAGES; taken++) {
+        const response = runtime.mesh.subscriptions.next(this.#id, MESSAGE_BYTES);
+        if (response === undefined) return;
+        this.#take(response);
+      }
+      this.#pull();
+    });
+  }
+
+  #take({ event, resumeToken }: SubscribeResponse): void {
+    this.#token = resumeToken;
+    if (event?.$case === "lagged") {
+      this.#parts.recorder.sometimes("subscriber lagged");
+      this.#isWhole = false;
+      this.#inSnapshot = false;
+      return;
+    }
+    if (event?.$case === "snapshot") return this.#takeSnapshot(event.value);
+    if (event?.$case !== "changes") return;
+    this.#inSnapshot = false;
+    for (const { entity, removed, position } of event.value.entities) {
+      if (entity === undefined || position === undefined) continue;
+      this.#follow(position.groupId, position.index, entityKey(entity), removed);
+      if (removed) this.view.delete(entityKey(entity));
+      else this.view.set(entityKey(entity), entity.version);
+      this.#newest.set(entityKey(entity), position.index);
+    }
+    for (const value of event.value.values) this.#takeValue(value);
+  }
+
+  #takeSnapshot({ entities, values, complete }: { entities: readonly { kind: string; entityId: string; version: number }[]; values: readonly EventualValue[]; complete: boolean }): void {
+    if (!this.#inSnapshot) {
+      this.#inSnapshot = true;
+      this.#isWhole = false;
+      this.view.clear();
+      this.values.clear();
+      this.#cursors.clear();
+    }
+    for (const entity of entities) {
+      const key = entityKey(entity);
+      const newest = this.#newest.get(key) ?? 0;
+      if (entity.version < newest) this.#fail("subscriptions never go back", `${this.#name} saw ${key} at ${newest}, and in a later snapshot at ${entity.version}`);
+      this.view.set(key, entity.version);
+      this.#newest.set(key, Math.max(newest, entity.version));
+    }
+    for (const value of values) this.#takeValue(value);
+    if (!complete) return;
+    this.#inSnapshot = false;
+    this.#isWhole = true;
+    this.#parts.recorder.sometimes("subscription snapshot");
+  }
+
+  #takeValue(value: EventualValue): void {
+    const key = `${value.type} ${value.key} ${value.region?.x} ${value.region?.y} ${value.region?.z}`;
+    const before = this.values.get(key);
+    if (before !== undefined && isOlder(value, before)) this.#fail("eventual values never go back", `${this.#name}: ${key}`);
+    if (value.deleted) this.values.delete(key);
+    else this.values.set(key, value);
+  }
+
+  /** The change is the next of the log that lies in the regions. */
+  #follow(groupId: number, index: number, key: string, removed: boolean): void {
+    const changes = this.#parts.references[groupId]?.changes ?? [];
+    const cursor = this.#cursors.get(groupId);
+    let at = cursor === undefined ? changes.findIndex((each) => each.index === index) : cursor + 1;
+    if (at < 0) return this.#fail("subscriptions", `${this.#name} was told of ${key} at ${index} of group ${groupId}, which nobody committed`);
+    for (; at < changes.length; at++) {
+      const change = changes[at];
+      const region = change?.change.entity?.region;
+      if (change?.change.entity === undefined || region === undefined || !this.#parts.regions.some((each) => sameRegion(each, region))) continue;
+      const isIt = change.index === index && entityKey(change.change.entity) === key && change.change.removed === removed;
+      if (isIt) {
+        this.#cursors.set(groupId, at);
+        return;
+      }
+      if (cursor !== undefined) return this.#fail("subscriptions have no gap and no repeat", `${this.#name} was told of ${key} at ${index} of group ${groupId}, next is ${entityKey(change.change.entity)} at ${change.index}`);
+    }
+    this.#fail("subscriptions have no gap and no repeat", `${this.#name} was told of ${key} at ${index} of group ${groupId}${cursor === undefined ? ", which is not in the log" : ", a repeat"}`);
+  }
+
+  /** In quiet: the reader holds what stands in its regions. */
+  checkFinal(): string | undefined {
+    const { regions, references, groups } = this.#parts;
+    const expected = new Map<string, number>();
+    for (const region of regions) {
+      for (const entity of references[groupOf(region, groups)]?.state.entities.inRegion(region)?.values() ?? []) expected.set(entityKey(entity), entity.version);
+    }
+    if (!this.#isWhole) return `${this.#name} has no whole snapshot`;
+    for (const [key, version] of expected) if (this.view.get(key) !== version) return `${this.#name} has ${key} at ${this.view.get(key)}, it stands at ${version}`;
+    for (const key of this.view.keys()) if (!expected.has(key)) return `${this.#name} has ${key}, which is gone`;
+    return undefined;
+  }
+
+  #fail(kind: string, message: string): void {
+    this.#parts.recorder.violation(kind, message);
+  }
+}
+
+function isOlder(value: EventualValue, than: EventualValue): boolean {
+  const [a, b] = [value.stamp, than.stamp];
+  if (a === undefined || b === undefined) return false;
+  if (a.physicalMs !== b.physicalMs) return a.physicalMs < b.physicalMs;
+  if (a.logical !== b.logical) return a.logical < b.logical;
+  // Of equal stamps the lower server id wins.
+  return value.serverId > than.serverId;
+}

@@ -1,0 +1,26 @@
+import { expect, test } from "vitest";
+import { meshTier } from "../src/index.ts";
+
+/** Small enough for every run of the tests; `./dev sim` goes through thousands. */
+const SMALL = { nodes: 3, groups: 1, shards: 2, paceMs: 40, safetyMs: 6_000 };
+
+test("whole meshes under faults break no rule, and come back", async () => {
+  for (const seed of [1, 2, 3, 4]) {
+    const outcome = await meshTier.run(seed, meshTier.plan(seed, SMALL));
+    expect({ seed, violations: outcome.violations }).toEqual({ seed, violations: [] });
+    expect(outcome.operations).toBeGreaterThan(20);
+  }
+});
+
+test("the same seed gives the same run, with a trace and without", async () => {
+  const plan = meshTier.plan(5, SMALL);
+  const first = await meshTier.run(5, plan);
+  let lines = 0;
+  const second = await meshTier.run(5, plan, { trace: () => lines++ });
+  expect(second).toEqual(first);
+  expect(lines).toBeGreaterThan(0);
+});
+
+test("a setting that is none is refused", () => {
+  expect(() => meshTier.plan(1, { nodez: 3 })).toThrow("nodez");
+});
