@@ -64,10 +64,14 @@ const KINDS: Readonly<Record<(typeof FAULT_CLASSES)[number], Readonly<Record<str
     "arbiter of another version": (random) => ({ arbiter: random.between(0, 1), ms: lasting(random) }),
   },
   store: {
-    "store away": (random) => ({ ms: lasting(random) }),
+    "store killed": (random) => ({ ms: lasting(random) }),
+    "store cut off": (random) => ({ ms: lasting(random) }),
+    "store unheard": (random) => ({ loss: 0.1 + random.next() * 0.4, ms: lasting(random) }),
     "store slow": (random) => ({ ms: lasting(random) }),
     "store aborts": (random) => ({ ms: lasting(random) }),
-    "store forgets to answer": (random) => ({ ms: lasting(random) }),
+    "store refuses": (random) => ({ ms: lasting(random) }),
+    "store commits unheard": (random) => ({ ms: lasting(random) }),
+    "failover of the database": (random) => ({ ms: lasting(random) }),
   },
   clients: {
     "shards cut off": (random, nodes) => ({ node: node(random, nodes), ms: lasting(random) }),

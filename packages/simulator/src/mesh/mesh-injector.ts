@@ -1,16 +1,20 @@
 // Makes the faults of a plan happen, and takes all of them back.
+import { CALM_SQL, type SqlWeather } from "../store/sim-sql.ts";
 import type { Fault, PlainRecord } from "../tier.ts";
 import type { ArbiterMood } from "./sim-arbiters.ts";
 import type { SimMachine } from "./sim-machine.ts";
-import type { StoreMood } from "./sim-store.ts";
 import type { MeshWorld } from "./mesh-world.ts";
 import type { PathWeather } from "./sim-wire.ts";
 
 const ARBITER_MOODS: Readonly<Record<string, ArbiterMood>> = {
   "arbiter away": "away", "arbiter silent": "silent", "arbiter slow": "slow", "arbiter of another version": "other",
 };
-const STORE_MOODS: Readonly<Record<string, StoreMood>> = {
-  "store away": "away", "store slow": "slow", "store aborts": "aborting", "store forgets to answer": "forgetful",
+/** What a database does under each kind of fault; probabilities of one statement each. */
+const SQL_WEATHER: Readonly<Record<string, Partial<SqlWeather>>> = {
+  "store slow": { minDelayMs: 50, maxDelayMs: 400, slowness: 0.02 },
+  "store aborts": { serialization: 0.3 },
+  "store refuses": { refusal: 0.5 },
+  "store commits unheard": { unknownCommit: 0.4 },
 };
 
 export class MeshInjector {
@@ -24,7 +28,7 @@ export class MeshInjector {
   inject(fault: Fault): void {
     if (this.#healed) return;
     const { kind, args } = fault;
-    const done = this.#network(kind, args) || this.#weather(kind, args) || this.#process(kind, args) || this.#disk(kind, args) || this.#clock(kind, args) || this.#others(kind, args);
+    const done = this.#network(kind, args) || this.#weather(kind, args) || this.#process(kind, args) || this.#disk(kind, args) || this.#clock(kind, args) || this.#store(kind, args) || this.#others(kind, args);
     if (done) this.#world.recorder.fault(kind, ...Object.values(args).map((value) => (typeof value === "object" ? value.join(",") : String(value))));
   }
 
@@ -37,7 +41,12 @@ export class MeshInjector {
       path.weather = this.#world.fairWeather();
     }
     for (const arbiter of arbiters) arbiter.mood = "well";
-    if (store !== undefined) store.mood = "well";
+    if (store !== undefined) {
+      Object.assign(store.sql.weather, CALM_SQL);
+      store.weather.cut = false;
+      store.weather.loss = 0;
+      store.process.start();
+    }
     network.cut.clear();
     for (const machine of machines.values()) {
       this.#healDisk(machine);
@@ -283,8 +292,42 @@ export class MeshInjector {
     }
   }
 
+  #store(kind: string, args: PlainRecord): boolean {
+    const { store } = this.#world;
+    if (store === undefined) return false;
+    const weather = SQL_WEATHER[kind];
+    if (weather !== undefined) {
+      Object.assign(store.sql.weather, weather);
+      this.#later(args, () => Object.assign(store.sql.weather, CALM_SQL));
+      return true;
+    }
+    switch (kind) {
+      case "store killed":
+        store.process.crash();
+        this.#later(args, () => store.process.start());
+        return true;
+      case "store cut off":
+        store.weather.cut = true;
+        this.#later(args, () => {
+          store.weather.cut = false;
+        });
+        return true;
+      case "store unheard":
+        store.weather.loss = numberOf(args, "loss");
+        this.#later(args, () => {
+          store.weather.loss = 0;
+        });
+        return true;
+      case "failover of the database":
+        store.sql.failover(numberOf(args, "ms"));
+        return true;
+      default:
+        return false;
+    }
+  }
+
   #others(kind: string, args: PlainRecord): boolean {
-    const { arbiters, store, network, subscribers, settings } = this.#world;
+    const { arbiters, network, subscribers, settings } = this.#world;
     const machine = this.#machine(args);
     const arbiterMood = ARBITER_MOODS[kind];
     if (arbiterMood !== undefined) {
@@ -293,15 +336,6 @@ export class MeshInjector {
       arbiter.mood = arbiterMood;
       this.#later(args, () => {
         arbiter.mood = "well";
-      });
-      return true;
-    }
-    const storeMood = STORE_MOODS[kind];
-    if (storeMood !== undefined) {
-      if (store === undefined) return false;
-      store.mood = storeMood;
-      this.#later(args, () => {
-        store.mood = "well";
       });
       return true;
     }

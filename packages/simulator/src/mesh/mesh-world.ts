@@ -1,9 +1,13 @@
 // A mesh in one process: machines with nodes, arbiters, a store, shards and readers, and everything that watches them.
 import type { Region } from "@statemesh/contract";
-import type { ArbiterPort, NodeRuntime } from "@statemesh/node";
+import type { ArbiterPort, NodeRuntime, StorePort } from "@statemesh/node";
 import { CorruptionError } from "@statemesh/wal";
 import { DEFAULT_POLICY, groupOf } from "@statemesh/world";
 import type { Recorder } from "../recorder.ts";
+import { materializedRows } from "../store/sim-materialization.ts";
+import { CALM_SQL, SimSql } from "../store/sim-sql.ts";
+import { SimStore } from "../store/sim-store.ts";
+import { SimStoreLink, type StoreWeather } from "../store/sim-store-link.ts";
 import type { SimRandom } from "../sim-random.ts";
 import type { Simulation } from "../simulation.ts";
 import { CallBook } from "./call-book.ts";
@@ -11,16 +15,17 @@ import { CausalObserver } from "./causal-observer.ts";
 import { LeaseBook } from "./lease-book.ts";
 import type { MeshSettings } from "./mesh-settings.ts";
 import { NodeObserver } from "./node-observer.ts";
-import { ReferenceGroup, entityKey } from "./reference-group.ts";
+import { ReferenceGroup } from "./reference-group.ts";
 import { ShardNetwork } from "./shard-network.ts";
 import { SimArbiter } from "./sim-arbiters.ts";
 import { SimMachine } from "./sim-machine.ts";
 import { SimShard } from "./sim-shard.ts";
-import { SimStore } from "./sim-store.ts";
 import { SimSubscriber } from "./sim-subscriber.ts";
 import { type PathWeather, SimWire } from "./sim-wire.ts";
 
 const CLUSTER = "sim";
+/** How long a node waits for the store. */
+const STORE_TIMEOUT_MS = 2_000;
 const SAMPLE_MS = 1_000;
 /** Decisions that a reference keeps: none is forgotten. */
 const REFERENCE_WINDOW = 1 << 22;
@@ -53,7 +58,8 @@ export class MeshWorld {
   readonly book: CallBook;
   readonly wire: SimWire;
   readonly arbiters: readonly SimArbiter[];
-  readonly store: SimStore | undefined;
+  /** The region store's process, its database, and the way to it; undefined where nothing is materialised. */
+  readonly store: { readonly process: SimStore; readonly sql: SimSql; readonly weather: StoreWeather } | undefined;
   readonly machines = new Map<number, SimMachine>();
   readonly network: ShardNetwork;
   readonly shards: SimShard[] = [];
@@ -77,7 +83,7 @@ export class MeshWorld {
     this.wire = new SimWire(simulation, recorder, ids, this.fairWeather(), settings.keepaliveMs);
     this.wire.watch = (_, __, frame) => this.observer.sent(frame);
     this.arbiters = Array.from({ length: settings.arbiters }, () => new SimArbiter(simulation));
-    this.store = settings.hasStore ? new SimStore(simulation, recorder) : undefined;
+    this.store = settings.hasStore ? makeStore(simulation) : undefined;
     for (const id of ids) this.machines.set(id, this.#machine(id, ids.filter((other) => other !== id)));
     this.network = new ShardNetwork(simulation, this.machines, settings.leaseMs, settings.registrationTtlMs);
     this.regions = regionsOf(settings);
@@ -123,7 +129,7 @@ export class MeshWorld {
       },
       disk: { maxSyncMs: settings.maxSyncMs },
       arbiters,
-      store: this.store?.port(enter),
+      store: this.#storePort(enter),
       restartMs: settings.restartMs,
       events: {
         stepped: (_, runtime) => this.observer.stepped(id, runtime),
@@ -138,6 +144,24 @@ export class MeshWorld {
       },
     });
     return machine;
+  }
+
+  #storePort(enter: () => (run: () => void) => void): StorePort | undefined {
+    if (this.store === undefined) return undefined;
+    const link = new SimStoreLink(this.simulation, this.store.process, { clusterId: CLUSTER, timeoutMs: STORE_TIMEOUT_MS, weather: this.store.weather });
+    const into = <Answer>(done: (answer: Answer) => void): ((answer: Answer) => void) => {
+      const process = enter();
+      return (answer) => process(() => done(answer));
+    };
+    return {
+      get isRefused() {
+        return link.isRefused;
+      },
+      materialize: (request, done) => link.materialize(request, into(done)),
+      watermarks: (done) => link.watermarks(into(done)),
+      // The way stays for the next process.
+      close: () => undefined,
+    };
   }
 
   #started(id: number, runtime: NodeRuntime): void {
@@ -206,25 +230,26 @@ export class MeshWorld {
 
   /** What SQL holds is the replicated state at its watermark. */
   #checkStored({ state, last }: ReferenceGroup): void {
-    const stored = this.store?.groups.get(state.groupId);
-    if (stored === undefined) return;
-    const fail = (message: string): void => this.recorder.violation("stored is replicated", `group ${state.groupId} at ${stored.watermark}: ${message}`);
-    if (stored.watermark > last) return fail(`the store is ahead of what was committed, ${last}`);
-    if (stored.watermark !== last || stored.copyId !== 0) return;
+    const sql = this.store?.sql;
+    if (sql === undefined) return;
+    const stored = materializedRows(sql, state.groupId);
+    const watermark = stored.watermarks.get(state.groupId) ?? 0;
+    const fail = (message: string): void => this.recorder.violation("stored is replicated", `group ${state.groupId} at ${watermark}: ${message}`);
+    if (watermark > last) return fail(`the store is ahead of what was committed, ${last}`);
+    if (watermark !== last) return;
     this.recorder.sometimes("store compared");
-    for (const entity of state.entities.values()) {
-      const version = stored.entities.get(entityKey(entity))?.value.version;
-      if (version !== entity.version) return fail(`${entityKey(entity)} is stored at version ${version}, it stands at ${entity.version}`);
+    for (const { kind, entityId, version } of stored.entities) {
+      const expected = state.entities.get(kind, entityId)?.version;
+      if (version !== expected) return fail(`${kind}/${entityId} is stored at version ${version}, it stands at ${expected}`);
     }
-    if (stored.entities.size !== state.entities.size) return fail(`${stored.entities.size} entities are stored, there are ${state.entities.size}`);
+    if (stored.entities.length !== state.entities.size) return fail(`${stored.entities.length} entities are stored, there are ${state.entities.size}`);
     let balances = 0;
-    for (const { account, itemKind, quantity } of state.ledger.rows()) {
-      if (!account.startsWith("player:")) continue;
-      balances++;
-      const held = stored.balances.get(`${account.slice("player:".length)}/${itemKind}`)?.value;
-      if (held !== quantity) return fail(`${account} is stored with ${held} ${itemKind}, it holds ${quantity}`);
+    for (const { account } of state.ledger.rows()) if (account.startsWith("player:")) balances++;
+    for (const { accountId, itemKind, quantity } of stored.balances) {
+      const held = state.ledger.balance(`player:${accountId}`, itemKind);
+      if (held !== quantity) return fail(`${accountId} is stored with ${quantity} ${itemKind}, it holds ${held}`);
     }
-    if (balances !== stored.balances.size) fail(`${stored.balances.size} balances are stored, there are ${balances}`);
+    if (balances !== stored.balances.length) fail(`${stored.balances.length} balances are stored, there are ${balances}`);
   }
 
   /** How many machines may lose their data: fewer than half. */
@@ -273,11 +298,16 @@ export class MeshWorld {
   get #storeUnrest(): string | undefined {
     if (this.store === undefined) return undefined;
     for (const { state, last } of this.references) {
-      const watermark = this.store.groups.get(state.groupId)?.watermark ?? 0;
+      const watermark = materializedRows(this.store.sql, state.groupId).watermarks.get(state.groupId) ?? 0;
       if (watermark !== last) return `the store stands at ${watermark} of group ${state.groupId}, committed is ${last}`;
     }
     return undefined;
   }
+}
+
+function makeStore(simulation: Simulation): NonNullable<MeshWorld["store"]> {
+  const sql = new SimSql(simulation, { ...CALM_SQL });
+  return { sql, process: new SimStore(simulation, sql), weather: { minDelayMs: 0.2, maxDelayMs: 1, loss: 0, cut: false } };
 }
 
 /** Regions of every group: two of one sector, then others. */
