@@ -5,6 +5,7 @@
 // is one whose mark was not durable, and is of no use.
 export * from "./wal-error.ts";
 export * from "./write-ahead-log.ts";
+export * from "./inspection.ts";
 export type { GroupUpdate } from "./records.ts";
 export type { RecoveredGroup } from "./replayed-group.ts";
 export * from "./snapshot-store.ts";

@@ -10,7 +10,7 @@ import { SEGMENT_HEADER_BYTES, segmentName, sequenceOf, readSegmentHeader } from
 import type { Segment } from "./segment.ts";
 import { scanSegment } from "./segment-scan.ts";
 import type { ByteRange, ScannedSegment } from "./segment-scan.ts";
-import type { Damage } from "./wal-error.ts";
+import type { Damage, DamageKind } from "./wal-error.ts";
 
 /** Bytes around an unreadable place that are given up with it. */
 const UNREADABLE_BYTES = 4096;
@@ -108,7 +108,7 @@ class LogReader {
     const sequence = sequenceOf(name)!;
     const previous = this.#segments.at(-1);
     for (let missing = (previous?.sequence ?? sequence - 1) + 1; missing < sequence; missing++) {
-      this.#lose({ file: segmentName(missing), offset: 0, bytes: 0, reason: "the segment is missing" });
+      this.#lose({ kind: "missing_segment", file: segmentName(missing), offset: 0, bytes: 0, reason: "the segment is missing" });
     }
     const segment: Segment = { sequence, name, bytes: content.length, lastIndex: new Map() };
     this.#segments.push(segment);
@@ -147,17 +147,17 @@ class LogReader {
     if (reader.left === 0) this.#placesBeforeMarks = this.#places;
     while (reader.left > 0) {
       const at = reader.at;
-      const damage = (reason: string): Damage => ({ file: segment.name, offset: at, bytes: end - at, reason });
+      const damage = (kind: DamageKind, reason: string): Damage => ({ kind, file: segment.name, offset: at, bytes: end - at, reason });
       let record: WalRecord;
       try {
         record = readRecord(reader, format);
       } catch (error) {
         if (!(error instanceof RangeError)) throw error;
-        return this.#lose(damage(`the record cannot be read: ${error.message}`));
+        return this.#lose(damage("record", `the record cannot be read: ${error.message}`));
       }
       if (record.kind === "mark") this.#placesBeforeMarks = this.#places;
       this.#observer?.record(segment, record);
-      if (this.#take(record, segment)) this.#damage.push(damage(`records of group ${record.groupId} before this one are missing`));
+      if (this.#take(record, segment)) this.#damage.push(damage("missing_records", `records of group ${record.groupId} before this one are missing`));
     }
   }
 
@@ -186,7 +186,7 @@ class LogReader {
     for (const [groupId, group] of this.#groups) {
       recovered.set(groupId, group.finish(this.#places));
       const { missing } = group;
-      if (missing !== undefined) this.#damage.push({ file: this.#segments[0]!.name, offset: 0, bytes: 0, reason: missing });
+      if (missing !== undefined) this.#damage.push({ kind: "missing_records", file: this.#segments[0]!.name, offset: 0, bytes: 0, reason: missing });
     }
     return {
       areGroupsKnown: this.#placesBeforeMarks === this.#places,

@@ -1,7 +1,7 @@
 import { checkFrame, findFrame, frameEnd } from "./frame.ts";
 import { readSegmentHeader, UNKNOWN_HEADER } from "./segment.ts";
 import type { SegmentHeader } from "./segment.ts";
-import type { Damage } from "./wal-error.ts";
+import type { Damage, DamageKind } from "./wal-error.ts";
 
 /** Bytes of a file, from `start` up to `end`. */
 export interface ByteRange {
@@ -34,10 +34,11 @@ export function scanSegment(content: Uint8Array, name: string, sequence: number,
   const { isLast, startBytes, unreadable } = options;
   const parts: ScannedPart[] = [];
   const mayBeTorn = (from: number): boolean => isLast && unreadable.every(({ end }) => end <= from);
-  const damaged = (from: number, next: number, reason: string): number => {
+  const damaged = (from: number, next: number, kind: DamageKind, reason: string): number => {
     const end = next < 0 ? content.length : next;
-    const why = unreadable.some((range) => range.start < end && range.end > from) ? "the disk could not read it" : reason;
-    parts.push({ kind: "damage", damage: { file: name, offset: from, bytes: end - from, reason: next < 0 ? why : `${why}, and a whole frame follows at byte ${next}` } });
+    const isUnreadable = unreadable.some((range) => range.start < end && range.end > from);
+    const why = isUnreadable ? "the disk could not read it" : reason;
+    parts.push({ kind: "damage", damage: { kind: isUnreadable ? "unreadable" : kind, file: name, offset: from, bytes: end - from, reason: next < 0 ? why : `${why}, and a whole frame follows at byte ${next}` } });
     return end;
   };
   const read = readSegmentHeader(content, sequence);
@@ -46,7 +47,7 @@ export function scanSegment(content: Uint8Array, name: string, sequence: number,
   if (typeof read === "string") {
     const next = findFrame(content, sequence, 0);
     if (next < 0 && mayBeTorn(0) && content.length <= startBytes) return { header, parts: [{ kind: "torn", start: 0 }] };
-    offset = damaged(0, next, read);
+    offset = damaged(0, next, "header", read);
   }
   while (offset < content.length) {
     const end = checkFrame(content, sequence, offset);
@@ -66,7 +67,7 @@ export function scanSegment(content: Uint8Array, name: string, sequence: number,
         break;
       }
     }
-    offset = damaged(offset, next, next < 0 && !isLast ? `${end}, and later segments exist` : end);
+    offset = damaged(offset, next, "frame", next < 0 && !isLast ? `${end}, and later segments exist` : end);
   }
   return { header, parts };
 }

@@ -36,18 +36,28 @@ export class SnapshotStore {
     return new SnapshotStore(disk);
   }
 
-  /** Indexes of the group's snapshots, ascending. */
-  async list(groupId: number): Promise<number[]> {
-    const indexes: number[] = [];
+  /** The snapshots of a folder that nothing is changed in. */
+  static view(disk: Disk): SnapshotStore {
+    return new SnapshotStore(disk);
+  }
+
+  /** Every snapshot file: its group and index. */
+  async all(): Promise<{ groupId: number; index: number }[]> {
+    const found: { groupId: number; index: number }[] = [];
     for (const name of await this.#disk.list()) {
       const match = NAME.exec(name);
-      if (match !== null && Number(match[1]) === groupId) indexes.push(Number(match[2]));
+      if (match !== null) found.push({ groupId: Number(match[1]), index: Number(match[2]) });
     }
-    return indexes.sort((a, b) => a - b);
+    return found.sort((a, b) => a.groupId - b.groupId || a.index - b.index);
+  }
+
+  /** Indexes of the group's snapshots, ascending. */
+  async list(groupId: number): Promise<number[]> {
+    return (await this.all()).filter((each) => each.groupId === groupId).map(({ index }) => index);
   }
 
   async create(heading: SnapshotHeading): Promise<SnapshotWriter> {
-    const target = nameOf(heading.groupId, heading.index);
+    const target = snapshotName(heading.groupId, heading.index);
     const temporary = `${target}.${++this.#serial}.tmp`;
     const file = await this.#disk.openAppend(temporary);
     return new SnapshotWriter(this.#disk, file, temporary, target, heading);
@@ -55,7 +65,7 @@ export class SnapshotStore {
 
   /** Opens a snapshot. Fails with ENOENT where there is none and with a CorruptionError where its end is damaged. */
   async read(groupId: number, index: number): Promise<SnapshotReader> {
-    const name = nameOf(groupId, index);
+    const name = snapshotName(groupId, index);
     return new SnapshotReader(this.#disk, name, await readMeta(this.#disk, name, groupId, index));
   }
 
@@ -83,7 +93,7 @@ export class SnapshotStore {
     let removed = false;
     for (const older of await this.list(groupId)) {
       if (older >= index) break;
-      await this.#disk.remove(nameOf(groupId, older));
+      await this.#disk.remove(snapshotName(groupId, older));
       removed = true;
     }
     if (removed) await this.#disk.syncDirectory();
@@ -185,7 +195,8 @@ export class SnapshotReader {
   }
 }
 
-function nameOf(groupId: number, index: number): string {
+/** Name of a snapshot's file. */
+export function snapshotName(groupId: number, index: number): string {
   return `snapshot-${groupId}-${index}`;
 }
 

@@ -20,8 +20,19 @@ export class WalError extends Error {
   }
 }
 
+/**
+ * How damage shows.
+ * - `header`, `frame`: bytes of a segment that are not what was written.
+ * - `unreadable`: the disk fails when it is asked for them.
+ * - `record`: a frame is whole, but holds what this code cannot read.
+ * - `missing_segment`, `missing_records`: something is not there that what follows speaks of.
+ * - `snapshot`: a snapshot file is damaged, or not there.
+ */
+export type DamageKind = "header" | "frame" | "unreadable" | "record" | "missing_segment" | "missing_records" | "snapshot";
+
 /** A part of a stored file that is not what was written. */
 export interface Damage {
+  readonly kind: DamageKind;
   readonly file: string;
   /** Bytes from the start of the file. */
   readonly offset: number;

@@ -1,9 +1,18 @@
-// The consensus-node's process. Ends with status 2 where its configuration or its policy file is wrong.
+// The consensus-node's process, and `consensus-node wal`, which looks at the log of one that does not run. Ends with status 2 where its configuration or its policy file is wrong.
 import { ConfigurationError, configurationOfProcess, createLogger, describeConfiguration } from "@statemesh/service";
 import { PolicyError } from "@statemesh/world";
 import { program } from "./options.ts";
 import { serveNode } from "./serve.ts";
+import { walCommand } from "./wal-command.ts";
 
+if (process.argv[2] === "wal") {
+  const status = await walCommand(
+    process.argv.slice(3),
+    (text) => process.stdout.write(text),
+    (text) => process.stderr.write(text),
+  );
+  process.exit(status);
+}
 const config = configurationOfProcess(program);
 const log = createLogger({ service: program.name, level: config.logLevel });
 log.info({ config: describeConfiguration(program, config) }, "configuration");

@@ -3,6 +3,9 @@ import { address, type ConfigurationOf, OptionRuleError, defineProgram, flag, in
 /** Peers by node id. */
 export type PeerAddresses = ReadonlyMap<number, string>;
 
+/** The data folder where none is given. */
+export const DATA_DIR = ".data/consensus-node";
+
 const PEER = /^([0-9]{1,7})=(.+)$/;
 
 function parsePeers(value: string): PeerAddresses {
@@ -39,7 +42,7 @@ export const program = defineProgram({
       format: (peers: PeerAddresses) => [...peers].map(([id, peer]) => `${id}=${peer}`).join(","),
     }),
     advertiseAddress: address({ doc: "Where clients reach this node; told to other nodes for redirects. Default: its address among the peers." }),
-    dataDir: text({ default: ".data/consensus-node", doc: "Folder of the write-ahead log and the snapshots. One node a folder." }),
+    dataDir: text({ default: DATA_DIR, doc: "Folder of the write-ahead log and the snapshots. One node a folder." }),
     groups: integer({ default: 4, min: 1, max: 1_000, mustMatch: true, doc: "Raft groups that hold regions, besides group 0, the directory. Fixed for the life of the cluster: sectors map to groups by it." }),
     arbiterAddress: text({ maxLength: 1_024, doc: "Where the conflict-arbiter answers, `host:port`; several, separated by commas, are used in turn. Without one the node decides by the same rules itself." }),
     arbiterTimeoutMs: integer({ default: 500, min: 1, max: 10_000, unit: "ms", doc: "How long a leader waits for an arbiter before it decides by itself, which is counted." }),
