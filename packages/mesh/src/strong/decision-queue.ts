@@ -178,7 +178,7 @@ class Scan {
 const POSTING_BYTES = 224;
 
 /** About how many bytes an operation takes on its way, and what it becomes in a log entry: never much less than that. */
-export function operationBytes({ operation }: PendingOperation): number {
+export function operationBytes({ operation }: Pick<PendingOperation, "operation">): number {
   const body = operation.body;
   let bytes = 256;
   if (body?.$case === "terrainModification") bytes += body.value.brush.length;

@@ -33,6 +33,8 @@ export interface EdgeNode {
 
 /** Operations that may be unanswered at a time, a node. Beyond it callers get OVERLOADED. */
 export const OUTSTANDING_OPERATIONS = 65_536;
+/** Bytes of those operations, about. Beyond it callers get OVERLOADED. */
+export const OUTSTANDING_BYTES = 256 * 1024 * 1024;
 /** Operations in one forwarded call, at most. */
 const CALL_OPERATIONS = 512;
 /** Bytes of operations in one forwarded call, about; one operation may go beyond. */
@@ -60,6 +62,8 @@ class EdgeUnit implements Waiter {
   readonly transactionId: string;
   readonly caller: Waiter;
   readonly deadlineMs: number;
+  /** About how many bytes its operations take. */
+  readonly bytes: number;
   /** Operations not answered yet. */
   open: number;
   /** It left this node, or entered the local log queue, at least once: its outcome may be unknown. */
@@ -79,6 +83,7 @@ class EdgeUnit implements Waiter {
     this.transactionId = transactionId;
     this.caller = caller;
     this.deadlineMs = deadlineMs;
+    this.bytes = bytesOf(operations);
     this.open = operations.length;
   }
 
@@ -103,6 +108,7 @@ export class Edge {
   readonly #calls = new Map<number, OutgoingCall>();
   #nextCallId: number;
   #outstanding = 0;
+  #bytes = 0;
 
   constructor(node: EdgeNode) {
     this.#node = node;
@@ -126,9 +132,11 @@ export class Edge {
     if (strangers === undefined) return;
     // The server may have registered with another node a moment ago: ask before refusing it.
     const asked = strangers;
-    if (!this.#admitStrangers(asked, caller)) return;
+    const bytes = bytesOf(asked.map((operation) => ({ operation })));
+    if (!this.#admitStrangers(asked, bytes, caller)) return;
     this.#node.refreshDirectory(deadlineMs, (error) => {
       this.#outstanding -= asked.length;
+      this.#bytes -= bytes;
       for (const operation of asked) {
         if (error !== undefined) caller.failed(operation.operationId, operationError(error));
         else this.#executeOne(operation, deadlineMs, caller);
@@ -136,7 +144,7 @@ export class Edge {
     });
   }
 
-  #admitStrangers(operations: readonly Operation[], caller: Waiter): boolean {
+  #admitStrangers(operations: readonly Operation[], bytes: number, caller: Waiter): boolean {
     try {
       this.#admit(operations.length);
     } catch (error) {
@@ -145,6 +153,7 @@ export class Edge {
       return false;
     }
     this.#outstanding += operations.length;
+    this.#bytes += bytes;
     return true;
   }
 
@@ -229,11 +238,13 @@ export class Edge {
 
   #admit(count: number): void {
     if (this.#outstanding + count > OUTSTANDING_OPERATIONS) throw overloaded("operations not answered on this node", OUTSTANDING_OPERATIONS);
+    if (this.#bytes >= OUTSTANDING_BYTES) throw overloaded("bytes of operations not answered on this node", OUTSTANDING_BYTES);
   }
 
   #enqueue(groupId: number, operations: readonly PendingOperation[], transactionId: string, deadlineMs: number, caller: Waiter): void {
     const unit = new EdgeUnit(this, groupId, operations, transactionId, caller, deadlineMs);
     this.#outstanding += operations.length;
+    this.#bytes += unit.bytes;
     this.#units.add(unit);
     this.#wait(unit);
   }
@@ -281,7 +292,7 @@ export class Edge {
         continue;
       }
       batch.push(unit);
-      for (const pending of unit.operations) bytes += operationBytes(pending);
+      bytes += unit.bytes;
       if (batch.length < CALL_OPERATIONS && bytes < CALL_BYTES) continue;
       this.#sendCall(peer, groupId, batch, nowMs);
       batch = [];
@@ -306,9 +317,9 @@ export class Edge {
       unit.sent = true;
       unit.callId = callId;
       timeoutMs = Math.max(timeoutMs, unit.deadlineMs - nowMs);
+      bytes += unit.bytes;
       for (const pending of unit.operations) {
         const { operation, stamp, fingerprint } = pending;
-        bytes += operationBytes(pending);
         byOperation.set(operation.operationId, unit);
         operations.push({ operation, stamp, fingerprint });
       }
@@ -364,7 +375,7 @@ export class Edge {
     if (unit.open === 0) return;
     unit.caller.decided(decision);
     this.#outstanding--;
-    if (--unit.open === 0) this.#units.delete(unit);
+    if (--unit.open === 0) this.#end(unit);
   }
 
   /** For units: the leader refused, or is none. */
@@ -382,7 +393,7 @@ export class Edge {
     }
     unit.caller.failed(operationId, unit.unknown ? unknownAfter(error) : error);
     this.#outstanding--;
-    if (--unit.open === 0) this.#units.delete(unit);
+    if (--unit.open === 0) this.#end(unit);
   }
 
   /** Answers units whose deadline has passed: the truth is that nothing is known, or that no leader was found. */
@@ -418,6 +429,16 @@ export class Edge {
       this.#outstanding--;
       unit.open--;
     }
-    this.#units.delete(unit);
+    this.#end(unit);
   }
+
+  #end(unit: EdgeUnit): void {
+    if (this.#units.delete(unit)) this.#bytes -= unit.bytes;
+  }
+}
+
+function bytesOf(operations: readonly Pick<PendingOperation, "operation">[]): number {
+  let bytes = 0;
+  for (const each of operations) bytes += operationBytes(each);
+  return bytes;
 }
