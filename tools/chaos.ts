@@ -73,7 +73,7 @@ for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 12
 try {
   process.exitCode = await main();
 } catch (error) {
-  progress.line(`./dev chaos: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+  progress.line(`./dev chaos: ${error instanceof Error ? error.message : String(error)}`);
   process.exitCode = 1;
 }
 

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { checkHistory } from "../../tools/chaos/checks/history-checks.ts";
-import { type History, type HistoryCall, type HistoryGrant, type HistoryOperation, type HistoryRead, readHistory, writeHistory } from "../../tools/chaos/checks/history.ts";
+import { type History, type HistoryCall, type HistoryGrant, type HistoryOperation, type HistoryRead, type HistoryShown, readHistory, writeHistory } from "../../tools/chaos/checks/history.ts";
 import { nodeProgram } from "../../tools/service-process.ts";
 
 let folder = "";
@@ -36,8 +36,12 @@ function grant(epoch: number, serverId: number, from: number, to: number): Histo
   return { kind: "grant", region: "region_8_0_0", serverId, epoch, invokedMs: from, returnedMs: to };
 }
 
+function shown(register: string, by: "snapshot" | "change", value: string, version: number): HistoryShown {
+  return { kind: "shown", follower: 1, register, by, value, version };
+}
+
 /** Two registers, a transaction, an open write that took effect, a claim, an item, a lease. */
-function good(): { calls: HistoryCall[]; reads: HistoryRead[]; grants: HistoryGrant[] } {
+function good(): { calls: HistoryCall[]; reads: HistoryRead[]; grants: HistoryGrant[]; shown: HistoryShown[] } {
   return {
     calls: [
       call(0, 10, operation("w1", "write", "a", 1)),
@@ -54,6 +58,7 @@ function good(): { calls: HistoryCall[]; reads: HistoryRead[]; grants: HistoryGr
     ],
     reads: [read(12, 15, 1, { a: ["w1", 1], b: ["", 0] }), read(45, 48, 4, { a: ["w2", 3], b: ["w4", 4] })],
     grants: [grant(1, 1, 200, 205), grant(2, 2, 400, 405)],
+    shown: [shown("a", "snapshot", "w1", 1), shown("a", "change", "w2", 3), shown("b", "change", "w3", 3), shown("b", "change", "w4", 4)],
   };
 }
 
@@ -68,6 +73,7 @@ const ORDER = "the log's order is the order in which callers were answered";
 const READS = "every read finds what the log holds at its position";
 const HOLDER = "a claim has one holder at a time";
 const ITEM = "an item goes to one player";
+const SHOWN = "subscribers are shown every write in order, none twice";
 const EPOCHS = "epochs only grow, and no write of an old one is taken";
 
 test("a good history passes, also from its file", () => {
@@ -85,15 +91,20 @@ describe("what must not be is found", () => {
     ["a write that was acknowledged and is gone", ({ calls, reads }) => {
       calls.push(call(300, 310, operation("w5", "write", "a", 20)));
       reads.push(read(320, 330, 20, { a: ["w2", 3] }));
-    }, [LINEARIZABLE, SERIALIZABLE, READS]],
+    }, [LINEARIZABLE, SERIALIZABLE, READS, SHOWN]],
     ["a read that goes back behind an earlier one", ({ calls, reads }) => {
       calls.push(call(300, null, operation("w5", "write", "a", 20)));
       reads.push(read(310, 320, 20, { a: ["w5", 20] }), read(330, 340, 19, { a: ["w2", 3] }));
-    }, [LINEARIZABLE, SERIALIZABLE, ORDER]],
+    }, [LINEARIZABLE, SERIALIZABLE, ORDER, SHOWN]],
     ["a later call that stands earlier in the log", ({ calls }) => calls.push(call(500, 510, operation("w6", "write", "other", 2))), [ORDER]],
     ["two holders of a claim", ({ calls }) => calls.push(call(65, 75, operation("c9", "claim", "vein", 6, { value: "server-3" }))), [LINEARIZABLE, HOLDER]],
     ["an item that two players got", ({ calls }) => calls.push(call(131, 141, operation("p9", "pickup", "sword", 9))), [LINEARIZABLE, ITEM]],
     ["an item that was not there", ({ calls }) => calls.push(call(131, 141, operation("p9", "pickup", "shield", 9))), [LINEARIZABLE, ITEM]],
+    ["a write that a subscriber missed", ({ shown: all }) => all.splice(2, 1), [SHOWN]],
+    ["a write that a subscriber was shown twice", ({ shown: all }) => all.push(shown("b", "change", "w4", 4)), [SHOWN]],
+    ["a subscriber that is shown an older write after a newer one", ({ shown: all }) => all.reverse(), [SHOWN]],
+    ["a subscriber that never sees the end", ({ shown: all }) => all.pop(), [SHOWN]],
+    ["a subscriber that is shown what nobody wrote", ({ shown: all }) => all.push(shown("b", "change", "w9", 9)), [SHOWN]],
     ["one epoch of two servers", ({ grants }) => grants.push(grant(2, 3, 401, 406)), [EPOCHS]],
     ["an epoch that goes back", ({ grants }) => grants.push(grant(1, 3, 500, 505)), [EPOCHS]],
     ["a write of an old epoch behind one of a new one", ({ calls }) => calls.push(call(430, 440, operation("l3", "write", "owned", 31, { region: "region_8_0_0", epoch: 1 }))), [EPOCHS]],

@@ -27,13 +27,18 @@ export interface Availability {
   readonly byFault: readonly FaultAvailability[];
 }
 
+/** Whether the fault went on during the gap, or was healed just before it. */
+function within(gap: { readonly fromMs: number; readonly toMs: number }): (fault: Injected) => boolean {
+  return (fault) => fault.fromMs < gap.toMs && fault.toMs + AFTERMATH_MS > gap.fromMs;
+}
+
 /** Adds it up, and says which silences were too long. */
 export function availabilityOf(record: LoadRecord, faults: readonly Injected[], groups: number): { availability: Availability; anomalies: string[] } {
   for (let group = 1; group <= groups; group++) record.closeGap(group, record.nowMs());
   const anomalies: string[] = [];
   let longestGapMs = 0;
   for (const gap of record.gaps) {
-    const during = faults.filter((fault) => fault.fromMs < gap.toMs && fault.toMs + AFTERMATH_MS > gap.fromMs);
+    const during = faults.filter(within(gap));
     const outages = during.filter((fault) => fault.outage);
     const lengthMs = gap.toMs - gap.fromMs;
     const allowedMs = outages.length === 0 ? SILENCE_MAX_MS : Math.max(...outages.map((fault) => fault.toMs)) - gap.fromMs + RECOVERY_MS;
@@ -43,7 +48,8 @@ export function availabilityOf(record: LoadRecord, faults: readonly Injected[], 
   const kinds = [...new Set(faults.map((fault) => fault.kind))].sort();
   const byFault = kinds.map((kind): FaultAvailability => {
     const own = faults.filter((fault) => fault.kind === kind);
-    const gaps = record.gaps.filter((gap) => own.some((fault) => fault.fromMs < gap.toMs && fault.toMs + AFTERMATH_MS > gap.fromMs));
+    // What happens while the majority is away is for the fault that took it.
+    const gaps = record.gaps.filter((gap) => own.some(within(gap)) && (own.some((fault) => fault.outage) || !faults.some((fault) => fault.outage && within(gap)(fault))));
     return { kind, count: own.length, bit: own.filter((fault) => fault.evidence !== undefined).length, longestGapMs: Math.round(Math.max(0, ...gaps.map((gap) => gap.toMs - gap.fromMs))) };
   });
   return { availability: { perSecond: [...record.perSecond], longestGapMs: Math.round(longestGapMs), byFault }, anomalies };
@@ -51,6 +57,7 @@ export function availabilityOf(record: LoadRecord, faults: readonly Injected[], 
 
 const PLOT_COLUMNS = 96;
 const PLOT_LINES = 10;
+const X_LABELS = 12;
 
 /** The plot for a terminal, faults marked below it. */
 export function terminalPlot({ perSecond }: Availability, faults: readonly Injected[]): string {
@@ -60,7 +67,12 @@ export function terminalPlot({ perSecond }: Availability, faults: readonly Injec
     return [at * bucket, Math.round(part.reduce((sum, each) => sum + each, 0) / part.length)];
   });
   if (points.length < 2) return "";
-  const chart = plot(points, { width: points.length, height: PLOT_LINES, mode: "bar", yRange: [0, Math.max(1, ...points.map(([, y]) => y))], title: "acknowledged a second" }).trimEnd();
+  const most = Math.max(2, ...points.map(([, y]) => y));
+  const every = Math.max(1, Math.ceil(points.length / X_LABELS));
+  const chart = plot(points, {
+    width: points.length, height: PLOT_LINES, mode: "bar", title: "acknowledged a second",
+    yRange: [0, most], customYAxisTicks: [0, Math.round(most / 2), most], customXAxisTicks: points.filter((_, at) => at % every === 0).map(([x]) => x),
+  }).trimEnd();
   const legend = [...faults].sort((a, b) => a.fromMs - b.fromMs).map((fault) => `  ${(fault.fromMs / 1_000).toFixed(0).padStart(5)}..${(fault.toMs / 1_000).toFixed(0)} s  ${fault.what}`);
   return [chart, ...legend].join("\n");
 }

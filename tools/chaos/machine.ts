@@ -9,12 +9,13 @@ import { Network } from "./network.ts";
 import { RUN_TAG } from "./traces.ts";
 
 /** Something that faults need of the machine. */
-export type Need = "namespaces" | "filter" | "sockets" | "shaper" | "clock" | "mount" | "disk";
+export type Need = "namespaces" | "filter" | "redirect" | "sockets" | "shaper" | "clock" | "mount" | "disk";
 
 /** What each is, for messages. */
 export const NEEDS: Readonly<Record<Need, string>> = {
   namespaces: "network namespaces",
   filter: "packet filters in them (nft)",
+  redirect: "redirected connections (nft dnat)",
   sockets: "cutting connections (ss -K)",
   shaper: "slow links (tc tbf)",
   clock: "false clocks (libfaketime)",
@@ -61,6 +62,10 @@ export async function examineMachine(wanted: ReadonlySet<Need>): Promise<Machine
     await debianProgram(["nft"], ["nftables"]);
     const rules = ["input ip length > 600 counter drop", "input numgen random mod 100 < 30 counter drop", "input ip saddr 198.18.0.1 tcp dport 7401 reject with tcp reset"];
     await inNamespace((network) => network.filter(1, "try", rules));
+  });
+  await look("redirect", async () => {
+    await debianProgram(["nft"], ["nftables"]);
+    await inNamespace((network) => network.filter(1, "try", ["redirect ip daddr 198.18.0.1 tcp dport 7401 dnat ip to 198.18.0.2:7401"]));
   });
   await look("sockets", async () => {
     await debianProgram(["ss"], ["iproute2"]);

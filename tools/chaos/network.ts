@@ -6,7 +6,8 @@ import { namespaceFile, RUN_BRIDGE, RUN_TAG } from "./traces.ts";
 /** 198.18.0.0/15 is set aside for tests of networks (RFC 2544): nobody's addresses. */
 const NETWORKS = Array.from({ length: 200 }, (_, at) => `198.18.${at + 20}`);
 const FIRST_HOST = 11;
-const CHAINS = ["input", "output"] as const;
+/** Chains of the packet filter, by the word that leads a rule. */
+const CHAINS = { input: "type filter hook input priority 0;", output: "type filter hook output priority 0;", redirect: "type nat hook output priority -100;" } as const;
 
 /** Hosts 1..n, each in a namespace of its own. */
 export class Network {
@@ -29,7 +30,8 @@ export class Network {
   static async create(count: number): Promise<Network> {
     const taken = Object.values(networkInterfaces()).flatMap((all) => all ?? []).map((each) => each.address);
     const routes = await command(["ip", "-4", "route", "show", "table", "all"]);
-    const free = NETWORKS.find((network) => !taken.some((address) => address.startsWith(`${network}.`)) && !routes.includes(`${network}.`));
+    // From a place of its own, so that two runs that begin at the same moment do not take the same one.
+    const free = NETWORKS.map((_, at) => NETWORKS[(at + process.pid) % NETWORKS.length] ?? "").find((network) => !taken.some((address) => address.startsWith(`${network}.`)) && !routes.includes(`${network}.`));
     if (free === undefined) throw new Error("no free network in 198.18.0.0/16");
     const made = new Network(free, count);
     try {
@@ -66,7 +68,7 @@ export class Network {
   /**
    * Sets what one fault asks of host `id`'s packet filter; no rules: takes it away.
    *
-   * @param rules nft rules, each led by its chain: `input ip saddr 198.18.20.12 counter drop`
+   * @param rules nft rules, each led by its chain, `input`, `output` or `redirect`: `input ip saddr 198.18.20.12 counter drop`
    */
   async filter(id: number, fault: string, rules: readonly string[]): Promise<void> {
     const own = this.#rules[id - 1];
@@ -75,9 +77,10 @@ export class Network {
       if (rules.length === 0) own.delete(fault);
       else own.set(fault, rules);
       const lines = ["table inet chaos", "delete table inet chaos", "table inet chaos {"];
-      for (const chain of CHAINS) {
+      for (const [chain, hook] of Object.entries(CHAINS)) {
         const inChain = [...own.values()].flat().filter((rule) => rule.startsWith(`${chain} `));
-        lines.push(`chain ${chain} { type filter hook ${chain} priority 0;`, ...inChain.map((rule) => rule.slice(chain.length + 1)), "}");
+        // Without a rule there is no chain: not every kernel has every kind.
+        if (inChain.length > 0) lines.push(`chain on_${chain} { ${hook}`, ...inChain.map((rule) => rule.slice(chain.length + 1)), "}");
       }
       await this.inside(id, ["nft", "-f", "-"], `${lines.join("\n")}\n}\n`);
     });

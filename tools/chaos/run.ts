@@ -5,7 +5,7 @@ import { type Availability, availabilityOf } from "./availability.ts";
 import { availabilitySvg } from "./availability-svg.ts";
 import { ChaosMesh, GROUPS } from "./chaos-mesh.ts";
 import { askAgain } from "./checks/ask-again.ts";
-import type { Check } from "./checks/check.ts";
+import { type Check, settled } from "./checks/check.ts";
 import { describeOperation } from "./checks/describe-operation.ts";
 import { compareState, expectedOf } from "./checks/final-state.ts";
 import { checkHistory } from "./checks/history-checks.ts";
@@ -14,12 +14,14 @@ import { conserved, converged, eventualConverged } from "./checks/node-checks.ts
 import { caughtUp, compareSql } from "./checks/sql-rows.ts";
 import type { FaultKind } from "./fault.ts";
 import { type Injected, Injector } from "./injector.ts";
+import type { Follower } from "./load/follower.ts";
 import { Load } from "./load/load.ts";
 import { examineMachine, type Need, NEEDS } from "./machine.ts";
 import { schedule } from "./schedule.ts";
 import { Traces } from "./traces.ts";
 
 const CONVERGE_LIMIT_MS = 120_000;
+const FOLLOW_LIMIT_MS = 60_000;
 const PROGRESS_EVERY_MS = 500;
 
 export interface RunOptions {
@@ -162,7 +164,14 @@ async function checkAll(mesh: ChaosMesh, load: Load, onProgress: (text: string) 
     const asked = [mesh.nodes[0], mesh.nodes[3]].flatMap((node) => (node === undefined ? [] : [node.clientAddress]));
     return { detail: `${record.told.length} calls asked again on ${asked.length} nodes`, anomalies: await askAgain(load, asked) };
   });
-  const history = historyOf(record, describeOperation);
+  await add("subscribers see the end, and no effect before its cause", async () => {
+    const late = await settled(() => Promise.resolve(behind(load)), FOLLOW_LIMIT_MS);
+    for (const follower of load.followers) await follower.stop();
+    const sum = (of: (follower: Follower) => number): number => load.followers.reduce((total, follower) => total + of(follower), 0);
+    const detail = `${load.followers.length} subscribers, ${sum((each) => each.snapshots)} snapshots, ${sum((each) => each.lagged)} times lagged, ${sum((each) => each.steps)} steps of quests`;
+    return { detail, anomalies: [...late, ...load.followers.flatMap((follower) => follower.troubles)] };
+  });
+  const history = historyOf(record, load.followers.flatMap((follower) => follower.shown), describeOperation);
   writeHistory(join(folder, "history.jsonl"), history);
   for (const check of checkHistory(history)) checks.push(check);
   const expected = expectedOf(record);
@@ -187,6 +196,17 @@ async function checkAll(mesh: ChaosMesh, load: Load, onProgress: (text: string) 
   });
   await add("all nodes hold the same state in the end", async () => ({ detail: `${mesh.nodes.length} nodes`, anomalies: await converged(mesh, CONVERGE_LIMIT_MS) }));
   return checks;
+}
+
+/** Subscribers that were not yet shown the last write of a register. */
+function behind(load: Load): string[] {
+  const last = new Map<string, number>();
+  for (const { operations, decisions } of load.record.told) {
+    operations.forEach(({ body }, at) => {
+      if (body?.$case === "custom") last.set(body.value.entityId, Math.max(last.get(body.value.entityId) ?? 0, decisions[at]?.version ?? 0));
+    });
+  }
+  return load.followers.flatMap((follower, at) => [...last].filter(([register, version]) => follower.versionOf(register) < version).map(([register, version]) => `server ${at + 1} was not shown ${register} at ${version}`));
 }
 
 function unreachable(): never {

@@ -2,10 +2,10 @@
 import type { Check } from "./check.ts";
 import type { History } from "./history.ts";
 import { linearizable, strictlySerializable } from "./linearizable.ts";
-import { epochsGrow, oneHolder, onePickup, readsFollowLog, realTimeOrder } from "./log-order.ts";
+import { epochsGrow, oneHolder, onePickup, readsFollowLog, realTimeOrder, subscribersFollowLog } from "./log-order.ts";
 
 export function checkHistory(history: History): Check[] {
-  const { calls, reads, grants } = history;
+  const { calls, reads, grants, shown } = history;
   const operations = calls.flatMap((call) => call.operations);
   const counted = (action: string): number => operations.filter((operation) => operation.action === action && operation.accepted === true).length;
   return [
@@ -16,5 +16,6 @@ export function checkHistory(history: History): Check[] {
     { name: "a claim has one holder at a time", detail: `${counted("claim")} claims, ${counted("release")} given up`, anomalies: oneHolder(history) },
     { name: "an item goes to one player", detail: `${counted("spawn")} items, ${counted("pickup")} picked up`, anomalies: onePickup(history) },
     { name: "epochs only grow, and no write of an old one is taken", detail: `${grants.length} grants`, anomalies: epochsGrow(history) },
+    { name: "subscribers are shown every write in order, none twice", detail: `${shown.filter(({ by }) => by === "change").length} changes`, anomalies: subscribersFollowLog(history) },
   ];
 }

@@ -1,7 +1,8 @@
-/** A load's record as plain JSON: what is written to a file, what checks go by. One line a call, read or grant. */
+/** A load's record as plain JSON: what is written to a file, what checks go by. One line a call, a read, a grant, a value that a subscriber was shown. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { type Operation, Outcome } from "@statemesh/contract";
 import { z } from "zod";
+import type { Shown } from "../load/follower.ts";
 import type { LoadRecord } from "../load/told.ts";
 
 const operation = z.object({
@@ -49,22 +50,27 @@ const read = z.object({
 
 const grant = z.object({ kind: z.literal("grant"), region: z.string(), serverId: z.number(), epoch: z.number(), invokedMs: z.number(), returnedMs: z.number() });
 
-const line = z.discriminatedUnion("kind", [call, read, grant]);
+const shown = z.object({ kind: z.literal("shown"), follower: z.number(), register: z.string(), by: z.enum(["snapshot", "change"]), value: z.string(), version: z.number() });
+
+const line = z.discriminatedUnion("kind", [call, read, grant, shown]);
 
 export type HistoryOperation = z.infer<typeof operation>;
 export type HistoryCall = z.infer<typeof call>;
 export type HistoryRead = z.infer<typeof read>;
 export type HistoryGrant = z.infer<typeof grant>;
+export type HistoryShown = z.infer<typeof shown>;
 
 /** Everything that was told. */
 export interface History {
   readonly calls: readonly HistoryCall[];
   readonly reads: readonly HistoryRead[];
   readonly grants: readonly HistoryGrant[];
+  /** What subscribers were shown of registers, each in its order. */
+  readonly shown: readonly HistoryShown[];
 }
 
 /** @param describe what each operation is about */
-export function historyOf(record: LoadRecord, describe: (operation: Operation) => Pick<HistoryOperation, "subject" | "action" | "value" | "region">): History {
+export function historyOf(record: LoadRecord, seen: readonly Shown[], describe: (operation: Operation) => Pick<HistoryOperation, "subject" | "action" | "value" | "region">): History {
   const calls = record.told.map((told): HistoryCall => ({
     kind: "call",
     transactionId: told.transactionId,
@@ -80,11 +86,11 @@ export function historyOf(record: LoadRecord, describe: (operation: Operation) =
   }));
   const reads = record.reads.map((each): HistoryRead => ({ kind: "read", ...each, values: Object.fromEntries(each.values), versions: Object.fromEntries(each.versions) }));
   const grants = record.grants.map((each): HistoryGrant => ({ kind: "grant", ...each }));
-  return { calls, reads, grants };
+  return { calls, reads, grants, shown: seen.map((each): HistoryShown => ({ kind: "shown", ...each })) };
 }
 
 export function writeHistory(file: string, history: History): void {
-  writeFileSync(file, [...history.calls, ...history.reads, ...history.grants].map((each) => `${JSON.stringify(each)}\n`).join(""));
+  writeFileSync(file, [...history.calls, ...history.reads, ...history.grants, ...history.shown].map((each) => `${JSON.stringify(each)}\n`).join(""));
 }
 
 /** @throws Error that names the line, where it is none of a history */
@@ -101,5 +107,6 @@ export function readHistory(file: string): History {
     calls: parsed.filter((each) => each.kind === "call"),
     reads: parsed.filter((each) => each.kind === "read"),
     grants: parsed.filter((each) => each.kind === "grant"),
+    shown: parsed.filter((each) => each.kind === "shown"),
   };
 }

@@ -151,3 +151,40 @@ export function epochsGrow(history: History): string[] {
   }
   return troubles;
 }
+
+/** A subscriber is shown every write of a register that comes after what it was shown before: in order, no gap, no repeat. */
+export function subscribersFollowLog(history: History): string[] {
+  const troubles: string[] = [];
+  /** Values by version, in the order of versions. */
+  const writes = new Map<string, Map<number, string[]>>();
+  for (const { operation } of groupsOf(history).flatMap((group) => placed(history, group))) {
+    if (operation.action !== "write" || operation.accepted !== true) continue;
+    const versions = writes.get(operation.subject) ?? new Map<number, string[]>();
+    versions.set(operation.version, [...(versions.get(operation.version) ?? []), operation.value]);
+    writes.set(operation.subject, versions);
+  }
+  for (const [follower, all] of Map.groupBy(history.shown, (each) => each.follower)) {
+    for (const [register, shown] of Map.groupBy(all, (each) => each.register)) {
+      const versions = writes.get(register) ?? new Map<number, string[]>();
+      const order = [...versions.keys()];
+      const places = new Map(order.map((version, at) => [version, at]));
+      const seen = new Set<string>();
+      let before = 0;
+      for (const { by, value, version } of shown) {
+        if (versions.get(version)?.includes(value) !== true) troubles.push(`server ${follower} was shown "${value}" of ${register} at ${version}, which nobody wrote`);
+        if (by === "snapshot") seen.clear();
+        else if (version < before) troubles.push(`server ${follower} was shown ${register} at ${version} after ${before}`);
+        else if (seen.has(`${version} ${value}`)) troubles.push(`server ${follower} was shown ${register} at ${version} twice`);
+        else {
+          const missed = order.slice((places.get(before) ?? -1) + 1, places.get(version) ?? 0);
+          if (missed.length > 0) troubles.push(`server ${follower} was not shown ${register} at ${missed.join(", ")}, between ${before} and ${version}`);
+        }
+        seen.add(`${version} ${value}`);
+        before = version;
+      }
+      const last = order.at(-1) ?? 0;
+      if (before !== last) troubles.push(`server ${follower} was shown ${register} at ${before} last, and it stands at ${last}`);
+    }
+  }
+  return troubles;
+}

@@ -12,7 +12,9 @@ import { pause } from "./pause.ts";
 import { blackout, powerCut } from "./power-cut.ts";
 import { reset } from "./reset.ts";
 import { restartAll } from "./restart-all.ts";
+import { arbiterSilent, storeSilent } from "./silent-service.ts";
 import { slowLink } from "./slow-link.ts";
+import { slowPeer } from "./slow-peer.ts";
 import { sqlDown } from "./sql-down.ts";
 import { storeDown } from "./store-down.ts";
 
@@ -20,7 +22,7 @@ import { storeDown } from "./store-down.ts";
 export const FAULTS: readonly FaultKind[] = [
   kill, crashLoop, pause, flicker, restartAll,
   isolateLeader, minority, bridge, shards, oneWay, mute, flapping,
-  largePackets, packetLoss, reset, slowLink,
+  largePackets, packetLoss, reset, slowLink, slowPeer,
   clockJump, diskFull, fsyncFails, slowDisk, stuckDisk, powerCut, blackout,
-  arbiterDown, storeDown, sqlDown,
+  arbiterDown, arbiterSilent, storeDown, storeSilent, sqlDown,
 ];

@@ -1,6 +1,7 @@
 /** Game servers at work, each loop at a pace that leaves the machine room for the mesh. */
 import { MeshError } from "@statemesh/contract";
 import { SimRandom } from "@statemesh/simulator";
+import { Follower } from "./follower.ts";
 import { GameServer } from "./game-server.ts";
 import { type Setting, settingFor } from "./setting.ts";
 import { LoadRecord } from "./told.ts";
@@ -21,12 +22,15 @@ const LOOPS: readonly { readonly work: Work; readonly loops: number; readonly re
 /** Servers that want the leased region. */
 const LEASE_SERVERS = 2;
 const LEASE_REST_MS = 300;
+const QUEST_REST_MS = 2_000;
 
 /** A running load and its record. */
 export class Load {
   readonly record: LoadRecord = new LoadRecord();
   readonly servers: readonly GameServer[];
   readonly setting: Setting;
+  /** One a server. */
+  readonly followers: readonly Follower[];
   readonly #random: SimRandom;
   #running = false;
   #loops: Promise<void>[] = [];
@@ -37,16 +41,21 @@ export class Load {
     this.#random = new SimRandom(seed);
     this.servers = Array.from({ length: SERVERS }, (_, at) => new GameServer(at + 1, endpoints, this.#random.fork(), this.record));
     this.setting = settingFor(this.servers);
+    this.followers = this.servers.map((server) => new Follower(server, this.setting));
   }
 
   async start(): Promise<void> {
     await Promise.all(this.servers.map(async (server) => await server.register()));
     this.#running = true;
+    for (const follower of this.followers) {
+      follower.start();
+      this.#loops.push(this.#repeat(async () => await follower.begin(), QUEST_REST_MS));
+    }
     for (const [at, server] of this.servers.entries()) {
       for (const { work, loops, restMs } of LOOPS) {
-        for (let loop = 0; loop < loops; loop++) this.#loops.push(this.#loop(server, work, restMs));
+        for (let loop = 0; loop < loops; loop++) this.#loops.push(this.#repeat(async () => await work(server, this.setting), restMs));
       }
-      if (at < LEASE_SERVERS) this.#loops.push(this.#loop(server, lease, LEASE_REST_MS));
+      if (at < LEASE_SERVERS) this.#loops.push(this.#repeat(async () => await lease(server, this.setting), LEASE_REST_MS));
     }
   }
 
@@ -55,17 +64,18 @@ export class Load {
     this.#running = false;
     await Promise.all(this.#loops);
     this.#loops = [];
+    for (const follower of this.followers) follower.rest();
   }
 
   close(): void {
     for (const server of this.servers) server.close();
   }
 
-  async #loop(server: GameServer, work: Work, restMs: number): Promise<void> {
+  async #repeat(work: () => Promise<void>, restMs: number): Promise<void> {
     const random = this.#random.fork();
     while (this.#running) {
       try {
-        await work(server, this.setting);
+        await work();
       } catch (thrown) {
         const { cause } = MeshError.from(thrown);
         this.defects.push(cause instanceof Error ? (cause.stack ?? cause.message) : String(thrown));
