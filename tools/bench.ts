@@ -1,5 +1,5 @@
 // ./dev bench: a mesh of real processes on this machine, measured. Nothing here decides a test.
-import { rmSync, mkdtempSync, readFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { AuthorityDirectoryServiceClient, ClusterAdminServiceClient, type Region } from "@statemesh/contract";
@@ -9,9 +9,11 @@ import { groupOf } from "@statemesh/world";
 import { credentials } from "@grpc/grpc-js";
 import { Command, InvalidArgumentError } from "commander";
 import { type LoadResult, type LoadTarget, OperationMix, streamLoad, unaryLoad } from "./bench-load.ts";
+import { type GroupsResult, measureGroups, processorMs, residentMiB } from "./bench-groups.ts";
 import { type Mesh, startMesh } from "./mesh-processes.ts";
 
 const GROUPS = 4;
+const MANY_GROUPS = 1_000;
 const SERVER_ID = 4_000_000_000;
 
 interface Options {
@@ -22,10 +24,10 @@ interface Options {
 }
 
 const options = new Command("./dev bench")
-  .description("Measures a mesh of three consensus nodes and an arbiter, real processes with fsync on: strong operations unary and streamed, and the time from kill -9 of a leader to the next commit.")
+  .description("Measures a mesh of three consensus nodes and an arbiter, real processes with fsync on: strong operations unary and streamed, the time from kill -9 of a leader to the next commit, and what a thousand groups cost beside four.")
   .option("--seconds <n>", "length of each measurement", wholeNumber(1, 600), 8)
   .option("--kills <n>", "leaders to kill", wholeNumber(0, 1_000), 20)
-  .option("--only <part>", "unary, stream or kills")
+  .option("--only <part>", "unary, stream, kills or groups")
   .option("--json", "print one JSON object", false)
   .parse()
   .opts<Options>();
@@ -43,7 +45,7 @@ const say = (text: string): void => {
 };
 
 /** Regions whose groups each node leads, so that load goes where it is decided. */
-async function targetsOf(mesh: Mesh): Promise<LoadTarget[]> {
+async function targetsOf(mesh: Mesh, groups: number): Promise<LoadTarget[]> {
   const regionsByNode = new Map<number, Region[]>();
   const admin = new ClusterAdminServiceClient(mesh.endpoints[0] ?? "", credentials.createInsecure(), clientOptions());
   const status = await call(admin, ClusterAdminServiceService.getStatus, {}, { timeoutMs: 5_000, writes: false });
@@ -51,7 +53,7 @@ async function targetsOf(mesh: Mesh): Promise<LoadTarget[]> {
   const leaders = new Map(status.groups.map((group) => [group.groupId, group.leaderNodeId]));
   for (let x = 0; x < 8 * 64; x += 8) {
     const region = { x, y: 0, z: 0 };
-    const leader = leaders.get(groupOf(region, GROUPS)) ?? 0;
+    const leader = leaders.get(groupOf(region, groups)) ?? 0;
     const regions = regionsByNode.get(leader) ?? [];
     if (regions.length < 16) regions.push(region);
     regionsByNode.set(leader, regions);
@@ -89,19 +91,13 @@ function line(result: LoadResult): string {
 }
 
 /** Processor time that each process has used, milliseconds. */
-function processorMs(mesh: Mesh): Record<string, number> {
-  const used = mesh.processes.map((each): [string, number] => {
-    const fields = readFileSync(`/proc/${each.pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
-    return [each.spec.name, (Number(fields[11]) + Number(fields[12])) * 10];
-  });
+function processorOf(mesh: Mesh): Record<string, number> {
   const own = process.cpuUsage();
-  return Object.fromEntries([...used, ["client", (own.user + own.system) / 1_000]]);
+  return Object.fromEntries([...mesh.processes.map((each) => [each.spec.name, processorMs(each)]), ["client", (own.user + own.system) / 1_000]]);
 }
 
 function memory(mesh: Mesh): Record<string, number> {
-  return Object.fromEntries(
-    mesh.processes.map((each) => [each.spec.name, Math.round(Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${each.pid}/status`, "utf8"))?.[1] ?? 0) / 1_024)]),
-  );
+  return Object.fromEntries(mesh.processes.map((each) => [each.spec.name, residentMiB(each)]));
 }
 
 /** Kills the leader of group 1 over and over, and measures how long no operation of that group is decided. */
@@ -149,44 +145,70 @@ async function leaderOf(mesh: Mesh, groupId: number): Promise<Mesh["nodes"][numb
 }
 
 const dataDir = mkdtempSync(join(tmpdir(), "statemesh-bench-"));
-const mesh = await startMesh({ nodes: 3, groups: GROUPS, dataDir, extraFlags: { "consensus-node": ["--log-level", "warn"], "conflict-arbiter": ["--log-level", "warn"] } });
 const results: LoadResult[] = [];
 let outages: number[] = [];
 let memoryMiB: Record<string, number> = {};
+const groupsResults: GroupsResult[] = [];
+const wants = (part: string): boolean => options.only === undefined || options.only === part;
 try {
-  await leaderOf(mesh, 1);
-  const end = await register(mesh);
-  const mix = new OperationMix(SERVER_ID);
-  const record = async (load: () => Promise<LoadResult>): Promise<void> => {
-    const before = processorMs(mesh);
-    const result = await load();
-    const after = processorMs(mesh);
-    results.push(result);
-    say(line(result));
-    const each = Object.keys(after).map((name) => `${name} ${((((after[name] ?? 0) - (before[name] ?? 0)) * 1_000) / result.operations).toFixed(1)}`);
-    say(`  processor, µs an operation: ${each.join(", ")}`);
-  };
-  const wants = (part: string): boolean => options.only === undefined || options.only === part;
-  if (wants("unary")) {
-    await unaryLoad(await targetsOf(mesh), mix, 64, 2);
-    for (const inFlight of [1, 64, 256]) await record(async () => unaryLoad(await targetsOf(mesh), mix, inFlight, options.seconds));
-  }
-  if (wants("stream")) {
-    await streamLoad(await targetsOf(mesh), mix, 4_096, 256, 2);
-    for (const [window, batch] of [[1_024, 64], [4_096, 256]] as const) await record(async () => streamLoad(await targetsOf(mesh), mix, window, batch, options.seconds));
-  }
-  memoryMiB = memory(mesh);
-  say(`memory, MiB: ${Object.entries(memoryMiB).map(([name, mib]) => `${name} ${mib}`).join(", ")}`);
-  if (wants("kills") && options.kills > 0) {
-    outages = await leaderKills(mesh, options.kills);
-    say(`kill -9 of the leader, ${outages.length} times: median ${percentile(outages, 50).toFixed(0)} ms, worst ${percentile(outages, 100).toFixed(0)} ms to the next commit`);
-  }
-  end();
+  if (wants("unary") || wants("stream") || wants("kills")) await measureMesh();
+  if (wants("groups")) for (const groups of [GROUPS, MANY_GROUPS]) groupsResults.push(await measureGroups(groups, dataDir, { idleSeconds: options.seconds, say, adminOf, load: measureOperations }));
 } finally {
-  await mesh.stop();
   rmSync(dataDir, { recursive: true, force: true });
 }
-if (options.json) process.stdout.write(`${JSON.stringify({ results, outagesMs: outages, memoryMiB }, undefined, 2)}\n`);
+
+async function measureMesh(): Promise<void> {
+  const mesh = await startMesh({ nodes: 3, groups: GROUPS, dataDir, extraFlags: { "consensus-node": ["--log-level", "warn"], "conflict-arbiter": ["--log-level", "warn"] } });
+  try {
+    await leaderOf(mesh, 1);
+    const end = await register(mesh);
+    const mix = new OperationMix(SERVER_ID);
+    if (wants("unary")) {
+      await unaryLoad(await targetsOf(mesh, GROUPS), mix, 64, 2);
+      for (const inFlight of [1, 64, 256]) results.push(await record(mesh, async () => unaryLoad(await targetsOf(mesh, GROUPS), mix, inFlight, options.seconds)));
+    }
+    if (wants("stream")) {
+      await streamLoad(await targetsOf(mesh, GROUPS), mix, 4_096, 256, 2);
+      for (const [window, batch] of [[1_024, 64], [4_096, 256]] as const) results.push(await record(mesh, async () => streamLoad(await targetsOf(mesh, GROUPS), mix, window, batch, options.seconds)));
+    }
+    memoryMiB = memory(mesh);
+    say(`memory, MiB: ${Object.entries(memoryMiB).map(([name, mib]) => `${name} ${mib}`).join(", ")}`);
+    if (wants("kills") && options.kills > 0) {
+      outages = await leaderKills(mesh, options.kills);
+      say(`kill -9 of the leader, ${outages.length} times: median ${percentile(outages, 50).toFixed(0)} ms, worst ${percentile(outages, 100).toFixed(0)} ms to the next commit`);
+    }
+    end();
+  } finally {
+    await mesh.stop();
+  }
+}
+
+async function record(mesh: Mesh, load: () => Promise<LoadResult>): Promise<LoadResult> {
+  const before = processorOf(mesh);
+  const result = await load();
+  const after = processorOf(mesh);
+  say(line(result));
+  const each = Object.keys(after).map((name) => `${name} ${((((after[name] ?? 0) - (before[name] ?? 0)) * 1_000) / result.operations).toFixed(1)}`);
+  say(`  processor, µs an operation: ${each.join(", ")}`);
+  return result;
+}
+
+/** The same load on any number of groups, after a moment to warm up. */
+async function measureOperations(mesh: Mesh, groups: number): Promise<LoadResult[]> {
+  const end = await register(mesh);
+  const mix = new OperationMix(SERVER_ID);
+  await streamLoad(await targetsOf(mesh, groups), mix, 4_096, 256, 2);
+  const unary = await record(mesh, async () => unaryLoad(await targetsOf(mesh, groups), mix, 256, options.seconds));
+  const streamed = await record(mesh, async () => streamLoad(await targetsOf(mesh, groups), mix, 4_096, 256, options.seconds));
+  end();
+  return [unary, streamed];
+}
+
+function adminOf(node: Mesh["nodes"][number]): ClusterAdminServiceClient {
+  return new ClusterAdminServiceClient(node.clientAddress, credentials.createInsecure(), clientOptions({ ownConnection: true }));
+}
+
+if (options.json) process.stdout.write(`${JSON.stringify({ results, outagesMs: outages, memoryMiB, groups: groupsResults }, undefined, 2)}\n`);
 process.exit(0);
 
 function percentile(sorted: readonly number[], at: number): number {

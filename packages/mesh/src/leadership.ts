@@ -9,6 +9,8 @@ import type { GroupReplica } from "./strong/group-replica.ts";
 export interface LeadershipNode {
   readonly nodeId: number;
   readonly groups: readonly GroupReplica[];
+  /** Ticks within which leaders make themselves heard, if there are any. */
+  readonly claimTicks: number;
   /** Ticks between two looks at how leadership is spread over the nodes; 0: never. */
   readonly balanceTicks: number;
   /** Peers that can be reached. */
@@ -23,15 +25,36 @@ export class Leadership {
   readonly #node: LeadershipNode;
   readonly #refusals = new Refusals();
   #ticks = 0;
+  /** Ticks since this node could reach enough others to win an election; undefined: it looked already. */
+  #claimTicks: number | undefined = 0;
   #drainUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(node: LeadershipNode) {
     this.#node = node;
   }
 
-  tick(): void {
+  /** `votes`: this node may stand for election. */
+  tick(votes: boolean): void {
+    if (votes && this.#claimTicks !== undefined) this.#claim(this.#claimTicks);
     if (this.isDraining) return this.stepDown();
     if (this.#node.balanceTicks > 0 && ++this.#ticks % this.#node.balanceTicks === 0) this.#balance();
+  }
+
+  /**
+   * A cluster that starts has no leaders. Each group falls to one of its voters in turn, which stands at once: so leadership
+   * is spread from the beginning, and hundreds of groups don't split their votes. Without, or where it fails, patience decides.
+   */
+  #claim(ticks: number): void {
+    const { nodeId, groups, connected, claimTicks } = this.#node;
+    const reach = connected.size + 1;
+    if (groups.every(({ core }) => 2 * reach <= core.voters.length)) return;
+    this.#claimTicks = ticks + 1;
+    if (ticks < claimTicks) return;
+    this.#claimTicks = undefined;
+    for (const group of groups) {
+      const { voters } = group.core;
+      if (group.leader === 0 && voters[group.groupId % voters.length] === nodeId) group.campaign();
+    }
   }
 
   /** Hands groups to peers that lead fewer, and are up to date: callers notice nothing. */

@@ -146,7 +146,7 @@ export class MeshNode {
     this.#duties = new DirectoryDuties({ clock: host.clock, leases: this.leases, fences: this.fences, group: () => this.group(DIRECTORY_GROUP) });
     const membership = (): Membership => this.membership;
     const view = { nodeId: options.nodeId, groups: this.groups, membership, monotonicMs: shared.monotonicMs };
-    this.leadership = new Leadership({ ...view, balanceTicks: options.balanceTicks, connected: this.#connected, dirty: () => this.dirty() });
+    this.leadership = new Leadership({ ...view, balanceTicks: options.balanceTicks, claimTicks: options.heartbeatTicks, connected: this.#connected, dirty: () => this.dirty() });
     this.members = new MembershipKeeper({
       ...view,
       versions: this.versions,
@@ -267,7 +267,7 @@ export class MeshNode {
     this.#duties.tick();
     this.fences.tick();
     this.members.tick();
-    this.leadership.tick();
+    this.leadership.tick(this.#votes);
     this.#spread();
     if (this.#ticks % this.options.heartbeatTicks === 0) for (const peer of this.#connected) this.#peer(peer).beat();
     this.dirty();

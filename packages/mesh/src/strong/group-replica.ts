@@ -388,6 +388,12 @@ export class GroupReplica {
 
   // ---- what the node hears of others ----
 
+  /** Stands for election now, instead of after some time without a leader. */
+  campaign(): void {
+    this.core.campaign();
+    this.dirty();
+  }
+
   transferLeadership(to: number): ReturnType<RaftCore["transferLeadership"]> {
     const result = this.core.transferLeadership(to);
     this.dirty();
