@@ -55,6 +55,21 @@ describe("a cluster with nothing to do", () => {
   });
 });
 
+describe("a caller that waits for what a sleeping group does not have", () => {
+  it("is answered at its deadline, on every node", () => {
+    const cluster = asleep();
+    const answers: (string | undefined)[] = [];
+    for (const id of cluster.members) {
+      const group = cluster.node(id).group(1);
+      group.whenApplied(group.state.appliedIndex + 1_000, cluster.node(id).host.clock.monotonicMs() + 500, (error) => answers.push(error?.reason));
+    }
+    cluster.run(1_000);
+    expect(answers).toEqual(["NO_QUORUM", "NO_QUORUM", "NO_QUORUM"]);
+    cluster.run(REST_MS);
+    expect(allSleep(cluster)).toBe(true);
+  });
+});
+
 describe("a node whose groups sleep", () => {
   it("is missed by the others when it dies, and every group that it led has another leader within two election timeouts and a vote", () => {
     const cluster = asleep({ groups: 50 });

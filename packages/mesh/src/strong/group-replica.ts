@@ -238,7 +238,11 @@ export class GroupReplica {
   whenApplied(index: number, deadlineMs: number, done: AppliedWaiter["done"]): void {
     if (this.#state.appliedIndex >= index) done(undefined);
     else if (this.#appliedWaiters.length >= APPLIED_WAITERS) done(overloaded("calls that wait for the log", APPLIED_WAITERS));
-    else this.#appliedWaiters.push({ index, deadlineMs, done });
+    else {
+      this.#appliedWaiters.push({ index, deadlineMs, done });
+      // A group that sleeps counts no time: it has a deadline to keep now.
+      this.dirty();
+    }
   }
 
   /** Callers that wait for an index to be applied. */
