@@ -25,6 +25,8 @@ export class NodeHost implements Host {
   readonly #parts: HostParts;
   /** One snapshot at a time: their encoding competes with decisions for the processor. */
   #saving: Promise<unknown> = Promise.resolve();
+  /** Who waits for the store to say where it stands. */
+  #askingWatermarks: ((watermarks: ReadonlyMap<number, number> | undefined) => void)[] = [];
 
   constructor(parts: HostParts) {
     this.#parts = parts;
@@ -104,7 +106,18 @@ export class NodeHost implements Host {
     else this.#parts.ports.store.materialize(request, done);
   }
 
+  /** One question for all groups that want to know at a time: an answer speaks of all, and one that is a little old is put right by the store. */
   watermarks(done: (watermarks: ReadonlyMap<number, number> | undefined) => void): void {
+    this.#askingWatermarks.push(done);
+    if (this.#askingWatermarks.length > 1) return;
+    this.#askWatermarks((watermarks) => {
+      const asking = this.#askingWatermarks;
+      this.#askingWatermarks = [];
+      for (const each of asking) each(watermarks);
+    });
+  }
+
+  #askWatermarks(done: (watermarks: ReadonlyMap<number, number> | undefined) => void): void {
     if (this.#parts.ports.store === undefined) this.defer(() => done(undefined));
     else this.#parts.ports.store.watermarks(done);
   }

@@ -22,6 +22,8 @@ const SEAL_PERIOD_MS = 1_000;
 const HANDOVER_MS = 1_500;
 const HANDOVER_LOOK_MS = 20;
 
+/** Groups that are given room in the log for what makes a snapshot due, at most: of many only few are busy at a time. */
+const GROUPS_AT_ONCE = 16;
 /** Groups that a node that is not ready names, at most. */
 const GROUPS_NAMED = 8;
 
@@ -123,7 +125,7 @@ export class NodeRuntime {
   /** A group with few writes would keep the busy groups' old segments for ever. */
   #trim(): void {
     const { groups, snapshotLogBytes } = this.#options;
-    if (this.storage.sizeBytes < (groups + 2) * snapshotLogBytes) return;
+    if (this.storage.sizeBytes < (Math.min(groups, GROUPS_AT_ONCE) + 2) * snapshotLogBytes) return;
     for (const groupId of this.storage.oldestGroups) this.mesh.group(groupId).snapshot();
   }
 

@@ -10,17 +10,31 @@ export interface MeasuredParts {
   readonly store: StoreLink | undefined;
 }
 
+/** Groups with series of their own, at most; of more there is one series for all. */
+export const GROUPS_SHOWN = 65;
+
+/** What many groups come to together. */
+export type Together = "sum" | "least" | "greatest";
+
+/** Values by label: one a group, or one for all where there are too many to be told apart on a chart. */
+export function groupSeries(groups: number, value: (groupId: number) => number, together: Together): [string, number][] {
+  const values = Array.from({ length: groups }, (_, groupId) => value(groupId));
+  if (groups <= GROUPS_SHOWN) return values.map((each, groupId) => [String(groupId), each]);
+  const combine = { sum: (a: number, b: number) => a + b, least: Math.min, greatest: Math.max }[together];
+  return [["all", values.reduce((a, b) => combine(a, b))]];
+}
+
 /** What a node says about itself to Prometheus. Everything is read on a scrape; nothing is kept on the way of an operation. */
 export function registerMetrics(registry: Registry, node: MeshNode, { storage, links, store }: MeasuredParts): void {
   const registers = [registry];
-  const byGroup = (name: string, help: string, value: (groupId: number) => number): void => {
+  const byGroup = (name: string, help: string, together: Together, value: (groupId: number) => number): void => {
     new Gauge({
       name: `statemesh_${name}`,
       help,
       labelNames: ["group"],
       registers,
       collect() {
-        for (const { groupId } of node.groups) this.set({ group: String(groupId) }, value(groupId));
+        for (const [group, each] of groupSeries(node.groups.length, value, together)) this.set({ group }, each);
       },
     });
   };
@@ -34,17 +48,19 @@ export function registerMetrics(registry: Registry, node: MeshNode, { storage, l
       },
     });
   };
-  byGroup("raft_term", "Current term.", (id) => node.group(id).core.term);
-  byGroup("raft_is_leader", "1 where this node leads the group.", (id) => (node.group(id).core.role === "leader" ? 1 : 0));
-  byGroup("raft_has_leader", "1 where this node knows a leader.", (id) => (node.group(id).leader === 0 ? 0 : 1));
-  byGroup("raft_commit_index", "Index through which the log is committed.", (id) => node.group(id).core.commitIndex);
-  byGroup("raft_applied_index", "Index through which the log is applied.", (id) => node.group(id).state.appliedIndex);
-  byGroup("raft_log_entries", "Entries held in memory.", (id) => node.group(id).core.lastIndex - node.group(id).core.firstIndex + 1);
-  byGroup("group_damaged", "1 while the group's log on this node lacks something that it once held, because the disk was damaged.", (id) => (node.group(id).repair === undefined ? 0 : 1));
-  byGroup("entities", "Strong entities held.", (id) => node.group(id).state.entities.size);
-  byGroup("decisions_kept", "Decisions kept to answer retries.", (id) => node.group(id).state.decisions.size);
-  byGroup("decision_queue", "Operations that wait for a decision.", (id) => node.group(id).waiting);
-  byGroup("materialized_index", "Index through which the region store has the state, on the leader.", (id) => node.materializedIndex(id));
+  byGroup("raft_term", "Current term.", "greatest", (id) => node.group(id).core.term);
+  byGroup("raft_is_leader", "1 where this node leads the group.", "sum", (id) => (node.group(id).core.role === "leader" ? 1 : 0));
+  byGroup("raft_has_leader", "1 where this node knows a leader.", "least", (id) => (node.group(id).leader === 0 ? 0 : 1));
+  byGroup("raft_commit_index", "Index through which the log is committed.", "sum", (id) => node.group(id).core.commitIndex);
+  byGroup("raft_applied_index", "Index through which the log is applied.", "sum", (id) => node.group(id).state.appliedIndex);
+  byGroup("raft_log_entries", "Entries held in memory.", "sum", (id) => node.group(id).core.lastIndex - node.group(id).core.firstIndex + 1);
+  byGroup("group_damaged", "1 while the group's log on this node lacks something that it once held, because the disk was damaged.", "greatest", (id) => (node.group(id).repair === undefined ? 0 : 1));
+  byGroup("entities", "Strong entities held.", "sum", (id) => node.group(id).state.entities.size);
+  byGroup("decisions_kept", "Decisions kept to answer retries.", "sum", (id) => node.group(id).state.decisions.size);
+  byGroup("decision_queue", "Operations that wait for a decision.", "sum", (id) => node.group(id).waiting);
+  byGroup("materialized_index", "Index through which the region store has the state, on the leader.", "sum", (id) => node.materializedIndex(id));
+  single("raft_groups", "Groups of this node, the directory included.", () => node.groups.length);
+  single("raft_groups_asleep", "Groups that have nothing to do and cost nothing.", () => node.groups.reduce((sum, { core }) => sum + (core.isQuiescent ? 1 : 0), 0));
   single("operations_outstanding", "Operations of callers that are not answered.", () => node.edge.outstanding);
   single("wal_bytes", "Bytes of the write-ahead log.", () => storage.sizeBytes);
   single("disk_full", "1 while the disk refuses writes.", () => (storage.isFull ? 1 : 0));
