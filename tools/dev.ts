@@ -7,6 +7,7 @@ const COMMANDS = [
   { name: "up", file: "up.ts", summary: "start a mesh of real processes with a demo world on it" },
   { name: "test", file: "test.ts", summary: "run the tests" },
   { name: "lint", file: "lint.ts", summary: "check contract, types, style, package directions and leftovers" },
+  { name: "sim", file: "sim.ts", summary: "simulate the system under faults, from seeds; find planted bugs" },
   { name: "bench", file: "bench.ts", summary: "measure a mesh of real processes" },
   { name: "chaos", file: "chaos.ts", summary: "break a mesh of real processes and check what it says" },
   { name: "generate", file: "generate.ts", summary: "generate stubs, descriptor image and the configuration page" },

@@ -10,3 +10,5 @@ export * from "./recorder.ts";
 export * from "./raft/index.ts";
 export * from "./store/index.ts";
 export * from "./mesh/mesh-tier.ts";
+export * from "./tiers.ts";
+export * from "./shrink.ts";

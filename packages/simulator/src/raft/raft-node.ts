@@ -160,7 +160,7 @@ export class RaftNode {
 
   /**
    * The power is cut (what was not synced may be lost), or the process killed (it is not). After a failed sync the machine is started
-   * anew: what the page cache shows then is on no disk.
+   * anew: what the page cache shows then may be on no disk.
    */
   stop(powerCut: boolean): void {
     this.#life++;
@@ -201,9 +201,7 @@ export class RaftNode {
     // First of all the clock: who was away must know for how long before it answers anybody.
     const missed = Math.min(this.#missedTicks, MISSED_TICKS_MAX);
     this.#missedTicks = 0;
-    this.#do(life, () => {
-      for (let n = 0; n < missed; n++) this.#tick();
-    });
+    this.#do(life, () => this.core?.missedTicks(missed));
     const inbox = this.#inbox;
     this.#inbox = [];
     for (const work of inbox) this.#do(life, work);
@@ -254,7 +252,7 @@ export class RaftNode {
 
   #broken(error: unknown): void {
     const cause = error instanceof Error && error.cause instanceof DiskError ? error.cause : error;
-    if (cause instanceof DiskError && cause.code === "EIO") {
+    if (cause instanceof DiskError && (cause.code === "EIO" || cause.code === "ENOSPC")) {
       this.#world.recorder.sometimes("a process ended because its disk failed");
       this.stop(false);
       this.#world.simulation.after(this.#random.between(1, 200), () => {

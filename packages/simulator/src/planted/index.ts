@@ -1,0 +1,7 @@
+// Bugs that the simulator has to find. Imports nothing that a bug is planted in.
+import type { PlantedBug } from "./planted-bug.ts";
+import { RAFT_BUGS } from "./raft-bugs.ts";
+
+export * from "./planted-bug.ts";
+
+export const PLANTED: readonly PlantedBug[] = [...RAFT_BUGS];

@@ -1,0 +1,95 @@
+// A process that runs simulations for sim-pool.ts: seeds one after the other, with a planted bug in it where sim-plant.ts was loaded before it.
+import { shrink, TIERS } from "@statemesh/simulator";
+import type { Fault, Outcome, PlainRecord, Plan, Tier } from "@statemesh/simulator";
+
+/** What to run. `kept`: positions of the plan's faults that stay; undefined: all. */
+export interface SimTask {
+  readonly tier: string;
+  readonly seed: number;
+  readonly hints: PlainRecord;
+  readonly kept?: readonly number[];
+}
+
+export type SimRequest =
+  | { readonly kind: "run"; readonly task: SimTask }
+  | { readonly kind: "shrink"; readonly task: SimTask; readonly violation: string; readonly runs: number; readonly tailLines: number };
+
+/** What is left of a plan, and how the run with it ended. */
+export interface Shrunk {
+  readonly outcome: Outcome;
+  readonly faults: readonly Fault[];
+  readonly kept: readonly number[];
+  readonly planned: number;
+  readonly runs: number;
+  readonly settings: PlainRecord;
+  readonly tail: readonly string[];
+}
+
+export type SimAnswer = { readonly kind: "ready" } | { readonly kind: "outcome"; readonly outcome: Outcome } | { readonly kind: "shrunk"; readonly shrunk: Shrunk };
+
+/** A task given on the command line is traced to the standard output. */
+const traced = process.argv[2];
+if (traced !== undefined) await trace(JSON.parse(traced) as SimTask);
+else serve();
+
+function tierOf(task: SimTask): Tier {
+  const tier = TIERS.find(({ name }) => name === task.tier);
+  if (tier === undefined) throw new Error(`no tier is called ${task.tier}`);
+  return tier;
+}
+
+function planOf(task: SimTask, kept = task.kept): Plan {
+  const plan = tierOf(task).plan(task.seed, task.hints);
+  return kept === undefined ? plan : { ...plan, faults: plan.faults.filter((_, at) => kept.includes(at)) };
+}
+
+async function trace(task: SimTask): Promise<void> {
+  const lines: string[] = [];
+  const flush = (): void => {
+    process.stdout.write(lines.splice(0).map((line) => `${line}\n`).join(""));
+  };
+  const outcome = await tierOf(task).run(task.seed, planOf(task), {
+    trace: (line) => {
+      lines.push(line);
+      if (lines.length >= 1_000) flush();
+    },
+  });
+  flush();
+  process.stdout.write(`hash ${outcome.hash}\n`);
+  process.exitCode = outcome.violations.length === 0 ? 0 : 1;
+}
+
+function serve(): void {
+  // Without its parent it has nothing to do.
+  process.on("disconnect", () => process.exit());
+  process.on("message", (request: SimRequest) => void answer(request));
+  say({ kind: "ready" });
+}
+
+function say(message: SimAnswer): void {
+  process.send?.(message);
+}
+
+async function answer(request: SimRequest): Promise<void> {
+  const { task } = request;
+  if (request.kind === "run") say({ kind: "outcome", outcome: await tierOf(task).run(task.seed, planOf(task)) });
+  else say({ kind: "shrunk", shrunk: await shrunkOf(task, request.violation, request.runs, request.tailLines) });
+}
+
+async function shrunkOf(task: SimTask, violation: string, budget: number, tailLines: number): Promise<Shrunk> {
+  const tier = tierOf(task);
+  const { faults, settings } = planOf(task);
+  const fails = async (kept: readonly number[]): Promise<boolean> => {
+    const { violations } = await tier.run(task.seed, planOf(task, kept));
+    return violations[0]?.kind === violation;
+  };
+  const { kept, runs } = await shrink(faults.length, fails, budget);
+  const tail: string[] = [];
+  const outcome = await tier.run(task.seed, planOf(task, kept), {
+    trace: (line) => {
+      tail.push(line);
+      if (tail.length > 2 * tailLines) tail.splice(0, tailLines);
+    },
+  });
+  return { outcome, faults: kept.map((at) => faults[at]!), kept, planned: faults.length, runs, settings, tail: tail.slice(-tailLines) };
+}
