@@ -169,6 +169,37 @@ test("a disk that is full when a segment is to begin refuses, and the log goes o
   );
 });
 
+test("a segment of which a full disk took the header alone, before its process was killed, begins anew", async () => {
+  const simulation = new Simulation(2);
+  const disk = new SimDisk(simulation);
+  const { wal } = await simulation.settle(WriteAheadLog.open(disk.mount(), { segmentBytes: 200 }));
+  await simulation.settle(wal.append([{ groupId: 1, hardState: { term: 1, vote: 1, commit: 0 }, entries: entries(1, 1, 1, 100) }]));
+  const headerBytes = 24;
+  disk.behaviour.capacityBytes = disk.usedBytes + headerBytes;
+  let killed = false;
+  disk.behaviour.fault = (operation) => {
+    if (operation !== "remove") return undefined;
+    disk.kill();
+    killed = true;
+    return "EIO";
+  };
+  void wal.append([{ groupId: 1, entries: entries(2, 2, 1, 100) }]);
+  await simulation.runUntilHolds(() => killed, 100);
+  expect(killed).toBe(true);
+  disk.behaviour.capacityBytes = Infinity;
+  disk.behaviour.fault = () => undefined;
+  expect(disk.peek(disk.names.at(-1)!).length).toBe(headerBytes);
+  const again = await simulation.settle(WriteAheadLog.open(disk.mount(), { segmentBytes: 200 }));
+  await simulation.settle(again.wal.append([{ groupId: 1, entries: entries(2, 2, 1, 100) }]));
+  const meta = { groupId: 1, index: 1, term: 1, voters: [1], learners: [], size: 0, crc32c: 0 };
+  await simulation.settle(again.wal.append([{ groupId: 1, snapshot: meta }]));
+  await simulation.settle(again.wal.compact(1, 1));
+  disk.crash();
+  const { groups, damage } = await simulation.settle(WriteAheadLog.open(disk.mount(), { segmentBytes: 200 }));
+  expect(damage).toEqual([]);
+  expect(groups.get(1)).toMatchObject({ hardState: { term: 1, vote: 1 }, snapshot: { index: 1 }, entries: [{ index: 2 }] });
+});
+
 test("an error of the disk while reading is not damage", async () => {
   const simulation = new Simulation(3);
   const disk = new SimDisk(simulation);

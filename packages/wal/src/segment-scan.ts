@@ -49,6 +49,11 @@ export function scanSegment(content: Uint8Array, name: string, sequence: number,
     if (next < 0 && mayBeTorn(0) && content.length <= startBytes) return { header, parts: [{ kind: "torn", start: 0 }] };
     offset = damaged(0, next, "header", read);
   }
+  if (header.format > 1 && offset === content.length) {
+    // A full disk can take the header of the write that a segment begins with, and nothing else.
+    if (mayBeTorn(0)) return { header, parts: [{ kind: "torn", start: 0 }] };
+    damaged(offset, -1, "frame", "the segment has no first frame");
+  }
   while (offset < content.length) {
     const end = checkFrame(content, sequence, offset);
     if (typeof end === "number") {
