@@ -6,11 +6,13 @@ import {
   type Operation,
   Operation as Operations,
   PlayerInventory_Action,
+  ReadLevel,
+  ReadRequest,
   type Region,
   TerrainModification_Mode,
 } from "@statemesh/contract";
 import { clientOptions } from "@statemesh/service";
-import { credentials, Metadata } from "@grpc/grpc-js";
+import { credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
 import { build, type Histogram } from "hdr-histogram-js";
 
 /** What one measurement came to. */
@@ -83,8 +85,9 @@ class Measure {
   rejected = 0;
   answered = 0;
 
-  took(startMs: number): void {
-    this.answered++;
+  /** @param operations that were done in the call */
+  took(startMs: number, operations = 1): void {
+    this.answered += operations;
     this.histogram.recordValue(Math.max(1, Math.round((performance.now() - startMs) * 1_000)));
   }
 
@@ -112,6 +115,42 @@ const REJECTED = 3;
 
 function clientOf(address: string): ConsistencyServiceClient {
   return new ConsistencyServiceClient(address, credentials.createInsecure(), clientOptions({ ownConnection: true }));
+}
+
+/** Any calls, `inFlight` at a time, for `seconds`; each does so many operations. */
+export async function callLoad(name: string, inFlight: number, seconds: number, operations: number, call: (done: (error: ServiceError | null) => void, worker: number) => void): Promise<LoadResult> {
+  const measure = new Measure();
+  const startMs = performance.now();
+  const endMs = startMs + seconds * 1_000;
+  await Promise.all(
+    Array.from({ length: inFlight }, async (_, worker) => {
+      while (performance.now() < endMs) {
+        const sentMs = performance.now();
+        await new Promise<void>((resolve) => {
+          call((error) => {
+            if (error === null) measure.took(sentMs, operations);
+            else measure.failed(error.details);
+            resolve();
+          }, worker);
+        });
+      }
+    }),
+  );
+  return measure.result(name, (performance.now() - startMs) / 1_000);
+}
+
+/** Linearizable reads of one account's balances, `inFlight` at a time over all targets, for `seconds`. */
+export async function readLoad(targets: readonly LoadTarget[], inFlight: number, seconds: number): Promise<LoadResult> {
+  const clients = targets.map(({ address, regions }) => ({ client: clientOf(address), regions }));
+  let next = 0;
+  const result = await callLoad(`linearizable reads, ${inFlight} in flight`, inFlight, seconds, 1, (done, worker) => {
+    const target = clients[worker % clients.length];
+    const region = target?.regions[next++ % target.regions.length];
+    const request = ReadRequest.fromPartial({ region, level: ReadLevel.LINEARIZABLE, accounts: [`player-${next % 1_000}`] });
+    target?.client.read(request, new Metadata(), { deadline: Date.now() + 10_000 }, done);
+  });
+  for (const { client } of clients) client.close();
+  return result;
 }
 
 /** Unary calls, `inFlight` at a time over all targets, for `seconds`. */

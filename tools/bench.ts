@@ -7,8 +7,9 @@ import { call, clientOptions } from "@statemesh/service";
 import { AuthorityDirectoryServiceService, ClusterAdminServiceService } from "@statemesh/contract";
 import { groupOf } from "@statemesh/world";
 import { credentials } from "@grpc/grpc-js";
-import { Command, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { type LoadResult, type LoadTarget, OperationMix, streamLoad, unaryLoad } from "./bench-load.ts";
+import { type Comparison, comparisonLine, measureBesideEtcd } from "./bench-etcd.ts";
 import { type GroupsResult, measureGroups, processorMs, residentMiB } from "./bench-groups.ts";
 import { type Mesh, startMesh } from "./mesh-processes.ts";
 
@@ -21,13 +22,17 @@ interface Options {
   readonly kills: number;
   readonly json: boolean;
   readonly only: string | undefined;
+  readonly besideEtcd: boolean;
+  readonly rounds: number;
 }
 
 const options = new Command("./dev bench")
-  .description("Measures a mesh of three consensus nodes and an arbiter, real processes with fsync on: strong operations unary and streamed, the time from kill -9 of a leader to the next commit, and what a thousand groups cost beside four.")
+  .description("Measures a mesh of three consensus nodes and an arbiter, real processes with fsync on: strong operations unary and streamed, the time from kill -9 of a leader to the next commit, and what a thousand groups cost beside four. Memory of each process follows the load.")
   .option("--seconds <n>", "length of each measurement", wholeNumber(1, 600), 8)
   .option("--kills <n>", "leaders to kill", wholeNumber(0, 1_000), 20)
-  .option("--only <part>", "unary, stream, kills or groups")
+  .addOption(new Option("--only <part>", "one part").choices(["unary", "stream", "kills", "groups", "etcd"]))
+  .option("--beside-etcd", "also the same work beside etcd (Debian's etcd-server), in turns, with ratios of medians", false)
+  .option("--rounds <n>", "turns of the comparison with etcd", wholeNumber(1, 100), 3)
   .option("--json", "print one JSON object", false)
   .parse()
   .opts<Options>();
@@ -149,9 +154,10 @@ const results: LoadResult[] = [];
 let outages: number[] = [];
 let memoryMiB: Record<string, number> = {};
 const groupsResults: GroupsResult[] = [];
-const wants = (part: string): boolean => options.only === undefined || options.only === part;
+let comparisons: Comparison[] = [];
+const wants = (part: string): boolean => (options.only === undefined ? part !== "etcd" || options.besideEtcd : options.only === part);
 try {
-  if (wants("unary") || wants("stream") || wants("kills")) await measureMesh();
+  if (wants("unary") || wants("stream") || wants("kills") || wants("etcd")) await measureMesh();
   if (wants("groups")) for (const groups of [GROUPS, MANY_GROUPS]) groupsResults.push(await measureGroups(groups, dataDir, { idleSeconds: options.seconds, say, adminOf, load: measureOperations }));
 } finally {
   rmSync(dataDir, { recursive: true, force: true });
@@ -173,6 +179,11 @@ async function measureMesh(): Promise<void> {
     }
     memoryMiB = memory(mesh);
     say(`memory, MiB: ${Object.entries(memoryMiB).map(([name, mib]) => `${name} ${mib}`).join(", ")}`);
+    if (wants("etcd")) {
+      const { rounds, seconds } = options;
+      comparisons = await measureBesideEtcd({ rounds, seconds, mix, targets: async () => targetsOf(mesh, GROUPS), say });
+      for (const each of comparisons) say(comparisonLine(each));
+    }
     if (wants("kills") && options.kills > 0) {
       outages = await leaderKills(mesh, options.kills);
       say(`kill -9 of the leader, ${outages.length} times: median ${percentile(outages, 50).toFixed(0)} ms, worst ${percentile(outages, 100).toFixed(0)} ms to the next commit`);
@@ -208,7 +219,7 @@ function adminOf(node: Mesh["nodes"][number]): ClusterAdminServiceClient {
   return new ClusterAdminServiceClient(node.clientAddress, credentials.createInsecure(), clientOptions({ ownConnection: true }));
 }
 
-if (options.json) process.stdout.write(`${JSON.stringify({ results, outagesMs: outages, memoryMiB, groups: groupsResults }, undefined, 2)}\n`);
+if (options.json) process.stdout.write(`${JSON.stringify({ results, outagesMs: outages, memoryMiB, groups: groupsResults, besideEtcd: comparisons }, undefined, 2)}\n`);
 process.exit(0);
 
 function percentile(sorted: readonly number[], at: number): number {

@@ -10,7 +10,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { PROGRAMS } from "../../tools/programs.ts";
 import { nodeProgram } from "../../tools/service-process.ts";
 import { StablePorts } from "../../tools/stable-ports.ts";
-import { type Cluster, regionsOfGroup, startCluster, until } from "./cluster.ts";
+import { type Cluster, LIMIT_MS, regionsOfGroup, startCluster, until } from "./cluster.ts";
 
 const PROJECT = join(import.meta.dirname, "../..");
 
@@ -37,7 +37,7 @@ class Program {
 /** Runs a service that is to end by itself. */
 async function run(service: string, flags: readonly string[], environment: Readonly<Record<string, string>> = {}): Promise<Ended> {
   const program = new Program(service, flags, environment);
-  const timer = setTimeout(() => program.child.kill("SIGKILL"), 60_000);
+  const timer = setTimeout(() => program.child.kill("SIGKILL"), 2 * LIMIT_MS);
   const ended = await program.ended;
   clearTimeout(timer);
   return ended;

@@ -236,13 +236,10 @@ export class GroupReplica {
 
   /** Calls `done` once everything up to `index` is applied here; at once where it is. `deadlineMs` is monotonic. */
   whenApplied(index: number, deadlineMs: number, done: AppliedWaiter["done"]): void {
-    if (this.#state.appliedIndex >= index) done(undefined);
-    else if (this.#appliedWaiters.length >= APPLIED_WAITERS) done(overloaded("calls that wait for the log", APPLIED_WAITERS));
-    else {
-      this.#appliedWaiters.push({ index, deadlineMs, done });
-      // A group that sleeps counts no time: it has a deadline to keep now.
-      this.dirty();
-    }
+    if (this.#state.appliedIndex >= index) return done(undefined);
+    if (this.#appliedWaiters.length >= APPLIED_WAITERS) return done(overloaded("calls that wait for the log", APPLIED_WAITERS));
+    this.#appliedWaiters.push({ index, deadlineMs, done });
+    this.dirty(); // A group that sleeps counts no time, and has a deadline to keep now.
   }
 
   /** Callers that wait for an index to be applied. */
