@@ -9,6 +9,7 @@ export * from "./tier.ts";
 export * from "./recorder.ts";
 export * from "./raft/index.ts";
 export * from "./store/index.ts";
+export type { MeshSettings } from "./mesh/mesh-settings.ts";
 export * from "./mesh/mesh-tier.ts";
 export * from "./tiers.ts";
 export * from "./shrink.ts";

@@ -2,7 +2,7 @@ import type { Cancel, Clock, Timers } from "@statemesh/ports";
 import type { Simulation } from "./simulation.ts";
 
 /** Wall time at the start of every simulation: 2026-01-01T00:00:00Z. */
-const START_WALL_MS = 1_767_225_600_000;
+export const START_WALL_MS = 1_767_225_600_000;
 
 /** A node's clocks on virtual time. The wall clock may be set wrong, and jump; both may run fast or slow. */
 export class SimClock implements Clock {

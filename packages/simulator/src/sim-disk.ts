@@ -3,6 +3,8 @@ import type { Disk, DiskFile } from "@statemesh/ports";
 import type { SimRandom } from "./sim-random.ts";
 import type { Simulation } from "./simulation.ts";
 
+/** How often a disk that hangs looks whether it does so still. */
+const HELD_LOOK_MS = 50;
 /** What reaches the platter at once. */
 const SECTOR_BYTES = 512;
 
@@ -153,7 +155,7 @@ export class SimDisk {
       const end = (): void => {
         if (life !== this.#life) return;
         const heldMs = this.heldUntilMs - this.#simulation.nowMs;
-        if (heldMs > 0) this.#simulation.after(heldMs, end);
+        if (heldMs > 0) this.#simulation.after(Math.min(heldMs, HELD_LOOK_MS), end);
         else {
           this.behaviour.deliver(() => {
             if (life === this.#life) settle();

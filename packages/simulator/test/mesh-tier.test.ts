@@ -1,5 +1,8 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { meshTier } from "../src/index.ts";
+
+// Virtual time, but real work: a busy machine is no failure.
+vi.setConfig({ testTimeout: 300_000 });
 
 /** Small enough for every run of the tests; `./dev sim` goes through thousands. */
 const SMALL = { nodes: 3, groups: 1, shards: 2, paceMs: 40, safetyMs: 6_000 };

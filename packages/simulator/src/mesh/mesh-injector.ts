@@ -51,6 +51,7 @@ export class MeshInjector {
     for (const machine of machines.values()) {
       this.#healDisk(machine);
       machine.clock.rate = 1;
+      machine.clock.skewMs = 0;
       machine.gate.resume();
       machine.supervised = true;
       machine.start();

@@ -27,8 +27,6 @@ const CLUSTER = "sim";
 /** How long a node waits for the store. */
 const STORE_TIMEOUT_MS = 2_000;
 const SAMPLE_MS = 1_000;
-/** Decisions that a reference keeps: none is forgotten. */
-const REFERENCE_WINDOW = 1 << 22;
 const REFERENCE_TOUCHES = 16;
 
 /** What nodes say that shows that something rare came about. */
@@ -75,7 +73,7 @@ export class MeshWorld {
     this.random = simulation.random.fork();
     const ids = Array.from({ length: settings.nodes }, (_, at) => at + 1);
     const fail = (kind: string, message: string): void => recorder.violation(kind, message);
-    this.references = Array.from({ length: settings.groups + 1 }, (_, groupId) => new ReferenceGroup({ groupId, decisionWindow: REFERENCE_WINDOW, touchCapacity: REFERENCE_TOUCHES }, fail));
+    this.references = Array.from({ length: settings.groups + 1 }, (_, groupId) => new ReferenceGroup({ groupId, decisionWindow: settings.decisionWindow, touchCapacity: REFERENCE_TOUCHES }, fail));
     this.observer = new NodeObserver(recorder, this.references, () => simulation.nowMs);
     this.observer.isWiped = (nodeId) => this.machines.get(nodeId)?.wiped === true;
     this.causal = new CausalObserver(recorder);

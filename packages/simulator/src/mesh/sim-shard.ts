@@ -7,6 +7,7 @@ import {
 import { acquire, publish, readFrom, register, release, renew } from "@statemesh/node";
 import { formatRegion, groupOf } from "@statemesh/world";
 import type { Recorder } from "../recorder.ts";
+import { START_WALL_MS } from "../sim-clock.ts";
 import type { SimRandom } from "../sim-random.ts";
 import type { Simulation } from "../simulation.ts";
 import type { CallBook, OpenOperation } from "./call-book.ts";
@@ -264,18 +265,19 @@ export class SimShard {
   }
 
   #make(operationId: string, homeRegion: Region, type: string, body: Body): Operation {
-    const operation: Operation = { ...Operation.fromPartial({ operationId, serverId: this.serverId, homeRegion, type, authorityEpoch: this.#epochOf(homeRegion) }), body };
+    // As the SDK does: the time tells a retry of long ago from a new operation, once its decision is forgotten.
+    const timestampMs = START_WALL_MS + Math.floor(this.#parts.simulation.nowMs);
+    const operation: Operation = { ...Operation.fromPartial({ operationId, serverId: this.serverId, homeRegion, type, timestampMs, authorityEpoch: this.#epochOf(homeRegion) }), body };
     if (!this.#random.chance(this.#parts.mischief)) return operation;
-    const wallMs = 1_767_225_600_000 + Math.floor(this.#parts.simulation.nowMs);
     switch (this.#random.between(0, 4)) {
       case 0:
         return { ...operation, authorityEpoch: Math.max(0, operation.authorityEpoch + this.#random.between(-2, 1)) };
       case 1:
         return { ...operation, priority: 99 };
       case 2:
-        return { ...operation, timestampMs: wallMs + this.#random.between(-60_000, 400) };
+        return { ...operation, timestampMs: timestampMs + this.#random.between(-60_000, 400) };
       case 3:
-        return { ...operation, timestampMs: wallMs + 60_000 };
+        return { ...operation, timestampMs: timestampMs + 60_000 };
       default:
         return { ...operation, footprint: { keys: ["k".repeat(2_000_000)], regions: [], bounds: undefined } };
     }
