@@ -53,8 +53,11 @@ export interface Host {
   arbitrate(request: ArbitrateRequest, done: (response: ArbitrateResponse | undefined) => void): void;
   /** Writes a snapshot's chunks to a file of their own, durably, pulling them a slice at a time. */
   saveSnapshot(heading: SnapshotHeading, chunks: Iterator<Uint8Array>, done: (error: unknown, meta: SnapshotMeta | undefined) => void): void;
-  /** Sends the group's newest snapshot to a peer; `message` is the Raft message that it stands for. */
-  sendSnapshot(peer: number, message: RaftMessage, done: (installed: boolean) => void): void;
+  /**
+   * Sends the group's newest snapshot to a peer; `message` is the Raft message that it stands for. `isDamaged`: there is none that could be
+   * sent, so that the group must take a new one.
+   */
+  sendSnapshot(peer: number, message: RaftMessage, done: (installed: boolean, isDamaged?: boolean) => void): void;
   /** A snapshot of the group is durable: notes it in the log, and lets entries through `throughIndex` go. */
   releaseLog(meta: SnapshotMeta, throughIndex: number): void;
   /** Hands strong state to the region store. `done` gets undefined where it did not take it: away, or another cluster's. */

@@ -1,6 +1,7 @@
 // A node's protocols over ports. Pure: events in, calls of the host out.
 export * from "./host.ts";
 export * from "./node.ts";
+export type { NodeOptions } from "./node-options.ts";
 export * from "./reads.ts";
 export * from "./causal/index.ts";
 export * from "./eventual/index.ts";

@@ -5,7 +5,7 @@ import { HybridClock } from "@statemesh/clocks";
 import { MeshError, type RaftMessage, RaftMessageType, type SnapshotMeta, type StreamRequest } from "@statemesh/contract";
 import type { Command, CommandResult } from "@statemesh/contract/log";
 import { commandOf, type GroupState, GroupState as State, type LeaseRow, type Membership, type PendingOperation, type VersionRange, VERSIONS } from "@statemesh/replica";
-import { DIRECTORY_GROUP, type Policy, groupOf } from "@statemesh/world";
+import { DIRECTORY_GROUP, groupOf } from "@statemesh/world";
 import { DirectoryDuties } from "./authority/directory-duties.ts";
 import { FenceKeeper } from "./authority/fence-keeper.ts";
 import { LeaseClock } from "./authority/lease-clock.ts";
@@ -15,6 +15,7 @@ import { GroupSchedule } from "./group-schedule.ts";
 import type { GroupWrite, Host } from "./host.ts";
 import { Leadership, tellLeaders } from "./leadership.ts";
 import { MembershipKeeper } from "./membership/membership-keeper.ts";
+import type { NodeOptions } from "./node-options.ts";
 import { PeerFrames } from "./peer-frames.ts";
 import { Repairs } from "./repairs.ts";
 import type { Waiter } from "./strong/decision-queue.ts";
@@ -25,38 +26,6 @@ import { operationError } from "./strong/operation-errors.ts";
 import { Relay } from "./strong/relay.ts";
 import { RemoteCalls } from "./strong/remote-calls.ts";
 import { SubscriptionHub } from "./subscriptions/index.ts";
-
-export interface NodeOptions {
-  readonly nodeId: number;
-  /** Who founded the cluster, the same for ever; empty on a node that joined it later. */
-  readonly members: readonly number[];
-  /** What this node reads and says. Default: what this code can. */
-  readonly versions?: VersionRange;
-  /** Groups that hold regions, numbered from 1; group 0 is the directory. The same on every node, for ever. */
-  readonly groups: number;
-  readonly policy: Policy;
-  readonly electionTicks: number;
-  readonly heartbeatTicks: number;
-  /** Milliseconds from tick to tick. */
-  readonly tickMs: number;
-  /** A leader with a lease answers reads without asking the others; the same on every node. */
-  readonly leaseReads: boolean;
-  readonly queueCapacity: number;
-  readonly snapshotLogBytes: number;
-  readonly trailingEntries: number;
-  readonly decisionWindow: number;
-  readonly touchCapacity: number;
-  readonly leaseMs: number;
-  readonly registrationTtlMs: number;
-  /** Ticks between two looks at how leadership is spread over the nodes; 0: never. */
-  readonly balanceTicks: number;
-  /** A region store is configured: leaders materialise. */
-  readonly materialize: boolean;
-  /** Resume tokens of other clusters are refused, and a region store that holds another cluster's state refuses ours. */
-  readonly clusterId: string;
-  /** A number of this start of the node, greater with every start, 1..2^32-1. */
-  readonly incarnation: number;
-}
 
 /** What a node that may not vote does not answer. */
 const ELECTION_MESSAGES: ReadonlySet<number> = new Set([RaftMessageType.PRE_VOTE, RaftMessageType.VOTE, RaftMessageType.TIMEOUT_NOW]);
@@ -192,6 +161,7 @@ export class MeshNode {
         queueCapacity: options.queueCapacity,
         snapshotLogBytes: options.snapshotLogBytes,
         trailingEntries: options.trailingEntries,
+        trailingBytes: options.trailingBytes,
       },
       host,
       {

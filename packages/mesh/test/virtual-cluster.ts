@@ -3,7 +3,6 @@
 import {
   type ArbitrateRequest,
   type ArbitrateResponse,
-  type LogEntry,
   type MaterializeRequest,
   type MaterializeResponse,
   MemberState,
@@ -16,44 +15,13 @@ import type { CommandResult, DirectoryCommand, MembershipCommand } from "@statem
 import { resolve } from "@statemesh/conflict";
 import type { MeshError} from "@statemesh/contract";
 import { type Decision, type OperationError, type Region } from "@statemesh/contract";
-import { type GroupWrite, type Host, MeshNode, type NodeOptions } from "@statemesh/mesh";
-import type { HardState, Loss } from "@statemesh/raft";
+import { type Host, MeshNode, type NodeOptions } from "@statemesh/mesh";
+import type { Loss } from "@statemesh/raft";
 import { commandOf, GroupState, SnapshotLoader, type VersionRange, VERSIONS } from "@statemesh/replica";
 import { DEFAULT_POLICY, groupOf } from "@statemesh/world";
+import { Disk, type StoredSnapshot } from "./virtual-disk.ts";
 
 const TICK_MS = 50;
-
-interface StoredGroup {
-  hardState: HardState;
-  snapshot: SnapshotMeta | undefined;
-  entries: LogEntry[];
-  loss?: Loss;
-}
-
-interface StoredSnapshot {
-  meta: SnapshotMeta;
-  chunks: Uint8Array[];
-}
-
-/** What survives a crash of its node. */
-class Disk {
-  readonly groups = new Map<number, StoredGroup>();
-  readonly snapshots = new Map<number, StoredSnapshot>();
-
-  write({ groupId, hardState, entries, snapshot, loss }: GroupWrite): void {
-    const stored = this.groups.get(groupId) ?? { hardState: { term: 0, vote: 0, commit: 0 }, snapshot: undefined, entries: [] };
-    this.groups.set(groupId, stored);
-    if (hardState !== undefined) stored.hardState = hardState;
-    if (loss === "repaired") delete stored.loss;
-    if (snapshot !== undefined) {
-      stored.snapshot = snapshot;
-      stored.entries = [];
-    }
-    const first = entries?.[0];
-    if (entries === undefined || first === undefined) return;
-    stored.entries = stored.entries.filter((entry) => entry.index < first.index).concat(entries);
-  }
-}
 
 export interface ClusterOptions {
   readonly nodes?: number;
@@ -74,6 +42,8 @@ export class VirtualCluster {
   readonly groups: number;
   readonly members: number[];
   readonly failures: Error[] = [];
+  /** Snapshots that went from node to node. */
+  snapshotsSent = 0;
   /** What nodes told their operators. */
   readonly complaints: { node: number; message: string; fields: Readonly<Record<string, unknown>> | undefined }[] = [];
   nowMs = 1_000_000;
@@ -170,7 +140,9 @@ export class VirtualCluster {
         const stored = disk.snapshots.get(message.groupId);
         this.at(5, () => {
           const target = this.#nodes.get(peer);
-          if (stored === undefined || target === undefined || !this.#reaches(id, peer)) return done(false);
+          if (stored === undefined) return done(false, true);
+          if (target === undefined || !this.#reaches(id, peer)) return done(false);
+          this.snapshotsSent++;
           this.#disks.get(peer)?.snapshots.set(message.groupId, stored);
           const state = load(stored, target.options);
           target.onSnapshot(stored.meta, { ...message, logIndex: stored.meta.index, logTerm: stored.meta.term }, state);
@@ -200,6 +172,7 @@ export class VirtualCluster {
       queueCapacity: 16_384,
       snapshotLogBytes: 1 << 26,
       trailingEntries: 64,
+      trailingBytes: 1 << 20,
       decisionWindow: 4_096,
       touchCapacity: 4_096,
       leaseMs: 3_000,
@@ -293,6 +266,11 @@ export class VirtualCluster {
     this.#wiped.add(id);
     this.start(id);
     for (const [peer, node] of this.#nodes) if (peer !== id) node.peerLostData(id);
+  }
+
+  /** A node's snapshot file is gone; the node does not know. */
+  loseSnapshot(id: number, groupId: number): void {
+    this.#disks.get(id)?.snapshots.delete(groupId);
   }
 
   /** A node that is down loses the last entries of a group's log; the log knows that, and of `loss` what it is given. */

@@ -7,5 +7,6 @@ export * from "./node-runtime.ts";
 export * from "./peer-door.ts";
 export * from "./peer-link.ts";
 export * from "./shard-calls.ts";
+export * from "./snapshot-sender.ts";
 export * from "./snapshot-transfer.ts";
 export * from "./storage.ts";

@@ -1,11 +1,11 @@
 // The host of a node: what the protocols ask for, done with the node's ports.
 import type { ArbitrateRequest, ArbitrateResponse, MaterializeRequest, MaterializeResponse, RaftMessage, SnapshotMeta, StreamRequest } from "@statemesh/contract";
 import type { GroupWrite, Host, Log, SnapshotHeading } from "@statemesh/mesh";
-import type { Clock, Random } from "@statemesh/ports";
+import { type Clock, DiskError, type Random } from "@statemesh/ports";
 import type { ArbiterPool } from "./arbiter-pool.ts";
 import type { NodePorts } from "./node-ports.ts";
 import type { PeerLink } from "./peer-link.ts";
-import { snapshotParts } from "./snapshot-transfer.ts";
+import type { SnapshotSender } from "./snapshot-sender.ts";
 import type { Storage } from "./storage.ts";
 
 /** Chunks of a snapshot written between two turns of the event loop: a large state must not hold up heartbeats. */
@@ -13,6 +13,7 @@ const CHUNKS_PER_TURN = 1;
 
 export interface HostParts {
   readonly storage: Storage;
+  readonly sender: SnapshotSender;
   readonly links: ReadonlyMap<number, PeerLink>;
   readonly arbiters: ArbiterPool;
   readonly ports: NodePorts;
@@ -60,7 +61,11 @@ export class NodeHost implements Host {
       .then(async () => this.#save(heading, chunks))
       .then(
         (meta) => done(undefined, meta),
-        (error: unknown) => done(error, undefined),
+        (error: unknown) => {
+          // A full disk is tried again later; any other failure of a write or a sync leaves nobody knowing what the disk holds.
+          if (error instanceof DiskError && !error.isNoSpace) this.fail(error);
+          done(error, undefined);
+        },
       );
   }
 
@@ -79,19 +84,16 @@ export class NodeHost implements Host {
     }
   }
 
-  sendSnapshot(peer: number, message: RaftMessage, done: (installed: boolean) => void): void {
-    this.#send(peer, message).then(done, (error: unknown) => {
-      this.log.warn("a snapshot did not arrive", { peer, group: message.groupId, err: error });
-      done(false);
-    });
-  }
-
-  async #send(peer: number, message: RaftMessage): Promise<boolean> {
+  sendSnapshot(peer: number, message: RaftMessage, done: (installed: boolean, isDamaged?: boolean) => void): void {
     const link = this.#parts.links.get(peer);
-    const { snapshot } = await this.#parts.storage.snapshots.newest(message.groupId);
-    if (link === undefined || snapshot === undefined) return false;
-    this.log.info("sending a snapshot", { peer, group: message.groupId, index: snapshot.meta.index, bytes: snapshot.meta.size });
-    return link.transport.installSnapshot(snapshotParts(message, snapshot));
+    if (link === undefined) return this.defer(() => done(false));
+    this.#parts.sender.send(peer, link.transport, message).then(
+      (outcome) => done(outcome === "installed", outcome === "damaged"),
+      (error: unknown) => {
+        this.log.error("a snapshot could not be read", { peer, group: message.groupId, err: error });
+        done(false, true);
+      },
+    );
   }
 
   releaseLog(meta: SnapshotMeta, throughIndex: number): void {

@@ -1,7 +1,7 @@
 // A whole node over its ports: folder, log, founding, peers, beat. A service adds the callers' doors to it.
-import type { InstallSnapshotRequest, PeerHello } from "@statemesh/contract";
+import { type InstallSnapshotRequest, MeshError, type PeerHello } from "@statemesh/contract";
 import { MeshNode, type NodeOptions, type RestoredGroup } from "@statemesh/mesh";
-import type { Cancel } from "@statemesh/ports";
+import { type Cancel, DiskError } from "@statemesh/ports";
 import type { GroupStateOptions } from "@statemesh/replica";
 import type { WalOptions } from "@statemesh/wal";
 import { ArbiterPool } from "./arbiter-pool.ts";
@@ -11,9 +11,12 @@ import { NodeHost } from "./node-host.ts";
 import type { NodePorts } from "./node-ports.ts";
 import { PROTOCOL_MAX, PROTOCOL_MIN, PeerDoor } from "./peer-door.ts";
 import { PeerLink } from "./peer-link.ts";
+import { SnapshotSender } from "./snapshot-sender.ts";
 import { receiveSnapshot } from "./snapshot-transfer.ts";
 import { Storage } from "./storage.ts";
 
+/** Snapshots that are taken in at a time. Each holds a whole state in memory beside the one that it replaces. */
+const RECEIVED_AT_A_TIME = 4;
 /** How often the log is looked at for segments that only quiet groups hold. */
 const TRIM_PERIOD_MS = 5_000;
 /** How often the log's end is sealed, where something was written. */
@@ -29,6 +32,8 @@ const GROUPS_NAMED = 8;
 
 export interface RuntimeOptions extends Omit<NodeOptions, "members" | "materialize"> {
   readonly arbiterTimeoutMs: number;
+  /** What snapshots to peers may take of the network. */
+  readonly snapshotBytesPerSecond: number;
   /** Where clients reach this node. */
   readonly clientAddress: string;
   /** Segments of the log; absent: the log's own defaults. */
@@ -38,6 +43,7 @@ export interface RuntimeOptions extends Omit<NodeOptions, "members" | "materiali
 export class NodeRuntime {
   readonly mesh: MeshNode;
   readonly storage: Storage;
+  readonly sender: SnapshotSender;
   readonly founding: Founding;
   readonly links: ReadonlyMap<number, PeerLink>;
   readonly door: PeerDoor;
@@ -46,6 +52,9 @@ export class NodeRuntime {
   readonly #arbiters: ArbiterPool;
   readonly #clientAddresses = new Map<number, string>();
   #cancels: Cancel[] = [];
+  #receiving = 0;
+  /** Snapshots that were taken in from peers, for metrics. */
+  received = 0;
 
   /** Claims the folder and reads what it holds. Nothing is sent before `start`. */
   static async open(options: RuntimeOptions, ports: NodePorts): Promise<NodeRuntime> {
@@ -66,7 +75,8 @@ export class NodeRuntime {
     for (const [peer, transport] of ports.peers) links.set(peer, new PeerLink(peer, transport, () => this.hello, events, ports.timers, ports.log));
     this.links = links;
     const members = [options.nodeId, ...ports.peers.keys()].sort((a, b) => a - b);
-    const host = new NodeHost({ storage, links, arbiters: this.#arbiters, ports });
+    this.sender = new SnapshotSender({ ...ports, snapshots: storage.snapshots }, options.snapshotBytesPerSecond);
+    const host = new NodeHost({ storage, sender: this.sender, links, arbiters: this.#arbiters, ports });
     this.mesh = new MeshNode({ ...options, members, materialize: ports.store !== undefined }, host, restored);
     this.founding = new Founding(
       ports.disks.folder,
@@ -103,8 +113,19 @@ export class NodeRuntime {
 
   /** Takes a snapshot from a peer in; resolves once it is durable and in force. */
   async receiveSnapshot(parts: AsyncIterable<InstallSnapshotRequest>): Promise<void> {
-    const { meta, message, state } = await receiveSnapshot(parts, this.storage.snapshots, this.#options.groups, (groupId) => stateOptions(this.#options, groupId));
-    this.mesh.onSnapshot(meta, message, state);
+    if (this.#receiving >= RECEIVED_AT_A_TIME) throw new MeshError("OVERLOADED", `this node takes ${RECEIVED_AT_A_TIME} snapshots at a time`, { retryDelayMs: 1_000 });
+    this.#receiving++;
+    try {
+      const { meta, message, state } = await receiveSnapshot(parts, this.storage.snapshots, this.#options.groups, (groupId) => stateOptions(this.#options, groupId));
+      this.received++;
+      this.mesh.onSnapshot(meta, message, state);
+    } catch (error) {
+      // A full disk is tried again later; after any other failed write nobody knows what the disk holds.
+      if (error instanceof DiskError && !error.isNoSpace) this.#ports.fail(error);
+      throw error;
+    } finally {
+      this.#receiving--;
+    }
   }
 
   start(): void {

@@ -47,4 +47,9 @@ export class DiskError extends Error {
     super(message, cause === undefined ? undefined : { cause });
     this.code = code;
   }
+
+  /** The disk is full: it may be tried again when there is space. */
+  get isNoSpace(): boolean {
+    return this.code === "ENOSPC" || this.code === "EDQUOT";
+  }
 }

@@ -206,6 +206,18 @@ export class RaftCore {
     return this.#log.slice(from, Math.min(to, this.#log.committed), maxBytes);
   }
 
+  /**
+   * Through where the log may be compacted, so that the followers that this leader hears of find what they lack, as far as that takes
+   * at most `maxBytes`. On other nodes that is not known: the last index.
+   */
+  neededFrom(maxBytes: number): number {
+    let needed = this.#log.last;
+    for (const { recentActive, state, match } of this.#role === "leader" ? this.status().progress.values() : NOTHING) {
+      if (recentActive && state !== "snapshot") needed = Math.min(needed, match);
+    }
+    return Math.max(needed, this.#log.firstWithin(maxBytes) - 1);
+  }
+
   /** Term of the entry at `index`, undefined where it was compacted away or is not there yet. */
   termOf(index: number): number | undefined {
     const term = this.#log.term(index);

@@ -171,6 +171,14 @@ export class RaftLog {
     return this.#entries.slice(start, at);
   }
 
+  /** The first index from which on all entries in memory have at most `maxBytes` together; one past the last where even that has more. */
+  firstWithin(maxBytes: number): number {
+    let bytes = 0;
+    let at = this.#entries.length;
+    while (at > 0 && (bytes += entryBytes(this.#entries[at - 1]!)) <= maxBytes) at--;
+    return this.#purged + 1 + at;
+  }
+
   /** Bytes of entries from `from` to `to`, both included. */
   bytes(from: number, to: number): number {
     let bytes = 0;

@@ -181,7 +181,7 @@ async function startSegment(disk: Disk, file: DiskFile, segment: Segment, base: 
 }
 
 function isNoSpace(error: unknown): boolean {
-  return error instanceof DiskError && (error.code === "ENOSPC" || error.code === "EDQUOT");
+  return error instanceof DiskError && error.isNoSpace;
 }
 
 function poisoned(what: string, cause: unknown): WalError {

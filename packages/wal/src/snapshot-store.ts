@@ -109,6 +109,7 @@ export class SnapshotWriter {
   readonly #heading: SnapshotHeading;
   #crc = 0;
   #size = 0;
+  #isOver = false;
 
   constructor(disk: Disk, file: DiskFile, temporary: string, target: string, heading: SnapshotHeading) {
     this.#disk = disk;
@@ -131,15 +132,24 @@ export class SnapshotWriter {
 
   /**
    * Makes the snapshot durable under its name. Where `expected` is given (a snapshot from a peer), size and checksum must be
-   * those, else the file is dropped and a CorruptionError thrown.
+   * those, else a CorruptionError is thrown. Where it fails, whatever the reason, the file is dropped.
    */
   async finish(expected?: SnapshotMeta): Promise<SnapshotMeta> {
     const { groupId, index, term, voters, learners } = this.#heading;
     const meta: SnapshotMeta = { groupId, index, term, voters, learners, size: this.#size, crc32c: this.#crc };
-    if (expected !== undefined && (expected.size !== meta.size || expected.crc32c !== meta.crc32c)) {
+    try {
+      if (expected !== undefined && (expected.size !== meta.size || expected.crc32c !== meta.crc32c)) {
+        throw new CorruptionError(this.#target, meta.size, "the received content is not the announced one");
+      }
+      await this.#complete(meta);
+    } catch (error) {
       await this.abort();
-      throw new CorruptionError(this.#target, meta.size, "the received content is not the announced one");
+      throw error;
     }
+    return meta;
+  }
+
+  async #complete(meta: SnapshotMeta): Promise<void> {
     const footer = new ByteWriter();
     writeSnapshotMeta(footer, meta);
     const body = footer.bytes.slice();
@@ -150,15 +160,18 @@ export class SnapshotWriter {
     trailer.u32(FORMAT);
     await this.#file.append([body, trailer.bytes.slice()]);
     await this.#file.sync();
+    this.#isOver = true;
     await this.#file.close();
     await this.#disk.rename(this.#temporary, this.#target);
     await this.#disk.syncDirectory();
-    return meta;
   }
 
-  /** Drops what was written. */
+  /** Drops what was written. A second call does nothing. */
   async abort(): Promise<void> {
-    await this.#file.close();
+    if (!this.#isOver) {
+      this.#isOver = true;
+      await this.#file.close();
+    }
     await this.#disk.remove(this.#temporary);
   }
 }

@@ -1,7 +1,9 @@
-import type { Disk } from "@statemesh/ports";
+import { DiskError } from "@statemesh/ports";
+import type { Disk, DiskFile } from "@statemesh/ports";
 import { expect, test } from "vitest";
 import { CorruptionError, SnapshotStore } from "../src/index.ts";
 import type { SnapshotReader } from "../src/index.ts";
+import { MortalDisk } from "./mortal-disk.ts";
 import type { WalGround } from "./wal-contract.ts";
 
 const heading = (groupId: number, index: number): { groupId: number; index: number; term: number; voters: number[]; learners: number[] } => ({
@@ -93,6 +95,32 @@ export function snapshotContract(make: () => Promise<WalGround>): void {
     await file.close();
     await SnapshotStore.open(disk);
     expect(await disk.list()).toEqual([]);
+  });
+
+  check("a disk that fails at the very end leaves nothing", async (disk) => {
+    let full = false;
+    const mortal = new MortalDisk(disk);
+    const failing: Disk = Object.assign(Object.create(mortal) as Disk, {
+      openAppend: async (name: string): Promise<DiskFile> => {
+        const file = await mortal.openAppend(name);
+        const append = async (pieces: readonly Uint8Array[]): Promise<void> => {
+          if (full) throw new DiskError("ENOSPC", "no space");
+          await file.append(pieces);
+        };
+        return Object.assign(Object.create(file) as DiskFile, { append });
+      },
+      list: () => mortal.list(),
+      remove: (name: string) => mortal.remove(name),
+      syncDirectory: () => mortal.syncDirectory(),
+    });
+    const snapshots = await SnapshotStore.open(failing);
+    const writer = await snapshots.create(heading(1, 5));
+    await writer.write(new Uint8Array(10));
+    full = true;
+    await expect(writer.finish()).rejects.toMatchObject({ code: "ENOSPC" });
+    await writer.abort();
+    expect(await disk.list()).toEqual([]);
+    await mortal.end();
   });
 
   check("content that is not what the peer announced is dropped", async (disk, snapshots) => {

@@ -59,6 +59,8 @@ export const program = defineProgram({
     queueCapacity: integer({ default: 16_384, min: 64, max: 1_000_000, doc: "Operations that may wait for a decision in one group. Beyond it callers get OVERLOADED." }),
     snapshotLogBytes: integer({ default: 67_108_864, min: 65_536, max: 1_099_511_627_776, unit: "bytes", doc: "Log of one group since its last snapshot that makes the next one due." }),
     trailingEntries: integer({ default: 4_096, min: 0, max: 10_000_000, doc: "Entries kept behind a snapshot for followers that are a little slow." }),
+    trailingBytes: integer({ default: 33_554_432, min: 0, max: 1_099_511_627_776, unit: "bytes", doc: "Log of one group that its leader keeps beyond `--trailing-entries`, at most, for followers that are slower but alive. What they need beyond that comes as a snapshot." }),
+    snapshotBytesPerSecond: integer({ default: 33_554_432, min: 65_536, max: 1_099_511_627_776, unit: "bytes", doc: "What all snapshots that this node sends may take together, each second." }),
     decisionWindow: integer({ default: 131_072, min: 1_024, max: 10_000_000, mustMatch: true, doc: "Decisions that one group keeps to answer retries: at least this many, at most twice as many." }),
     touchCapacity: integer({ default: 262_144, min: 1_024, max: 10_000_000, doc: "Changes that one group remembers for the region store; a store that is further behind gets a full copy." }),
     defaultDeadlineMs: integer({ default: 10_000, min: 100, max: 600_000, unit: "ms", doc: "Deadline of calls that bring none." }),

@@ -6,8 +6,9 @@ import { connect } from "@statemesh/service";
 
 /** Parts of a snapshot that may wait in its stream. */
 const WAITING_PARTS = 8;
-/** A transfer that takes longer is given up; the leader begins another. */
-const TRANSFER_TIMEOUT_MS = 120_000;
+/** A transfer of which so long nothing moves is given up; another is begun. The last part is answered when the state is loaded and durable. */
+const STALL_MS = 60_000;
+const LAST_PART_MS = 120_000;
 const RECONNECT_MAX_MS = 1_000;
 
 export class GrpcPeer implements PeerTransport {
@@ -46,7 +47,7 @@ export class GrpcPeer implements PeerTransport {
   async installSnapshot(parts: AsyncIterable<InstallSnapshotRequest>): Promise<boolean> {
     let call: ReturnType<RaftPeerServiceClient["installSnapshot"]> | undefined;
     const answered = new Promise<boolean>((resolve, reject) => {
-      call = this.#client.installSnapshot(new Metadata(), { deadline: Date.now() + TRANSFER_TIMEOUT_MS }, (error, response) => {
+      call = this.#client.installSnapshot(new Metadata(), {}, (error, response) => {
         if (error === null) resolve(response.installed);
         else reject(error);
       });
@@ -55,6 +56,7 @@ export class GrpcPeer implements PeerTransport {
     if (stream === undefined) return false;
     // A failed call must end the loop below too, which waits for room in the stream.
     let failed = false;
+    let patience = setTimeout(() => stream.cancel(), STALL_MS);
     answered.catch(() => {
       failed = true;
       stream.emit("drain");
@@ -62,16 +64,20 @@ export class GrpcPeer implements PeerTransport {
     try {
       for await (const part of parts) {
         stream.write(part);
+        patience.refresh();
         while (!failed && stream.writableLength >= WAITING_PARTS) await new Promise<void>((resolve) => stream.once("drain", () => resolve()));
         if (failed) break;
       }
     } catch (error) {
       // The file went or is damaged: the peer must not wait for the rest.
+      clearTimeout(patience);
       stream.cancel();
       throw error;
     }
+    clearTimeout(patience);
     stream.end();
-    return answered;
+    patience = setTimeout(() => stream.cancel(), LAST_PART_MS);
+    return answered.finally(() => clearTimeout(patience));
   }
 
   close(): void {

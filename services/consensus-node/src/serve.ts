@@ -54,7 +54,7 @@ export async function serveNode(config: NodeConfiguration, log: Logger, ownsProc
     },
   );
   const { mesh, storage, links } = node;
-  registerMetrics(registry, mesh, { storage, links, store });
+  registerMetrics(registry, mesh, { storage, links, store, sender: node.sender, received: () => node.received });
   const clientAddressOf = (id: number): string => node.clientAddressOf(id);
   const { leaseMs, registrationTtlMs, defaultDeadlineMs } = config;
   const server = await startServer({

@@ -1,52 +1,15 @@
 // One group on one node: the Raft core and the state that its log builds. What a leader decides is in decider.ts.
 // Everything is an event: a frame, a tick, a completion. `pump` then hands on what the core has to say.
-import { type EntityChange, type LogEntry, type LogPosition, MeshError, type RaftMessage, type SnapshotMeta } from "@statemesh/contract";
+import { type LogEntry, MeshError, type RaftMessage, type SnapshotMeta } from "@statemesh/contract";
 import { Command, type CommandResult } from "@statemesh/contract/log";
 import { type HardState, type Loss, RaftCore, type Ready } from "@statemesh/raft";
-import { type Applied, type DirectoryChange, type GroupState, type PendingOperation, encodeSnapshot } from "@statemesh/replica";
-import type { Policy } from "@statemesh/world";
+import { type Applied, type GroupState, type PendingOperation, encodeSnapshot } from "@statemesh/replica";
 import type { GroupWrite, Host } from "../host.ts";
 import { Decider } from "./decider.ts";
 import type { Waiter } from "./decision-queue.ts";
+import type { GroupListener, GroupOptions } from "./group-options.ts";
 import { notLeader, overloaded } from "./operation-errors.ts";
 import { Repair } from "./repair.ts";
-
-export interface GroupOptions {
-  readonly groupId: number;
-  readonly nodeId: number;
-  /** Who founded the group; empty on a node that joined it later. */
-  readonly voters: readonly number[];
-  readonly policy: Policy;
-  /** Ticks of a follower's patience, at least; drawn anew between this and twice this. */
-  readonly electionTicks: number;
-  readonly heartbeatTicks: number;
-  /** Milliseconds from tick to tick. */
-  readonly tickMs: number;
-  /** A leader with a lease answers reads without asking the others. */
-  readonly leaseReads: boolean;
-  /** Units that may wait for a decision. Beyond it callers get OVERLOADED. */
-  readonly queueCapacity: number;
-  /** Bytes of log since the last snapshot that make the next one due. */
-  readonly snapshotLogBytes: number;
-  /** Entries kept in memory behind a snapshot, for followers that are a little slow. */
-  readonly trailingEntries: number;
-}
-
-/** What a node does with what its groups learn. */
-export interface GroupListener {
-  /** Strong state changed: for subscriptions. */
-  changed(groupId: number, position: LogPosition, changes: readonly EntityChange[]): void;
-  /** The state was replaced by a snapshot of the leader. */
-  replaced(groupId: number): void;
-  /** The directory changed (group 0 only). */
-  directoryChanged(change: DirectoryChange): void;
-  /** The members on record, or the cluster's version, may have changed (group 0 only). */
-  membershipChanged(): void;
-  /** Role or leader changed. */
-  leaderChanged(groupId: number, leader: number): void;
-  /** The group has something for `pump`. */
-  dirty(groupId: number): void;
-}
 
 /** Callers that may wait for an index to be applied. Beyond it callers get OVERLOADED. */
 const APPLIED_WAITERS = 65_536;
@@ -103,6 +66,8 @@ export class GroupReplica {
   #snapshotMeta: SnapshotMeta | undefined;
   #repair: Repair | undefined;
   #sendingSnapshots = new Set<number>();
+  /** The file of the last snapshot cannot be used: the next one is due, whatever was applied since. */
+  #snapshotLost = false;
 
   constructor(options: GroupOptions, host: Host, listener: GroupListener, state: GroupState, restored: RestoredGroup | undefined) {
     this.groupId = options.groupId;
@@ -433,9 +398,11 @@ export class GroupReplica {
     if (message.type !== SNAPSHOT_MESSAGE) return this.onSend(message);
     if (this.#sendingSnapshots.has(message.to)) return;
     this.#sendingSnapshots.add(message.to);
-    this.#host.sendSnapshot(message.to, message, (installed) => {
+    this.#host.sendSnapshot(message.to, message, (installed, isDamaged) => {
       this.#sendingSnapshots.delete(message.to);
+      if (isDamaged === true) this.#snapshotLost = true;
       this.core.reportSnapshot(message.to, installed);
+      this.#maybeSnapshot();
       this.dirty();
     });
   }
@@ -456,12 +423,12 @@ export class GroupReplica {
   }
 
   #maybeSnapshot(): void {
-    if (this.#logBytesSinceSnapshot >= this.#options.snapshotLogBytes) this.snapshot();
+    if (this.#snapshotLost || this.#logBytesSinceSnapshot >= this.#options.snapshotLogBytes) this.snapshot();
   }
 
   /** Takes a snapshot, unless one is under way or nothing was applied since the last. */
   snapshot(): void {
-    if (this.#snapshotRunning || this.#state.appliedIndex <= (this.#snapshotMeta?.index ?? 0)) return;
+    if (this.#snapshotRunning || (!this.#snapshotLost && this.#state.appliedIndex <= (this.#snapshotMeta?.index ?? 0))) return;
     // A newer snapshot takes away the file that a peer is being sent, and the log behind it: a peer that needs longer
     // than the group from one snapshot to the next would never catch up.
     if (this.#sendingSnapshots.size > 0 && this.#logBytesSinceSnapshot < SNAPSHOT_PATIENCE * this.#options.snapshotLogBytes) return;
@@ -480,9 +447,12 @@ export class GroupReplica {
         this.#host.log.warn("snapshot failed", { group: this.groupId, index: appliedIndex, error });
         return;
       }
-      if (this.#snapshotMeta !== undefined && this.#snapshotMeta.index >= meta.index) return;
+      if (this.#snapshotMeta !== undefined && this.#snapshotMeta.index > meta.index) return;
       this.#snapshotMeta = meta;
-      const through = Math.min(meta.index, Math.max(this.core.firstIndex - 1, this.#state.appliedIndex - this.#options.trailingEntries));
+      this.#snapshotLost = false;
+      const { trailingEntries, trailingBytes } = this.#options;
+      const dispensable = Math.min(meta.index, this.#state.appliedIndex - trailingEntries, this.core.neededFrom(trailingBytes));
+      const through = Math.max(this.core.firstIndex - 1, dispensable);
       if (through >= this.core.firstIndex) this.core.compact(through, meta);
       this.#host.releaseLog(meta, through);
       this.dirty();

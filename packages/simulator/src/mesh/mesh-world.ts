@@ -23,6 +23,9 @@ import { SimShard } from "./sim-shard.ts";
 import { SimSubscriber } from "./sim-subscriber.ts";
 import { type PathWeather, SimWire } from "./sim-wire.ts";
 
+/** Slow enough that snapshots of a simulated world wait for one another. */
+const SNAPSHOT_BYTES_PER_SECOND = 1 << 20;
+
 const CLUSTER = "sim";
 /** How long a node waits for the store. */
 const STORE_TIMEOUT_MS = 2_000;
@@ -118,6 +121,9 @@ export class MeshWorld {
         queueCapacity: settings.queueCapacity,
         snapshotLogBytes: settings.snapshotLogBytes,
         trailingEntries: settings.trailingEntries,
+        // Where little is kept by count, little is kept by bytes.
+        trailingBytes: settings.trailingEntries * 256,
+        snapshotBytesPerSecond: SNAPSHOT_BYTES_PER_SECOND,
         decisionWindow: settings.decisionWindow,
         touchCapacity: settings.touchCapacity,
         leaseMs: settings.leaseMs,

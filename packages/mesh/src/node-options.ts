@@ -1,0 +1,36 @@
+// What a node is made with.
+import type { VersionRange } from "@statemesh/replica";
+import type { Policy } from "@statemesh/world";
+
+export interface NodeOptions {
+  readonly nodeId: number;
+  /** Who founded the cluster, the same for ever; empty on a node that joined it later. */
+  readonly members: readonly number[];
+  /** What this node reads and says. Default: what this code can. */
+  readonly versions?: VersionRange;
+  /** Groups that hold regions, numbered from 1; group 0 is the directory. The same on every node, for ever. */
+  readonly groups: number;
+  readonly policy: Policy;
+  readonly electionTicks: number;
+  readonly heartbeatTicks: number;
+  /** Milliseconds from tick to tick. */
+  readonly tickMs: number;
+  /** A leader with a lease answers reads without asking the others; the same on every node. */
+  readonly leaseReads: boolean;
+  readonly queueCapacity: number;
+  readonly snapshotLogBytes: number;
+  readonly trailingEntries: number;
+  readonly trailingBytes: number;
+  readonly decisionWindow: number;
+  readonly touchCapacity: number;
+  readonly leaseMs: number;
+  readonly registrationTtlMs: number;
+  /** Ticks between two looks at how leadership is spread over the nodes; 0: never. */
+  readonly balanceTicks: number;
+  /** A region store is configured: leaders materialise. */
+  readonly materialize: boolean;
+  /** Resume tokens of other clusters are refused, and a region store that holds another cluster's state refuses ours. */
+  readonly clusterId: string;
+  /** A number of this start of the node, greater with every start, 1..2^32-1. */
+  readonly incarnation: number;
+}

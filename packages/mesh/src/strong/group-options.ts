@@ -1,0 +1,43 @@
+// What a group is made with, and whom it tells.
+import type { EntityChange, LogPosition } from "@statemesh/contract";
+import type { DirectoryChange } from "@statemesh/replica";
+import type { Policy } from "@statemesh/world";
+
+export interface GroupOptions {
+  readonly groupId: number;
+  readonly nodeId: number;
+  /** Who founded the group; empty on a node that joined it later. */
+  readonly voters: readonly number[];
+  readonly policy: Policy;
+  /** Ticks of a follower's patience, at least; drawn anew between this and twice this. */
+  readonly electionTicks: number;
+  readonly heartbeatTicks: number;
+  /** Milliseconds from tick to tick. */
+  readonly tickMs: number;
+  /** A leader with a lease answers reads without asking the others. */
+  readonly leaseReads: boolean;
+  /** Units that may wait for a decision. Beyond it callers get OVERLOADED. */
+  readonly queueCapacity: number;
+  /** Bytes of log since the last snapshot that make the next one due. */
+  readonly snapshotLogBytes: number;
+  /** Entries kept in memory behind a snapshot, for followers that are a little slow. */
+  readonly trailingEntries: number;
+  /** Bytes of entries that a leader keeps, at most, for followers that are slower than that but alive. */
+  readonly trailingBytes: number;
+}
+
+/** What a node does with what its groups learn. */
+export interface GroupListener {
+  /** Strong state changed: for subscriptions. */
+  changed(groupId: number, position: LogPosition, changes: readonly EntityChange[]): void;
+  /** The state was replaced by a snapshot of the leader. */
+  replaced(groupId: number): void;
+  /** The directory changed (group 0 only). */
+  directoryChanged(change: DirectoryChange): void;
+  /** The members on record, or the cluster's version, may have changed (group 0 only). */
+  membershipChanged(): void;
+  /** Role or leader changed. */
+  leaderChanged(groupId: number, leader: number): void;
+  /** The group has something for `pump`. */
+  dirty(groupId: number): void;
+}
