@@ -3,9 +3,12 @@ import { FAULTS } from "../../tools/chaos/faults/all-faults.ts";
 import { schedule, type Step } from "../../tools/chaos/schedule.ts";
 
 function first(seed: number, count: number): Step[] {
-  const steps = schedule(seed, FAULTS);
-  return Array.from({ length: count }, () => steps.next().value);
+  const steps: Step[] = [];
+  for (const step of schedule(seed, FAULTS).steps) if (steps.push(step) >= count) break;
+  return steps;
 }
+
+const REPEATED = FAULTS.filter(({ lastly }) => lastly !== true);
 
 const names = (steps: readonly Step[]): string[] => steps.flatMap(({ fault, company }) => [fault.kind.name, ...(company === undefined ? [] : [company.kind.name])]);
 
@@ -15,7 +18,7 @@ test("a seed gives one schedule, another seed another one", () => {
 });
 
 test("every kind comes once before one comes twice", () => {
-  for (let seed = 0; seed < 20; seed++) expect(new Set(names(first(seed, FAULTS.length)).slice(0, FAULTS.length)).size).toBe(FAULTS.length);
+  for (let seed = 0; seed < 20; seed++) expect(new Set(names(first(seed, REPEATED.length)).slice(0, REPEATED.length)).size).toBe(REPEATED.length);
 });
 
 test("faults that want to be alone are, and all last as long as their kind says", () => {
@@ -29,6 +32,14 @@ test("faults that want to be alone are, and all last as long as their kind says"
       }
     }
   }
+});
+
+test("what stays comes once, at the end; where nothing else was asked for, nothing else comes", () => {
+  const lasting = FAULTS.filter(({ lastly }) => lastly === true);
+  const { steps, last } = schedule(1, lasting);
+  expect([...steps]).toEqual([]);
+  expect(last?.kind.lastly).toBe(true);
+  expect(schedule(1, REPEATED).last).toBeUndefined();
 });
 
 test("kinds have names of their own", () => {

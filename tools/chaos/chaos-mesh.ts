@@ -118,6 +118,21 @@ export class ChaosMesh {
     return SMALL_DISKS.has(id) && !this.machine.missing.has("mount") ? smallDisk(this.folder, id) : undefined;
   }
 
+  /** The node's data folder. */
+  dataFolder(id: number): string {
+    return dataFolder(this.folder, id, this.machine);
+  }
+
+  /** Groups whose log on the node lacks what it once held; undefined where the node does not answer. */
+  async damagedGroups(id: number): Promise<number | undefined> {
+    try {
+      const answer = await fetch(`http://${this.node(id).metricsAddress}/metrics`, { signal: AbortSignal.timeout(STATUS_LIMIT_MS) });
+      return [...(await answer.text()).matchAll(/^statemesh_group_damaged(?:\{[^}]*\})? 1$/gm)].length;
+    } catch {
+      return undefined; // It does not answer: what it lacks can't be told.
+    }
+  }
+
   /** Undefined where the node does not answer. */
   async status(id: number): Promise<GetStatusResponse | undefined> {
     const admin = this.#admins.get(id);

@@ -1,6 +1,8 @@
 /** What a fault is: something that is done to a running mesh and taken back. Each kind is a file in `faults/`. */
-import type { ChaosMesh } from "./chaos-mesh.ts";
+import { readFileSync } from "node:fs";
 import type { SimRandom } from "@statemesh/simulator";
+import type { ServiceProcess } from "../service-process.ts";
+import type { ChaosMesh } from "./chaos-mesh.ts";
 import type { Need } from "./machine.ts";
 
 /** One fault, with its targets. */
@@ -39,6 +41,8 @@ export interface FaultKind {
   readonly seconds: readonly [min: number, max: number];
   /** True: no other fault at the same time. */
   readonly alone?: boolean;
+  /** True: what it does stays, so it comes once, as the last fault of a run. */
+  readonly lastly?: boolean;
   /** Undefined where it can't be done in this situation. */
   create(situation: Situation): Fault | undefined;
 }
@@ -59,4 +63,17 @@ export function nameOf(id: number, leaders: ReadonlyMap<number, number>): string
 export function networkOf(mesh: ChaosMesh): NonNullable<ChaosMesh["network"]> {
   if (mesh.network === undefined) throw new Error("a fault of the network without network namespaces");
   return mesh.network;
+}
+
+/** A process that starts on a busy machine takes its time until it says anything. */
+const LOG_LIMIT_MS = 30_000;
+
+/** Waits until a process has logged a text behind byte `from` of its log; false where it did not in time. */
+export async function hasLogged(process: ServiceProcess, from: number, text: string): Promise<boolean> {
+  const endMs = performance.now() + LOG_LIMIT_MS;
+  while (!readFileSync(process.spec.logFile).subarray(from).includes(text)) {
+    if (performance.now() > endMs) return false;
+    await new Promise((wake) => setTimeout(wake, 100));
+  }
+  return true;
 }

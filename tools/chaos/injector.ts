@@ -2,7 +2,7 @@
 import { SimRandom } from "@statemesh/simulator";
 import { type ChaosMesh, MINORITY } from "./chaos-mesh.ts";
 import type { Fault } from "./fault.ts";
-import type { Planned, Step } from "./schedule.ts";
+import type { Planned, Schedule } from "./schedule.ts";
 
 /** A fault that was. Times are ms since the load began. */
 export interface Injected {
@@ -18,6 +18,8 @@ export interface Injected {
 /** Load without a fault at the start and at the end. */
 const CALM_FIRST_MS = 3_000;
 const CALM_LAST_MS = 4_000;
+/** Kept free for the last fault, beyond its own length. */
+const LAST_SPARE_S = 5;
 const COMPANY_AFTER_MS = 1_000;
 /** How long a node that was disturbed may take to answer again before the next fault may find it calm. */
 const BACK_WITHIN_MS = 20_000;
@@ -42,15 +44,17 @@ export class Injector {
     return [...this.#active.keys()];
   }
 
-  /** Takes step after step until the time is over; then all is healed. An abort heals at once. */
-  async run(steps: Iterable<Step>, endMs: number, stop: AbortSignal): Promise<void> {
+  /** Takes step after step until the time is over, and at last what stays; then all is healed. An abort heals at once. */
+  async run({ steps, last }: Schedule, endMs: number, stop: AbortSignal): Promise<void> {
     await pause(CALM_FIRST_MS, stop);
+    const lastMs = CALM_LAST_MS + (last === undefined ? 0 : (last.seconds + LAST_SPARE_S) * 1_000);
     for (const { fault, company, restSeconds } of steps) {
       const longestMs = 1_000 * Math.max(fault.seconds, 1 + (company?.seconds ?? 0));
-      if (stop.aborted || this.#nowMs() + longestMs + CALM_LAST_MS > endMs) return;
+      if (stop.aborted || this.#nowMs() + longestMs + lastMs > endMs) break;
       await this.#take(fault, company, stop);
       await pause(restSeconds * 1_000, stop);
     }
+    if (last !== undefined && !stop.aborted) await this.#take(last, undefined, stop);
   }
 
   async #take(planned: Planned, company: Planned | undefined, stop: AbortSignal): Promise<void> {

@@ -72,13 +72,15 @@ async function allowed(kinds: readonly FaultKind[]): Promise<{ machine: Awaited<
 
 export async function runChaos(options: RunOptions): Promise<RunResult> {
   const traces = await Traces.begin();
-  let keep = true;
+  let keep = options.keep;
   try {
     options.onProgress("looking at the machine");
     const { machine, can, forbidden } = await allowed(options.kinds);
     for (const { kind, why } of forbidden) options.onLine(`no ${kind} here: ${why}`);
     if (machine.missing.has("namespaces")) options.onLine(`all nodes on 127.0.0.1: no ${NEEDS.namespaces}: ${machine.missing.get("namespaces")}`);
     if (can.length === 0) throw new Error("none of the faults that were asked for can be done on this machine");
+    // From here on there are logs to look at.
+    keep = true;
     const mesh = await ChaosMesh.start(machine, traces.folder, options.onProgress);
     try {
       const result = await disturb(mesh, can, forbidden, traces.folder, options);
@@ -87,6 +89,9 @@ export async function runChaos(options: RunOptions): Promise<RunResult> {
     } finally {
       await mesh.stop();
     }
+  } catch (error) {
+    if (keep) options.onLine(`everything is kept in ${traces.folder}`);
+    throw error;
   } finally {
     await traces.end(keep);
   }

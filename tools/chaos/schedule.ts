@@ -22,20 +22,35 @@ const REST_S = [2, 4] as const;
 /** Of faults that may have company, how many get it. */
 const COMPANY = 0.3;
 
-/** Endless. Every kind comes once before one comes twice. */
-export function* schedule(seed: number, kinds: readonly FaultKind[]): Generator<Step, never> {
-  if (kinds.length === 0) throw new RangeError("no kinds of faults");
+/** Faults by a seed. */
+export interface Schedule {
+  /** Endless, unless there are none: every kind comes once before one comes twice. */
+  readonly steps: Iterable<Step>;
+  /** What comes at the end, once, because it stays. */
+  readonly last: Planned | undefined;
+}
+
+export function schedule(seed: number, kinds: readonly FaultKind[]): Schedule {
   const random = new SimRandom(seed);
+  const lasting = kinds.filter((kind) => kind.lastly === true);
+  const last = lasting.length === 0 ? undefined : plan(random.pick(lasting), random);
+  return { steps: stepsOf(random, kinds.filter((kind) => kind.lastly !== true)), last };
+}
+
+function plan(kind: FaultKind, random: SimRandom): Planned {
+  return { kind, seconds: random.between(...kind.seconds), seed: random.u32() };
+}
+
+function* stepsOf(random: SimRandom, kinds: readonly FaultKind[]): Generator<Step, void> {
   let deck: FaultKind[] = [];
-  const plan = (kind: FaultKind): Planned => ({ kind, seconds: random.between(...kind.seconds), seed: random.u32() });
   for (;;) {
     if (deck.length === 0) deck = shuffled(kinds, random);
     const kind = deck.shift();
-    if (kind === undefined) continue;
-    const fault = plan(kind);
+    if (kind === undefined) return;
+    const fault = plan(kind, random);
     const at = kind.alone !== true && random.chance(COMPANY) ? deck.findIndex((other) => other.alone !== true) : -1;
     const company = at < 0 ? undefined : deck.splice(at, 1)[0];
-    yield { fault, company: company === undefined ? undefined : plan(company), restSeconds: random.between(...REST_S) };
+    yield { fault, company: company === undefined ? undefined : plan(company, random), restSeconds: random.between(...REST_S) };
   }
 }
 

@@ -8,6 +8,9 @@ import { chunks } from "./check.ts";
 const WINDOW = 1_024;
 const TRANSACTIONS_AT_A_TIME = 32;
 const LIMIT_MS = 120_000;
+const ATTEMPTS = 5;
+const RETRY_MS = 1_000;
+const PASSING: ReadonlySet<string> = new Set(["OUTCOME_UNKNOWN", "NO_QUORUM", "OVERLOADED"]);
 
 /** What must be equal whenever a decision is asked for. */
 function essence(decision: Decision | undefined): string {
@@ -38,10 +41,17 @@ async function answersOf(client: MeshClient, all: readonly Told[]): Promise<Map<
   const answers = new Map<Told, Answer>();
   const stream = client.stream({ window: WINDOW, deadlineMs: LIMIT_MS });
   const ask = async (told: Told, call: () => Promise<readonly Decision[]>): Promise<void> => {
-    try {
-      answers.set(told, await call());
-    } catch (thrown) {
-      answers.set(told, MeshError.from(thrown));
+    for (let attempt = 1; ; attempt++) {
+      try {
+        answers.set(told, await call());
+        return;
+      } catch (thrown) {
+        const error = MeshError.from(thrown);
+        answers.set(told, error);
+        // A connection that broke leaves the question open, whatever was answered after it: it is asked anew.
+        if (!PASSING.has(error.reason) || attempt >= ATTEMPTS) return;
+        await new Promise((wake) => setTimeout(wake, RETRY_MS));
+      }
     }
   };
   for (const part of chunks(all.filter((told) => told.transactionId === ""), WINDOW)) {

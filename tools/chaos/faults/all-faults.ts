@@ -1,7 +1,9 @@
 import type { FaultKind } from "../fault.ts";
 import { arbiterDown } from "./arbiter-down.ts";
+import { bitRot } from "./bit-rot.ts";
 import { clockJump } from "./clock-jump.ts";
 import { crashLoop } from "./crash-loop.ts";
+import { diskLost } from "./disk-lost.ts";
 import { fsyncFails, slowDisk, stuckDisk } from "./disk.ts";
 import { diskFull } from "./disk-full.ts";
 import { flicker } from "./flicker.ts";
@@ -23,6 +25,6 @@ export const FAULTS: readonly FaultKind[] = [
   kill, crashLoop, pause, flicker, restartAll,
   isolateLeader, minority, bridge, shards, oneWay, mute, flapping,
   largePackets, packetLoss, reset, slowLink, slowPeer,
-  clockJump, diskFull, fsyncFails, slowDisk, stuckDisk, powerCut, blackout,
+  clockJump, diskFull, fsyncFails, slowDisk, stuckDisk, powerCut, blackout, bitRot, diskLost,
   arbiterDown, arbiterSilent, storeDown, storeSilent, sqlDown,
 ];

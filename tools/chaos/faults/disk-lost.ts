@@ -1,0 +1,31 @@
+import { readdirSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { type FaultKind, hasLogged, nameOf } from "../fault.ts";
+
+/** A node comes back with an empty disk. It takes copies of everything and never votes, so that one run can stand it once, at its end. */
+export const diskLost: FaultKind = {
+  name: "disk-lost",
+  about: "a node loses its whole disk and comes back with an empty one: the last fault of a run",
+  needs: [],
+  seconds: [6, 10],
+  lastly: true,
+  create: ({ mesh, calm, budget, leaders }) => {
+    const [id] = calm;
+    if (id === undefined || budget < 1) return undefined;
+    const node = mesh.node(id);
+    let logged = 0;
+    return {
+      what: `${nameOf(id, leaders)} loses its disk`,
+      disturbed: [id],
+      inject: async () => {
+        await node.kill();
+        logged = statSync(node.spec.logFile).size;
+        const folder = mesh.dataFolder(id);
+        for (const name of readdirSync(folder)) rmSync(join(folder, name), { recursive: true });
+        await mesh.revive(id);
+      },
+      evidence: async () => ((await hasLogged(node, logged, "the cluster knows this node by another data folder")) ? "the node knows that it must not vote" : undefined),
+      heal: () => mesh.revive(id),
+    };
+  },
+};
