@@ -41,7 +41,8 @@ export class MemoryCache implements RegionCache {
       ttl: options.ttlMs,
       // Asked each time: the cache's own memory of the time would need a timer.
       ttlResolution: 0,
-      perf: { now: () => options.clock.monotonicMs() },
+      // It takes 0 for "no time": a clock may begin there.
+      perf: { now: () => options.clock.monotonicMs() + 1 },
       sizeCalculation: (value, key) => LoadRegionResponse.encode(value).finish().length + key.length + ENTRY_OVERHEAD_BYTES,
       dispose: (_value, _key, reason) => {
         if (reason === "evict") this.#evictions += 1;

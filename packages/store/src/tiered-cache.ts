@@ -20,8 +20,8 @@ export class TieredCache {
   /** Loads under way. A reader that comes after an invalidation must not join one that began before it. */
   readonly #loads = new Map<string, Promise<TieredValue>>();
   /**
-   * The newest version that this replica has shown of a key. Between a COMMIT and its invalidation Redis may still be
-   * filled with the version before; who has seen the newer one from SQL must not see that.
+   * The newest version that this replica has shown of a key. Between a COMMIT and its invalidation caches may still be filled, and
+   * loads be under way, with the version before; who has seen the newer one from SQL must not see that.
    */
   readonly #shown = new Map<string, number>();
   readonly #sql: CacheTierStatistics = { hits: 0, misses: 0, entries: 0, bytes: 0, evictions: 0, errors: 0 };
@@ -36,14 +36,24 @@ export class TieredCache {
    * invalidations: nobody can have changed SQL through us.
    */
   async get(key: string, load: () => Promise<CachedRegion>): Promise<TieredValue> {
-    const known = this.#memory.look(key);
-    if (known.hit !== undefined) return { value: known.hit, tier: "memory" };
+    const shown = this.#shown.get(key) ?? 0;
+    let known = this.#memory.look(key);
+    if (known.hit !== undefined) {
+      if (versionOf(known.hit) >= shown) return { value: known.hit, tier: "memory" };
+      // Filled by a load that read SQL before the one that showed the newer version.
+      this.#memory.drop([key]);
+      known = this.#memory.look(key);
+    }
     const running = this.#loads.get(key);
     if (running !== undefined) {
-      if (known.lease !== undefined) this.#memory.abandon(known.lease);
-      return await running;
+      const joined = await running.finally(() => {
+        if (known.hit === undefined && known.lease !== undefined) this.#memory.abandon(known.lease);
+      });
+      if (versionOf(joined.value) >= shown) return joined;
+      known = { hit: undefined, lease: undefined };
     }
-    const started = this.#load(key, known.lease, load);
+    const lease = known.hit === undefined ? known.lease : undefined;
+    const started = this.#load(key, lease, load);
     this.#loads.set(key, started);
     try {
       return await started;
@@ -108,15 +118,20 @@ export class TieredCache {
         return { value: shared.hit, tier: "redis" };
       }
       const value = await this.#fromSql(load);
+      const isNewest = versionOf(value) >= (this.#shown.get(key) ?? 0);
       this.#show(key, value);
-      if (lease !== undefined) await this.#memory.fill(lease, value);
+      if (lease !== undefined) {
+        if (isNewest) await this.#memory.fill(lease, value);
+        else this.#memory.abandon(lease);
+      }
       // The answer does not wait for Redis to take the value.
       if (shared !== undefined && shared.hit === undefined && shared.lease !== undefined) void this.#redis?.fill(shared.lease, value);
       return { value, tier: "sql" };
     } catch (error) {
       if (lease !== undefined) this.#memory.abandon(lease);
       const held = error instanceof MeshError && error.reason === "STORE_UNAVAILABLE" ? this.#memory.peek(key) : undefined;
-      if (held === undefined) throw error;
+      // Others may have changed it while memory did not hear of it, and this replica shown that.
+      if (held === undefined || versionOf(held) < (this.#shown.get(key) ?? 0)) throw error;
       return { value: held, tier: "memory" };
     }
   }

@@ -22,8 +22,8 @@ import type {
   TransactRegionsResponse,
 } from "@statemesh/contract";
 import { SystemClock } from "@statemesh/ports";
-import { type Caller, Materializer, MemoryCache, TieredCache } from "@statemesh/store";
-import { RedisCache } from "./cache/redis-cache.ts";
+import { type Caller, Materializer, MemoryCache, type SharedCache, TieredCache } from "@statemesh/store";
+import { openRedisCache } from "./cache/redis-connection.ts";
 import type { StoreSettings } from "./configuration.ts";
 import { DatabaseMonitor } from "./database-monitor.ts";
 import { queryEntities } from "./entities/entity-reader.ts";
@@ -50,7 +50,7 @@ const PURGE_PERIOD_MS = 60_000;
 /** Every call of RegionStoreService, over SQL and the caches. Errors are MeshError. */
 export class RegionStore {
   readonly #database: Database;
-  readonly #redis: RedisCache | undefined;
+  readonly #redis: SharedCache | undefined;
   readonly #cache: TieredCache;
   readonly #reader: RegionReader;
   readonly #writer: RegionWriter;
@@ -75,7 +75,7 @@ export class RegionStore {
     this.#redis =
       settings.redisUrl === undefined
         ? undefined
-        : new RedisCache({
+        : openRedisCache({
             url: settings.redisUrl,
             ttlMs: settings.cacheTtlMs,
             timeoutMs: settings.redisTimeoutMs,

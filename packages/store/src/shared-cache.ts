@@ -1,12 +1,18 @@
-import { type CacheAnswer, type CachedRegion, CircuitBreaker, type Lease, MISS_WITHOUT_LEASE, type RegionCache } from "@statemesh/store";
-import { randomBytes, randomUUID } from "node:crypto";
 import { type CacheTierStatistics, LoadRegionResponse } from "@statemesh/contract";
-import { Redis } from "ioredis";
+import type { Cancel, Clock, Timers } from "@statemesh/ports";
+import { CircuitBreaker } from "./circuit-breaker.ts";
+import type { RedisEvents, RedisPort } from "./redis-port.ts";
+import { type CacheAnswer, type CachedRegion, type Lease, MISS_WITHOUT_LEASE, type RegionCache } from "./region-cache.ts";
 
-export interface RedisCacheOptions {
-  readonly url: string;
+export interface SharedCacheOptions {
+  /** Opens the way to Redis; it may come later. */
+  readonly connect: (events: RedisEvents) => RedisPort;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  /** A name that nobody else has. */
+  readonly unique: () => string;
   readonly ttlMs: number;
-  /** Milliseconds for one command; after that the answer counts as a miss. */
+  /** Milliseconds until a subscription that does not answer counts as broken. */
   readonly timeoutMs: number;
   /** Before every key, so that several meshes can share a server. */
   readonly prefix: string;
@@ -27,36 +33,14 @@ const BATCH_KEYS = 500;
 /** How often a lost invalidation is tried again, and the subscription is asked whether it lives. */
 const TICK_MS = 500;
 
-// KEYS: value, lease. The value, else a lease: the token that is there, else ours.
-const GET_OR_LEASE = `
-local value = redis.call('GET', KEYS[1])
-if value then return {1, value} end
-local token = redis.call('GET', KEYS[2])
-if not token then
-  token = ARGV[1]
-  redis.call('SET', KEYS[2], token, 'PX', ARGV[2])
-end
-return {0, token}`;
-// Fills only under the token that its miss got. An invalidation deletes the token, so that a slow fill comes to nothing.
-const FILL = `
-if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-return 1`;
-
-class RedisLease implements Lease {
+class SharedLease implements Lease {
   readonly key: string;
-  readonly token: Buffer;
+  readonly token: Uint8Array;
 
-  constructor(key: string, token: Buffer) {
+  constructor(key: string, token: Uint8Array) {
     this.key = key;
     this.token = token;
   }
-}
-
-/** The commands that our scripts become. */
-interface ScriptedRedis extends Redis {
-  regionGetBuffer(value: string, lease: string, token: Buffer, leaseMs: number): Promise<[number, Buffer]>;
-  regionFill(value: string, lease: string, token: Buffer, content: Buffer, ttlMs: number): Promise<number>;
 }
 
 /**
@@ -64,16 +48,20 @@ interface ScriptedRedis extends Redis {
  * calls miss at once (short timeout, circuit breaker, nothing queued); invalidations are kept and made up for later, and
  * until then this replica does not read those keys from Redis.
  */
-export class RedisCache implements RegionCache {
-  readonly #options: RedisCacheOptions;
-  readonly #commands: ScriptedRedis;
-  readonly #subscriber: Redis;
-  readonly #breaker = new CircuitBreaker(() => performance.now());
-  readonly #replica = randomUUID();
+export class SharedCache implements RegionCache {
+  readonly #options: SharedCacheOptions;
+  readonly #redis: RedisPort;
+  readonly #breaker: CircuitBreaker;
+  readonly #replica: string;
   readonly #channel: string;
-  readonly #pending = new Set<string>();
-  readonly #ticker: NodeJS.Timeout;
+  /** Invalidations that Redis has not heard yet, with the number of the last one of the key. */
+  readonly #pending = new Map<string, number>();
+  #notes = 0;
+  readonly #stopTicking: Cancel;
   #dropAll = false;
+  /** Everything is being dropped: what is invalidated meanwhile may have been passed already. */
+  #dropping = false;
+  #dropAgain = false;
   #repairing = false;
   #subscribed = false;
   #closed = false;
@@ -81,67 +69,53 @@ export class RedisCache implements RegionCache {
   #misses = 0;
   #errors = 0;
 
-  constructor(options: RedisCacheOptions) {
+  constructor(options: SharedCacheOptions) {
     this.#options = options;
+    this.#breaker = new CircuitBreaker(() => options.clock.monotonicMs());
+    this.#replica = options.unique();
     this.#channel = `${options.prefix}invalidate`;
-    const shared = {
-      lazyConnect: true,
-      enableOfflineQueue: false,
-      autoResendUnfulfilledCommands: false,
-      maxRetriesPerRequest: 0,
-      connectTimeout: 1_000,
-      retryStrategy: (times: number) => Math.min(50 * times, 500),
-    };
-    this.#commands = new Redis(options.url, {
-      ...shared,
-      commandTimeout: options.timeoutMs,
-      scripts: { regionGet: { numberOfKeys: 2, lua: GET_OR_LEASE }, regionFill: { numberOfKeys: 2, lua: FILL } },
-    }) as ScriptedRedis;
-    this.#subscriber = new Redis(options.url, { ...shared, autoResubscribe: false });
-    this.#commands.on("error", options.onError);
-    this.#subscriber.on("error", options.onError);
-    this.#subscriber.on("ready", () => void this.#subscribe());
-    this.#subscriber.on("close", () => this.#setSubscribed(false));
-    this.#subscriber.on("message", (_channel: string, message: string) => this.#heard(message));
-    void this.#open();
-    this.#ticker = setInterval(() => void this.#tick(), TICK_MS);
-    this.#ticker.unref();
+    this.#redis = options.connect({
+      subscriberReady: () => void this.#subscribe(),
+      subscriberClosed: () => this.#setSubscribed(false),
+      message: (message) => this.#heard(message),
+      error: options.onError,
+    });
+    this.#stopTicking = options.timers.every(TICK_MS, () => void this.#tick());
   }
 
   /** Whether a command would be tried now. */
   get available(): boolean {
-    return this.#commands.status === "ready" && this.#breaker.allows();
+    return this.#redis.isReady && this.#breaker.allows();
   }
 
   async get(key: string): Promise<CacheAnswer> {
     if (this.#dropAll || this.#pending.has(key) || !this.available) return this.#missed();
     const [answer] = await this.#attempt(() => this.#getOrLease(key));
     if (answer === undefined) return this.#missed();
-    const [found, content] = answer;
     // Invalidated while Redis answered, and not yet there: what it said is too old.
     if (this.#dropAll || this.#pending.has(key)) return this.#missed();
-    if (Number(found) === 0) {
+    if (answer.value === undefined) {
       this.#misses += 1;
-      return { hit: undefined, lease: new RedisLease(key, content) };
+      return { hit: undefined, lease: new SharedLease(key, answer.token) };
     }
-    const hit = this.#decode(content);
+    const hit = this.#decode(answer.value);
     if (hit === undefined) return this.#missed();
     this.#hits += 1;
     return { hit };
   }
 
   /** A hit is a plain GET; only a miss, which goes on to SQL, costs the script. */
-  async #getOrLease(key: string): Promise<[number, Buffer]> {
-    const value = await this.#commands.getBuffer(this.#value(key));
-    if (value !== null) return [1, value];
-    return await this.#commands.regionGetBuffer(this.#value(key), this.#lease(key), randomBytes(12), LEASE_MS);
+  async #getOrLease(key: string): ReturnType<RedisPort["getOrLease"]> {
+    const value = await this.#redis.get(this.#value(key));
+    if (value !== null) return { value };
+    return await this.#redis.getOrLease(this.#value(key), this.#lease(key), Buffer.from(this.#options.unique()), LEASE_MS);
   }
 
   async fill(lease: Lease, value: CachedRegion): Promise<void> {
-    if (!(lease instanceof RedisLease)) throw new TypeError("a lease of another cache");
+    if (!(lease instanceof SharedLease)) throw new TypeError("a lease of another cache");
     if (this.#dropAll || this.#pending.has(lease.key) || !this.available) return;
-    const content = Buffer.from(LoadRegionResponse.encode(value).finish());
-    await this.#attempt(() => this.#commands.regionFill(this.#value(lease.key), this.#lease(lease.key), lease.token, content, this.#options.ttlMs));
+    const content = LoadRegionResponse.encode(value).finish();
+    await this.#attempt(() => this.#redis.fill(this.#value(lease.key), this.#lease(lease.key), lease.token, content, this.#options.ttlMs));
   }
 
   abandon(_lease: Lease): void {
@@ -168,9 +142,8 @@ export class RedisCache implements RegionCache {
 
   async close(): Promise<void> {
     this.#closed = true;
-    clearInterval(this.#ticker);
-    this.#commands.disconnect();
-    this.#subscriber.disconnect();
+    this.#stopTicking();
+    this.#redis.close();
   }
 
   // The braces make a cluster keep both keys of a region on one node.
@@ -187,7 +160,7 @@ export class RedisCache implements RegionCache {
     return MISS_WITHOUT_LEASE;
   }
 
-  #decode(content: Buffer): CachedRegion | undefined {
+  #decode(content: Uint8Array): CachedRegion | undefined {
     try {
       return LoadRegionResponse.decode(content);
     } catch (error) {
@@ -198,26 +171,25 @@ export class RedisCache implements RegionCache {
   }
 
   #note(key: string): void {
-    if (this.#dropAll) return;
-    this.#pending.add(key);
+    if (this.#dropAll && !this.#dropping) return;
+    this.#pending.set(key, ++this.#notes);
     if (this.#pending.size <= PENDING_MAX) return;
+    if (this.#dropAll) this.#dropAgain = true;
     this.#dropAll = true;
     this.#pending.clear();
   }
 
   /** Deletes values and leases, and tells the other replicas; false where Redis did not confirm. */
   async #send(keys: readonly string[]): Promise<boolean> {
+    // What is invalidated again while Redis answers is owed again.
+    const through = this.#notes;
+    const entries = keys.flatMap((key) => [this.#value(key), this.#lease(key)]);
     const [done] = await this.#attempt(async () => {
-      const pipeline = this.#commands.pipeline();
-      for (const key of keys) pipeline.del(this.#value(key), this.#lease(key));
-      pipeline.publish(this.#channel, `${this.#replica}\n${keys.join("\n")}`);
-      const results = await pipeline.exec();
-      const failed = results?.find(([error]) => error !== null)?.[0];
-      if (results === null || failed) throw failed ?? new Error("the pipeline was not executed");
+      await this.#redis.remove(entries, this.#channel, `${this.#replica}\n${keys.join("\n")}`);
       return true;
     });
     if (done !== true) return false;
-    for (const key of keys) this.#pending.delete(key);
+    for (const key of keys) if ((this.#pending.get(key) ?? 0) <= through) this.#pending.delete(key);
     return true;
   }
 
@@ -239,18 +211,13 @@ export class RedisCache implements RegionCache {
     this.#options.onError(error instanceof Error ? error : new Error(String(error)));
   }
 
-  async #open(): Promise<void> {
-    // Where Redis is away the client goes on trying by itself, and says so on "error".
-    await Promise.allSettled([this.#commands.connect(), this.#subscriber.connect()]);
-  }
-
   async #subscribe(): Promise<void> {
     try {
-      await this.#subscriber.subscribe(this.#channel);
+      await this.#redis.subscribe(this.#channel);
       this.#setSubscribed(true);
     } catch (error) {
       this.#failed(error);
-      this.#subscriber.disconnect(true);
+      this.#redis.reconnectSubscriber();
     }
   }
 
@@ -279,42 +246,38 @@ export class RedisCache implements RegionCache {
   /** A connection that is open and answers nothing would leave us believing that nothing was invalidated. */
   async #checkSubscription(): Promise<void> {
     if (!this.#subscribed) return;
-    let timer: NodeJS.Timeout | undefined;
+    let stop: Cancel | undefined;
     const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => reject(new Error("the subscription does not answer")), this.#options.timeoutMs);
+      stop = this.#options.timers.after(this.#options.timeoutMs, () => reject(new Error("the subscription does not answer")));
     });
     try {
-      await Promise.race([this.#subscriber.ping(), late]);
+      await Promise.race([this.#redis.pingSubscriber(), late]);
     } catch (error) {
       this.#failed(error);
       this.#setSubscribed(false);
-      if (!this.#closed) this.#subscriber.disconnect(true);
+      if (!this.#closed) this.#redis.reconnectSubscriber();
     } finally {
-      clearTimeout(timer);
+      stop?.();
     }
   }
 
   async #repair(): Promise<void> {
     if (this.#dropAll && this.available) {
+      this.#dropping = true;
+      this.#dropAgain = false;
       const [dropped] = await this.#attempt(() => this.#dropEverything());
-      if (dropped === true) this.#dropAll = false;
+      this.#dropping = false;
+      if (dropped === true) this.#dropAll = this.#dropAgain;
     }
     while (this.#pending.size > 0 && this.available) {
-      const keys = [...this.#pending].slice(0, BATCH_KEYS);
+      const keys = [...this.#pending.keys()].slice(0, BATCH_KEYS);
       if (!(await this.#send(keys))) return;
     }
   }
 
   /** More invalidations were missed than are kept apart: all values of ours go, and so does every replica's memory. */
   async #dropEverything(): Promise<true> {
-    let cursor = "0";
-    const pattern = `${this.#options.prefix.replaceAll(/[*?[\]\\]/g, "\\$&")}{*`;
-    do {
-      const [next, keys] = await this.#commands.scan(cursor, "MATCH", pattern, "COUNT", 1_000);
-      if (keys.length > 0) await this.#commands.unlink(...keys);
-      cursor = next;
-    } while (cursor !== "0");
-    await this.#commands.publish(this.#channel, `${this.#replica}\n*`);
+    await this.#redis.removeAll(`${this.#options.prefix}{`, this.#channel, `${this.#replica}\n*`);
     return true;
   }
 }
