@@ -54,23 +54,23 @@ describe("SQL goes away under load", () => {
     const load = new Load([...regionsOfGroup(1, GROUPS, 2), ...regionsOfGroup(2, GROUPS, 2)], 41);
     const leased = load.regions[0];
     load.start(servers, 48);
-    await load.more(2_000);
-
-    await restartPostgres(async () => load.more(4_000));
     await load.more(1_000);
+
+    await restartPostgres(async () => load.more(2_000));
+    await load.more(500);
 
     // The store itself goes away and comes back.
     const store = cluster.mesh.regionStore;
     if (store === undefined || leased === undefined) throw new Error("no store");
     await store.kill();
-    await load.more(2_000);
+    await load.more(1_000);
     await store.start();
-    await load.more(500);
+    await load.more(300);
 
     // A leader goes away while the store takes state: the next one continues where the store stands.
     const leader = await cluster.leaderOf(1);
     await leader.kill();
-    await load.more(1_000);
+    await load.more(500);
     await leader.start();
     await load.stop();
     await first().authority.acquire({ x: leased.x, y: leased.y, z: leased.z });
@@ -84,7 +84,7 @@ describe("SQL goes away under load", () => {
     const load = new Load([...regionsOfGroup(1, GROUPS, 2), ...regionsOfGroup(2, GROUPS, 1)], 42);
     load.start(servers, 32);
     await load.more(1_000);
-    await restartPostgres(async () => load.more(12_000));
+    await restartPostgres(async () => load.more(5_000));
     await load.more(500);
     await load.stop();
     await caughtUp(cluster);
