@@ -49,7 +49,7 @@ export interface MeshNode extends ServiceProcess {
   readonly clientAddress: string;
 }
 
-class NodeProcess extends ServiceProcess implements MeshNode {
+export class NodeProcess extends ServiceProcess implements MeshNode {
   readonly nodeId: number;
 
   constructor(nodeId: number, spec: ConstructorParameters<typeof ServiceProcess>[0]) {

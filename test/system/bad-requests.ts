@@ -7,6 +7,7 @@ import {
   TransactRegionsRequest, TransactRequest, TransferLeadershipRequest, WatchConflictsRequest,
 } from "@statemesh/contract";
 import { LOCAL_CLUSTER } from "../../tools/mesh-processes.ts";
+import { badMemberRequests } from "./bad-member-requests.ts";
 import { badOperations, type KnownWorld } from "./bad-operations.ts";
 import { bytesField, fixed32Field, varintField } from "./raw-call.ts";
 
@@ -33,7 +34,7 @@ interface Codec<T> {
   fromPartial(object: object): T;
 }
 
-class Cases {
+export class Cases {
   readonly list: BadRequest[] = [];
 
   add<T>(codec: Codec<T>, name: string, reason: Reason, field: string | undefined, object: object, more: Buffer = Buffer.alloc(0)): void {
@@ -70,7 +71,7 @@ export function badRequests(world: KnownWorld, tokens: ForeignTokens): ReadonlyM
   return cases;
 }
 
-type Of = (method: string, fill: (cases: Cases) => void) => void;
+export type Of = (method: string, fill: (cases: Cases) => void) => void;
 
 function consistency(of: Of, world: KnownWorld, tokens: ForeignTokens): void {
   const operations = badOperations(world);
@@ -239,6 +240,7 @@ function admin(of: Of): void {
     add("no node", "INVALID_FIELD", "target_node_id", { groupId: 1 });
     add("a node that is not there", "INVALID_FIELD", "target_node_id", { groupId: 1, targetNodeId: 77 });
   });
+  badMemberRequests(of);
 }
 
 function peers(of: Of): void {
@@ -253,6 +255,7 @@ function peers(of: Of): void {
     add("a hello with other groups", { hello: { ...hello, groups: 5 } });
     cases.raw("a term beyond 2^53", "MALFORMED_MESSAGE", undefined, [bytesField(2, varintField(5, PAST_2_53))]);
   });
+  of("RaftPeerService/Identify", () => undefined);
   of("RaftPeerService/InstallSnapshot", (cases) => {
     const header = { groupId: 1, type: 9, from: 2, to: 1, term: 1, logIndex: 1_000_000, logTerm: 1 };
     const meta = { groupId: 1, index: 1_000_000, term: 1, voters: [1, 2, 3], size: 4 };

@@ -45,6 +45,9 @@ export class Cluster {
   readonly #dataDir: string;
   readonly #stubs = new Map<string, Stubs>();
   readonly #clients = new Set<MeshClient>();
+  /** Nodes that joined later, started and stopped with the others. */
+  readonly #joined: MeshNode[] = [];
+  readonly #left = new Set<MeshNode>();
 
   constructor(mesh: Mesh, groups: number, dataDir: string) {
     this.mesh = mesh;
@@ -52,8 +55,19 @@ export class Cluster {
     this.#dataDir = dataDir;
   }
 
+  /** The nodes that are members, as far as the test says. */
   get nodes(): readonly MeshNode[] {
-    return this.mesh.nodes;
+    return [...this.mesh.nodes, ...this.#joined].filter((node) => !this.#left.has(node));
+  }
+
+  /** From now on a node is one of the cluster's. */
+  joins(node: MeshNode): void {
+    this.#joined.push(node);
+  }
+
+  /** From now on a node is none of the cluster's. */
+  leaves(node: MeshNode): void {
+    this.#left.add(node);
   }
 
   get dataDir(): string {
@@ -166,6 +180,7 @@ export class Cluster {
   async close(): Promise<void> {
     for (const client of this.#clients) client.close();
     for (const { consistency } of this.#stubs.values()) consistency.close();
+    await Promise.all(this.#joined.map((node) => node.stop()));
     await this.mesh.stop();
     rmSync(this.#dataDir, { recursive: true, force: true });
   }

@@ -1,5 +1,6 @@
 // A node's protocols over ports. Pure: events in, calls of the host out.
 export * from "./host.ts";
+export { bestSuccessor } from "./leadership.ts";
 export * from "./node.ts";
 export type { NodeOptions } from "./node-options.ts";
 export * from "./reads.ts";
@@ -12,4 +13,4 @@ export * from "./strong/group-replica.ts";
 export * from "./strong/operation-errors.ts";
 export { leastLeaseElectionTicks } from "@statemesh/raft";
 // What callers of a node put into its groups' logs.
-export { commandOf } from "@statemesh/replica";
+export { commandOf, isRunning, type VersionRange, VERSIONS } from "@statemesh/replica";

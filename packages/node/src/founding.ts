@@ -5,7 +5,7 @@
 import type { PeerHello } from "@statemesh/contract";
 import type { Log } from "@statemesh/mesh";
 import type { Disk } from "@statemesh/ports";
-import { type FolderRecord, writeRecord } from "./identity.ts";
+import { type FolderRecord, type KnownMember, writeRecord } from "./identity.ts";
 
 export interface FoundingEvents {
   /** This node may vote from now on. */
@@ -26,6 +26,8 @@ export class Founding {
   readonly #met = new Map<number, { folderId: number; agrees: boolean }>();
   #strange = false;
   #writing = false;
+  /** Records are written one after the other. */
+  #written: Promise<void> = Promise.resolve();
 
   constructor(folder: Disk, record: FolderRecord, others: readonly number[], events: FoundingEvents, log: Log) {
     this.#folder = folder;
@@ -37,6 +39,10 @@ export class Founding {
 
   get isFounded(): boolean {
     return this.#record.founded;
+  }
+
+  get record(): FolderRecord {
+    return this.#record;
   }
 
   /** Why this node does not vote; undefined where it does. */
@@ -75,19 +81,33 @@ export class Founding {
     if (this.#others.every((other) => this.#met.get(other)?.agrees === true)) this.#found();
   }
 
+  /** The members on record: nodes are known by them from now on, and found by them after a restart. */
+  remember(members: readonly KnownMember[]): void {
+    if (!this.#record.founded || JSON.stringify(members) === JSON.stringify(this.#record.members)) return;
+    const others = members.filter(({ nodeId }) => nodeId !== this.#record.nodeId);
+    this.#record = { ...this.#record, members, known: Object.fromEntries(others.map(({ nodeId, folderId }) => [nodeId, folderId])) };
+    this.#write(this.#record, () => undefined);
+  }
+
   /** On disk before it has any effect. */
   #found(): void {
     if (this.#writing) return;
     this.#writing = true;
     const known = Object.fromEntries([...this.#met].map(([peer, { folderId }]) => [peer, folderId]));
     const record = { ...this.#record, founded: true, known };
-    writeRecord(this.#folder, record).then(
-      () => {
-        this.#record = record;
-        this.#log.info("the cluster is founded", { known });
-        this.#events.founded();
-      },
-      (error: unknown) => this.#events.failed(error),
-    );
+    this.#write(record, () => {
+      this.#record = record;
+      this.#log.info("the cluster is founded", { known });
+      this.#events.founded();
+    });
+  }
+
+  #write(record: FolderRecord, done: () => void): void {
+    this.#written = this.#written.then(async () => writeRecord(this.#folder, record)).then(done, (error: unknown) => this.#events.failed(error));
+  }
+
+  /** Resolves once everything is written down. */
+  async settled(): Promise<void> {
+    await this.#written;
   }
 }

@@ -4,19 +4,34 @@ import { type Disk, DiskError, type Random } from "@statemesh/ports";
 
 export interface Identity {
   readonly clusterId: string;
+  /** 0: none yet, the cluster gives one. */
   readonly nodeId: number;
   readonly groups: number;
   /** What is forgotten is part of the state: replicas that forget at different times would diverge. */
   readonly decisionWindow: number;
 }
 
+/** A node as others know it. */
+export interface KnownMember {
+  readonly nodeId: number;
+  /** Where other nodes reach it. */
+  readonly address: string;
+  readonly folderId: number;
+}
+
 /** What stands in the folder. */
 export interface FolderRecord extends Identity {
+  /** The node id was given by the cluster, whatever the node is started with. */
+  readonly assigned: boolean;
+  /** Who founded the cluster; empty in the folder of a node that joined it later. */
+  readonly founders: readonly number[];
+  /** The members on record as they were last seen; empty before there are any. */
+  readonly members: readonly KnownMember[];
   /** Drawn when the folder was made, 1..2^48-1. */
   readonly folderId: number;
-  /** All nodes of the cluster had met. */
+  /** All nodes of the cluster had met, or the cluster gave this one its place. */
   readonly founded: boolean;
-  /** Folders of the other nodes when the cluster was founded, by node id. */
+  /** Folders of the other nodes, by node id. */
   readonly known: Readonly<Record<string, number>>;
 }
 
@@ -24,20 +39,33 @@ const FILE = "identity.json";
 const TEMPORARY = `${FILE}.tmp`;
 const FIXED = ["clusterId", "nodeId", "groups", "decisionWindow"] as const;
 
-/** Throws where the folder belongs to another node; marks it where it is new. */
-export async function claimFolder(folder: Disk, identity: Identity, random: Random): Promise<FolderRecord> {
+/**
+ * Throws where the folder belongs to another node; marks it where it is new. `founders`: who founds the cluster, this node
+ * included; empty on a node that joins one.
+ */
+export async function claimFolder(folder: Disk, identity: Identity, founders: readonly number[], random: Random): Promise<FolderRecord> {
   const text = await readIfThere(folder);
   if (text === undefined) {
-    const record: FolderRecord = { ...identity, folderId: 1 + Math.floor(random.next() * (2 ** 48 - 1)), founded: false, known: {} };
+    const folderId = 1 + Math.floor(random.next() * (2 ** 48 - 1));
+    const record: FolderRecord = { ...identity, folderId, assigned: false, founders, members: [], founded: false, known: {} };
     await writeRecord(folder, record);
     return record;
   }
   const found = parse(text);
   if (!isRecord(found)) throw new Error(`${FILE}: is not the identity of a data folder`);
+  // Folders of the first versions do not say who founded the cluster: that was everybody.
+  const record: FolderRecord = { ...found, assigned: found.assigned ?? false, founders: found.founders ?? founders, members: found.members ?? [] };
   for (const key of FIXED) {
-    if (found[key] !== identity[key]) throw new Error(`${FILE}: this folder has ${key} ${JSON.stringify(found[key])}, the node is started with ${JSON.stringify(identity[key])}`);
+    if (key === "nodeId" && record.assigned) continue;
+    if (record[key] !== identity[key]) throw new Error(`${FILE}: this folder has ${key} ${JSON.stringify(record[key])}, the node is started with ${JSON.stringify(identity[key])}`);
   }
-  return found;
+  return record;
+}
+
+/** The cluster gives this folder its node id. What it holds so far is a copy, and stays one. */
+export async function takePlace(folder: Disk, record: FolderRecord, nodeId: number, members: readonly KnownMember[]): Promise<void> {
+  const known = Object.fromEntries(members.filter((member) => member.nodeId !== nodeId).map((member) => [member.nodeId, member.folderId]));
+  await writeRecord(folder, { ...record, nodeId, assigned: true, founded: true, known, members });
 }
 
 async function readIfThere(folder: Disk): Promise<string | undefined> {
@@ -57,7 +85,7 @@ function parse(text: string): unknown {
   }
 }
 
-function isRecord(value: unknown): value is FolderRecord {
+function isRecord(value: unknown): value is Omit<FolderRecord, "assigned" | "founders" | "members"> & Partial<FolderRecord> {
   return (
     typeof value === "object" &&
     value !== null &&

@@ -10,3 +10,5 @@ export * from "./shard-calls.ts";
 export * from "./snapshot-sender.ts";
 export * from "./snapshot-transfer.ts";
 export * from "./storage.ts";
+export * from "./peer-book.ts";
+export * from "./waiting-room.ts";

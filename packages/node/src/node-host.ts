@@ -1,5 +1,5 @@
 // The host of a node: what the protocols ask for, done with the node's ports.
-import type { ArbitrateRequest, ArbitrateResponse, MaterializeRequest, MaterializeResponse, RaftMessage, SnapshotMeta, StreamRequest } from "@statemesh/contract";
+import type { ArbitrateRequest, ArbitrateResponse, InstallSnapshotRequest, MaterializeRequest, MaterializeResponse, RaftMessage, SnapshotMeta, StreamRequest } from "@statemesh/contract";
 import type { GroupWrite, Host, Log, SnapshotHeading } from "@statemesh/mesh";
 import { type Clock, DiskError, type Random } from "@statemesh/ports";
 import type { ArbiterPool } from "./arbiter-pool.ts";
@@ -24,6 +24,8 @@ export class NodeHost implements Host {
   readonly random: Random;
   readonly log: Log;
   readonly #parts: HostParts;
+  /** How much of a snapshot has left, in percent, by group and peer. */
+  readonly snapshotPercent = new Map<number, Map<number, number>>();
   /** One snapshot at a time: their encoding competes with decisions for the processor. */
   #saving: Promise<unknown> = Promise.resolve();
   /** Who waits for the store to say where it stands. */
@@ -87,13 +89,28 @@ export class NodeHost implements Host {
   sendSnapshot(peer: number, message: RaftMessage, done: (installed: boolean, isDamaged?: boolean) => void): void {
     const link = this.#parts.links.get(peer);
     if (link === undefined) return this.defer(() => done(false));
-    this.#parts.sender.send(peer, link.transport, message).then(
+    const { groupId } = message;
+    const transport = { installSnapshot: async (parts: AsyncIterable<InstallSnapshotRequest>) => link.transport.installSnapshot(this.#counted(peer, groupId, parts)) };
+    const sending = this.#parts.sender.send(peer, transport, message).finally(() => this.snapshotPercent.get(groupId)?.delete(peer));
+    sending.then(
       (outcome) => done(outcome === "installed", outcome === "damaged"),
       (error: unknown) => {
-        this.log.error("a snapshot could not be read", { peer, group: message.groupId, err: error });
+        this.log.error("a snapshot could not be read", { peer, group: groupId, err: error });
         done(false, true);
       },
     );
+  }
+
+  /** Counts the parts that leave. */
+  async *#counted(peer: number, groupId: number, parts: AsyncIterable<InstallSnapshotRequest>): AsyncIterable<InstallSnapshotRequest> {
+    let peers = this.snapshotPercent.get(groupId);
+    if (peers === undefined) this.snapshotPercent.set(groupId, (peers = new Map()));
+    let size = 1;
+    for await (const part of parts) {
+      if (part.meta !== undefined) size = Math.max(1, part.meta.size);
+      yield part;
+      peers.set(peer, Math.min(100, Math.floor((100 * (part.offset + part.chunk.length)) / size)));
+    }
   }
 
   releaseLog(meta: SnapshotMeta, throughIndex: number): void {

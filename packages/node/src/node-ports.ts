@@ -14,8 +14,11 @@ export interface NodeDisks {
 export interface PeerStreamEvents {
   /** The peer sent a message: it let this node in, and is alive. */
   message(): void;
-  /** The stream is at its end. `refused`: the peer said why it does not let this node in. Called at most once. */
-  closed(reason: string, refused: boolean): void;
+  /**
+   * The stream is at its end. `refused`: the peer said why it does not let this node in; `removed`: because this node is not a
+   * member any more (MEMBER_REMOVED). Called at most once.
+   */
+  closed(reason: string, refused: boolean, removed?: boolean): void;
 }
 
 /** A stream of frames to a peer, in order. */
@@ -63,10 +66,14 @@ export interface NodePorts {
   readonly disks: NodeDisks;
   /** Runs `task` once, after the events that are at hand have been taken in. */
   defer(task: () => void): void;
-  /** All other nodes. */
+  /** The other nodes that the operator names: the founders, or those whose address is another than on record. */
   readonly peers: ReadonlyMap<number, PeerTransport>;
+  /** A way to a node that came later, at the address on record. */
+  connect(address: string): PeerTransport;
   readonly arbiters: readonly ArbiterPort[];
   readonly store: StorePort | undefined;
+  /** The cluster gave this folder another node id, which stands in it: the node has to be started anew. */
+  placed?(nodeId: number): void;
   /** The node cannot go on: its disk failed, or its replicas have diverged. */
   fail(error: unknown): void;
 }

@@ -1,19 +1,22 @@
 // A whole node over its ports: folder, log, founding, peers, beat. A service adds the callers' doors to it.
-import { type InstallSnapshotRequest, MeshError, type PeerHello } from "@statemesh/contract";
+import { type IdentifyResponse, type InstallSnapshotRequest, type Member, MemberState, MeshError, type PeerHello, type StreamRequest } from "@statemesh/contract";
 import { MeshNode, type NodeOptions, type RestoredGroup } from "@statemesh/mesh";
 import { type Cancel, DiskError } from "@statemesh/ports";
-import type { GroupStateOptions } from "@statemesh/replica";
+import { type GroupStateOptions, VERSIONS, commandOf } from "@statemesh/replica";
+import { DIRECTORY_GROUP } from "@statemesh/world";
 import type { WalOptions } from "@statemesh/wal";
 import { ArbiterPool } from "./arbiter-pool.ts";
 import { Founding } from "./founding.ts";
-import { type FolderRecord, claimFolder } from "./identity.ts";
+import { type FolderRecord, type KnownMember, claimFolder, takePlace } from "./identity.ts";
 import { NodeHost } from "./node-host.ts";
 import type { NodePorts } from "./node-ports.ts";
-import { PROTOCOL_MAX, PROTOCOL_MIN, PeerDoor } from "./peer-door.ts";
+import { PeerBook } from "./peer-book.ts";
+import { PeerDoor } from "./peer-door.ts";
 import { PeerLink } from "./peer-link.ts";
 import { SnapshotSender } from "./snapshot-sender.ts";
 import { receiveSnapshot } from "./snapshot-transfer.ts";
 import { Storage } from "./storage.ts";
+import { identityOf } from "./waiting-room.ts";
 
 /** Snapshots that are taken in at a time. Each holds a whole state in memory beside the one that it replaces. */
 const RECEIVED_AT_A_TIME = 4;
@@ -38,30 +41,42 @@ export interface RuntimeOptions extends Omit<NodeOptions, "members" | "materiali
   readonly clientAddress: string;
   /** Segments of the log; absent: the log's own defaults. */
   readonly wal?: WalOptions;
+  /** Where other nodes reach it. Default: where clients do. */
+  readonly peerAddress?: string;
 }
+
+/** How long a node tries to have its new address put on record before it tries anew. */
+const MOVE_MS = 5_000;
 
 export class NodeRuntime {
   readonly mesh: MeshNode;
   readonly storage: Storage;
   readonly sender: SnapshotSender;
   readonly founding: Founding;
-  readonly links: ReadonlyMap<number, PeerLink>;
+  readonly peers: PeerBook;
   readonly door: PeerDoor;
   readonly #options: RuntimeOptions;
   readonly #ports: NodePorts;
+  readonly #host: NodeHost;
   readonly #arbiters: ArbiterPool;
   readonly #clientAddresses = new Map<number, string>();
   #cancels: Cancel[] = [];
   #receiving = 0;
   /** Snapshots that were taken in from peers, for metrics. */
   received = 0;
+  /** Why this node is not a member any more; empty while it is. */
+  #removed = "";
+  #moving = false;
+  #placed = false;
 
   /** Claims the folder and reads what it holds. Nothing is sent before `start`. */
   static async open(options: RuntimeOptions, ports: NodePorts): Promise<NodeRuntime> {
     const { clusterId, nodeId, groups, decisionWindow } = options;
-    const record = await claimFolder(ports.disks.folder, { clusterId, nodeId, groups, decisionWindow }, ports.random);
-    const { storage, restored } = await Storage.open(ports, (groupId) => stateOptions(options, groupId), ports.peers.size === 0 ? undefined : groups, options.wal);
-    return new NodeRuntime(options, ports, record, storage, restored);
+    const founders = [nodeId, ...ports.peers.keys()].sort((one, other) => one - other);
+    const record = await claimFolder(ports.disks.folder, { clusterId, nodeId, groups, decisionWindow }, founders, ports.random);
+    const hasPeers = ports.peers.size > 0 || record.members.some((member) => member.nodeId !== record.nodeId);
+    const { storage, restored } = await Storage.open(ports, (groupId) => stateOptions(options, groupId), hasPeers ? groups : undefined, options.wal);
+    return new NodeRuntime({ ...options, nodeId: record.nodeId }, ports, record, storage, restored);
   }
 
   private constructor(options: RuntimeOptions, ports: NodePorts, record: FolderRecord, storage: Storage, restored: ReadonlyMap<number, RestoredGroup>) {
@@ -70,36 +85,152 @@ export class NodeRuntime {
     this.storage = storage;
     this.#clientAddresses.set(options.nodeId, options.clientAddress);
     this.#arbiters = new ArbiterPool(ports.arbiters, options.arbiterTimeoutMs, ports.clock, (task) => ports.defer(task), ports.log);
-    const events = { connected: (peer: number) => this.mesh.peerConnected(peer), disconnected: (peer: number) => this.mesh.peerDisconnected(peer) };
-    const links = new Map<number, PeerLink>();
-    for (const [peer, transport] of ports.peers) links.set(peer, new PeerLink(peer, transport, () => this.hello, events, ports.timers, ports.log));
-    this.links = links;
-    const members = [options.nodeId, ...ports.peers.keys()].sort((a, b) => a - b);
+    const events = {
+      connected: (peer: number) => this.mesh.peerConnected(peer),
+      disconnected: (peer: number) => this.mesh.peerDisconnected(peer),
+      removed: (reason: string) => this.#retire(reason),
+    };
+    this.peers = new PeerBook({
+      nodeId: options.nodeId,
+      mesh: () => this.mesh,
+      founding: () => this.founding,
+      ports,
+      makeLink: (peer, transport) => new PeerLink(peer, transport, () => this.#helloFor(peer), events, ports.timers, ports.log),
+    });
     this.sender = new SnapshotSender({ ...ports, snapshots: storage.snapshots }, options.snapshotBytesPerSecond);
-    const host = new NodeHost({ storage, sender: this.sender, links, arbiters: this.#arbiters, ports });
-    this.mesh = new MeshNode({ ...options, members, materialize: ports.store !== undefined }, host, restored);
+    this.#host = new NodeHost({ storage, sender: this.sender, links: this.peers.links, arbiters: this.#arbiters, ports });
+    this.mesh = new MeshNode({ ...options, members: record.founders, materialize: ports.store !== undefined }, this.#host, restored);
+    this.mesh.onMembers = () => ports.defer(() => this.#membersChanged());
     this.founding = new Founding(
       ports.disks.folder,
       record,
-      [...ports.peers.keys()],
-      { founded: () => this.mesh.allowVotes(), lostData: (peer) => this.mesh.peerLostData(peer), failed: (error) => ports.fail(error) },
+      record.founders.filter((nodeId) => nodeId !== options.nodeId),
+      { founded: () => this.#founded(), lostData: (peer) => this.mesh.peerLostData(peer), failed: (error) => ports.fail(error) },
       ports.log,
     );
     this.door = new PeerDoor(
-      { ...options, members: new Set(members) },
-      { hello: (hello) => this.#onHello(hello), frame: (peer, frame) => this.mesh.onFrame(peer, frame) },
+      { ...options, versions: this.mesh.versions },
+      {
+        clusterVersion: () => this.mesh.membership.version,
+        refuses: (nodeId) => this.peers.refuses(nodeId),
+        hello: (hello) => this.#onHello(hello),
+        frame: (peer, frame) => this.mesh.onFrame(peer, frame),
+      },
     );
+    this.peers.sync();
   }
 
-  /** What this node says of itself. */
-  get hello(): PeerHello {
+  get links(): ReadonlyMap<number, PeerLink> {
+    return this.peers.links;
+  }
+
+  get #peerAddress(): string {
+    return this.#options.peerAddress ?? this.#options.clientAddress;
+  }
+
+  /** What this node says of itself to a peer. */
+  #helloFor(peer: number): PeerHello {
     const { nodeId, clusterId, clientAddress, groups, decisionWindow, leaseReads } = this.#options;
+    const { min: protocolMin, max: protocolMax } = this.mesh.versions;
+    const clusterVersion = this.mesh.membership.version;
+    const place = { address: this.#peerAddress, members: this.peers.known(), toNodeId: peer, clusterVersion };
     const own = { damagedGroups: this.mesh.repairs.damagedGroups, terms: this.mesh.groups.map((group) => group.core.term) };
-    return { ...this.founding.hello, ...own, protocolMin: PROTOCOL_MIN, protocolMax: PROTOCOL_MAX, nodeId, clusterId, clientAddress, groups, decisionWindow, leaseReads };
+    return { ...this.founding.hello, ...place, ...own, protocolMin, protocolMax, nodeId, clusterId, clientAddress, groups, decisionWindow, leaseReads };
+  }
+
+  /** How much of a group's snapshot has left for each node that gets one, in percent. */
+  snapshotPercent(groupId: number): ReadonlyMap<number, number> {
+    return this.#host.snapshotPercent.get(groupId) ?? new Map();
+  }
+
+  identify(): IdentifyResponse {
+    return identityOf(this.founding.record, { leaseReads: this.#options.leaseReads, versions: this.mesh.versions });
+  }
+
+  /** A stream that a peer opened. A hello that gives this folder another place in the cluster is for nobody else to read. */
+  stream(): (frame: StreamRequest) => number | undefined {
+    const take = this.door.stream();
+    return (frame) => {
+      if (frame.hello?.clusterId === this.#options.clusterId && frame.hello.founded) this.#seePlace(frame.hello.members);
+      return take(frame);
+    };
+  }
+
+  #founded(): void {
+    this.mesh.allowVotes();
+    this.#nameFounders();
+  }
+
+  /** What the first record of members will say. */
+  #nameFounders(): void {
+    const { founders, known, folderId } = this.founding.record;
+    const { nodeId: own } = this.#options;
+    const members = founders.map((nodeId): Member => ({
+      nodeId,
+      address: nodeId === own ? this.#peerAddress : (this.#ports.peers.get(nodeId)?.address ?? ""),
+      folderId: nodeId === own ? folderId : (known[nodeId] ?? 0),
+      state: MemberState.VOTER,
+    }));
+    if (members.every((member) => member.address !== "" && member.folderId !== 0)) this.mesh.members.foundedBy(members);
+  }
+
+  /** A node that lost its data was replaced, by itself under another id. */
+  #seePlace(members: readonly KnownMember[]): void {
+    const { record } = this.founding;
+    const place = record.founded || this.#placed ? undefined : members.find(({ folderId, nodeId }) => folderId === record.folderId && nodeId !== record.nodeId);
+    if (place === undefined) return;
+    this.#placed = true;
+    const { disks, log, placed, fail } = this.#ports;
+    this.founding
+      .settled()
+      .then(async () => takePlace(disks.folder, record, place.nodeId, members))
+      .then(
+        () => {
+          log.info("the cluster gave this node a new place: it starts anew", { before: record.nodeId, nodeId: place.nodeId });
+          placed?.(place.nodeId);
+        },
+        (error: unknown) => fail(error),
+      );
+  }
+
+  /** The members on record may have changed. */
+  #membersChanged(): void {
+    if (this.#isClosed) return;
+    const known = this.peers.known();
+    const { membership } = this.mesh;
+    this.#seePlace(known);
+    this.founding.remember(known);
+    this.peers.sync();
+    const own = membership.member(this.#options.nodeId);
+    if (own === undefined) {
+      if (membership.isOnRecord && this.#options.nodeId <= membership.lastNodeId) this.#retire(`node ${this.#options.nodeId} was removed from the cluster`);
+    } else if (own.address !== this.#peerAddress && own.folderId === this.founding.record.folderId) this.#move(own.folderId);
+  }
+
+  /** This node is reached elsewhere than the record says. */
+  #move(folderId: number): void {
+    if (this.#moving) return;
+    this.#moving = true;
+    const address = this.#peerAddress;
+    const command = commandOf({ $case: "membership", value: { command: { $case: "move", value: { nodeId: this.#options.nodeId, folderId, address } }, nowMs: 0 } });
+    this.mesh.relay.command(DIRECTORY_GROUP, command, this.#ports.clock.monotonicMs() + MOVE_MS, (_, error) => {
+      this.#moving = false;
+      if (error === undefined) return this.#ports.log.info("the address of this node is on record", { address });
+      this.#membersChanged();
+    });
+    this.mesh.dirty();
+  }
+
+  #retire(reason: string): void {
+    if (this.#removed !== "") return;
+    this.#removed = reason;
+    this.#ports.log.error("this node is not a member any more: it does nothing, stop it", { reason });
+    this.mesh.retire();
   }
 
   #onHello(hello: PeerHello): void {
     this.#clientAddresses.set(hello.nodeId, hello.clientAddress);
+    this.mesh.members.introduced(hello.nodeId, hello.protocolMax);
     this.founding.onHello(hello);
     // Before anything that the peer sends on this stream: what it asks is answered on the ground of what it has.
     this.mesh.repairs.peerSaid(hello.nodeId, hello.damagedGroups, hello.terms);
@@ -129,11 +260,11 @@ export class NodeRuntime {
   }
 
   start(): void {
-    if (this.founding.isFounded) this.mesh.allowVotes();
+    if (this.founding.isFounded) this.#founded();
     this.founding.start();
     const { timers } = this.#ports;
     this.#cancels = [timers.every(this.#options.tickMs, () => this.#tick()), timers.every(TRIM_PERIOD_MS, () => this.#trim()), timers.every(SEAL_PERIOD_MS, () => this.storage.seal())];
-    for (const link of this.links.values()) link.open();
+    this.peers.open();
     this.mesh.dirty();
   }
 
@@ -153,6 +284,7 @@ export class NodeRuntime {
   /** What keeps this node from serving. */
   get problems(): string[] {
     const { problem } = this.founding;
+    if (this.#removed !== "") return [this.#removed];
     const leaderless = this.mesh.groups.filter((group) => group.leader === 0);
     const named = leaderless.slice(0, GROUPS_NAMED).map((group) => `group ${group.groupId} has no leader`);
     const more = leaderless.length - named.length;
@@ -170,16 +302,20 @@ export class NodeRuntime {
     }
   }
 
+  #isClosed = false;
+
   async close(): Promise<void> {
+    this.#isClosed = true;
     for (const cancel of this.#cancels) cancel();
     this.mesh.stop();
-    for (const link of this.links.values()) link.close();
+    this.peers.close();
+    await this.founding.settled();
     this.#arbiters.close();
     this.#ports.store?.close();
     await this.storage.close();
   }
 }
 
-function stateOptions({ decisionWindow, touchCapacity }: RuntimeOptions, groupId: number): GroupStateOptions {
-  return { groupId, decisionWindow, touchCapacity };
+function stateOptions({ decisionWindow, touchCapacity, versions = VERSIONS }: RuntimeOptions, groupId: number): GroupStateOptions {
+  return { groupId, decisionWindow, touchCapacity, versions };
 }

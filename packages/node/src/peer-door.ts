@@ -1,9 +1,6 @@
 // What comes in from peers: who is let in, and whose word counts.
 import { MeshError, type PeerHello, type StreamRequest } from "@statemesh/contract";
-
-/** The peer protocol that this build speaks. */
-export const PROTOCOL_MIN = 1;
-export const PROTOCOL_MAX = 1;
+import type { VersionRange } from "@statemesh/replica";
 
 export interface DoorOptions {
   readonly nodeId: number;
@@ -11,10 +8,15 @@ export interface DoorOptions {
   readonly groups: number;
   readonly decisionWindow: number;
   readonly leaseReads: boolean;
-  readonly members: ReadonlySet<number>;
+  /** What this node reads and says. */
+  readonly versions: VersionRange;
 }
 
 export interface DoorEvents {
+  /** The version that the cluster works at, as far as this node knows. */
+  clusterVersion(): number;
+  /** Why a node is not let in; undefined where it is a member. */
+  refuses(nodeId: number): MeshError | undefined;
   hello(hello: PeerHello): void;
   frame(peer: number, frame: StreamRequest): void;
 }
@@ -43,6 +45,8 @@ export class PeerDoor {
         this.#newest.set(peer, stream);
         return peer;
       }
+      const refusal = this.#events.refuses(peer);
+      if (refusal !== undefined) throw refusal;
       // What an earlier process of the peer had sent must not be taken for the word of the one that came after it.
       if (this.#newest.get(peer) === stream) this.#events.frame(peer, frame);
       return undefined;
@@ -53,19 +57,31 @@ export class PeerDoor {
   #accept(hello: PeerHello | undefined): number {
     const own = this.#options;
     if (hello === undefined) throw new MeshError("PEER_REFUSED", "the first frame of a peer stream says hello");
-    if (hello.clusterId !== own.clusterId) throw new MeshError("PEER_REFUSED", `this node is of cluster ${own.clusterId}, not ${hello.clusterId}`);
-    if (hello.protocolMax < PROTOCOL_MIN || hello.protocolMin > PROTOCOL_MAX) {
-      throw new MeshError("PEER_REFUSED", `this node speaks peer protocol ${PROTOCOL_MIN}..${PROTOCOL_MAX}, the peer ${hello.protocolMin}..${hello.protocolMax}`);
+    checkKinship(hello, own);
+    const version = this.#events.clusterVersion();
+    if (hello.protocolMax < version) {
+      throw new MeshError("PEER_REFUSED", `the cluster works at version ${version}, and the peer speaks up to ${hello.protocolMax}: start it with a build that is as new as those of the other nodes`);
     }
-    if (!own.members.has(hello.nodeId) || hello.nodeId === own.nodeId) throw new MeshError("PEER_REFUSED", `node ${hello.nodeId} is no peer of node ${own.nodeId}`);
-    if (hello.groups !== own.groups) throw new MeshError("PEER_REFUSED", `this node has ${own.groups} groups, the peer ${hello.groups}: --groups is the same on every node`);
-    if (hello.decisionWindow !== own.decisionWindow) {
-      throw new MeshError("PEER_REFUSED", `this node keeps ${own.decisionWindow} decisions, the peer ${hello.decisionWindow}: --decision-window is the same on every node`);
-    }
-    if (hello.leaseReads !== own.leaseReads) {
-      throw new MeshError("PEER_REFUSED", `this node runs ${own.leaseReads ? "with" : "without"} --lease-reads, the peer ${hello.leaseReads ? "with" : "without"}: it is the same on every node`);
-    }
+    if (hello.toNodeId !== 0 && hello.toNodeId !== own.nodeId) throw new MeshError("PEER_REFUSED", `this is node ${own.nodeId}, not node ${hello.toNodeId}`);
+    const refusal = hello.nodeId === own.nodeId ? new MeshError("PEER_REFUSED", `node ${hello.nodeId} is no peer of itself: another process has its id`) : this.#events.refuses(hello.nodeId);
+    if (refusal !== undefined) throw refusal;
     this.#events.hello(hello);
     return hello.nodeId;
+  }
+}
+
+/** What all nodes of a cluster have in common. Throws PEER_REFUSED where the peer differs. */
+export function checkKinship(hello: PeerHello, own: Omit<DoorOptions, "nodeId">): void {
+  const { versions } = own;
+  if (hello.clusterId !== own.clusterId) throw new MeshError("PEER_REFUSED", `this node is of cluster ${own.clusterId}, not ${hello.clusterId}`);
+  if (hello.protocolMax < versions.min || Math.max(hello.protocolMin, hello.clusterVersion) > versions.max) {
+    throw new MeshError("PEER_REFUSED", `this node speaks versions ${versions.min} to ${versions.max}, the peer ${Math.max(hello.protocolMin, hello.clusterVersion)} to ${hello.protocolMax}`);
+  }
+  if (hello.groups !== own.groups) throw new MeshError("PEER_REFUSED", `this node has ${own.groups} groups, the peer ${hello.groups}: --groups is the same on every node`);
+  if (hello.decisionWindow !== own.decisionWindow) {
+    throw new MeshError("PEER_REFUSED", `this node keeps ${own.decisionWindow} decisions, the peer ${hello.decisionWindow}: --decision-window is the same on every node`);
+  }
+  if (hello.leaseReads !== own.leaseReads) {
+    throw new MeshError("PEER_REFUSED", `this node runs ${own.leaseReads ? "with" : "without"} --lease-reads, the peer ${hello.leaseReads ? "with" : "without"}: it is the same on every node`);
   }
 }

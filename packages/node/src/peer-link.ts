@@ -15,6 +15,8 @@ const HELLO_TIMEOUT_MS = 2_000;
 export interface PeerLinkEvents {
   connected(peer: number): void;
   disconnected(peer: number): void;
+  /** The peer says that this node is not a member any more. */
+  removed(reason: string): void;
 }
 
 export class PeerLink {
@@ -52,8 +54,10 @@ export class PeerLink {
       message: () => {
         if (serial === this.#serial) this.#letIn();
       },
-      closed: (reason, refused) => {
-        if (serial === this.#serial) this.#broken(reason, refused);
+      closed: (reason, refused, removed = false) => {
+        if (serial !== this.#serial) return;
+        this.#broken(reason, refused);
+        if (removed) this.#events.removed(reason);
       },
     });
     this.#stream = stream;

@@ -44,7 +44,7 @@ export class SnapshotSender {
   }
 
   /** Sends the group's newest snapshot; `message` is the Raft message that it stands for. */
-  async send(peer: number, transport: PeerTransport, message: RaftMessage): Promise<SendOutcome> {
+  async send(peer: number, transport: Pick<PeerTransport, "installSnapshot">, message: RaftMessage): Promise<SendOutcome> {
     await this.#turn();
     try {
       const outcome = await this.#send(peer, transport, message);
@@ -62,7 +62,7 @@ export class SnapshotSender {
     this.#running++;
   }
 
-  async #send(peer: number, transport: PeerTransport, message: RaftMessage): Promise<SendOutcome> {
+  async #send(peer: number, transport: Pick<PeerTransport, "installSnapshot">, message: RaftMessage): Promise<SendOutcome> {
     const { log, snapshots } = this.#parts;
     const fields = { peer, group: message.groupId };
     const { snapshot, damaged } = await snapshots.newest(message.groupId);

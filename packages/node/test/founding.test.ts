@@ -44,14 +44,14 @@ function newFolder(): Disk {
 /** A process of node `nodeId` on a folder. */
 async function node(nodeId: number, folder: Disk) {
   const seen = { votes: false, lost: [] as number[] };
-  const record = await claimFolder(folder, { clusterId: "c", nodeId, groups: 1, decisionWindow: 8 }, random);
+  const record = await claimFolder(folder, { clusterId: "c", nodeId, groups: 1, decisionWindow: 8 }, [1, 2, 3], random);
   const others = [1, 2, 3].filter((id) => id !== nodeId);
   const failed = (error: unknown): never => {
     throw error;
   };
   const founding = new Founding(folder, record, others, { founded: () => (seen.votes = true), lostData: (peer) => seen.lost.push(peer), failed }, log);
   seen.votes = founding.isFounded;
-  const hello = (): PeerHello => ({ protocolMin: 1, protocolMax: 1, nodeId, clusterId: "c", clientAddress: "", groups: 1, decisionWindow: 8, leaseReads: false, damagedGroups: [], terms: [], ...founding.hello });
+  const hello = (): PeerHello => ({ protocolMin: 1, protocolMax: 1, nodeId, clusterId: "c", clientAddress: "", groups: 1, decisionWindow: 8, leaseReads: false, damagedGroups: [], terms: [], address: "", members: [], toNodeId: 0, clusterVersion: 1, ...founding.hello });
   return { founding, seen, hello };
 }
 

@@ -147,6 +147,7 @@ export class Membership {
   }
 
   #refuseAdded({ nodeId, address, folderId }: Member, removedNodeId: number): ChangeCheck | undefined {
+    if (folderId === 0) return refusal("INVALID_FIELD", "folder_id: who comes was asked for its data folder before the members were on record: try again", { field: "folder_id" });
     const holder = this.members().find((member) => member.folderId === folderId);
     if (holder !== undefined) {
       return refusal("MEMBER_EXISTS", `the node at ${address} has the data folder of member ${holder.nodeId}: there is nothing to add`, { node_id: String(holder.nodeId) });

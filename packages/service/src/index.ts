@@ -19,6 +19,7 @@ export { LIVENESS } from "./health.ts";
 export { createLogger, type Logger, type LoggerSettings } from "./logger.ts";
 export { bidiStream, clientStream, type Respond, serverStream, unary, unaryCallback } from "./methods.ts";
 export { address, choice, type ConfigurationOf, flag, integer, OptionRuleError, type OptionTable, parsed, splitAddress, text, type TypedOption } from "./option.ts";
+export { OwnedProcess } from "./owned-process.ts";
 export type { RequestStream } from "./request-stream.ts";
 export type { ResponseStream } from "./response-stream.ts";
 export { type RunningServer, type ServerSettings, startServer } from "./server.ts";

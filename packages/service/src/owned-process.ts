@@ -8,14 +8,17 @@ export class OwnedProcess {
   readonly #log: Logger;
   #stop: () => Promise<void> = () => Promise.resolve();
   #signals = 0;
+  #isOwned = false;
 
   constructor(log: Logger) {
     this.#log = log;
   }
 
-  /** Takes over the signals of this process. */
+  /** Takes over the signals of this process. Called again, another `stop` takes the place of the one before. */
   stopWith(stop: () => Promise<void>): void {
     this.#stop = stop;
+    if (this.#isOwned) return;
+    this.#isOwned = true;
     process.on("SIGTERM", () => this.#signalled("SIGTERM", 143));
     process.on("SIGINT", () => this.#signalled("SIGINT", 130));
     process.on("uncaughtException", (error) => this.#defect(error, "uncaught exception"));

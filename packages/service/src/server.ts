@@ -36,8 +36,11 @@ export interface ServerSettings {
   readonly onDrain?: () => Promise<void> | void;
   /** Last step of a shutdown, when no call runs any more: close files and connections. */
   readonly onShutdown?: () => Promise<void> | void;
-  /** The process is the server's: it handles signals and uncaught errors, and exits. False in tests. */
-  readonly ownsProcess?: boolean;
+  /**
+   * The process is the server's: it handles signals and uncaught errors, and exits. False in tests. Servers that take turns
+   * in one process hand on what owns it.
+   */
+  readonly ownsProcess?: boolean | OwnedProcess;
 }
 
 /** A server that answers calls. */
@@ -117,7 +120,7 @@ export async function startServer(settings: ServerSettings): Promise<RunningServ
     collectDefaultMetrics({ register: registry });
     const transportLog = log.child({ part: "grpc-js" });
     setLogger({ error: (text: unknown) => transportLog.warn(String(text)), info: (text: unknown) => transportLog.info(String(text)), debug: (text: unknown) => transportLog.debug(String(text)) });
-    new OwnedProcess(log).stopWith(stop);
+    (settings.ownsProcess instanceof OwnedProcess ? settings.ownsProcess : new OwnedProcess(log)).stopWith(stop);
   }
   const host = splitAddress(config.listenAddress)?.host ?? "127.0.0.1";
   const address = `${host.includes(":") ? `[${host}]` : host}:${port}`;

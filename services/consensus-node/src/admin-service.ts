@@ -11,9 +11,11 @@ import {
   type VerifyConservationResponse,
 } from "@statemesh/contract";
 import type { MeshNode } from "@statemesh/mesh";
-import { type CallContext, type ServiceBinding, bindService, unary } from "@statemesh/service";
+import type { NodeRuntime } from "@statemesh/node";
+import { type CallContext, type ServiceBinding, bindService, serverStream, unary } from "@statemesh/service";
 import { checkInteger } from "@statemesh/world";
 import { deadlineOf } from "./deadlines.ts";
+import { addMember, cancelMemberChange, drainNode, listMemberChanges, listMembers, removeMember, replaceMember, watchMemberChange } from "./member-service.ts";
 
 export interface AdminNode {
   readonly mesh: MeshNode;
@@ -21,7 +23,7 @@ export interface AdminNode {
   readonly version: string;
   readonly startedAtMs: number;
   readonly defaultDeadlineMs: number;
-  readonly peers: ReadonlyMap<number, string>;
+  readonly runtime: NodeRuntime;
   clientAddressOf(nodeId: number): string;
   walBytes(): number;
 }
@@ -34,6 +36,14 @@ export function adminService(node: AdminNode): ServiceBinding {
     getStatus: unary(() => statusOf(node)),
     transferLeadership: unary((request, context) => transfer(node, request, context)),
     verifyConservation: unary((_, context) => verify(node, context)),
+    listMembers: unary(() => listMembers(node)),
+    addMember: unary((request, context) => addMember(node, request, context)),
+    removeMember: unary((request, context) => removeMember(node, request, context)),
+    replaceMember: unary((request, context) => replaceMember(node, request, context)),
+    cancelMemberChange: unary((request, context) => cancelMemberChange(node, request, context)),
+    listMemberChanges: unary(() => listMemberChanges(node)),
+    watchMemberChange: serverStream((request, responses, context) => watchMemberChange(node, request, responses, context)),
+    drainNode: unary((request, context) => drainNode(node, request, context)),
   });
 }
 
@@ -46,22 +56,25 @@ function statusOf(node: AdminNode): GetStatusResponse {
     clusterId: node.clusterId,
     version: node.version,
     startedAtMs: node.startedAtMs,
-    peers: [...node.peers]
-      .filter(([peer]) => peer !== mesh.nodeId)
-      .map(([peer, address]) => ({
+    peers: [...node.runtime.links]
+      .sort(([a], [b]) => a - b)
+      .map(([peer, { transport }]) => ({
         nodeId: peer,
-        address,
+        address: transport.address,
         clientAddress: node.clientAddressOf(peer),
         connected: mesh.isConnected(peer),
         lastHeardMsAgo: Math.floor(mesh.silenceMs(peer) ?? -1),
       })),
-    groups: mesh.groups.map((group) => groupStatus(mesh, group.groupId)),
+    groups: mesh.groups.map((group) => groupStatus(node, group.groupId)),
     arbiterFallbacks,
     walBytes: node.walBytes(),
+    clusterVersion: mesh.membership.version,
+    versionMin: mesh.versions.min,
+    versionMax: mesh.versions.max,
   };
 }
 
-function groupStatus(mesh: MeshNode, groupId: number): GroupStatus {
+function groupStatus({ mesh, runtime }: AdminNode, groupId: number): GroupStatus {
   const group = mesh.group(groupId);
   const status = group.core.status();
   const leads = status.role === "leader";
@@ -76,13 +89,16 @@ function groupStatus(mesh: MeshNode, groupId: number): GroupStatus {
     lastIndex: status.lastIndex,
     commitIndex: status.commitIndex,
     appliedIndex: group.state.appliedIndex,
-    voters: [...status.voters],
+    voters: [...status.configuration.voters],
     learners: [...status.learners],
     match,
     stateDigest: group.state.digest,
     entities: group.state.entities.size,
     materializedIndex: leads ? mesh.materializedIndex(groupId) : 0,
     pending: group.waiting,
+    outgoing: [...status.configuration.outgoing],
+    snapshotPercent: new Map(leads ? runtime.snapshotPercent(groupId) : []),
+    membershipWaitsFor: leads ? mesh.members.waitsFor(groupId) : "",
   };
 }
 
@@ -90,8 +106,9 @@ async function transfer(node: AdminNode, request: TransferLeadershipRequest, con
   const { mesh } = node;
   checkInteger(request.groupId, 0, mesh.options.groups, "", "group_id");
   const { groupId, targetNodeId } = request;
-  if (!node.peers.has(targetNodeId)) throw MeshError.field("target_node_id", `one of ${[...node.peers.keys()].join(", ")}`);
   const group = mesh.group(groupId);
+  const { voters } = group.core.configuration;
+  if (!voters.includes(targetNodeId)) throw MeshError.field("target_node_id", `must be a voter of the group: one of ${voters.join(", ")}`);
   if (group.leader === targetNodeId) return { leaderNodeId: targetNodeId, term: group.core.term };
   if (group.core.role !== "leader") {
     throw new MeshError("NOT_LEADER", `ask the leader of group ${groupId}`, {

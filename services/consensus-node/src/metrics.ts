@@ -1,16 +1,13 @@
 import type { MeshNode } from "@statemesh/mesh";
-import type { PeerLink, SnapshotSender, Storage } from "@statemesh/node";
+import type { NodeRuntime, Storage } from "@statemesh/node";
 import { Counter, Gauge, type Registry } from "@statemesh/service";
 import type { StoreLink } from "./store-link.ts";
 
 /** What is measured besides the node itself. */
 export interface MeasuredParts {
   readonly storage: Storage;
-  readonly links: ReadonlyMap<number, PeerLink>;
+  readonly runtime: NodeRuntime;
   readonly store: StoreLink | undefined;
-  readonly sender: SnapshotSender;
-  /** Snapshots taken in. */
-  readonly received: () => number;
 }
 
 /** Groups with series of their own, at most; of more there is one series for all. */
@@ -28,7 +25,7 @@ export function groupSeries(groups: number, value: (groupId: number) => number, 
 }
 
 /** What a node says about itself to Prometheus. Everything is read on a scrape; nothing is kept on the way of an operation. */
-export function registerMetrics(registry: Registry, node: MeshNode, { storage, links, store, sender, received }: MeasuredParts): void {
+export function registerMetrics(registry: Registry, node: MeshNode, { storage, runtime, store }: MeasuredParts): void {
   const registers = [registry];
   const byGroup = (name: string, help: string, together: Together, value: (groupId: number) => number): void => {
     new Gauge({
@@ -66,20 +63,20 @@ export function registerMetrics(registry: Registry, node: MeshNode, { storage, l
   single("raft_groups_asleep", "Groups that have nothing to do and cost nothing.", () => node.groups.reduce((sum, { core }) => sum + (core.isQuiescent ? 1 : 0), 0));
   single("operations_outstanding", "Operations of callers that are not answered.", () => node.edge.outstanding);
   single("wal_bytes", "Bytes of the write-ahead log.", () => storage.sizeBytes);
-  single("snapshot_transfers", "Snapshots on their way to peers, or waiting for their turn.", () => sender.active);
+  single("snapshot_transfers", "Snapshots on their way to peers, or waiting for their turn.", () => runtime.sender.active);
   single("disk_full", "1 while the disk refuses writes.", () => (storage.isFull ? 1 : 0));
   single("region_store_refused", "1 while the region store holds what is not this cluster's, and nothing is sent to it.", () => (isRefused(node, store) ? 1 : 0));
-  single("peers_connected", "Peers that this node can send to.", () => [...links.keys()].filter((peer) => node.isConnected(peer)).length);
+  single("peers_connected", "Peers that this node can send to.", () => [...runtime.links.keys()].filter((peer) => node.isConnected(peer)).length);
   single("eventual_keys", "Eventual keys held, tombstones included.", () => node.eventual.size);
   single("subscribers", "Subscriptions open.", () => node.subscriptions.statistics().subscribers);
   const counters = [
-    { name: "snapshot_sent_bytes_total", help: "Bytes of snapshots sent to peers.", value: () => sender.sentBytes },
-    { name: "snapshots_sent_total", help: "Snapshots that peers took.", value: () => sender.installed },
-    { name: "snapshot_failures_total", help: "Snapshots that did not arrive; they are sent again.", value: () => sender.failed },
-    { name: "snapshots_received_total", help: "Snapshots taken in from peers.", value: received },
+    { name: "snapshot_sent_bytes_total", help: "Bytes of snapshots sent to peers.", value: () => runtime.sender.sentBytes },
+    { name: "snapshots_sent_total", help: "Snapshots that peers took.", value: () => runtime.sender.installed },
+    { name: "snapshot_failures_total", help: "Snapshots that did not arrive; they are sent again.", value: () => runtime.sender.failed },
+    { name: "snapshots_received_total", help: "Snapshots taken in from peers.", value: () => runtime.received },
     { name: "arbiter_fallbacks_total", help: "Batches decided by the leader because no arbiter answered.", value: () => node.groups.reduce((sum, group) => sum + group.arbiterFallbacks, 0) },
     { name: "wal_syncs_total", help: "Syncs of the write-ahead log.", value: () => storage.syncs },
-    { name: "peer_frames_dropped_total", help: "Frames to peers that were given up.", value: () => [...links.values()].reduce((sum, link) => sum + link.dropped, 0) },
+    { name: "peer_frames_dropped_total", help: "Frames to peers that were given up.", value: () => [...runtime.links.values()].reduce((sum, link) => sum + link.dropped, 0) },
   ];
   for (const { name, help, value } of counters) {
     let seen = 0;

@@ -22,18 +22,31 @@ function parsePeers(value: string): PeerAddresses {
   return peers;
 }
 
+/** Nodes that may take this one in; none: it waits until somebody names it to them. */
+export type JoinAddresses = readonly string[];
+
+const JOIN_WAIT = "wait";
+
+function parseJoin(value: string): JoinAddresses {
+  if (value.trim() === JOIN_WAIT) return [];
+  return value.split(",").map((part) => {
+    const each = part.trim();
+    if (splitAddress(each) === undefined) throw new OptionRuleError(`must be host:port, separated by commas, or "${JOIN_WAIT}"; "${each.slice(0, 80)}" is neither`);
+    return each;
+  });
+}
+
 export const program = defineProgram({
   name: "consensus-node",
   summary: "Hosts replicas of Raft groups, the replicated state of the world, the authority directory, and eventual and causal replication.",
   version: "0.1.0",
   options: {
     ...serverOptions({ grpc: 7401, metrics: 7501 }),
-    nodeId: integer({ min: 1, max: 2_000_000, doc: "Number of this node, unique in the cluster and the same for ever. Required unless `--node-id-from-hostname` is set." }),
+    nodeId: integer({ min: 1, max: 2_000_000, doc: "Number of this node, unique in the cluster and the same for ever. Required of those who found the cluster, unless `--node-id-from-hostname` is set. A node that joins is given the next number unless it asks for one." }),
     nodeIdFromHostname: flag({ default: false, doc: "Take the node id from the ordinal at the end of the host name, plus one: `consensus-node-0` is node 1." }),
     clusterId: text({ default: "statemesh", maxLength: 64, pattern: /^[!-~]+$/, patternDoc: "ASCII without spaces", mustMatch: true, doc: "Name of the cluster. Nodes of other clusters are refused, and a region store refuses every cluster but the first that it heard of." }),
     peers: parsed({
-      doc: "Every node of the cluster with the address that the others reach it at, this one included.",
-      required: true,
+      doc: "Every node that founds the cluster with the address that the others reach it at, this one included. Required unless the node joins. Members that came later are found by themselves; an address that is named here stands above the one on record.",
       mustMatch: true,
       kind: "peers",
       rule: "ID=host:port, separated by commas",
@@ -41,7 +54,15 @@ export const program = defineProgram({
       parse: parsePeers,
       format: (peers: PeerAddresses) => [...peers].map(([id, peer]) => `${id}=${peer}`).join(","),
     }),
-    advertiseAddress: address({ doc: "Where clients reach this node; told to other nodes for redirects. Default: its address among the peers." }),
+    join: parsed({
+      doc: "For a node that is not among `--peers`: nodes of a running cluster, which are asked to take it in; or `wait`: until an operator adds it. Without effect once the node has its place, and on those who found the cluster.",
+      kind: "addresses",
+      rule: `host:port, separated by commas, or ${JOIN_WAIT}`,
+      placeholder: "host:port,host:port,...",
+      parse: parseJoin,
+      format: (addresses: JoinAddresses) => (addresses.length === 0 ? JOIN_WAIT : addresses.join(",")),
+    }),
+    advertiseAddress: address({ doc: "Where clients reach this node; told to other nodes for redirects. Default: its address among the peers, else `--listen-address`. A node that joins is reached there by the other nodes too." }),
     dataDir: text({ default: DATA_DIR, doc: "Folder of the write-ahead log and the snapshots. One node a folder." }),
     groups: integer({ default: 4, min: 1, max: 1_000, mustMatch: true, doc: "Raft groups that hold regions, besides group 0, the directory. Fixed for the life of the cluster: sectors map to groups by it." }),
     arbiterAddress: text({ maxLength: 1_024, doc: "Where the conflict-arbiter answers, `host:port`; several, separated by commas, are used in turn. Without one the node decides by the same rules itself." }),

@@ -1,12 +1,18 @@
 // What other nodes call: the stream of frames and the transfer of snapshots.
-import { RaftPeerServiceService } from "@statemesh/contract";
-import type { NodeRuntime } from "@statemesh/node";
-import { type Logger, type ServiceBinding, bidiStream, bindService, clientStream } from "@statemesh/service";
+import { type IdentifyResponse, type InstallSnapshotRequest, RaftPeerServiceService, type StreamRequest } from "@statemesh/contract";
+import { type Logger, type ServiceBinding, bidiStream, bindService, clientStream, unary } from "@statemesh/service";
 
-export function peerService(node: Pick<NodeRuntime, "door" | "receiveSnapshot">, log: Logger): ServiceBinding {
+/** Who answers to peers: a node, or one that waits to become one. */
+export interface PeerSide {
+  stream(): (frame: StreamRequest) => number | undefined;
+  receiveSnapshot(parts: AsyncIterable<InstallSnapshotRequest>): Promise<void>;
+  identify(): IdentifyResponse;
+}
+
+export function peerService(node: PeerSide, log: Logger): ServiceBinding {
   return bindService(RaftPeerServiceService, {
     stream: bidiStream((requests, responses, context) => {
-      const take = node.door.stream();
+      const take = node.stream();
       requests.onMessage(
         (frame) => {
           const peer = take(frame);
@@ -22,5 +28,6 @@ export function peerService(node: Pick<NodeRuntime, "door" | "receiveSnapshot">,
       await node.receiveSnapshot(requests);
       return { installed: true };
     }),
+    identify: unary(() => node.identify()),
   });
 }

@@ -24,14 +24,16 @@ export class GrpcPeer implements PeerTransport {
     const stream = this.#client.stream();
     stream.on("data", () => events.message());
     let isOpen = true;
-    const closed = (reason: string, refused: boolean): void => {
+    const closed = (reason: string, refused: boolean, removed = false): void => {
       if (!isOpen) return;
       isOpen = false;
-      events.closed(reason, refused);
+      events.closed(reason, refused, removed);
     };
     stream.on("error", (error: ServiceError) => {
-      const refused = meshErrorFromServiceError(error, { writes: false }).reason === "PEER_REFUSED";
-      closed(refused ? error.details : error.message, refused);
+      const { reason } = meshErrorFromServiceError(error, { writes: false });
+      const removed = reason === "MEMBER_REMOVED";
+      const refused = removed || reason === "PEER_REFUSED";
+      closed(refused ? error.details : error.message, refused, removed);
     });
     stream.on("end", () => closed("closed by the peer", false));
     return {

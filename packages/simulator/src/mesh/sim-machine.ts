@@ -116,6 +116,8 @@ export class SimMachine {
         });
       },
       peers: new Map(others.map((peer): [number, PeerTransport] => [peer, wire.transport(this.id, peer, () => gate)])),
+      // Addresses are `node-ID` here.
+      connect: (address) => wire.transport(this.id, Number(address.split("-")[1]), () => gate),
       arbiters: this.#parts.arbiters,
       store: this.#parts.store,
       fail: (error) => {
@@ -131,7 +133,7 @@ export class SimMachine {
         runtime = opened;
         this.#runtime = opened;
         events.started(this, opened);
-        wire.listen(this.id, { gate, stream: () => opened.door.stream(), receiveSnapshot: async (parts) => opened.receiveSnapshot(parts) });
+        wire.listen(this.id, { gate, stream: () => opened.stream(), receiveSnapshot: async (parts) => opened.receiveSnapshot(parts) });
         opened.start();
         recorder.note("up", this.id);
       },

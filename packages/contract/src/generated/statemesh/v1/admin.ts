@@ -11,7 +11,9 @@ import {
   type ChannelCredentials,
   Client,
   type ClientOptions,
+  type ClientReadableStream,
   type ClientUnaryCall,
+  type handleServerStreamingCall,
   type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
@@ -191,6 +193,71 @@ export function memberChangeStateToJSON(object: MemberChangeState): string {
   }
 }
 
+export const GroupChangeStage = {
+  UNSPECIFIED: 0,
+  /** WAITING - The group has not begun, or its leader does not answer. */
+  WAITING: 1,
+  /** LEARNER - The new member gets what it lacks, and does not vote. */
+  LEARNER: 2,
+  /** JOINT - Both the old and the new voters have to agree; for a moment. */
+  JOINT: 3,
+  DONE: 4,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type GroupChangeStage = typeof GroupChangeStage[keyof typeof GroupChangeStage];
+
+export namespace GroupChangeStage {
+  export type UNSPECIFIED = typeof GroupChangeStage.UNSPECIFIED;
+  export type WAITING = typeof GroupChangeStage.WAITING;
+  export type LEARNER = typeof GroupChangeStage.LEARNER;
+  export type JOINT = typeof GroupChangeStage.JOINT;
+  export type DONE = typeof GroupChangeStage.DONE;
+  export type UNRECOGNIZED = typeof GroupChangeStage.UNRECOGNIZED;
+}
+
+export function groupChangeStageFromJSON(object: any): GroupChangeStage {
+  switch (object) {
+    case 0:
+    case "GROUP_CHANGE_STAGE_UNSPECIFIED":
+      return GroupChangeStage.UNSPECIFIED;
+    case 1:
+    case "GROUP_CHANGE_STAGE_WAITING":
+      return GroupChangeStage.WAITING;
+    case 2:
+    case "GROUP_CHANGE_STAGE_LEARNER":
+      return GroupChangeStage.LEARNER;
+    case 3:
+    case "GROUP_CHANGE_STAGE_JOINT":
+      return GroupChangeStage.JOINT;
+    case 4:
+    case "GROUP_CHANGE_STAGE_DONE":
+      return GroupChangeStage.DONE;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return GroupChangeStage.UNRECOGNIZED;
+  }
+}
+
+export function groupChangeStageToJSON(object: GroupChangeStage): string {
+  switch (object) {
+    case GroupChangeStage.UNSPECIFIED:
+      return "GROUP_CHANGE_STAGE_UNSPECIFIED";
+    case GroupChangeStage.WAITING:
+      return "GROUP_CHANGE_STAGE_WAITING";
+    case GroupChangeStage.LEARNER:
+      return "GROUP_CHANGE_STAGE_LEARNER";
+    case GroupChangeStage.JOINT:
+      return "GROUP_CHANGE_STAGE_JOINT";
+    case GroupChangeStage.DONE:
+      return "GROUP_CHANGE_STAGE_DONE";
+    case GroupChangeStage.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 export interface GetStatusRequest {
 }
 
@@ -205,6 +272,10 @@ export interface GetStatusResponse {
   arbiterFallbacks: number;
   /** Bytes in segments of the write-ahead log. */
   walBytes: number;
+  /** The version that all members speak, and the versions that this node does. */
+  clusterVersion: number;
+  versionMin: number;
+  versionMax: number;
 }
 
 export interface PeerStatus {
@@ -236,9 +307,20 @@ export interface GroupStatus {
   materializedIndex: number;
   /** Operations waiting for a decision. */
   pending: number;
+  /** In the middle of a change: the voters of the configuration that gives way. */
+  outgoing: number[];
+  /** Leader only, while a snapshot travels to a node: how much of it has left, in percent. */
+  snapshotPercent: Map<number, number>;
+  /** Leader only: why the wanted members cannot be taken over yet; empty where nothing is to be done or it goes on. */
+  membershipWaitsFor: string;
 }
 
 export interface GroupStatus_MatchEntry {
+  key: number;
+  value: number;
+}
+
+export interface GroupStatus_SnapshotPercentEntry {
   key: number;
   value: number;
 }
@@ -304,6 +386,119 @@ export interface MemberChange {
   endedAtMs: number;
 }
 
+/** How far a change is in one group. */
+export interface GroupChangeProgress {
+  groupId: number;
+  stage: GroupChangeStage;
+  /** 0: none that answers. */
+  leaderNodeId: number;
+  /** Entries that the new member has not acknowledged. */
+  lag: number;
+  /** While a snapshot travels to the new member, how much of it has left; else 0. */
+  snapshotPercent: number;
+  /** What the group waits for; empty while it goes on. */
+  waitsFor: string;
+}
+
+export interface ListMembersRequest {
+}
+
+export interface ListMembersResponse {
+  /** By node id. Empty while the cluster works at a version below 2. */
+  members: Member[];
+  clusterVersion: number;
+}
+
+export interface AddMemberRequest {
+  /** Where the new node listens, `host:port`. It must be up, with an empty data folder and no data of another cluster. */
+  address: string;
+  /** Never used before and above every earlier one; 0: the next. */
+  nodeId: number;
+  /** Chosen by the caller, at most 64 characters: the same id again is the same change. Empty: the node that joins names it. */
+  changeId: string;
+  /** Checks everything and answers what would be done; nothing is. */
+  dryRun: boolean;
+}
+
+export interface AddMemberResponse {
+  change: MemberChange | undefined;
+  dryRun: boolean;
+}
+
+export interface RemoveMemberRequest {
+  nodeId: number;
+  /** At most 64 characters: the same id again is the same change. Empty: the node that leaves names it. */
+  changeId: string;
+  /** Checks everything and answers what would be done; nothing is. */
+  dryRun: boolean;
+}
+
+export interface RemoveMemberResponse {
+  change: MemberChange | undefined;
+  dryRun: boolean;
+}
+
+export interface ReplaceMemberRequest {
+  /** Who goes. */
+  nodeId: number;
+  /** Where the new node listens. Empty: at the address of the one that goes, for a node that lost its data folder. */
+  address: string;
+  /** Of the new node, never used before and above every earlier one; 0: the next. */
+  newNodeId: number;
+  /** At most 64 characters: the same id again is the same change. Empty: the two nodes name it. */
+  changeId: string;
+  /** Checks everything and answers what would be done; nothing is. */
+  dryRun: boolean;
+}
+
+export interface ReplaceMemberResponse {
+  change: MemberChange | undefined;
+  dryRun: boolean;
+}
+
+export interface CancelMemberChangeRequest {
+  changeId: string;
+  /** Checks everything and answers what would be done; nothing is. */
+  dryRun: boolean;
+}
+
+export interface CancelMemberChangeResponse {
+  change: MemberChange | undefined;
+  dryRun: boolean;
+}
+
+export interface ListMemberChangesRequest {
+}
+
+export interface ListMemberChangesResponse {
+  /** The newest first: at most one that runs, and the latest 16 that ended. */
+  changes: MemberChange[];
+  /** Of the one that runs, a group. */
+  progress: GroupChangeProgress[];
+}
+
+export interface WatchMemberChangeRequest {
+  changeId: string;
+}
+
+export interface WatchMemberChangeResponse {
+  change: MemberChange | undefined;
+  progress: GroupChangeProgress[];
+}
+
+export interface DrainNodeRequest {
+  /** Answers which groups would be handed over; none is. */
+  dryRun: boolean;
+}
+
+export interface DrainNodeResponse {
+  /** Groups that the node led and leads no more. */
+  movedGroupIds: number[];
+  /** Groups that it still leads: nobody else was ready in time. */
+  keptGroupIds: number[];
+  dryRun: boolean;
+}
+
 function createBaseGetStatusRequest(): GetStatusRequest {
   return {};
 }
@@ -366,6 +561,9 @@ function createBaseGetStatusResponse(): GetStatusResponse {
     groups: [],
     arbiterFallbacks: 0,
     walBytes: 0,
+    clusterVersion: 0,
+    versionMin: 0,
+    versionMax: 0,
   };
 }
 
@@ -394,6 +592,15 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     }
     if (message.walBytes !== 0) {
       writer.uint32(64).uint64Number(message.walBytes);
+    }
+    if (message.clusterVersion !== 0) {
+      writer.uint32(72).uint32(message.clusterVersion);
+    }
+    if (message.versionMin !== 0) {
+      writer.uint32(80).uint32(message.versionMin);
+    }
+    if (message.versionMax !== 0) {
+      writer.uint32(88).uint32(message.versionMax);
     }
     return writer;
   },
@@ -475,6 +682,30 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
             message.walBytes = reader.uint64Number();
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.clusterVersion = reader.uint32();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.versionMin = reader.uint32();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.versionMax = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -517,6 +748,21 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
         : isSet(object.wal_bytes)
         ? globalThis.Number(object.wal_bytes)
         : 0,
+      clusterVersion: isSet(object.clusterVersion)
+        ? globalThis.Number(object.clusterVersion)
+        : isSet(object.cluster_version)
+        ? globalThis.Number(object.cluster_version)
+        : 0,
+      versionMin: isSet(object.versionMin)
+        ? globalThis.Number(object.versionMin)
+        : isSet(object.version_min)
+        ? globalThis.Number(object.version_min)
+        : 0,
+      versionMax: isSet(object.versionMax)
+        ? globalThis.Number(object.versionMax)
+        : isSet(object.version_max)
+        ? globalThis.Number(object.version_max)
+        : 0,
     };
   },
 
@@ -546,6 +792,15 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     if (message.walBytes !== 0) {
       obj.walBytes = Math.round(message.walBytes);
     }
+    if (message.clusterVersion !== 0) {
+      obj.clusterVersion = Math.round(message.clusterVersion);
+    }
+    if (message.versionMin !== 0) {
+      obj.versionMin = Math.round(message.versionMin);
+    }
+    if (message.versionMax !== 0) {
+      obj.versionMax = Math.round(message.versionMax);
+    }
     return obj;
   },
 
@@ -562,6 +817,9 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     message.groups = object.groups?.map((e) => GroupStatus.fromPartial(e)) || [];
     message.arbiterFallbacks = object.arbiterFallbacks ?? 0;
     message.walBytes = object.walBytes ?? 0;
+    message.clusterVersion = object.clusterVersion ?? 0;
+    message.versionMin = object.versionMin ?? 0;
+    message.versionMax = object.versionMax ?? 0;
     return message;
   },
 };
@@ -728,6 +986,9 @@ function createBaseGroupStatus(): GroupStatus {
     entities: 0,
     materializedIndex: 0,
     pending: 0,
+    outgoing: [],
+    snapshotPercent: new Map(),
+    membershipWaitsFor: "",
   };
 }
 
@@ -785,6 +1046,19 @@ export const GroupStatus: MessageFns<GroupStatus> = {
     }
     if (message.pending !== 0) {
       writer.uint32(120).uint32(message.pending);
+    }
+    if (message.outgoing.length !== 0) {
+      writer.uint32(130).fork();
+      for (const v of message.outgoing) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    message.snapshotPercent.forEach((value, key) => {
+      GroupStatus_SnapshotPercentEntry.encode({ key: key as any, value }, writer.uint32(138).fork()).join();
+    });
+    if (message.membershipWaitsFor !== "") {
+      writer.uint32(146).string(message.membershipWaitsFor);
     }
     return writer;
   },
@@ -945,6 +1219,43 @@ export const GroupStatus: MessageFns<GroupStatus> = {
             message.pending = reader.uint32();
             continue;
           }
+          case 16: {
+            if (tag === 128) {
+              message.outgoing.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 130) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.outgoing.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            const entry17 = GroupStatus_SnapshotPercentEntry.decode(reader, reader.uint32());
+            if (entry17.value !== undefined) {
+              message.snapshotPercent.set(entry17.key, entry17.value);
+            }
+            continue;
+          }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.membershipWaitsFor = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1018,6 +1329,31 @@ export const GroupStatus: MessageFns<GroupStatus> = {
         ? globalThis.Number(object.materialized_index)
         : 0,
       pending: isSet(object.pending) ? globalThis.Number(object.pending) : 0,
+      outgoing: globalThis.Array.isArray(object?.outgoing)
+        ? object.outgoing.map((e: any) => globalThis.Number(e))
+        : [],
+      snapshotPercent: isObject(object.snapshotPercent)
+        ? (globalThis.Object.entries(object.snapshotPercent) as [string, any][]).reduce(
+          (acc: Map<number, number>, [key, value]: [string, any]) => {
+            acc.set(globalThis.Number(key), globalThis.Number(value));
+            return acc;
+          },
+          new Map(),
+        )
+        : isObject(object.snapshot_percent)
+        ? (globalThis.Object.entries(object.snapshot_percent) as [string, any][]).reduce(
+          (acc: Map<number, number>, [key, value]: [string, any]) => {
+            acc.set(globalThis.Number(key), globalThis.Number(value));
+            return acc;
+          },
+          new Map(),
+        )
+        : new Map(),
+      membershipWaitsFor: isSet(object.membershipWaitsFor)
+        ? globalThis.String(object.membershipWaitsFor)
+        : isSet(object.membership_waits_for)
+        ? globalThis.String(object.membership_waits_for)
+        : "",
     };
   },
 
@@ -1071,6 +1407,18 @@ export const GroupStatus: MessageFns<GroupStatus> = {
     if (message.pending !== 0) {
       obj.pending = Math.round(message.pending);
     }
+    if (message.outgoing?.length) {
+      obj.outgoing = message.outgoing.map((e) => Math.round(e));
+    }
+    if (message.snapshotPercent?.size) {
+      obj.snapshotPercent = {};
+      message.snapshotPercent.forEach((v, k) => {
+        obj.snapshotPercent[k] = Math.round(v);
+      });
+    }
+    if (message.membershipWaitsFor !== "") {
+      obj.membershipWaitsFor = message.membershipWaitsFor;
+    }
     return obj;
   },
 
@@ -1102,6 +1450,17 @@ export const GroupStatus: MessageFns<GroupStatus> = {
     message.entities = object.entities ?? 0;
     message.materializedIndex = object.materializedIndex ?? 0;
     message.pending = object.pending ?? 0;
+    message.outgoing = object.outgoing?.map((e) => e) || [];
+    message.snapshotPercent = (() => {
+      const m = new Map();
+      (object.snapshotPercent as Map<number, number> ?? new Map()).forEach((value, key) => {
+        if (value !== undefined) {
+          m.set(key, globalThis.Number(value));
+        }
+      });
+      return m;
+    })();
+    message.membershipWaitsFor = object.membershipWaitsFor ?? "";
     return message;
   },
 };
@@ -1185,6 +1544,91 @@ export const GroupStatus_MatchEntry: MessageFns<GroupStatus_MatchEntry> = {
   },
   fromPartial(object: DeepPartial<GroupStatus_MatchEntry>): GroupStatus_MatchEntry {
     const message = createBaseGroupStatus_MatchEntry();
+    message.key = object.key ?? 0;
+    message.value = object.value ?? 0;
+    return message;
+  },
+};
+
+function createBaseGroupStatus_SnapshotPercentEntry(): GroupStatus_SnapshotPercentEntry {
+  return { key: 0, value: 0 };
+}
+
+export const GroupStatus_SnapshotPercentEntry: MessageFns<GroupStatus_SnapshotPercentEntry> = {
+  encode(message: GroupStatus_SnapshotPercentEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== 0) {
+      writer.uint32(8).uint32(message.key);
+    }
+    if (message.value !== 0) {
+      writer.uint32(16).uint32(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GroupStatus_SnapshotPercentEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGroupStatus_SnapshotPercentEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.key = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.value = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GroupStatus_SnapshotPercentEntry {
+    return {
+      key: isSet(object.key) ? globalThis.Number(object.key) : 0,
+      value: isSet(object.value) ? globalThis.Number(object.value) : 0,
+    };
+  },
+
+  toJSON(message: GroupStatus_SnapshotPercentEntry): unknown {
+    const obj: any = {};
+    if (message.key !== 0) {
+      obj.key = Math.round(message.key);
+    }
+    if (message.value !== 0) {
+      obj.value = Math.round(message.value);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GroupStatus_SnapshotPercentEntry>): GroupStatus_SnapshotPercentEntry {
+    return GroupStatus_SnapshotPercentEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GroupStatus_SnapshotPercentEntry>): GroupStatus_SnapshotPercentEntry {
+    const message = createBaseGroupStatus_SnapshotPercentEntry();
     message.key = object.key ?? 0;
     message.value = object.value ?? 0;
     return message;
@@ -2071,6 +2515,1677 @@ export const MemberChange: MessageFns<MemberChange> = {
   },
 };
 
+function createBaseGroupChangeProgress(): GroupChangeProgress {
+  return { groupId: 0, stage: 0, leaderNodeId: 0, lag: 0, snapshotPercent: 0, waitsFor: "" };
+}
+
+export const GroupChangeProgress: MessageFns<GroupChangeProgress> = {
+  encode(message: GroupChangeProgress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.groupId !== 0) {
+      writer.uint32(8).uint32(message.groupId);
+    }
+    if (message.stage !== 0) {
+      writer.uint32(16).int32(message.stage);
+    }
+    if (message.leaderNodeId !== 0) {
+      writer.uint32(24).uint32(message.leaderNodeId);
+    }
+    if (message.lag !== 0) {
+      writer.uint32(32).uint64Number(message.lag);
+    }
+    if (message.snapshotPercent !== 0) {
+      writer.uint32(40).uint32(message.snapshotPercent);
+    }
+    if (message.waitsFor !== "") {
+      writer.uint32(50).string(message.waitsFor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GroupChangeProgress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGroupChangeProgress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.groupId = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.stage = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.leaderNodeId = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.lag = reader.uint64Number();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.snapshotPercent = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.waitsFor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GroupChangeProgress {
+    return {
+      groupId: isSet(object.groupId)
+        ? globalThis.Number(object.groupId)
+        : isSet(object.group_id)
+        ? globalThis.Number(object.group_id)
+        : 0,
+      stage: isSet(object.stage) ? groupChangeStageFromJSON(object.stage) : 0,
+      leaderNodeId: isSet(object.leaderNodeId)
+        ? globalThis.Number(object.leaderNodeId)
+        : isSet(object.leader_node_id)
+        ? globalThis.Number(object.leader_node_id)
+        : 0,
+      lag: isSet(object.lag) ? globalThis.Number(object.lag) : 0,
+      snapshotPercent: isSet(object.snapshotPercent)
+        ? globalThis.Number(object.snapshotPercent)
+        : isSet(object.snapshot_percent)
+        ? globalThis.Number(object.snapshot_percent)
+        : 0,
+      waitsFor: isSet(object.waitsFor)
+        ? globalThis.String(object.waitsFor)
+        : isSet(object.waits_for)
+        ? globalThis.String(object.waits_for)
+        : "",
+    };
+  },
+
+  toJSON(message: GroupChangeProgress): unknown {
+    const obj: any = {};
+    if (message.groupId !== 0) {
+      obj.groupId = Math.round(message.groupId);
+    }
+    if (message.stage !== 0) {
+      obj.stage = groupChangeStageToJSON(message.stage);
+    }
+    if (message.leaderNodeId !== 0) {
+      obj.leaderNodeId = Math.round(message.leaderNodeId);
+    }
+    if (message.lag !== 0) {
+      obj.lag = Math.round(message.lag);
+    }
+    if (message.snapshotPercent !== 0) {
+      obj.snapshotPercent = Math.round(message.snapshotPercent);
+    }
+    if (message.waitsFor !== "") {
+      obj.waitsFor = message.waitsFor;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GroupChangeProgress>): GroupChangeProgress {
+    return GroupChangeProgress.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GroupChangeProgress>): GroupChangeProgress {
+    const message = createBaseGroupChangeProgress();
+    message.groupId = object.groupId ?? 0;
+    message.stage = object.stage ?? 0;
+    message.leaderNodeId = object.leaderNodeId ?? 0;
+    message.lag = object.lag ?? 0;
+    message.snapshotPercent = object.snapshotPercent ?? 0;
+    message.waitsFor = object.waitsFor ?? "";
+    return message;
+  },
+};
+
+function createBaseListMembersRequest(): ListMembersRequest {
+  return {};
+}
+
+export const ListMembersRequest: MessageFns<ListMembersRequest> = {
+  encode(_: ListMembersRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListMembersRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListMembersRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): ListMembersRequest {
+    return {};
+  },
+
+  toJSON(_: ListMembersRequest): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListMembersRequest>): ListMembersRequest {
+    return ListMembersRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<ListMembersRequest>): ListMembersRequest {
+    const message = createBaseListMembersRequest();
+    return message;
+  },
+};
+
+function createBaseListMembersResponse(): ListMembersResponse {
+  return { members: [], clusterVersion: 0 };
+}
+
+export const ListMembersResponse: MessageFns<ListMembersResponse> = {
+  encode(message: ListMembersResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.members) {
+      Member.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.clusterVersion !== 0) {
+      writer.uint32(16).uint32(message.clusterVersion);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListMembersResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListMembersResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.members.push(Member.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.clusterVersion = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListMembersResponse {
+    return {
+      members: globalThis.Array.isArray(object?.members) ? object.members.map((e: any) => Member.fromJSON(e)) : [],
+      clusterVersion: isSet(object.clusterVersion)
+        ? globalThis.Number(object.clusterVersion)
+        : isSet(object.cluster_version)
+        ? globalThis.Number(object.cluster_version)
+        : 0,
+    };
+  },
+
+  toJSON(message: ListMembersResponse): unknown {
+    const obj: any = {};
+    if (message.members?.length) {
+      obj.members = message.members.map((e) => Member.toJSON(e));
+    }
+    if (message.clusterVersion !== 0) {
+      obj.clusterVersion = Math.round(message.clusterVersion);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListMembersResponse>): ListMembersResponse {
+    return ListMembersResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListMembersResponse>): ListMembersResponse {
+    const message = createBaseListMembersResponse();
+    message.members = object.members?.map((e) => Member.fromPartial(e)) || [];
+    message.clusterVersion = object.clusterVersion ?? 0;
+    return message;
+  },
+};
+
+function createBaseAddMemberRequest(): AddMemberRequest {
+  return { address: "", nodeId: 0, changeId: "", dryRun: false };
+}
+
+export const AddMemberRequest: MessageFns<AddMemberRequest> = {
+  encode(message: AddMemberRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.address !== "") {
+      writer.uint32(10).string(message.address);
+    }
+    if (message.nodeId !== 0) {
+      writer.uint32(16).uint32(message.nodeId);
+    }
+    if (message.changeId !== "") {
+      writer.uint32(26).string(message.changeId);
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(32).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AddMemberRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAddMemberRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.nodeId = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.changeId = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AddMemberRequest {
+    return {
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+      nodeId: isSet(object.nodeId)
+        ? globalThis.Number(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.Number(object.node_id)
+        : 0,
+      changeId: isSet(object.changeId)
+        ? globalThis.String(object.changeId)
+        : isSet(object.change_id)
+        ? globalThis.String(object.change_id)
+        : "",
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
+    };
+  },
+
+  toJSON(message: AddMemberRequest): unknown {
+    const obj: any = {};
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    if (message.nodeId !== 0) {
+      obj.nodeId = Math.round(message.nodeId);
+    }
+    if (message.changeId !== "") {
+      obj.changeId = message.changeId;
+    }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<AddMemberRequest>): AddMemberRequest {
+    return AddMemberRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AddMemberRequest>): AddMemberRequest {
+    const message = createBaseAddMemberRequest();
+    message.address = object.address ?? "";
+    message.nodeId = object.nodeId ?? 0;
+    message.changeId = object.changeId ?? "";
+    message.dryRun = object.dryRun ?? false;
+    return message;
+  },
+};
+
+function createBaseAddMemberResponse(): AddMemberResponse {
+  return { change: undefined, dryRun: false };
+}
+
+export const AddMemberResponse: MessageFns<AddMemberResponse> = {
+  encode(message: AddMemberResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.change !== undefined) {
+      MemberChange.encode(message.change, writer.uint32(10).fork()).join();
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(16).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AddMemberResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAddMemberResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.change = MemberChange.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AddMemberResponse {
+    return {
+      change: isSet(object.change) ? MemberChange.fromJSON(object.change) : undefined,
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
+    };
+  },
+
+  toJSON(message: AddMemberResponse): unknown {
+    const obj: any = {};
+    if (message.change !== undefined) {
+      obj.change = MemberChange.toJSON(message.change);
+    }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<AddMemberResponse>): AddMemberResponse {
+    return AddMemberResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AddMemberResponse>): AddMemberResponse {
+    const message = createBaseAddMemberResponse();
+    message.change = (object.change !== undefined && object.change !== null)
+      ? MemberChange.fromPartial(object.change)
+      : undefined;
+    message.dryRun = object.dryRun ?? false;
+    return message;
+  },
+};
+
+function createBaseRemoveMemberRequest(): RemoveMemberRequest {
+  return { nodeId: 0, changeId: "", dryRun: false };
+}
+
+export const RemoveMemberRequest: MessageFns<RemoveMemberRequest> = {
+  encode(message: RemoveMemberRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== 0) {
+      writer.uint32(8).uint32(message.nodeId);
+    }
+    if (message.changeId !== "") {
+      writer.uint32(18).string(message.changeId);
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(24).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveMemberRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveMemberRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.nodeId = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.changeId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RemoveMemberRequest {
+    return {
+      nodeId: isSet(object.nodeId)
+        ? globalThis.Number(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.Number(object.node_id)
+        : 0,
+      changeId: isSet(object.changeId)
+        ? globalThis.String(object.changeId)
+        : isSet(object.change_id)
+        ? globalThis.String(object.change_id)
+        : "",
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
+    };
+  },
+
+  toJSON(message: RemoveMemberRequest): unknown {
+    const obj: any = {};
+    if (message.nodeId !== 0) {
+      obj.nodeId = Math.round(message.nodeId);
+    }
+    if (message.changeId !== "") {
+      obj.changeId = message.changeId;
+    }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RemoveMemberRequest>): RemoveMemberRequest {
+    return RemoveMemberRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RemoveMemberRequest>): RemoveMemberRequest {
+    const message = createBaseRemoveMemberRequest();
+    message.nodeId = object.nodeId ?? 0;
+    message.changeId = object.changeId ?? "";
+    message.dryRun = object.dryRun ?? false;
+    return message;
+  },
+};
+
+function createBaseRemoveMemberResponse(): RemoveMemberResponse {
+  return { change: undefined, dryRun: false };
+}
+
+export const RemoveMemberResponse: MessageFns<RemoveMemberResponse> = {
+  encode(message: RemoveMemberResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.change !== undefined) {
+      MemberChange.encode(message.change, writer.uint32(10).fork()).join();
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(16).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveMemberResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveMemberResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.change = MemberChange.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RemoveMemberResponse {
+    return {
+      change: isSet(object.change) ? MemberChange.fromJSON(object.change) : undefined,
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
+    };
+  },
+
+  toJSON(message: RemoveMemberResponse): unknown {
+    const obj: any = {};
+    if (message.change !== undefined) {
+      obj.change = MemberChange.toJSON(message.change);
+    }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RemoveMemberResponse>): RemoveMemberResponse {
+    return RemoveMemberResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RemoveMemberResponse>): RemoveMemberResponse {
+    const message = createBaseRemoveMemberResponse();
+    message.change = (object.change !== undefined && object.change !== null)
+      ? MemberChange.fromPartial(object.change)
+      : undefined;
+    message.dryRun = object.dryRun ?? false;
+    return message;
+  },
+};
+
+function createBaseReplaceMemberRequest(): ReplaceMemberRequest {
+  return { nodeId: 0, address: "", newNodeId: 0, changeId: "", dryRun: false };
+}
+
+export const ReplaceMemberRequest: MessageFns<ReplaceMemberRequest> = {
+  encode(message: ReplaceMemberRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== 0) {
+      writer.uint32(8).uint32(message.nodeId);
+    }
+    if (message.address !== "") {
+      writer.uint32(18).string(message.address);
+    }
+    if (message.newNodeId !== 0) {
+      writer.uint32(24).uint32(message.newNodeId);
+    }
+    if (message.changeId !== "") {
+      writer.uint32(34).string(message.changeId);
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(40).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplaceMemberRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplaceMemberRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.nodeId = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.newNodeId = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.changeId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReplaceMemberRequest {
+    return {
+      nodeId: isSet(object.nodeId)
+        ? globalThis.Number(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.Number(object.node_id)
+        : 0,
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+      newNodeId: isSet(object.newNodeId)
+        ? globalThis.Number(object.newNodeId)
+        : isSet(object.new_node_id)
+        ? globalThis.Number(object.new_node_id)
+        : 0,
+      changeId: isSet(object.changeId)
+        ? globalThis.String(object.changeId)
+        : isSet(object.change_id)
+        ? globalThis.String(object.change_id)
+        : "",
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
+    };
+  },
+
+  toJSON(message: ReplaceMemberRequest): unknown {
+    const obj: any = {};
+    if (message.nodeId !== 0) {
+      obj.nodeId = Math.round(message.nodeId);
+    }
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    if (message.newNodeId !== 0) {
+      obj.newNodeId = Math.round(message.newNodeId);
+    }
+    if (message.changeId !== "") {
+      obj.changeId = message.changeId;
+    }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ReplaceMemberRequest>): ReplaceMemberRequest {
+    return ReplaceMemberRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReplaceMemberRequest>): ReplaceMemberRequest {
+    const message = createBaseReplaceMemberRequest();
+    message.nodeId = object.nodeId ?? 0;
+    message.address = object.address ?? "";
+    message.newNodeId = object.newNodeId ?? 0;
+    message.changeId = object.changeId ?? "";
+    message.dryRun = object.dryRun ?? false;
+    return message;
+  },
+};
+
+function createBaseReplaceMemberResponse(): ReplaceMemberResponse {
+  return { change: undefined, dryRun: false };
+}
+
+export const ReplaceMemberResponse: MessageFns<ReplaceMemberResponse> = {
+  encode(message: ReplaceMemberResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.change !== undefined) {
+      MemberChange.encode(message.change, writer.uint32(10).fork()).join();
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(16).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplaceMemberResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplaceMemberResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.change = MemberChange.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReplaceMemberResponse {
+    return {
+      change: isSet(object.change) ? MemberChange.fromJSON(object.change) : undefined,
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
+    };
+  },
+
+  toJSON(message: ReplaceMemberResponse): unknown {
+    const obj: any = {};
+    if (message.change !== undefined) {
+      obj.change = MemberChange.toJSON(message.change);
+    }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ReplaceMemberResponse>): ReplaceMemberResponse {
+    return ReplaceMemberResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReplaceMemberResponse>): ReplaceMemberResponse {
+    const message = createBaseReplaceMemberResponse();
+    message.change = (object.change !== undefined && object.change !== null)
+      ? MemberChange.fromPartial(object.change)
+      : undefined;
+    message.dryRun = object.dryRun ?? false;
+    return message;
+  },
+};
+
+function createBaseCancelMemberChangeRequest(): CancelMemberChangeRequest {
+  return { changeId: "", dryRun: false };
+}
+
+export const CancelMemberChangeRequest: MessageFns<CancelMemberChangeRequest> = {
+  encode(message: CancelMemberChangeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.changeId !== "") {
+      writer.uint32(10).string(message.changeId);
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(16).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CancelMemberChangeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCancelMemberChangeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.changeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CancelMemberChangeRequest {
+    return {
+      changeId: isSet(object.changeId)
+        ? globalThis.String(object.changeId)
+        : isSet(object.change_id)
+        ? globalThis.String(object.change_id)
+        : "",
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
+    };
+  },
+
+  toJSON(message: CancelMemberChangeRequest): unknown {
+    const obj: any = {};
+    if (message.changeId !== "") {
+      obj.changeId = message.changeId;
+    }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CancelMemberChangeRequest>): CancelMemberChangeRequest {
+    return CancelMemberChangeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CancelMemberChangeRequest>): CancelMemberChangeRequest {
+    const message = createBaseCancelMemberChangeRequest();
+    message.changeId = object.changeId ?? "";
+    message.dryRun = object.dryRun ?? false;
+    return message;
+  },
+};
+
+function createBaseCancelMemberChangeResponse(): CancelMemberChangeResponse {
+  return { change: undefined, dryRun: false };
+}
+
+export const CancelMemberChangeResponse: MessageFns<CancelMemberChangeResponse> = {
+  encode(message: CancelMemberChangeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.change !== undefined) {
+      MemberChange.encode(message.change, writer.uint32(10).fork()).join();
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(16).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CancelMemberChangeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCancelMemberChangeResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.change = MemberChange.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CancelMemberChangeResponse {
+    return {
+      change: isSet(object.change) ? MemberChange.fromJSON(object.change) : undefined,
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
+    };
+  },
+
+  toJSON(message: CancelMemberChangeResponse): unknown {
+    const obj: any = {};
+    if (message.change !== undefined) {
+      obj.change = MemberChange.toJSON(message.change);
+    }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CancelMemberChangeResponse>): CancelMemberChangeResponse {
+    return CancelMemberChangeResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CancelMemberChangeResponse>): CancelMemberChangeResponse {
+    const message = createBaseCancelMemberChangeResponse();
+    message.change = (object.change !== undefined && object.change !== null)
+      ? MemberChange.fromPartial(object.change)
+      : undefined;
+    message.dryRun = object.dryRun ?? false;
+    return message;
+  },
+};
+
+function createBaseListMemberChangesRequest(): ListMemberChangesRequest {
+  return {};
+}
+
+export const ListMemberChangesRequest: MessageFns<ListMemberChangesRequest> = {
+  encode(_: ListMemberChangesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListMemberChangesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListMemberChangesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): ListMemberChangesRequest {
+    return {};
+  },
+
+  toJSON(_: ListMemberChangesRequest): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListMemberChangesRequest>): ListMemberChangesRequest {
+    return ListMemberChangesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<ListMemberChangesRequest>): ListMemberChangesRequest {
+    const message = createBaseListMemberChangesRequest();
+    return message;
+  },
+};
+
+function createBaseListMemberChangesResponse(): ListMemberChangesResponse {
+  return { changes: [], progress: [] };
+}
+
+export const ListMemberChangesResponse: MessageFns<ListMemberChangesResponse> = {
+  encode(message: ListMemberChangesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.changes) {
+      MemberChange.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.progress) {
+      GroupChangeProgress.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListMemberChangesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListMemberChangesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.changes.push(MemberChange.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.progress.push(GroupChangeProgress.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListMemberChangesResponse {
+    return {
+      changes: globalThis.Array.isArray(object?.changes)
+        ? object.changes.map((e: any) => MemberChange.fromJSON(e))
+        : [],
+      progress: globalThis.Array.isArray(object?.progress)
+        ? object.progress.map((e: any) => GroupChangeProgress.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: ListMemberChangesResponse): unknown {
+    const obj: any = {};
+    if (message.changes?.length) {
+      obj.changes = message.changes.map((e) => MemberChange.toJSON(e));
+    }
+    if (message.progress?.length) {
+      obj.progress = message.progress.map((e) => GroupChangeProgress.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListMemberChangesResponse>): ListMemberChangesResponse {
+    return ListMemberChangesResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListMemberChangesResponse>): ListMemberChangesResponse {
+    const message = createBaseListMemberChangesResponse();
+    message.changes = object.changes?.map((e) => MemberChange.fromPartial(e)) || [];
+    message.progress = object.progress?.map((e) => GroupChangeProgress.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseWatchMemberChangeRequest(): WatchMemberChangeRequest {
+  return { changeId: "" };
+}
+
+export const WatchMemberChangeRequest: MessageFns<WatchMemberChangeRequest> = {
+  encode(message: WatchMemberChangeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.changeId !== "") {
+      writer.uint32(10).string(message.changeId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchMemberChangeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchMemberChangeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.changeId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WatchMemberChangeRequest {
+    return {
+      changeId: isSet(object.changeId)
+        ? globalThis.String(object.changeId)
+        : isSet(object.change_id)
+        ? globalThis.String(object.change_id)
+        : "",
+    };
+  },
+
+  toJSON(message: WatchMemberChangeRequest): unknown {
+    const obj: any = {};
+    if (message.changeId !== "") {
+      obj.changeId = message.changeId;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<WatchMemberChangeRequest>): WatchMemberChangeRequest {
+    return WatchMemberChangeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WatchMemberChangeRequest>): WatchMemberChangeRequest {
+    const message = createBaseWatchMemberChangeRequest();
+    message.changeId = object.changeId ?? "";
+    return message;
+  },
+};
+
+function createBaseWatchMemberChangeResponse(): WatchMemberChangeResponse {
+  return { change: undefined, progress: [] };
+}
+
+export const WatchMemberChangeResponse: MessageFns<WatchMemberChangeResponse> = {
+  encode(message: WatchMemberChangeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.change !== undefined) {
+      MemberChange.encode(message.change, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.progress) {
+      GroupChangeProgress.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchMemberChangeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchMemberChangeResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.change = MemberChange.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.progress.push(GroupChangeProgress.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WatchMemberChangeResponse {
+    return {
+      change: isSet(object.change) ? MemberChange.fromJSON(object.change) : undefined,
+      progress: globalThis.Array.isArray(object?.progress)
+        ? object.progress.map((e: any) => GroupChangeProgress.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: WatchMemberChangeResponse): unknown {
+    const obj: any = {};
+    if (message.change !== undefined) {
+      obj.change = MemberChange.toJSON(message.change);
+    }
+    if (message.progress?.length) {
+      obj.progress = message.progress.map((e) => GroupChangeProgress.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<WatchMemberChangeResponse>): WatchMemberChangeResponse {
+    return WatchMemberChangeResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WatchMemberChangeResponse>): WatchMemberChangeResponse {
+    const message = createBaseWatchMemberChangeResponse();
+    message.change = (object.change !== undefined && object.change !== null)
+      ? MemberChange.fromPartial(object.change)
+      : undefined;
+    message.progress = object.progress?.map((e) => GroupChangeProgress.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseDrainNodeRequest(): DrainNodeRequest {
+  return { dryRun: false };
+}
+
+export const DrainNodeRequest: MessageFns<DrainNodeRequest> = {
+  encode(message: DrainNodeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.dryRun !== false) {
+      writer.uint32(8).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DrainNodeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDrainNodeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DrainNodeRequest {
+    return {
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
+    };
+  },
+
+  toJSON(message: DrainNodeRequest): unknown {
+    const obj: any = {};
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<DrainNodeRequest>): DrainNodeRequest {
+    return DrainNodeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DrainNodeRequest>): DrainNodeRequest {
+    const message = createBaseDrainNodeRequest();
+    message.dryRun = object.dryRun ?? false;
+    return message;
+  },
+};
+
+function createBaseDrainNodeResponse(): DrainNodeResponse {
+  return { movedGroupIds: [], keptGroupIds: [], dryRun: false };
+}
+
+export const DrainNodeResponse: MessageFns<DrainNodeResponse> = {
+  encode(message: DrainNodeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.movedGroupIds.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.movedGroupIds) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.keptGroupIds.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.keptGroupIds) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(24).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DrainNodeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDrainNodeResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.movedGroupIds.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.movedGroupIds.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.keptGroupIds.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.keptGroupIds.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DrainNodeResponse {
+    return {
+      movedGroupIds: globalThis.Array.isArray(object?.movedGroupIds)
+        ? object.movedGroupIds.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.moved_group_ids)
+        ? object.moved_group_ids.map((e: any) => globalThis.Number(e))
+        : [],
+      keptGroupIds: globalThis.Array.isArray(object?.keptGroupIds)
+        ? object.keptGroupIds.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.kept_group_ids)
+        ? object.kept_group_ids.map((e: any) => globalThis.Number(e))
+        : [],
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
+    };
+  },
+
+  toJSON(message: DrainNodeResponse): unknown {
+    const obj: any = {};
+    if (message.movedGroupIds?.length) {
+      obj.movedGroupIds = message.movedGroupIds.map((e) => Math.round(e));
+    }
+    if (message.keptGroupIds?.length) {
+      obj.keptGroupIds = message.keptGroupIds.map((e) => Math.round(e));
+    }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<DrainNodeResponse>): DrainNodeResponse {
+    return DrainNodeResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DrainNodeResponse>): DrainNodeResponse {
+    const message = createBaseDrainNodeResponse();
+    message.movedGroupIds = object.movedGroupIds?.map((e) => e) || [];
+    message.keptGroupIds = object.keptGroupIds?.map((e) => e) || [];
+    message.dryRun = object.dryRun ?? false;
+    return message;
+  },
+};
+
 /** Status and operation of a cluster of consensus nodes. */
 export type ClusterAdminServiceService = typeof ClusterAdminServiceService;
 export const ClusterAdminServiceService = {
@@ -2111,6 +4226,100 @@ export const ClusterAdminServiceService = {
       VerifyConservationResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): VerifyConservationResponse => VerifyConservationResponse.decode(value),
   },
+  /** Who belongs to the cluster. */
+  listMembers: {
+    path: "/statemesh.v1.ClusterAdminService/ListMembers" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListMembersRequest): Buffer => ListMembersRequest.encode(value).finish(),
+    requestDeserialize: (value: Buffer): ListMembersRequest => ListMembersRequest.decode(value),
+    responseSerialize: (value: ListMembersResponse): Buffer => ListMembersResponse.encode(value).finish(),
+    responseDeserialize: (value: Buffer): ListMembersResponse => ListMembersResponse.decode(value),
+  },
+  /**
+   * Takes a node in: every group replicates to it, and lets it vote once it has caught up. Answers once the change is on
+   * record; it then goes on by itself, whatever restarts.
+   */
+  addMember: {
+    path: "/statemesh.v1.ClusterAdminService/AddMember" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: AddMemberRequest): Buffer => AddMemberRequest.encode(value).finish(),
+    requestDeserialize: (value: Buffer): AddMemberRequest => AddMemberRequest.decode(value),
+    responseSerialize: (value: AddMemberResponse): Buffer => AddMemberResponse.encode(value).finish(),
+    responseDeserialize: (value: Buffer): AddMemberResponse => AddMemberResponse.decode(value),
+  },
+  /** Takes a member out of every group. It needs not be up. */
+  removeMember: {
+    path: "/statemesh.v1.ClusterAdminService/RemoveMember" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RemoveMemberRequest): Buffer => RemoveMemberRequest.encode(value).finish(),
+    requestDeserialize: (value: Buffer): RemoveMemberRequest => RemoveMemberRequest.decode(value),
+    responseSerialize: (value: RemoveMemberResponse): Buffer =>
+      RemoveMemberResponse.encode(value).finish(),
+    responseDeserialize: (value: Buffer): RemoveMemberResponse => RemoveMemberResponse.decode(value),
+  },
+  /**
+   * Takes a node in and a member out, in one step of each group: for a machine that is exchanged, and for a node that lost
+   * its data folder.
+   */
+  replaceMember: {
+    path: "/statemesh.v1.ClusterAdminService/ReplaceMember" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReplaceMemberRequest): Buffer => ReplaceMemberRequest.encode(value).finish(),
+    requestDeserialize: (value: Buffer): ReplaceMemberRequest => ReplaceMemberRequest.decode(value),
+    responseSerialize: (value: ReplaceMemberResponse): Buffer =>
+      ReplaceMemberResponse.encode(value).finish(),
+    responseDeserialize: (value: Buffer): ReplaceMemberResponse => ReplaceMemberResponse.decode(value),
+  },
+  /** Turns a change that runs back to the members that there were. */
+  cancelMemberChange: {
+    path: "/statemesh.v1.ClusterAdminService/CancelMemberChange" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CancelMemberChangeRequest): Buffer =>
+      CancelMemberChangeRequest.encode(value).finish(),
+    requestDeserialize: (value: Buffer): CancelMemberChangeRequest => CancelMemberChangeRequest.decode(value),
+    responseSerialize: (value: CancelMemberChangeResponse): Buffer =>
+      CancelMemberChangeResponse.encode(value).finish(),
+    responseDeserialize: (value: Buffer): CancelMemberChangeResponse => CancelMemberChangeResponse.decode(value),
+  },
+  /** The change that runs, with its progress, and the latest that ended. */
+  listMemberChanges: {
+    path: "/statemesh.v1.ClusterAdminService/ListMemberChanges" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListMemberChangesRequest): Buffer =>
+      ListMemberChangesRequest.encode(value).finish(),
+    requestDeserialize: (value: Buffer): ListMemberChangesRequest => ListMemberChangesRequest.decode(value),
+    responseSerialize: (value: ListMemberChangesResponse): Buffer =>
+      ListMemberChangesResponse.encode(value).finish(),
+    responseDeserialize: (value: Buffer): ListMemberChangesResponse => ListMemberChangesResponse.decode(value),
+  },
+  /** Follows a change until it has ended: a message whenever something changed, at most four a second. */
+  watchMemberChange: {
+    path: "/statemesh.v1.ClusterAdminService/WatchMemberChange" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: WatchMemberChangeRequest): Buffer =>
+      WatchMemberChangeRequest.encode(value).finish(),
+    requestDeserialize: (value: Buffer): WatchMemberChangeRequest => WatchMemberChangeRequest.decode(value),
+    responseSerialize: (value: WatchMemberChangeResponse): Buffer =>
+      WatchMemberChangeResponse.encode(value).finish(),
+    responseDeserialize: (value: Buffer): WatchMemberChangeResponse => WatchMemberChangeResponse.decode(value),
+  },
+  /** Hands every group that the node leads to other nodes, before a restart or a removal. Ask the node itself. */
+  drainNode: {
+    path: "/statemesh.v1.ClusterAdminService/DrainNode" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DrainNodeRequest): Buffer => DrainNodeRequest.encode(value).finish(),
+    requestDeserialize: (value: Buffer): DrainNodeRequest => DrainNodeRequest.decode(value),
+    responseSerialize: (value: DrainNodeResponse): Buffer => DrainNodeResponse.encode(value).finish(),
+    responseDeserialize: (value: Buffer): DrainNodeResponse => DrainNodeResponse.decode(value),
+  },
 } as const;
 
 export interface ClusterAdminServiceServer extends UntypedServiceImplementation {
@@ -2123,6 +4332,28 @@ export interface ClusterAdminServiceServer extends UntypedServiceImplementation 
    * position of each group.
    */
   verifyConservation: handleUnaryCall<VerifyConservationRequest, VerifyConservationResponse>;
+  /** Who belongs to the cluster. */
+  listMembers: handleUnaryCall<ListMembersRequest, ListMembersResponse>;
+  /**
+   * Takes a node in: every group replicates to it, and lets it vote once it has caught up. Answers once the change is on
+   * record; it then goes on by itself, whatever restarts.
+   */
+  addMember: handleUnaryCall<AddMemberRequest, AddMemberResponse>;
+  /** Takes a member out of every group. It needs not be up. */
+  removeMember: handleUnaryCall<RemoveMemberRequest, RemoveMemberResponse>;
+  /**
+   * Takes a node in and a member out, in one step of each group: for a machine that is exchanged, and for a node that lost
+   * its data folder.
+   */
+  replaceMember: handleUnaryCall<ReplaceMemberRequest, ReplaceMemberResponse>;
+  /** Turns a change that runs back to the members that there were. */
+  cancelMemberChange: handleUnaryCall<CancelMemberChangeRequest, CancelMemberChangeResponse>;
+  /** The change that runs, with its progress, and the latest that ended. */
+  listMemberChanges: handleUnaryCall<ListMemberChangesRequest, ListMemberChangesResponse>;
+  /** Follows a change until it has ended: a message whenever something changed, at most four a second. */
+  watchMemberChange: handleServerStreamingCall<WatchMemberChangeRequest, WatchMemberChangeResponse>;
+  /** Hands every group that the node leads to other nodes, before a restart or a removal. Ask the node itself. */
+  drainNode: handleUnaryCall<DrainNodeRequest, DrainNodeResponse>;
 }
 
 export interface ClusterAdminServiceClient extends Client {
@@ -2176,6 +4407,134 @@ export interface ClusterAdminServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: VerifyConservationResponse) => void,
+  ): ClientUnaryCall;
+  /** Who belongs to the cluster. */
+  listMembers(
+    request: ListMembersRequest,
+    callback: (error: ServiceError | null, response: ListMembersResponse) => void,
+  ): ClientUnaryCall;
+  listMembers(
+    request: ListMembersRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListMembersResponse) => void,
+  ): ClientUnaryCall;
+  listMembers(
+    request: ListMembersRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListMembersResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Takes a node in: every group replicates to it, and lets it vote once it has caught up. Answers once the change is on
+   * record; it then goes on by itself, whatever restarts.
+   */
+  addMember(
+    request: AddMemberRequest,
+    callback: (error: ServiceError | null, response: AddMemberResponse) => void,
+  ): ClientUnaryCall;
+  addMember(
+    request: AddMemberRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: AddMemberResponse) => void,
+  ): ClientUnaryCall;
+  addMember(
+    request: AddMemberRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: AddMemberResponse) => void,
+  ): ClientUnaryCall;
+  /** Takes a member out of every group. It needs not be up. */
+  removeMember(
+    request: RemoveMemberRequest,
+    callback: (error: ServiceError | null, response: RemoveMemberResponse) => void,
+  ): ClientUnaryCall;
+  removeMember(
+    request: RemoveMemberRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RemoveMemberResponse) => void,
+  ): ClientUnaryCall;
+  removeMember(
+    request: RemoveMemberRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RemoveMemberResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Takes a node in and a member out, in one step of each group: for a machine that is exchanged, and for a node that lost
+   * its data folder.
+   */
+  replaceMember(
+    request: ReplaceMemberRequest,
+    callback: (error: ServiceError | null, response: ReplaceMemberResponse) => void,
+  ): ClientUnaryCall;
+  replaceMember(
+    request: ReplaceMemberRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReplaceMemberResponse) => void,
+  ): ClientUnaryCall;
+  replaceMember(
+    request: ReplaceMemberRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReplaceMemberResponse) => void,
+  ): ClientUnaryCall;
+  /** Turns a change that runs back to the members that there were. */
+  cancelMemberChange(
+    request: CancelMemberChangeRequest,
+    callback: (error: ServiceError | null, response: CancelMemberChangeResponse) => void,
+  ): ClientUnaryCall;
+  cancelMemberChange(
+    request: CancelMemberChangeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CancelMemberChangeResponse) => void,
+  ): ClientUnaryCall;
+  cancelMemberChange(
+    request: CancelMemberChangeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CancelMemberChangeResponse) => void,
+  ): ClientUnaryCall;
+  /** The change that runs, with its progress, and the latest that ended. */
+  listMemberChanges(
+    request: ListMemberChangesRequest,
+    callback: (error: ServiceError | null, response: ListMemberChangesResponse) => void,
+  ): ClientUnaryCall;
+  listMemberChanges(
+    request: ListMemberChangesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListMemberChangesResponse) => void,
+  ): ClientUnaryCall;
+  listMemberChanges(
+    request: ListMemberChangesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListMemberChangesResponse) => void,
+  ): ClientUnaryCall;
+  /** Follows a change until it has ended: a message whenever something changed, at most four a second. */
+  watchMemberChange(
+    request: WatchMemberChangeRequest,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<WatchMemberChangeResponse>;
+  watchMemberChange(
+    request: WatchMemberChangeRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<WatchMemberChangeResponse>;
+  /** Hands every group that the node leads to other nodes, before a restart or a removal. Ask the node itself. */
+  drainNode(
+    request: DrainNodeRequest,
+    callback: (error: ServiceError | null, response: DrainNodeResponse) => void,
+  ): ClientUnaryCall;
+  drainNode(
+    request: DrainNodeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: DrainNodeResponse) => void,
+  ): ClientUnaryCall;
+  drainNode(
+    request: DrainNodeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DrainNodeResponse) => void,
   ): ClientUnaryCall;
 }
 

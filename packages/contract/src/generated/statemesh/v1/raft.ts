@@ -12,9 +12,11 @@ import {
   Client,
   type ClientDuplexStream,
   type ClientOptions,
+  type ClientUnaryCall,
   type ClientWritableStream,
   type handleBidiStreamingCall,
   type handleClientStreamingCall,
+  type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
   type ServiceError,
@@ -145,6 +147,24 @@ export function raftMessageTypeToJSON(object: RaftMessageType): string {
   }
 }
 
+export interface IdentifyRequest {
+}
+
+export interface IdentifyResponse {
+  clusterId: string;
+  /** 0: none yet. */
+  nodeId: number;
+  folderId: number;
+  /** The node votes, or was told its place in the cluster. */
+  founded: boolean;
+  groups: number;
+  decisionWindow: number;
+  /** Lowest and highest version that the node speaks. */
+  protocolMin: number;
+  protocolMax: number;
+  leaseReads: boolean;
+}
+
 export interface StreamRequest {
   /** On the first frame only. */
   hello: PeerHello | undefined;
@@ -175,7 +195,7 @@ export interface PeerHello {
   folderId: number;
   /** The sender has met every other node once, and votes. */
   founded: boolean;
-  /** The folders that it knows the others by, at most 9. */
+  /** The folders that it knows the others by, at most 10. */
   known: KnownFolder[];
   /** Leaders answer reads on leases, which hold only while every voter keeps to them: nodes with another setting are refused. */
   leaseReads: boolean;
@@ -183,6 +203,20 @@ export interface PeerHello {
   damagedGroups: number[];
   /** The sender's term in each group, in the order of the groups. At most 1,001. */
   terms: number[];
+  /** Where other nodes reach the sender, `host:port`. */
+  address: string;
+  /** The members on record, at most 10. A node without a place in the cluster that is named here by its folder takes that place. */
+  members: PeerMember[];
+  /** Who the sender takes the receiver for; 0: not said. Another node at that address refuses. */
+  toNodeId: number;
+  /** The version that the cluster works at. */
+  clusterVersion: number;
+}
+
+export interface PeerMember {
+  nodeId: number;
+  address: string;
+  folderId: number;
 }
 
 export interface KnownFolder {
@@ -337,6 +371,293 @@ export interface CausalRange {
   firstSequence: number;
   lastSequence: number;
 }
+
+function createBaseIdentifyRequest(): IdentifyRequest {
+  return {};
+}
+
+export const IdentifyRequest: MessageFns<IdentifyRequest> = {
+  encode(_: IdentifyRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): IdentifyRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIdentifyRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): IdentifyRequest {
+    return {};
+  },
+
+  toJSON(_: IdentifyRequest): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create(base?: DeepPartial<IdentifyRequest>): IdentifyRequest {
+    return IdentifyRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<IdentifyRequest>): IdentifyRequest {
+    const message = createBaseIdentifyRequest();
+    return message;
+  },
+};
+
+function createBaseIdentifyResponse(): IdentifyResponse {
+  return {
+    clusterId: "",
+    nodeId: 0,
+    folderId: 0,
+    founded: false,
+    groups: 0,
+    decisionWindow: 0,
+    protocolMin: 0,
+    protocolMax: 0,
+    leaseReads: false,
+  };
+}
+
+export const IdentifyResponse: MessageFns<IdentifyResponse> = {
+  encode(message: IdentifyResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.clusterId !== "") {
+      writer.uint32(10).string(message.clusterId);
+    }
+    if (message.nodeId !== 0) {
+      writer.uint32(16).uint32(message.nodeId);
+    }
+    if (message.folderId !== 0) {
+      writer.uint32(24).uint64Number(message.folderId);
+    }
+    if (message.founded !== false) {
+      writer.uint32(32).bool(message.founded);
+    }
+    if (message.groups !== 0) {
+      writer.uint32(40).uint32(message.groups);
+    }
+    if (message.decisionWindow !== 0) {
+      writer.uint32(48).uint32(message.decisionWindow);
+    }
+    if (message.protocolMin !== 0) {
+      writer.uint32(56).uint32(message.protocolMin);
+    }
+    if (message.protocolMax !== 0) {
+      writer.uint32(64).uint32(message.protocolMax);
+    }
+    if (message.leaseReads !== false) {
+      writer.uint32(72).bool(message.leaseReads);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): IdentifyResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIdentifyResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.clusterId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.nodeId = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.folderId = reader.uint64Number();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.founded = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.groups = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.decisionWindow = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.protocolMin = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.protocolMax = reader.uint32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.leaseReads = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): IdentifyResponse {
+    return {
+      clusterId: isSet(object.clusterId)
+        ? globalThis.String(object.clusterId)
+        : isSet(object.cluster_id)
+        ? globalThis.String(object.cluster_id)
+        : "",
+      nodeId: isSet(object.nodeId)
+        ? globalThis.Number(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.Number(object.node_id)
+        : 0,
+      folderId: isSet(object.folderId)
+        ? globalThis.Number(object.folderId)
+        : isSet(object.folder_id)
+        ? globalThis.Number(object.folder_id)
+        : 0,
+      founded: isSet(object.founded) ? globalThis.Boolean(object.founded) : false,
+      groups: isSet(object.groups) ? globalThis.Number(object.groups) : 0,
+      decisionWindow: isSet(object.decisionWindow)
+        ? globalThis.Number(object.decisionWindow)
+        : isSet(object.decision_window)
+        ? globalThis.Number(object.decision_window)
+        : 0,
+      protocolMin: isSet(object.protocolMin)
+        ? globalThis.Number(object.protocolMin)
+        : isSet(object.protocol_min)
+        ? globalThis.Number(object.protocol_min)
+        : 0,
+      protocolMax: isSet(object.protocolMax)
+        ? globalThis.Number(object.protocolMax)
+        : isSet(object.protocol_max)
+        ? globalThis.Number(object.protocol_max)
+        : 0,
+      leaseReads: isSet(object.leaseReads)
+        ? globalThis.Boolean(object.leaseReads)
+        : isSet(object.lease_reads)
+        ? globalThis.Boolean(object.lease_reads)
+        : false,
+    };
+  },
+
+  toJSON(message: IdentifyResponse): unknown {
+    const obj: any = {};
+    if (message.clusterId !== "") {
+      obj.clusterId = message.clusterId;
+    }
+    if (message.nodeId !== 0) {
+      obj.nodeId = Math.round(message.nodeId);
+    }
+    if (message.folderId !== 0) {
+      obj.folderId = Math.round(message.folderId);
+    }
+    if (message.founded !== false) {
+      obj.founded = message.founded;
+    }
+    if (message.groups !== 0) {
+      obj.groups = Math.round(message.groups);
+    }
+    if (message.decisionWindow !== 0) {
+      obj.decisionWindow = Math.round(message.decisionWindow);
+    }
+    if (message.protocolMin !== 0) {
+      obj.protocolMin = Math.round(message.protocolMin);
+    }
+    if (message.protocolMax !== 0) {
+      obj.protocolMax = Math.round(message.protocolMax);
+    }
+    if (message.leaseReads !== false) {
+      obj.leaseReads = message.leaseReads;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<IdentifyResponse>): IdentifyResponse {
+    return IdentifyResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<IdentifyResponse>): IdentifyResponse {
+    const message = createBaseIdentifyResponse();
+    message.clusterId = object.clusterId ?? "";
+    message.nodeId = object.nodeId ?? 0;
+    message.folderId = object.folderId ?? 0;
+    message.founded = object.founded ?? false;
+    message.groups = object.groups ?? 0;
+    message.decisionWindow = object.decisionWindow ?? 0;
+    message.protocolMin = object.protocolMin ?? 0;
+    message.protocolMax = object.protocolMax ?? 0;
+    message.leaseReads = object.leaseReads ?? false;
+    return message;
+  },
+};
 
 function createBaseStreamRequest(): StreamRequest {
   return { hello: undefined, raft: [], calls: [], answers: [], deltas: [], causal: [] };
@@ -558,6 +879,10 @@ function createBasePeerHello(): PeerHello {
     leaseReads: false,
     damagedGroups: [],
     terms: [],
+    address: "",
+    members: [],
+    toNodeId: 0,
+    clusterVersion: 0,
   };
 }
 
@@ -609,6 +934,18 @@ export const PeerHello: MessageFns<PeerHello> = {
         writer.uint64Number(v);
       }
       writer.join();
+    }
+    if (message.address !== "") {
+      writer.uint32(138).string(message.address);
+    }
+    for (const v of message.members) {
+      PeerMember.encode(v!, writer.uint32(146).fork()).join();
+    }
+    if (message.toNodeId !== 0) {
+      writer.uint32(152).uint32(message.toNodeId);
+    }
+    if (message.clusterVersion !== 0) {
+      writer.uint32(160).uint32(message.clusterVersion);
     }
     return writer;
   },
@@ -750,6 +1087,38 @@ export const PeerHello: MessageFns<PeerHello> = {
 
             break;
           }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.members.push(PeerMember.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 19: {
+            if (tag !== 152) {
+              break;
+            }
+
+            message.toNodeId = reader.uint32();
+            continue;
+          }
+          case 20: {
+            if (tag !== 160) {
+              break;
+            }
+
+            message.clusterVersion = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -817,6 +1186,18 @@ export const PeerHello: MessageFns<PeerHello> = {
       terms: globalThis.Array.isArray(object?.terms)
         ? object.terms.map((e: any) => globalThis.Number(e))
         : [],
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+      members: globalThis.Array.isArray(object?.members) ? object.members.map((e: any) => PeerMember.fromJSON(e)) : [],
+      toNodeId: isSet(object.toNodeId)
+        ? globalThis.Number(object.toNodeId)
+        : isSet(object.to_node_id)
+        ? globalThis.Number(object.to_node_id)
+        : 0,
+      clusterVersion: isSet(object.clusterVersion)
+        ? globalThis.Number(object.clusterVersion)
+        : isSet(object.cluster_version)
+        ? globalThis.Number(object.cluster_version)
+        : 0,
     };
   },
 
@@ -861,6 +1242,18 @@ export const PeerHello: MessageFns<PeerHello> = {
     if (message.terms?.length) {
       obj.terms = message.terms.map((e) => Math.round(e));
     }
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    if (message.members?.length) {
+      obj.members = message.members.map((e) => PeerMember.toJSON(e));
+    }
+    if (message.toNodeId !== 0) {
+      obj.toNodeId = Math.round(message.toNodeId);
+    }
+    if (message.clusterVersion !== 0) {
+      obj.clusterVersion = Math.round(message.clusterVersion);
+    }
     return obj;
   },
 
@@ -882,6 +1275,119 @@ export const PeerHello: MessageFns<PeerHello> = {
     message.leaseReads = object.leaseReads ?? false;
     message.damagedGroups = object.damagedGroups?.map((e) => e) || [];
     message.terms = object.terms?.map((e) => e) || [];
+    message.address = object.address ?? "";
+    message.members = object.members?.map((e) => PeerMember.fromPartial(e)) || [];
+    message.toNodeId = object.toNodeId ?? 0;
+    message.clusterVersion = object.clusterVersion ?? 0;
+    return message;
+  },
+};
+
+function createBasePeerMember(): PeerMember {
+  return { nodeId: 0, address: "", folderId: 0 };
+}
+
+export const PeerMember: MessageFns<PeerMember> = {
+  encode(message: PeerMember, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== 0) {
+      writer.uint32(8).uint32(message.nodeId);
+    }
+    if (message.address !== "") {
+      writer.uint32(18).string(message.address);
+    }
+    if (message.folderId !== 0) {
+      writer.uint32(24).uint64Number(message.folderId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PeerMember {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePeerMember();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.nodeId = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.folderId = reader.uint64Number();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PeerMember {
+    return {
+      nodeId: isSet(object.nodeId)
+        ? globalThis.Number(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.Number(object.node_id)
+        : 0,
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+      folderId: isSet(object.folderId)
+        ? globalThis.Number(object.folderId)
+        : isSet(object.folder_id)
+        ? globalThis.Number(object.folder_id)
+        : 0,
+    };
+  },
+
+  toJSON(message: PeerMember): unknown {
+    const obj: any = {};
+    if (message.nodeId !== 0) {
+      obj.nodeId = Math.round(message.nodeId);
+    }
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    if (message.folderId !== 0) {
+      obj.folderId = Math.round(message.folderId);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PeerMember>): PeerMember {
+    return PeerMember.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PeerMember>): PeerMember {
+    const message = createBasePeerMember();
+    message.nodeId = object.nodeId ?? 0;
+    message.address = object.address ?? "";
+    message.folderId = object.folderId ?? 0;
     return message;
   },
 };
@@ -2926,6 +3432,16 @@ export const RaftPeerServiceService = {
       InstallSnapshotResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): InstallSnapshotResponse => InstallSnapshotResponse.decode(value),
   },
+  /** Who answers at this address: asked before a node is taken in. */
+  identify: {
+    path: "/statemesh.v1.RaftPeerService/Identify" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: IdentifyRequest): Buffer => IdentifyRequest.encode(value).finish(),
+    requestDeserialize: (value: Buffer): IdentifyRequest => IdentifyRequest.decode(value),
+    responseSerialize: (value: IdentifyResponse): Buffer => IdentifyResponse.encode(value).finish(),
+    responseDeserialize: (value: Buffer): IdentifyResponse => IdentifyResponse.decode(value),
+  },
 } as const;
 
 export interface RaftPeerServiceServer extends UntypedServiceImplementation {
@@ -2936,6 +3452,8 @@ export interface RaftPeerServiceServer extends UntypedServiceImplementation {
   stream: handleBidiStreamingCall<StreamRequest, StreamResponse>;
   /** Sends a snapshot of one group in chunks of at most 1 MiB, each with its checksum. */
   installSnapshot: handleClientStreamingCall<InstallSnapshotRequest, InstallSnapshotResponse>;
+  /** Who answers at this address: asked before a node is taken in. */
+  identify: handleUnaryCall<IdentifyRequest, IdentifyResponse>;
 }
 
 export interface RaftPeerServiceClient extends Client {
@@ -2963,6 +3481,22 @@ export interface RaftPeerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: InstallSnapshotResponse) => void,
   ): ClientWritableStream<InstallSnapshotRequest>;
+  /** Who answers at this address: asked before a node is taken in. */
+  identify(
+    request: IdentifyRequest,
+    callback: (error: ServiceError | null, response: IdentifyResponse) => void,
+  ): ClientUnaryCall;
+  identify(
+    request: IdentifyRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: IdentifyResponse) => void,
+  ): ClientUnaryCall;
+  identify(
+    request: IdentifyRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: IdentifyResponse) => void,
+  ): ClientUnaryCall;
 }
 
 export const RaftPeerServiceClient = makeGenericClientConstructor(
