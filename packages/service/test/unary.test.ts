@@ -138,7 +138,7 @@ test("a call without an answer is ended at its deadline and counted so", async (
     }),
   });
   const { client, server } = echo;
-  const error = await failure(call(client, Service.execute, REQUEST, { timeoutMs: 50, writes: true }));
+  const error = await failure(call(client, Service.execute, REQUEST, { timeoutMs: 1_000, writes: true }));
   expect(error.reason).toBe("OUTCOME_UNKNOWN");
   await until(() => cancelled);
   const metrics = await (await fetch(`http://127.0.0.1:${server.metricsPort}/metrics`)).text();

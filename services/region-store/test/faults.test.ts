@@ -154,7 +154,7 @@ describe("SQL that goes away", () => {
     await refusal(store.storeRegion(storing(region(100))), "STORE_UNAVAILABLE");
     await refusal(store.loadRegion(loading(region(101))), "STORE_UNAVAILABLE");
     await refusal(store.getWatermarks({ clusterId: CLUSTER }), "STORE_UNAVAILABLE");
-    expect(performance.now() - began).toBeLessThan(5_000);
+    expect(performance.now() - began).toBeLessThan(20_000);
     expect(await store.loadRegion(loading(region(100)))).toMatchObject({ tier: "memory", record: { version: 1 } });
     await eventually(() => store.notReady().length > 0, "not ready");
     expect(store.getCacheStatistics().tiers.get("sql")?.errors).toBeGreaterThan(0);
