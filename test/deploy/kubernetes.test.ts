@@ -148,7 +148,7 @@ for (const overlay of OVERLAYS) {
       if (program === undefined || container === undefined) throw new Error(`${nameOf(workload)} is no service`);
       const known = Object.keys(program.options).map(environmentOf);
       const given = environment(container);
-      for (const name of Object.keys(given)) expect(known, `${nameOf(workload)} ${name}`).toContain(name);
+      for (const name of Object.keys(given).filter((each) => each.startsWith("STATEMESH_"))) expect(known, `${nameOf(workload)} ${name}`).toContain(name);
       const secrets: Record<string, string> = { STATEMESH_DATABASE_URL: "postgresql://u@h:1/d", STATEMESH_REDIS_URL: "redis://h:1" };
       const config = loadConfiguration(program, [], { ...given, ...Object.fromEntries(Object.entries(secrets).filter(([name]) => name in given)) }) as Readonly<Record<string, unknown>>;
       expect(String(config["listenAddress"]).endsWith(`:${container.ports?.find((port) => port.name === "grpc")?.containerPort}`)).toBe(true);
@@ -158,12 +158,15 @@ for (const overlay of OVERLAYS) {
     }
   });
 
-  test(`${overlay}: the nodes are as many as they are told, by the names that they have`, () => {
+  test(`${overlay}: the nodes that found the cluster are told of one another, and where further ones ask to be taken in`, () => {
     const [nodes] = manifests.ofKind("StatefulSet").filter((set) => nameOf(set) === "consensus-node");
-    const peers = environment(nodes === undefined ? { name: "" } : (podOf(nodes).containers[0] ?? { name: "" }))["STATEMESH_PEERS"];
+    const given = environment(nodes === undefined ? { name: "" } : (podOf(nodes).containers[0] ?? { name: "" }));
+    const peers = given["STATEMESH_PEERS"];
     const service = nodes?.spec?.serviceName;
     const expected = Array.from({ length: nodes?.spec?.replicas ?? 0 }, (_, index) => `${index + 1}=consensus-node-${index}.${service}:7401`);
     expect(peers?.split(",")).toEqual(expected);
+    expect(`1=${given["STATEMESH_ADVERTISE_ADDRESS"]}`).toBe(expected[0]);
+    expect(manifests.ofKind("Service").map((each) => `${nameOf(each)}:7401`)).toContain(given["STATEMESH_JOIN"]);
     expect(nodes?.spec?.podManagementPolicy).toBe("Parallel");
     const headless = manifests.ofKind("Service").find((each) => nameOf(each) === service);
     expect(headless?.spec).toMatchObject({ clusterIP: "None", publishNotReadyAddresses: true });

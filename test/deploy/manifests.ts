@@ -59,7 +59,13 @@ export function nameOf(object: { readonly metadata?: { readonly name?: string } 
 }
 
 export function environment(container: Container): Readonly<Record<string, string | undefined>> {
-  return Object.fromEntries((container.env ?? []).map(({ name, value }) => [name, value]));
+  const given: Record<string, string | undefined> = {};
+  for (const { name, value, valueFrom } of container.env ?? []) {
+    // As the first pod of the workload sees it.
+    const own = valueFrom?.fieldRef?.fieldPath === "metadata.name" ? `${container.name}-0` : undefined;
+    given[name] = value?.replace(/\$\(([A-Z_]+)\)/g, (_, other: string) => given[other] ?? "") ?? own;
+  }
+  return given;
 }
 
 /** Whether labels are what a selector asks for. An empty selector asks for nothing. */
