@@ -8,7 +8,7 @@ import { examineMachine } from "../../tools/chaos/machine.ts";
 import { nodeProgram } from "../../tools/service-process.ts";
 
 const CHAOS = new URL("../../tools/chaos/", import.meta.url).href;
-const LIMIT_MS = 20_000;
+const LIMIT_MS = 60_000;
 
 /** Everything that carries the tag: namespaces, mounts, folders. */
 function traces(tag: string): string[] {

@@ -3,9 +3,9 @@
  * the run's tag. It goes away with the run, with the run's process (a watchdog), or at the start of the next run.
  */
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import type { Socket } from "node:net";
-import { tmpdir } from "node:os";
+import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { isAlive, startTicksOf } from "../process-identity.ts";
 import { command } from "./command.ts";
@@ -77,7 +77,9 @@ async function removeLeftovers(): Promise<void> {
     if (isAlive(pid) && Number(startTicksOf(pid) ?? 0) === ticks) continue;
     await cleanUp(tag);
     const folder = join(tmpdir(), tag);
-    if (!existsSync(join(folder, KEEP_FILE))) rmSync(folder, { recursive: true, force: true });
+    // Another user's is for that user, or for root.
+    const ours = existsSync(folder) && (userInfo().uid === 0 || statSync(folder).uid === userInfo().uid);
+    if (ours && !existsSync(join(folder, KEEP_FILE))) rmSync(folder, { recursive: true, force: true });
   }
 }
 
