@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { AuthorityDirectoryServiceClient, ClusterAdminServiceClient, type Region } from "@statemesh/contract";
+import { AuthorityDirectoryServiceClient, ClusterAdminServiceClient, MeshError, type Region } from "@statemesh/contract";
 import { call, clientOptions } from "@statemesh/service";
 import { AuthorityDirectoryServiceService, ClusterAdminServiceService } from "@statemesh/contract";
 import { groupOf } from "@statemesh/world";
@@ -140,6 +140,9 @@ async function leaderOf(mesh: Mesh, groupId: number): Promise<Mesh["nodes"][numb
         const status = await call(admin, ClusterAdminServiceService.getStatus, {}, { timeoutMs: 2_000, writes: false });
         const group = status.groups.find((each) => each.groupId === groupId);
         if (group?.role === "leader" && group.match.size > 0) return node;
+      } catch (error) {
+        // One that starts, or goes, or is busy: another one may know.
+        if (MeshError.from(error).reason === "INTERNAL") throw error;
       } finally {
         admin.close();
       }
