@@ -20,7 +20,7 @@ export class Repairs {
 
   /** Groups whose logs on this node lack something that they once held. */
   get damagedGroups(): number[] {
-    return this.#groups.filter((group) => group.repair !== undefined).map((group) => group.groupId);
+    return this.#groups.filter((group) => group.isDamaged).map((group) => group.groupId);
   }
 
   /** What a peer said of its groups: those whose logs lack what they held, and the terms that it is in, by group. */

@@ -200,6 +200,59 @@ test("a segment of which a full disk took the header alone, before its process w
   expect(groups.get(1)).toMatchObject({ hardState: { term: 1, vote: 1 }, snapshot: { index: 1 }, entries: [{ index: 2 }] });
 });
 
+test("a log opens on a disk that is full, takes nothing, and goes on when there is space", async () => {
+  const simulation = new Simulation(4);
+  const disk = new SimDisk(simulation);
+  await simulation.settle(
+    (async () => {
+      const { wal } = await WriteAheadLog.open(disk.mount());
+      await wal.append([{ groupId: 1, entries: entries(1, 1, 1) }]);
+    })(),
+  );
+  disk.kill();
+  disk.behaviour.capacityBytes = disk.usedBytes + 10;
+  await simulation.settle(
+    (async () => {
+      const { wal, groups } = await WriteAheadLog.open(disk.mount());
+      expect(groups.get(1)!.entries).toHaveLength(1);
+      expect((await failureOf(wal.append([{ groupId: 1, entries: entries(2, 2, 1) }]))).code).toBe("NO_SPACE");
+      disk.behaviour.capacityBytes = Infinity;
+      await wal.append([{ groupId: 1, entries: entries(2, 2, 1) }]);
+      await wal.close();
+      expect((await WriteAheadLog.open(disk.mount())).groups.get(1)!.entries).toHaveLength(2);
+    })(),
+  );
+});
+
+test("a disk that cannot read some sectors costs what was in them, and nothing is taken for torn there", async () => {
+  const simulation = new Simulation(5);
+  const disk = new SimDisk(simulation);
+  await simulation.settle(
+    (async () => {
+      const { wal } = await WriteAheadLog.open(disk.mount());
+      for (let index = 1; index <= 20; index++) await wal.append([{ groupId: 1 + (index % 2), hardState: { term: 1, vote: 1, commit: 0 }, entries: entries(Math.ceil(index / 2), Math.ceil(index / 2), 1, 1_000) }]);
+    })(),
+  );
+  disk.kill();
+  const name = disk.names[0]!;
+  const { length } = disk.peek(name);
+  let asked = 0;
+  // Asked are: the header, the whole file, its size, its parts. The whole file cannot be read at once, and of its parts not the last one.
+  disk.behaviour.fault = (operation, file) => {
+    if (operation !== "read" || file !== name) return undefined;
+    asked++;
+    return asked === 2 || asked === 3 + Math.ceil(length / 4_096) ? "EIO" : undefined;
+  };
+  await simulation.settle(
+    (async () => {
+      const { groups, damage, tornBytes } = await WriteAheadLog.open(disk.mount(), { salvage: [1, 2] });
+      expect(damage).toMatchObject([{ kind: "unreadable", reason: "the disk could not read it" }]);
+      expect(tornBytes).toBe(0);
+      for (const groupId of [1, 2]) expect(groups.get(groupId)?.loss).toMatchObject({ isEndKnown: false });
+    })(),
+  );
+});
+
 test("an error of the disk while reading is not damage", async () => {
   const simulation = new Simulation(3);
   const disk = new SimDisk(simulation);

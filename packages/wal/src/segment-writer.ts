@@ -48,12 +48,7 @@ export class SegmentWriter {
           // Debris behind a write that a crash tears in its turn would pass for damage.
           await file.sync();
         }
-        if (lastPayload !== undefined) {
-          const writer = new FrameWriter();
-          writer.repeat(lastPayload);
-          await file.append([writer.seal(last.sequence, last.bytes)]);
-          last.bytes += writer.length;
-        }
+        if (lastPayload !== undefined) last.bytes += await repeatPayload(file, last, lastPayload);
         await file.sync();
         await disk.syncDirectory();
       }
@@ -168,6 +163,23 @@ export class SegmentWriter {
   close(): Promise<void> {
     return this.#current.file.close();
   }
+}
+
+/**
+ * Appends what the last frame holds once more; the bytes that it took. A full disk does without: were the last write not on the disk after all, it
+ * would show as damage later, and a node that cannot start makes no space.
+ */
+async function repeatPayload(file: DiskFile, segment: Segment, payload: Uint8Array): Promise<number> {
+  const writer = new FrameWriter();
+  writer.repeat(payload);
+  try {
+    await file.append([writer.seal(segment.sequence, segment.bytes)]);
+  } catch (error) {
+    if (!isNoSpace(error)) throw error;
+    await file.truncate(segment.bytes);
+    return 0;
+  }
+  return writer.length;
 }
 
 /** Makes a segment without anything of its own durable, its name included. Returns its bytes. */

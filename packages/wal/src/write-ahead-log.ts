@@ -90,8 +90,8 @@ export class WriteAheadLog {
   #writingBytes = 0;
   #running: Promise<void> | undefined;
   #releases: Release[] = [];
-  /** Something was written since the last marks. */
-  #isUnsealed = false;
+  /** Something was written since the last marks; by an earlier process perhaps. */
+  #isUnsealed = true;
   #sealDue = false;
   #failure: WalError | undefined;
   #closed = false;

@@ -17,5 +17,5 @@ afterAll(async () => {
 });
 
 describe("the log in a folder", () => {
-  walContract(async () => ({ disk: await FolderDisk.open(join(root, String(made++))), run: (work) => work }), 20);
+  walContract(async () => ({ disk: await FolderDisk.open(join(root, String(made++))), run: (work) => work }), 10);
 });

@@ -54,7 +54,7 @@ export function registerMetrics(registry: Registry, node: MeshNode, { storage, r
   byGroup("raft_commit_index", "Index through which the log is committed.", "sum", (id) => node.group(id).core.commitIndex);
   byGroup("raft_applied_index", "Index through which the log is applied.", "sum", (id) => node.group(id).state.appliedIndex);
   byGroup("raft_log_entries", "Entries held in memory.", "sum", (id) => node.group(id).core.lastIndex - node.group(id).core.firstIndex + 1);
-  byGroup("group_damaged", "1 while the group's log on this node lacks something that it once held, because the disk was damaged.", "greatest", (id) => (node.group(id).repair === undefined ? 0 : 1));
+  byGroup("group_damaged", "1 while the group's log on this node lacks something that it once held, because the disk was damaged.", "greatest", (id) => (node.group(id).isDamaged ? 1 : 0));
   byGroup("entities", "Strong entities held.", "sum", (id) => node.group(id).state.entities.size);
   byGroup("decisions_kept", "Decisions kept to answer retries.", "sum", (id) => node.group(id).state.decisions.size);
   byGroup("decision_queue", "Operations that wait for a decision.", "sum", (id) => node.group(id).waiting);

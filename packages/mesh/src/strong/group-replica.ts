@@ -161,9 +161,14 @@ export class GroupReplica {
     this.dirty();
   }
 
-  /** Set while the log lacks what it once held. */
+  /** Set while there is something to remember of a damaged log: what it held, or that a vote may be forgotten. */
   get repair(): Repair | undefined {
     return this.#repair;
+  }
+
+  /** The log on this node lacks something that it once held. */
+  get isDamaged(): boolean {
+    return this.#repair !== undefined && !this.#repair.hasRegrown(this.core);
   }
 
   /** A snapshot from the leader, received whole and durable, with the state that it holds. */

@@ -30,7 +30,7 @@ export class Repair {
   }
 
   /** Whether the log, as far as it is durable, holds everything that this node may have acknowledged. */
-  #hasRegrown(core: RaftCore): boolean {
+  hasRegrown(core: RaftCore): boolean {
     const { durableIndex } = core.status();
     const { end, isEndKnown } = this.loss;
     if (!isEndKnown && (this.#confirmed === undefined || durableIndex < this.#confirmed)) return false;
@@ -58,7 +58,7 @@ export class Repair {
       case RaftMessageType.PRE_VOTE:
       case RaftMessageType.VOTE:
         if (message.term <= this.#votedThrough(core)) return false;
-        if (this.#hasRegrown(core)) return true;
+        if (this.hasRegrown(core)) return true;
         return this.loss.isEndKnown && !isLater(this.loss.end, { index: message.logIndex, term: message.logTerm });
       case RaftMessageType.TIMEOUT_NOW:
         return this.mayStand(core);
@@ -68,11 +68,11 @@ export class Repair {
   }
 
   mayStand(core: RaftCore): boolean {
-    return core.term >= this.#votedThrough(core) && this.#hasRegrown(core);
+    return core.term >= this.#votedThrough(core) && this.hasRegrown(core);
   }
 
   /** Nothing is to be remembered any more. */
   isDone(core: RaftCore): boolean {
-    return core.term > this.#votedThrough(core) && this.#hasRegrown(core);
+    return core.term > this.#votedThrough(core) && this.hasRegrown(core);
   }
 }
