@@ -4,10 +4,6 @@ import { expect, test } from "vitest";
 import { nodeProgram } from "../../tools/service-process.ts";
 import { ROOT } from "../../tools/step.ts";
 
-/** More with SIM_SEEDS=N; from another seed on with SIM_FIRST=S. */
-const SEEDS = process.env["SIM_SEEDS"] ?? "12";
-const FIRST = process.env["SIM_FIRST"] ?? "100001";
-
 async function sim(...args: string[]): Promise<{ code: number; output: string; errors: string }> {
   const child = spawn(nodeProgram(), [join(ROOT, "tools", "sim.ts"), ...args], { stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
@@ -27,11 +23,14 @@ interface Report {
 }
 
 test("the same seeds give the same runs, in whatever processes and in whatever order", async () => {
-  const once = await sim("--seeds", SEEDS, "--from", FIRST, "--workers", "2", "--json");
-  expect(once.code, once.output + once.errors).toBe(0);
-  const again = await sim("--seeds", SEEDS, "--from", FIRST, "--workers", "1", "--json");
-  const hashes = (output: string): unknown => (JSON.parse(output) as Report).tiers.map(({ tier, seeds, hash, operations }) => ({ tier, seeds, hash, operations }));
-  expect(hashes(again.output)).toEqual(hashes(once.output));
+  for (const [tier, seeds] of [["cache", "20"], ["raft", "8"], ["mesh", "1"]] as const) {
+    const options = ["--tier", tier, "--seeds", seeds, "--from", "100001", "--json"];
+    const once = await sim(...options, "--workers", "2");
+    expect(once.code, once.output + once.errors).toBe(0);
+    const again = await sim(...options, "--workers", "1");
+    const hashes = (output: string): unknown => (JSON.parse(output) as Report).tiers.map(({ seeds: ran, hash, operations }) => ({ ran, hash, operations }));
+    expect(hashes(again.output), tier).toEqual(hashes(once.output));
+  }
 });
 
 test("a planted bug is found, shrunk and replayed to its last byte; without it the same seed is clean", async () => {

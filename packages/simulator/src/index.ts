@@ -13,3 +13,4 @@ export type { MeshSettings } from "./mesh/mesh-settings.ts";
 export * from "./mesh/mesh-tier.ts";
 export * from "./tiers.ts";
 export * from "./shrink.ts";
+export * from "./store/cache-tier.ts";

@@ -71,7 +71,10 @@ export class TieredCache {
   async invalidate(keys: readonly string[]): Promise<void> {
     if (keys.length === 0) return;
     this.drop(keys);
-    await this.#redis?.invalidate(keys);
+    if (this.#redis === undefined) return;
+    await this.#redis.invalidate(keys);
+    // Until it had, Redis may have answered the value from before, and memory kept that.
+    this.drop(keys);
   }
 
   /** Another replica invalidated: forget in this process. */

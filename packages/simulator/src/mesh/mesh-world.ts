@@ -2,7 +2,7 @@
 import type { Region } from "@statemesh/contract";
 import type { ArbiterPort, NodeRuntime, StorePort } from "@statemesh/node";
 import { CorruptionError } from "@statemesh/wal";
-import { DEFAULT_POLICY, groupOf } from "@statemesh/world";
+import { DEFAULT_POLICY, formatRegion, groupOf } from "@statemesh/world";
 import type { Recorder } from "../recorder.ts";
 import { materializedRows } from "../store/sim-materialization.ts";
 import { CALM_SQL, SimSql } from "../store/sim-sql.ts";
@@ -252,6 +252,11 @@ export class MeshWorld {
     for (const { accountId, itemKind, quantity } of stored.balances) {
       const held = state.ledger.balance(`player:${accountId}`, itemKind);
       if (held !== quantity) return fail(`${accountId} is stored with ${quantity} ${itemKind}, it holds ${held}`);
+    }
+    const epochs = new Map(stored.epochs.map(({ region, epoch }) => [region === undefined ? "" : formatRegion(region), epoch]));
+    for (const { region, epoch } of state.capture().fences) {
+      const raised = epochs.get(formatRegion(region)) ?? 0;
+      if (raised !== epoch) return fail(`${formatRegion(region)} is stored at epoch ${raised}, it stands at ${epoch}`);
     }
     if (balances !== stored.balances.length) fail(`${stored.balances.length} balances are stored, there are ${balances}`);
   }

@@ -1,7 +1,9 @@
 // Bugs that the simulator has to find. Imports nothing that a bug is planted in.
+import { LOG_BUGS } from "./log-bugs.ts";
+import { MESH_BUGS } from "./mesh-bugs.ts";
 import type { PlantedBug } from "./planted-bug.ts";
 import { RAFT_BUGS } from "./raft-bugs.ts";
 
 export * from "./planted-bug.ts";
 
-export const PLANTED: readonly PlantedBug[] = [...RAFT_BUGS];
+export const PLANTED: readonly PlantedBug[] = [...RAFT_BUGS, ...LOG_BUGS, ...MESH_BUGS];

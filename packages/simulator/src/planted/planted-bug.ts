@@ -18,7 +18,7 @@ export interface PlantedBug {
   /** What is wrong, and where the bug is the nearest equivalent of another one. */
   readonly breaks: string;
   /** The tier that has to find it. */
-  readonly tier: "raft" | "mesh";
+  readonly tier: "raft" | "mesh" | "cache";
   /** Settings that lead to where it shows; all others are drawn as ever. */
   readonly hints?: PlainRecord;
   readonly edits: readonly SourceEdit[];

@@ -73,6 +73,7 @@ export const RAFT_BUGS: readonly PlantedBug[] = [
   },
   {
     number: 11, name: "follower-commits-unverified", tier: "raft",
+    hints: { maxMessageBytes: 40, faults: "isolate,heal,crash,partition", loss: 0.15, faultEveryMs: 250 },
     breaks: "a follower commits up to the leader's commit index, whatever its log holds there",
     edits: [{ file: FOLLOWING, find: "log.commitTo(Math.min(message.commit, lastVerified));", replace: "log.commitTo(Math.min(message.commit, log.last));" }],
   },
