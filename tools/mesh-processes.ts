@@ -33,6 +33,8 @@ export interface MeshOptions {
   readonly regionStore?: boolean;
   /** More flags by service: `consensus-node`, `conflict-arbiter`, `region-store`. */
   readonly extraFlags?: Readonly<Record<string, readonly string[]>>;
+  /** What to run as a node instead of the service's own `main.ts`; asked at every start of one. */
+  readonly nodeMain?: (nodeId: number) => string | undefined;
   /** True: the services' documented ports, each replaced by another where it is taken. Default: any stable ones. */
   readonly fixedPorts?: boolean;
   /** Where each process runs, by its name (`node-1`, `arbiter`, `region-store`); undefined or left out: on 127.0.0.1. */
@@ -188,7 +190,7 @@ async function layOut(dataDir: string, options: MeshOptions): Promise<Mesh> {
     if (options.groups !== undefined) flags.push("--groups", String(options.groups));
     if (arbiter !== undefined) flags.push("--arbiter-address", arbiter.address);
     if (regionStore !== undefined) flags.push("--region-store-address", regionStore.address);
-    return new NodeProcess(at + 1, { ...each, flags: [...flags, ...each.flags] });
+    return new NodeProcess(at + 1, { ...each, flags: [...flags, ...each.flags], main: () => options.nodeMain?.(at + 1) });
   });
   return new Mesh(dataDir, nodes, arbiter, regionStore);
 }

@@ -27,6 +27,8 @@ export interface ServiceSpec {
   readonly environment?: Readonly<Record<string, string>>;
   /** A program with arguments that becomes the service (keeping its process id), such as `nsenter --net=FILE`. */
   readonly launcher?: readonly string[];
+  /** What to run instead of the service's own `main.ts`; asked at every start. */
+  readonly main?: () => string | undefined;
 }
 
 /** The Node.js that runs the services: this one where it can, else the project's own. */
@@ -76,7 +78,7 @@ export class ServiceProcess {
     if (this.#child !== undefined) throw new Error(`${this.spec.name} runs already`);
     mkdirSync(dirname(this.spec.logFile), { recursive: true });
     const log = openSync(this.spec.logFile, "a");
-    const main = join(PROJECT, "services", this.spec.service, "src/main.ts");
+    const main = this.spec.main?.() ?? join(PROJECT, "services", this.spec.service, "src/main.ts");
     // A process group of its own: Ctrl-C reaches us alone, and we stop the services in order.
     const [program = "", ...args] = [...(this.spec.launcher ?? []), nodeProgram(), main, ...this.spec.flags];
     const child = spawn(program, args, {
