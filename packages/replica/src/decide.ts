@@ -127,6 +127,7 @@ function decideOne(
     epoch: operation.authorityEpoch,
     effects: [],
     transactionId,
+    claimedMs: operation.timestampMs,
   };
   if (verdict.outcome === Outcome.REJECTED) {
     decided.reason = "CONFLICT";

@@ -38,6 +38,8 @@ export interface DecisionRow {
   readonly index: number;
   readonly term: number;
   readonly transactionId: string;
+  /** The time that the caller claimed; 0: none. */
+  readonly claimedMs: number;
 }
 
 /** An entity that went, and the operation that took it. */
@@ -112,7 +114,10 @@ export class GroupState {
     this.groupId = options.groupId;
     this.versions = options.versions ?? VERSIONS;
     this.decisions = new TwoGenerations(options.decisionWindow, (row) => {
-      if (row.stamp.physicalMs > this.#forgottenThroughMs) this.#forgottenThroughMs = row.stamp.physicalMs;
+      // By the caller's word where there is one: a stamp is as wrong as the clock of the node that gave it, and one far ahead
+      // would have every later operation refused as forgotten.
+      const atMs = row.claimedMs === 0 ? row.stamp.physicalMs : row.claimedMs;
+      if (atMs > this.#forgottenThroughMs) this.#forgottenThroughMs = atMs;
     });
     this.gone = new TwoGenerations(options.decisionWindow);
     this.#touchCapacity = options.touchCapacity;
@@ -226,6 +231,7 @@ export class GroupState {
         index: entry.index,
         term: entry.term,
         transactionId: operation.transactionId,
+        claimedMs: operation.claimedMs,
       };
       this.decisions.add(row.operationId, row);
       if (report) applied.push({ operationId: row.operationId, decision: this.decisionOf(row, false), fence: undefined });

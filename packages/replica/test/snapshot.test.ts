@@ -41,6 +41,7 @@ function decided(operationId: string, effects: Effect[], fields: Partial<Decided
     epoch: 0,
     effects,
     transactionId: "",
+    claimedMs: 0,
     ...fields,
   };
 }

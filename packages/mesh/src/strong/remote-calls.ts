@@ -1,6 +1,6 @@
 // Calls that other nodes forwarded here because this node leads the group. Their results go back in batches: what
 // one pump decides for one call leaves in one answer.
-import { type Decision, type ForwardedAnswer, type ForwardedCall, MeshError, type OperationError, type OperationResult, type StampedOperation } from "@statemesh/contract";
+import { type Decision, type ForwardedAnswer, type ForwardedCall, type HybridTimestamp, MeshError, type OperationError, type OperationResult, type StampedOperation } from "@statemesh/contract";
 import { Command, CommandResult } from "@statemesh/contract/log";
 import type { PendingOperation } from "@statemesh/replica";
 import { type Policy, footprintOf } from "@statemesh/world";
@@ -8,6 +8,7 @@ import type { Waiter } from "./decision-queue.ts";
 import { operationError } from "./operation-errors.ts";
 
 export interface RemoteNode {
+  wallMs(): number;
   readonly policy: Policy;
   submit(groupId: number, operations: readonly PendingOperation[], transactionId: string, waiter: Waiter): void;
   localCommand(groupId: number, command: Command, done: (result: CommandResult | undefined, error: MeshError | undefined) => void): void;
@@ -112,12 +113,18 @@ export class RemoteCalls {
     if (type?.consistency !== "strong") return undefined;
     const priority = this.#node.policy.priorityOf(operation.serverId);
     try {
-      return { operation, type, touched: footprintOf(operation, type), stamp, fingerprint, priority };
+      return { operation, type, touched: footprintOf(operation, type), stamp: this.#bounded(stamp), fingerprint, priority };
     } catch (error) {
       // A body that this version does not know. What is thrown here would break the connection, with Raft on it, at every try.
       if (error instanceof RangeError) return undefined;
       throw error;
     }
+  }
+
+  /** A peer whose clock runs ahead would stamp what everybody else takes for the future. */
+  #bounded(stamp: HybridTimestamp): HybridTimestamp {
+    const latestMs = Math.floor(this.#node.wallMs()) + this.#node.policy.maxOffsetMs;
+    return stamp.physicalMs > latestMs ? { physicalMs: latestMs, logical: 0 } : stamp;
   }
 
   /** Sends the answers that came together. Called once a pump. */

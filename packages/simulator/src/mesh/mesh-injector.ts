@@ -6,6 +6,9 @@ import type { SimMachine } from "./sim-machine.ts";
 import type { MeshWorld } from "./mesh-world.ts";
 import type { PathWeather } from "./sim-wire.ts";
 
+/** How far ahead of its own clock a node takes eventual values of others. */
+const PEER_OFFSET_MS = 60_000;
+
 const ARBITER_MOODS: Readonly<Record<string, ArbiterMood>> = {
   "arbiter away": "away", "arbiter silent": "silent", "arbiter slow": "slow", "arbiter of another version": "other",
 };
@@ -20,6 +23,8 @@ const SQL_WEATHER: Readonly<Record<string, Partial<SqlWeather>>> = {
 export class MeshInjector {
   readonly #world: MeshWorld;
   #healed = false;
+  /** Nodes whose clocks were further ahead than peers bear. */
+  readonly #ranAhead = new Set<number>();
 
   constructor(world: MeshWorld) {
     this.#world = world;
@@ -52,6 +57,8 @@ export class MeshInjector {
       this.#healDisk(machine);
       machine.clock.rate = 1;
       machine.clock.skewMs = 0;
+      // As the operators' page says: what was published through a node far ahead is taken by nobody, and goes with its process.
+      if (this.#ranAhead.has(machine.id)) machine.kill();
       machine.gate.resume();
       machine.supervised = true;
       machine.start();
@@ -268,8 +275,10 @@ export class MeshInjector {
   }
 
   #clock(kind: string, args: PlainRecord): boolean {
-    const clock = this.#machine(args)?.clock;
-    if (clock === undefined) return false;
+    const machine = this.#machine(args);
+    if (machine === undefined) return false;
+    const { clock } = machine;
+    if (kind === "clock jump" && clock.skewMs + numberOf(args, "ms") > PEER_OFFSET_MS) this.#ranAhead.add(machine.id);
     switch (kind) {
       case "clock jump":
         clock.skewMs += numberOf(args, "ms");

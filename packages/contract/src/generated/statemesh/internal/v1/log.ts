@@ -63,6 +63,11 @@ export interface DecidedOperation {
   effects: Effect[];
   /** Set on every operation of a transaction. */
   transactionId: string;
+  /**
+   * The time that the caller claimed; 0: none. Tells a retry from a new operation once the decision is forgotten, whatever
+   * the clock of the node was that stamped it.
+   */
+  claimedMs: number;
 }
 
 /** One change of the state. What the operation says (id, server, stamp, epoch) is not repeated here. */
@@ -297,6 +302,8 @@ export interface DecisionRecord {
   transactionId: string;
   /** Kept since the last rotation. */
   recent: boolean;
+  /** As in DecidedOperation. */
+  claimedMs: number;
 }
 
 /** An entity that went, and the operation that took it: the incumbent of those who come too late. */
@@ -563,6 +570,7 @@ function createBaseDecidedOperation(): DecidedOperation {
     epoch: 0,
     effects: [],
     transactionId: "",
+    claimedMs: 0,
   };
 }
 
@@ -606,6 +614,9 @@ export const DecidedOperation: MessageFns<DecidedOperation> = {
     }
     if (message.transactionId !== "") {
       writer.uint32(106).string(message.transactionId);
+    }
+    if (message.claimedMs !== 0) {
+      writer.uint32(112).int64Number(message.claimedMs);
     }
     return writer;
   },
@@ -727,6 +738,14 @@ export const DecidedOperation: MessageFns<DecidedOperation> = {
             message.transactionId = reader.string();
             continue;
           }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.claimedMs = reader.int64Number();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -772,6 +791,11 @@ export const DecidedOperation: MessageFns<DecidedOperation> = {
         : isSet(object.transaction_id)
         ? globalThis.String(object.transaction_id)
         : "",
+      claimedMs: isSet(object.claimedMs)
+        ? globalThis.Number(object.claimedMs)
+        : isSet(object.claimed_ms)
+        ? globalThis.Number(object.claimed_ms)
+        : 0,
     };
   },
 
@@ -816,6 +840,9 @@ export const DecidedOperation: MessageFns<DecidedOperation> = {
     if (message.transactionId !== "") {
       obj.transactionId = message.transactionId;
     }
+    if (message.claimedMs !== 0) {
+      obj.claimedMs = Math.round(message.claimedMs);
+    }
     return obj;
   },
 
@@ -841,6 +868,7 @@ export const DecidedOperation: MessageFns<DecidedOperation> = {
     message.epoch = object.epoch ?? 0;
     message.effects = object.effects?.map((e) => Effect.fromPartial(e)) || [];
     message.transactionId = object.transactionId ?? "";
+    message.claimedMs = object.claimedMs ?? 0;
     return message;
   },
 };
@@ -4006,6 +4034,7 @@ function createBaseDecisionRecord(): DecisionRecord {
     term: 0,
     transactionId: "",
     recent: false,
+    claimedMs: 0,
   };
 }
 
@@ -4046,6 +4075,9 @@ export const DecisionRecord: MessageFns<DecisionRecord> = {
     }
     if (message.recent !== false) {
       writer.uint32(96).bool(message.recent);
+    }
+    if (message.claimedMs !== 0) {
+      writer.uint32(104).int64Number(message.claimedMs);
     }
     return writer;
   },
@@ -4159,6 +4191,14 @@ export const DecisionRecord: MessageFns<DecisionRecord> = {
             message.recent = reader.bool();
             continue;
           }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.claimedMs = reader.int64Number();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4197,6 +4237,11 @@ export const DecisionRecord: MessageFns<DecisionRecord> = {
         ? globalThis.String(object.transaction_id)
         : "",
       recent: isSet(object.recent) ? globalThis.Boolean(object.recent) : false,
+      claimedMs: isSet(object.claimedMs)
+        ? globalThis.Number(object.claimedMs)
+        : isSet(object.claimed_ms)
+        ? globalThis.Number(object.claimed_ms)
+        : 0,
     };
   },
 
@@ -4238,6 +4283,9 @@ export const DecisionRecord: MessageFns<DecisionRecord> = {
     if (message.recent !== false) {
       obj.recent = message.recent;
     }
+    if (message.claimedMs !== 0) {
+      obj.claimedMs = Math.round(message.claimedMs);
+    }
     return obj;
   },
 
@@ -4260,6 +4308,7 @@ export const DecisionRecord: MessageFns<DecisionRecord> = {
     message.term = object.term ?? 0;
     message.transactionId = object.transactionId ?? "";
     message.recent = object.recent ?? false;
+    message.claimedMs = object.claimedMs ?? 0;
     return message;
   },
 };
