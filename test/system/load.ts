@@ -1,18 +1,12 @@
 /** Players at work: strong operations of several game servers through all nodes, and a record of what each was told. */
 import type { MeshClient } from "@statemesh/client";
-import { type Decision, MeshError, type Operation, Outcome, PlayerInventory_Action, type Region } from "@statemesh/contract";
+import { type Decision, MeshError, type Operation, PlayerInventory_Action, type Region } from "@statemesh/contract";
 import { groupOf } from "@statemesh/world";
 import { expect } from "vitest";
 import type { Cluster } from "./cluster.ts";
 import { LIMIT_MS, pause } from "./cluster.ts";
-
-/** What became of one operation. */
-export interface Entry {
-  readonly operation: Operation;
-  /** What its server was told; undefined where it was told that nobody knows. */
-  decision: Decision | undefined;
-  error: MeshError | undefined;
-}
+import { type Entry, isInForce } from "./load-entry.ts";
+import { type BalanceRead, expectLinearizable, historyOf } from "./load-history.ts";
 
 /** Items by `player kind`. */
 export type Balances = Map<string, number>;
@@ -37,6 +31,8 @@ export function generator(seed: number): () => number {
 /** Load over some regions. Each server keeps some operations in flight until it is told to end. */
 export class Load {
   readonly entries: Entry[] = [];
+  /** Accounts as linearizable reads showed them, while players were at work and afterwards. */
+  readonly reads: BalanceRead[] = [];
   readonly regions: readonly Region[];
   readonly #random: () => number;
   readonly #name: string;
@@ -63,6 +59,7 @@ export class Load {
     for (const server of servers) {
       const stream = server.stream({ window: 1_024, deadlineMs: LIMIT_MS, silenceMs: 3_000 });
       for (let worker = 0; worker < inFlight; worker++) this.#workers.push(this.#work(server, async (operation) => await stream.execute(operation)));
+      this.#workers.push(this.#look(server));
     }
     for (const server of impatient) {
       for (let worker = 0; worker < 4; worker++) this.#workers.push(this.#work(server, async (operation) => await server.execute(operation, { deadlineMs: 40 })));
@@ -89,10 +86,11 @@ export class Load {
   async #work(server: MeshClient, execute: (operation: Operation) => Promise<Decision>): Promise<void> {
     while (this.#running) {
       for (const operation of this.#operations(server)) {
-        const entry: Entry = { operation, decision: undefined, error: undefined };
+        const entry: Entry = { operation, decision: undefined, error: undefined, beganMs: performance.now(), endedMs: undefined };
         this.entries.push(entry);
         try {
           entry.decision = await execute(operation);
+          entry.endedMs = performance.now();
         } catch (thrown) {
           const error = MeshError.from(thrown);
           if (error.reason !== "OUTCOME_UNKNOWN" && !NOT_DONE.has(error.reason)) throw error;
@@ -100,6 +98,20 @@ export class Load {
           await pause(5);
         }
       }
+    }
+  }
+
+  /** Looks at one account after the other. */
+  async #look(server: MeshClient): Promise<void> {
+    for (let at = 0; this.#running; at = (at + 1) % this.regions.length) {
+      const account = `r${at}-p${Math.floor(this.#random() * PLAYERS)}`;
+      try {
+        this.reads.push(...(await readBalances(server, this.regions[at], [account])));
+      } catch (thrown) {
+        const error = MeshError.from(thrown);
+        if (!NOT_DONE.has(error.reason) && error.reason !== "OUTCOME_UNKNOWN" && error.reason !== "DEADLINE_EXCEEDED") throw error;
+      }
+      await pause(10);
     }
   }
 
@@ -144,8 +156,17 @@ export class Load {
   }
 }
 
-export function isInForce(decision: Decision | undefined): boolean {
-  return decision?.outcome === Outcome.ACCEPTED || decision?.outcome === Outcome.MERGED;
+/** Linearizable reads of what accounts hold, of both kinds that a load knows. */
+async function readBalances(client: MeshClient, region: Region | undefined, accounts: readonly string[]): Promise<BalanceRead[]> {
+  const beganMs = performance.now();
+  const { balances, position } = await client.read({ region, accounts: [...accounts] });
+  const endedMs = performance.now();
+  return accounts.flatMap((account) =>
+    ["ore", "sword"].map((itemKind) => {
+      const quantity = balances.find((balance) => balance.accountId === account && balance.itemKind === itemKind)?.quantity ?? 0;
+      return { account, itemKind, quantity, position: position?.index, beganMs, endedMs };
+    }),
+  );
 }
 
 /** What is left of a decision that must be the same whenever it is asked for. */
@@ -206,7 +227,7 @@ export async function resend(client: MeshClient, entries: readonly Entry[]): Pro
 
 /**
  * The whole account of a load, once all nodes are up: what was acknowledged is what every node holds, what was open
- * is decided once, nothing is lost or doubled, and all nodes hold the same.
+ * is decided once, nothing is lost or doubled, what every server was told agrees with one order of it all, and all nodes hold the same.
  */
 export async function verifyLoad(cluster: Cluster, server: MeshClient, load: Load): Promise<void> {
   const { entries } = load;
@@ -227,8 +248,10 @@ export async function verifyLoad(cluster: Cluster, server: MeshClient, load: Loa
     for (const entry of entries) {
       const again = decisions.get(entry.operation.operationId);
       expect(again, `operation ${entry.operation.operationId} on node ${node.nodeId}`).toBeDefined();
-      if (entry.decision === undefined) entry.decision = again;
-      else if (!again?.repeated) expect(again?.repeated, `operation ${entry.operation.operationId} was decided a second time`).toBe(true);
+      if (entry.decision === undefined) {
+        entry.decision = again;
+        entry.endedMs = performance.now();
+      } else if (!again?.repeated) expect(again?.repeated, `operation ${entry.operation.operationId} was decided a second time`).toBe(true);
       if (JSON.stringify(essence(again)) !== JSON.stringify(essence(entry.decision))) expect(essence(again)).toEqual(essence(entry.decision));
     }
     if (at === 0) expect(entries.every((entry) => entry.decision !== undefined)).toBe(true);
@@ -242,6 +265,7 @@ export async function verifyLoad(cluster: Cluster, server: MeshClient, load: Loa
   }
   await expectBalances(cluster, server, load);
   expectOneHolder(entries);
+  expectLinearizable(historyOf(entries, load.reads));
   await cluster.settled();
 }
 
@@ -253,8 +277,9 @@ export async function expectBalances(cluster: Cluster, server: MeshClient, load:
     const found: string[] = [];
     for (const [at, region] of load.regions.entries()) {
       const accounts = Array.from({ length: PLAYERS }, (_, player) => `r${at}-p${player}`);
-      const { balances } = await client.read({ region, accounts });
-      for (const { accountId, itemKind, quantity } of balances) found.push(`${accountId} ${itemKind} ${quantity}`);
+      const reads = await readBalances(client, region, accounts);
+      load.reads.push(...reads);
+      for (const { account, itemKind, quantity } of reads) if (quantity > 0) found.push(`${account} ${itemKind} ${quantity}`);
     }
     expect(found.sort(), `balances on node ${node.nodeId}`).toEqual(expected);
   }

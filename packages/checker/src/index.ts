@@ -7,3 +7,4 @@ export * from "./linearizability.ts";
 export { describeCall } from "./counterexample.ts";
 export * from "./strict-serializability.ts";
 export type { Dependency } from "./dependency-graph.ts";
+export * from "./mesh-operations.ts";
