@@ -84,6 +84,7 @@ export const RAFT_BUGS: readonly PlantedBug[] = [
   },
   {
     number: 13, name: "truncate-on-any-append", tier: "raft",
+    hints: { nodes: 3, bootstrap: [1, 2, 3], ordered: false, maxDelayMs: 40, straggling: 0.1, maxInflightMessages: 8, maxMessageBytes: 40, requestEveryMs: 10, readShare: 0.1 },
     breaks: "an append cuts off what follows it, also where it agrees with the log: one that comes late takes newer entries away",
     edits: [
       { file: LOG, find: "    if (at === entries.length) return 0;\n", replace: "    const end = entries.at(-1)?.index ?? this.last;\n    if (at === entries.length) {\n      if (end < this.last && end >= this.#committed) this.#truncateFrom(end + 1);\n      return 0;\n    }\n" },
@@ -111,11 +112,13 @@ export const RAFT_BUGS: readonly PlantedBug[] = [
   },
   {
     number: 17, name: "old-votes-count", tier: "raft",
+    hints: { nodes: 5, bootstrap: [1, 2, 3, 4, 5], maxDelayMs: 120, straggling: 0.1, maxStraggleMs: 1500, faults: "isolate,crash,heal,partition,transfer" },
     breaks: "answers of older terms count, votes among them",
     edits: [{ file: CORE, find: "    if (message.term < this.#term) {\n", replace: "    const isAnswer = type === RaftMessageType.VOTE_RESPONSE || type === RaftMessageType.APPEND_RESPONSE;\n    if (message.term < this.#term && isAnswer) return true;\n    if (message.term < this.#term) {\n" }],
   },
   {
     number: 18, name: "refusal-advances-match", tier: "raft",
+    hints: { nodes: 3, bootstrap: [1, 2, 3], requestEveryMs: 10, readShare: 0.1, faults: "isolate,heal,partition,crash", faultEveryMs: 250 },
     breaks: "what a refusal says about where logs may agree counts as where they do",
     edits: [{ file: REPLICATION, find: "    if (!peer.refuse(message.logIndex, hint)) return;\n", replace: "    peer.acknowledge(hint);\n    if (!peer.refuse(message.logIndex, hint)) return;\n" }],
   },
