@@ -10,7 +10,7 @@ import {
   type TransferLeadershipResponse,
   type VerifyConservationResponse,
 } from "@statemesh/contract";
-import type { MeshNode } from "@statemesh/mesh";
+import type { GroupReplica, MeshNode } from "@statemesh/mesh";
 import type { NodeRuntime } from "@statemesh/node";
 import { type CallContext, type ServiceBinding, bindService, serverStream, unary } from "@statemesh/service";
 import { checkInteger } from "@statemesh/world";
@@ -30,6 +30,8 @@ export interface AdminNode {
 
 /** How often a transfer looks whether leadership has moved. */
 const TRANSFER_POLL_MS = 20;
+/** Groups that are asked for their position at a time. */
+const BARRIERS_AT_ONCE = 256;
 
 export function adminService(node: AdminNode): ServiceBinding {
   return bindService(ClusterAdminServiceService, {
@@ -133,29 +135,40 @@ async function verify(node: AdminNode, context: CallContext): Promise<VerifyCons
   const deadlineMs = deadlineOf(context, mesh.host.clock.monotonicMs(), node.defaultDeadlineMs);
   const sums = new Map<string, ItemConservation>();
   const positions: LogPosition[] = [];
-  for (const group of mesh.groups) {
-    await new Promise<void>((resolve, reject) => {
-      mesh.barrier(group.groupId, deadlineMs, (error) => (error === undefined ? resolve() : reject(error)));
-    });
-    const { ledger } = group.state;
-    positions.push(group.state.position());
-    const held = ledger.held();
-    for (const { itemKind, minted, burned } of ledger.totalsRows()) {
-      const here = held.get(itemKind) ?? { inInventories: 0, onGround: 0 };
-      const sum = sums.get(itemKind) ?? { itemKind, minted: 0, burned: 0, held: 0, onGround: 0, conserved: true };
-      sum.minted += minted;
-      sum.burned += burned;
-      sum.held += here.inInventories;
-      sum.onGround += here.onGround;
-      sum.conserved &&= minted - burned === here.inInventories + here.onGround;
-      sums.set(itemKind, sum);
-      held.delete(itemKind);
-    }
-    // Items that nobody ever minted.
-    for (const [itemKind, here] of held) {
-      sums.set(itemKind, { itemKind, minted: 0, burned: 0, held: here.inInventories, onGround: here.onGround, conserved: false });
+  for (let first = 0; first < mesh.groups.length; first += BARRIERS_AT_ONCE) {
+    const groups = mesh.groups.slice(first, first + BARRIERS_AT_ONCE);
+    await Promise.all(groups.map(async ({ groupId }) => barrier(mesh, groupId, deadlineMs)));
+    for (const { state } of groups) {
+      positions.push(state.position());
+      addUp(state, sums);
     }
   }
   const items = [...sums.values()].sort((a, b) => (a.itemKind < b.itemKind ? -1 : 1));
   return { conserved: items.every((item) => item.conserved), items, positions };
+}
+
+async function barrier(mesh: MeshNode, groupId: number, deadlineMs: number): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    mesh.barrier(groupId, deadlineMs, (error) => (error === undefined ? resolve() : reject(error)));
+  });
+}
+
+/** Adds what a group holds to the sums by kind. */
+function addUp({ ledger }: GroupReplica["state"], sums: Map<string, ItemConservation>): void {
+  const held = ledger.held();
+  for (const { itemKind, minted, burned } of ledger.totalsRows()) {
+    const here = held.get(itemKind) ?? { inInventories: 0, onGround: 0 };
+    const sum = sums.get(itemKind) ?? { itemKind, minted: 0, burned: 0, held: 0, onGround: 0, conserved: true };
+    sum.minted += minted;
+    sum.burned += burned;
+    sum.held += here.inInventories;
+    sum.onGround += here.onGround;
+    sum.conserved &&= minted - burned === here.inInventories + here.onGround;
+    sums.set(itemKind, sum);
+    held.delete(itemKind);
+  }
+  // Items that nobody ever minted.
+  for (const [itemKind, here] of held) {
+    sums.set(itemKind, { itemKind, minted: 0, burned: 0, held: here.inInventories, onGround: here.onGround, conserved: false });
+  }
 }
