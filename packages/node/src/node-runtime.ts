@@ -75,7 +75,7 @@ export class NodeRuntime {
     const founders = [nodeId, ...ports.peers.keys()].sort((one, other) => one - other);
     const record = await claimFolder(ports.disks.folder, { clusterId, nodeId, groups, decisionWindow }, founders, ports.random);
     const hasPeers = ports.peers.size > 0 || record.members.some((member) => member.nodeId !== record.nodeId);
-    const { storage, restored } = await Storage.open(ports, (groupId) => stateOptions(options, groupId), hasPeers ? groups : undefined, options.wal);
+    const { storage, restored } = await Storage.open(ports, (groupId) => stateOptions(options, groupId), hasPeers ? groups : undefined, record.founded, options.wal);
     return new NodeRuntime({ ...options, nodeId: record.nodeId }, ports, record, storage, restored);
   }
 

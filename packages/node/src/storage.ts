@@ -34,15 +34,16 @@ export class Storage {
   /**
    * Opens the folders and reads everything that they hold. Where there are peers to repair from, damage costs only the groups that it
    * hit: these come with what is left of them, and what they lost. `groups`: how many there are besides group 0; undefined in a cluster
-   * of one, which has nobody to repair from: it fails with a CorruptionError.
+   * of one, which has nobody to repair from: it fails with a CorruptionError. `wasUsed`: there has been a log, so that none at all is damage too.
    */
   static async open(
     { disks, timers, log }: Pick<NodePorts, "disks" | "timers" | "log">,
     stateOptions: (groupId: number) => GroupStateOptions,
     groups: number | undefined,
+    wasUsed: boolean,
     options: WalOptions = {},
   ): Promise<{ storage: Storage; restored: Map<number, RestoredGroup> }> {
-    const salvage = groups === undefined ? options : { ...options, salvage: Array.from({ length: groups + 1 }, (_, groupId) => groupId) };
+    const salvage = groups === undefined ? { ...options, mustExist: wasUsed } : { ...options, mustExist: wasUsed, salvage: Array.from({ length: groups + 1 }, (_, groupId) => groupId) };
     const { wal, groups: recovered, tornBytes, damage } = await WriteAheadLog.open(disks.wal, salvage);
     const snapshots = await SnapshotStore.open(disks.snapshots);
     if (tornBytes > 0) log.warn("cut an unfinished write off the end of the log", { bytes: tornBytes });
@@ -71,6 +72,7 @@ export class Storage {
       const end = loss !== undefined && isLater(loss.end, { index, term }) ? loss.end : { index, term };
       const begun = { hardState: { ...hardState, commit: 0 }, loss: { end, isEndKnown: loss?.isEndKnown ?? true, isVoteKnown: loss?.isVoteKnown ?? true } };
       await this.#wal.append([{ groupId, reset: true, ...begun }]);
+      await this.snapshots.setAside(groupId, snapshot.index);
       return { ...begun, snapshot: undefined, entries: [], state: new GroupState(options) };
     }
   }

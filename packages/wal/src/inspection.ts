@@ -59,7 +59,7 @@ export interface LogReport {
   readonly damage: readonly Damage[];
   /** Bytes of an unfinished write at the end, which the next start cuts off. */
   readonly tornBytes: number;
-  /** Segments that earlier damage was found in, kept for a person to look at. */
+  /** Files that earlier damage was found in, kept for a person to look at. */
   readonly setAside: readonly string[];
   /** Entries of the group that was asked for. */
   readonly entries: readonly EntryReport[];
@@ -97,7 +97,7 @@ export async function inspect(disks: { readonly wal: Disk; readonly snapshots: D
   const wanted = options.groupId === undefined ? [] : (recovered.get(options.groupId)?.entries ?? []);
   return {
     segments, groups, snapshots: snapshots.reports, damage: [...damage, ...snapshots.damage], tornBytes,
-    setAside: (await disks.wal.list()).filter((name) => name.startsWith(DAMAGED_PREFIX)),
+    setAside: [...(await disks.wal.list()), ...(await disks.snapshots.list())].filter((name) => name.startsWith(DAMAGED_PREFIX)),
     entries: wanted.filter(({ index }) => index >= (options.from ?? 0)).slice(0, options.limit).map(reportOf),
   };
 }

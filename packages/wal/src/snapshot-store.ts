@@ -4,6 +4,7 @@ import type { Disk, DiskFile } from "@statemesh/ports";
 import { ByteReader } from "./byte-reader.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import { readSnapshotMeta, writeSnapshotMeta } from "./snapshot-meta.ts";
+import { DAMAGED_PREFIX } from "./salvage.ts";
 import { CorruptionError } from "./wal-error.ts";
 
 // Trailer: length of the footer u32, CRC-32C of the footer u32, magic u32, format u32. The footer, before it, is the snapshot's meta.
@@ -86,6 +87,16 @@ export class SnapshotStore {
       }
     }
     return { snapshot: undefined, damaged };
+  }
+
+  /** Keeps a damaged snapshot under another name, for a person to look at, one a group. One that is not there is no error. */
+  async setAside(groupId: number, index: number): Promise<void> {
+    const name = snapshotName(groupId, index);
+    const names = await this.#disk.list();
+    if (!names.includes(name)) return;
+    for (const earlier of names) if (earlier.startsWith(`${DAMAGED_PREFIX}${snapshotName(groupId, 0).slice(0, -1)}`)) await this.#disk.remove(earlier);
+    await this.#disk.rename(name, `${DAMAGED_PREFIX}${name}`);
+    await this.#disk.syncDirectory();
   }
 
   /** Removes the group's snapshots older than `index`. */

@@ -9,7 +9,7 @@ import type { GroupUpdate } from "./records.ts";
 import { noteEntries, replay } from "./recovery.ts";
 import type { RecoveredGroup } from "./replayed-group.ts";
 import { salvage } from "./salvage.ts";
-import { SEGMENT_HEADER_BYTES } from "./segment.ts";
+import { SEGMENT_HEADER_BYTES, segmentName } from "./segment.ts";
 import { SegmentWriter } from "./segment-writer.ts";
 import { TermRuns } from "./term-runs.ts";
 import { CorruptionError, WalError } from "./wal-error.ts";
@@ -25,6 +25,8 @@ export interface WalOptions {
    * something come with a `loss`; these are the groups that there may be.
    */
   salvage?: readonly number[];
+  /** There has been a log: that there is none is damage. Default false. */
+  mustExist?: boolean;
 }
 
 export interface OpenedWal {
@@ -110,15 +112,19 @@ export class WriteAheadLog {
     const bytes = options.segmentBytes ?? DEFAULT_SEGMENT_BYTES;
     if (!(bytes > SEGMENT_HEADER_BYTES && bytes <= MAX_SEGMENT_BYTES)) throw new RangeError(`wal: segmentBytes must be above ${SEGMENT_HEADER_BYTES} and at most ${MAX_SEGMENT_BYTES}`);
     const log = await replay(disk);
-    const { recovered, damage, tornBytes } = log;
+    const { recovered, tornBytes } = log;
     let { segments } = log;
+    const isGone = options.mustExist === true && segments.every((segment) => segment.bytes === 0);
+    const damage: readonly Damage[] = isGone ? [{ kind: "missing_segment", file: segmentName(1), offset: 0, bytes: 0, reason: "there is no log" }] : log.damage;
     const first = damage[0];
     if (first !== undefined && options.salvage === undefined) throw new CorruptionError(first.file, first.offset, first.reason);
     let numbers: ReadonlyMap<number, number> | undefined;
     if (first !== undefined) {
-      for (const groupId of log.areGroupsKnown ? [] : (options.salvage ?? [])) {
+      for (const groupId of log.areGroupsKnown && !isGone ? [] : (options.salvage ?? [])) {
         if (!recovered.has(groupId)) recovered.set(groupId, { hardState: { term: 0, vote: 0, commit: 0 }, entries: [], loss: { end: EMPTY, isEndKnown: false, isVoteKnown: false } });
       }
+    }
+    if (first !== undefined && !isGone) {
       const saved = await salvage(disk, log);
       segments = [saved.segment];
       numbers = saved.numbers;
@@ -130,8 +136,9 @@ export class WriteAheadLog {
     const states = new Map<number, GroupState>();
     for (const [groupId, { hardState, snapshot, entries, loss }] of recovered) {
       const { index, term } = entries.at(-1) ?? snapshot ?? EMPTY;
-      const state = new GroupState({ index, term }, numbers?.get(groupId) ?? log.groups.get(groupId)!.number);
-      state.hardState = numbers === undefined ? log.groups.get(groupId)!.hardState : hardState;
+      const state = new GroupState({ index, term }, numbers?.get(groupId) ?? log.groups.get(groupId)?.number ?? 0);
+      // What the group never said stays unsaid.
+      state.hardState = first === undefined ? log.groups.get(groupId)?.hardState : hardState;
       state.snapshot = snapshot;
       state.loss = loss;
       state.terms.put(entries);

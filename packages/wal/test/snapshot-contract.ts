@@ -85,6 +85,16 @@ export function snapshotContract(make: () => Promise<WalGround>): void {
     expect((await snapshots.newest(1)).snapshot).toBeDefined();
   });
 
+  check("a damaged one is set aside, the last of each group", async (disk, snapshots) => {
+    for (const [groupId, index] of [[1, 5], [1, 6], [11, 5]] as const) await store(snapshots, groupId, index, 10);
+    await snapshots.setAside(1, 5);
+    await snapshots.setAside(11, 5);
+    await snapshots.setAside(1, 6);
+    await snapshots.setAside(1, 7);
+    expect(await disk.list()).toEqual(["damaged-snapshot-1-6", "damaged-snapshot-11-5"]);
+    expect(await snapshots.all()).toEqual([]);
+  });
+
   check("an unfinished one leaves nothing, aborted or found at the start", async (disk, snapshots) => {
     const aborted = await snapshots.create(heading(1, 5));
     await aborted.write(new Uint8Array(10));

@@ -352,6 +352,20 @@ export function walContract(make: () => Promise<WalGround>, runs: number): void 
       expect(groups.get(2)?.loss).toBeUndefined();
     });
 
+    check("a log that is gone where one has been is damage, and stays known as such", async (disk) => {
+      await expect(WriteAheadLog.open(disk, { mustExist: true })).rejects.toMatchObject({ name: "CorruptionError", reason: "there is no log" });
+      const loss = { end: { index: 0, term: 0 }, isEndKnown: false, isVoteKnown: false };
+      const { groups } = await WriteAheadLog.open(disk, { mustExist: true, salvage: [0, 1] });
+      expect([...groups.values()].map((group) => group.loss)).toEqual([loss, loss]);
+      // The process ends before it has written anything.
+      const again = await WriteAheadLog.open(disk, { mustExist: true, salvage: [0, 1] });
+      expect(again.damage).toEqual([]);
+      expect([...again.groups.values()].map((group) => group.loss)).toEqual([loss, loss]);
+      await again.wal.append([{ groupId: 1, hardState: { term: 2, vote: 0, commit: 0 } }, { groupId: 1, loss: "repaired" }]);
+      const last = await WriteAheadLog.open(disk);
+      expect([last.groups.get(0)?.loss, last.groups.get(1)?.loss]).toEqual([loss, undefined]);
+    });
+
     check("groups that nothing tells of are taken for damaged", async (disk) => {
       const { wal } = await WriteAheadLog.open(disk);
       await wal.append([{ groupId: 1, hardState: { term: 2, vote: 1, commit: 0 }, entries: entries(1, 2, 2) }]);
