@@ -52,6 +52,7 @@ describe("a service that is started wrongly", () => {
     ["a node id of 0", "consensus-node", [...PEERS, "--node-id", "0"], "--node-id"],
     ["no node id", "consensus-node", PEERS, "--node-id"],
     ["no peers", "consensus-node", ["--node-id", "1"], "--peers"],
+    ["nodes of nonsense to join", "consensus-node", ["--join", "here"], "--join"],
     ["peers of nonsense", "consensus-node", ["--node-id", "1", "--peers", "here"], "--peers"],
     ["peers without the node itself", "consensus-node", ["--node-id", "2", ...PEERS], "--peers"],
     ["a peer twice", "consensus-node", ["--node-id", "1", "--peers", "1=a:1,1=b:2"], "--peers"],

@@ -58,6 +58,11 @@ export class MemberCalls {
     return changed(await this.#call("cancelMemberChange", { changeId, dryRun: false }));
   }
 
+  /** Groups that the node still leads. */
+  async drain(): Promise<readonly number[]> {
+    return (await this.#call("drainNode", { dryRun: false })).keptGroupIds;
+  }
+
   async changes(): Promise<ListMemberChangesResponse> {
     return this.#call("listMemberChanges", {});
   }

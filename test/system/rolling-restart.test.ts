@@ -33,6 +33,7 @@ describe("nodes of an older version are restarted one by one with this one, unde
 
     for (const nodeId of [1, 2, 3]) {
       expect(await versionAt(nodeId), "what an old node cannot read is in no log").toBe(1);
+      expect(await new MemberCalls(cluster, cluster.node(nodeId).clientAddress).drain()).toEqual([]);
       await cluster.node(nodeId).stop();
       await load.more(80);
       old.delete(nodeId);

@@ -178,6 +178,28 @@ describe("changing the members of a running cluster", () => {
   });
 });
 
+describe("a node that is drained", () => {
+  it("leads nothing until the time is over, though the others would spread leadership, and work goes on", () => {
+    const cluster = ready({ node: { balanceTicks: 20 } });
+    const work = working(cluster);
+    const drained = cluster.leaderOf(1);
+    cluster.node(drained).leadership.drain(8_000);
+    const leads = (): boolean => cluster.node(drained).groups.some(({ serves }) => serves);
+    expect(cluster.runUntil(() => !leads(), 3_000)).toBe(true);
+    cluster.settle();
+    // What it is handed meanwhile it hands on.
+    for (let look = 0; look < 5; look++) {
+      cluster.run(1_000);
+      expect(cluster.runUntil(() => !leads(), 1_500), `after ${look} s`).toBe(true);
+    }
+    cluster.run(4_000);
+    expect(cluster.node(drained).leadership.isDraining).toBe(false);
+    work.stop();
+    cluster.converge();
+    expectAll(cluster, work.acknowledged, drained);
+  });
+});
+
 describe("nodes of different versions", () => {
   it("put nothing into a log that one of them cannot read, and go on by themselves once all can", () => {
     const cluster = new VirtualCluster({});

@@ -1,45 +1,12 @@
 import type { PeerHello } from "@statemesh/contract";
-import { type Disk, DiskError, type DiskFile, SystemRandom } from "@statemesh/ports";
+import { type Disk, SystemRandom } from "@statemesh/ports";
 import { describe, expect, it } from "vitest";
 import { Founding } from "../src/founding.ts";
 import { claimFolder } from "../src/identity.ts";
+import { newFolder } from "./memory-folder.ts";
 
 const log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
 const random = new SystemRandom();
-
-/** A folder in memory. */
-function newFolder(): Disk {
-  const files = new Map<string, Uint8Array>();
-  const read = (name: string): Uint8Array => {
-    const file = files.get(name);
-    if (file === undefined) throw new DiskError("ENOENT", name);
-    return file;
-  };
-  return {
-    list: async () => [...files.keys()].sort(),
-    read: async (name) => read(name),
-    readRange: async (name, offset, length) => read(name).subarray(offset, offset + length),
-    sizeOf: async (name) => read(name).length,
-    openAppend: async (name): Promise<DiskFile> => {
-      files.set(name, files.get(name) ?? new Uint8Array());
-      return {
-        get size() {
-          return read(name).length;
-        },
-        append: async (pieces) => void files.set(name, Buffer.concat([read(name), ...pieces])),
-        sync: async () => undefined,
-        truncate: async (size) => void files.set(name, read(name).slice(0, size)),
-        close: async () => undefined,
-      };
-    },
-    rename: async (from, to) => {
-      files.set(to, read(from));
-      files.delete(from);
-    },
-    remove: async (name) => void files.delete(name),
-    syncDirectory: async () => undefined,
-  };
-}
 
 /** A process of node `nodeId` on a folder. */
 async function node(nodeId: number, folder: Disk) {

@@ -1,0 +1,84 @@
+// Who is let in, and how a node without a place gets one.
+import { MeshError, PeerHello } from "@statemesh/contract";
+import { type Disk, SystemRandom } from "@statemesh/ports";
+import { describe, expect, it } from "vitest";
+import { type FolderRecord, claimFolder, takePlace } from "../src/identity.ts";
+import { PeerDoor } from "../src/peer-door.ts";
+import { WaitingRoom } from "../src/waiting-room.ts";
+import { newFolder } from "./memory-folder.ts";
+
+const IDENTITY = { clusterId: "c", nodeId: 0, groups: 1, decisionWindow: 8 };
+const random = new SystemRandom();
+
+const frame = (hello: object) => ({
+  hello: PeerHello.fromPartial({ clusterId: "c", nodeId: 1, groups: 1, decisionWindow: 8, protocolMin: 1, protocolMax: 2, clusterVersion: 2, founded: true, ...hello }),
+  raft: [], calls: [], answers: [], deltas: [], causal: [],
+});
+
+async function waiting(folder: Disk): Promise<{ record: FolderRecord; room: WaitingRoom; placed: Promise<number> }> {
+  const record = await claimFolder(folder, IDENTITY, [], random);
+  const { promise: placed, resolve, reject } = Promise.withResolvers<number>();
+  return { record, room: new WaitingRoom(folder, record, { leaseReads: false, versions: { min: 1, max: 2 } }, { placed: resolve, failed: reject }), placed };
+}
+
+describe("a node without a place in the cluster", () => {
+  it("takes the one that a member's hello holds for its folder, and keeps it whatever it is started with", async () => {
+    const folder = newFolder();
+    const { record, room, placed } = await waiting(folder);
+    expect(room.identify()).toMatchObject({ nodeId: 0, folderId: record.folderId, founded: false });
+    expect(() => room.stream()(frame({ members: [{ nodeId: 1, address: "a:1", folderId: 11 }] }))).toThrow("has no place in the cluster yet");
+    const members = [{ nodeId: 1, address: "a:1", folderId: 11 }, { nodeId: 7, address: "b:1", folderId: record.folderId }];
+    expect(() => room.stream()(frame({ members }))).toThrow("takes its place as node 7");
+    expect(await placed).toBe(7);
+    for (const nodeId of [0, 3]) {
+      expect(await claimFolder(folder, { ...IDENTITY, nodeId }, [], random)).toMatchObject({ nodeId: 7, founded: true, founders: [], known: { 1: 11 }, members });
+    }
+    await expect(claimFolder(folder, { ...IDENTITY, groups: 2 }, [], random)).rejects.toThrow("this folder has groups 1");
+  });
+
+  it("believes no node of another cluster, none that has no place itself, and none that is beyond it", async () => {
+    const { record, room } = await waiting(newFolder());
+    const members = [{ nodeId: 7, address: "b:1", folderId: record.folderId }];
+    expect(() => room.stream()(frame({ members, clusterId: "other" }))).toThrow("this node is of cluster c, not other");
+    expect(() => room.stream()(frame({ members, founded: false }))).toThrow("has no place in the cluster yet");
+    expect(() => room.stream()(frame({ members, protocolMax: 3, clusterVersion: 3 }))).toThrow("this node speaks versions 1 to 2, the peer 3 to 3");
+  });
+});
+
+describe("a member's place", () => {
+  it("stays what a folder without one in its record had been given", async () => {
+    const folder = newFolder();
+    const record = await claimFolder(folder, { ...IDENTITY, nodeId: 2 }, [1, 2, 3], random);
+    await takePlace(folder, record, 9, [{ nodeId: 9, address: "x:1", folderId: record.folderId }]);
+    // What it founded stands at the beginning of its log still.
+    expect(await claimFolder(folder, { ...IDENTITY, nodeId: 2 }, [1, 2, 3], random)).toMatchObject({ nodeId: 9, founders: [1, 2, 3] });
+  });
+});
+
+describe("the door of a member", () => {
+  const refusals = new Map([[5, new MeshError("MEMBER_REMOVED", "node 5 was removed from the cluster")]]);
+  const door = (clusterVersion: number) => {
+    const seen: number[] = [];
+    const options = { nodeId: 2, clusterId: "c", groups: 1, decisionWindow: 8, leaseReads: false, versions: { min: 1, max: 2 } };
+    const events = { clusterVersion: () => clusterVersion, refuses: (nodeId: number) => refusals.get(nodeId), hello: () => undefined, frame: (peer: number) => void seen.push(peer) };
+    return { door: new PeerDoor(options, events), seen };
+  };
+
+  it("is closed to who is too old for the cluster, who takes it for another, and who was removed", () => {
+    expect(() => door(2).door.stream()(frame({ protocolMax: 1, clusterVersion: 1 }))).toThrow("the cluster works at version 2, and the peer speaks up to 1");
+    expect(() => door(2).door.stream()(frame({ toNodeId: 3 }))).toThrow("this is node 2, not node 3");
+    expect(() => door(2).door.stream()(frame({ nodeId: 5 }))).toThrow("node 5 was removed");
+    expect(door(1).door.stream()(frame({ protocolMax: 1, clusterVersion: 1, toNodeId: 2 }))).toBe(1);
+  });
+
+  it("closes behind who is removed while its stream is open", () => {
+    const { door: own, seen } = door(2);
+    const take = own.stream();
+    take(frame({}));
+    take(frame({}));
+    expect(seen).toEqual([1]);
+    refusals.set(1, new MeshError("MEMBER_REMOVED", "node 1 was removed from the cluster"));
+    expect(() => take(frame({}))).toThrow("node 1 was removed");
+    refusals.delete(1);
+  });
+});
