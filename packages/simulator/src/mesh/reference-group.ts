@@ -1,10 +1,10 @@
 // What the committed log of one group means: every entry, once, in order, as some node was first seen to commit it. All
 // replicas are held against it. Besides the production state it keeps a ledger and fences of its own, so that a
 // defect of the state machine that all replicas share is found as well.
-import type { EntityChange, LogEntry } from "@statemesh/contract";
+import type { Bounds, EntityChange, LogEntry } from "@statemesh/contract";
 import { Command, type DecidedOperation } from "@statemesh/contract/log";
 import { GroupState, type GroupStateOptions } from "@statemesh/replica";
-import { formatRegion } from "@statemesh/world";
+import { formatRegion, overlaps, quantizeBounds } from "@statemesh/world";
 import { crc32c } from "@node-rs/crc32";
 
 /** The one decision on an operation id. */
@@ -41,6 +41,7 @@ export class ReferenceGroup {
   readonly changes: CommittedChange[] = [];
   /** The same by entity: the index of each change, and the version it left; 0: removed. */
   readonly history = new Map<string, { index: number; version: number }[]>();
+  readonly #structures = new Map<string, ReturnType<typeof quantizeBounds>>();
   readonly #balances = new Map<string, number>();
   readonly #fences = new Map<string, Fence>();
   readonly #fail: (kind: string, message: string) => void;
@@ -72,10 +73,23 @@ export class ReferenceGroup {
     const { entity, removed } = change;
     if (entity === undefined) return;
     const key = entityKey(entity);
+    this.#placed(index, key, entity, removed);
     const row = { index, version: removed ? 0 : entity.version };
     const history = this.history.get(key);
     if (history === undefined) this.history.set(key, [row]);
     else history.push(row);
+  }
+
+  /** Whatever the rules were, and whoever decided: two structures never stand in one place. */
+  #placed(index: number, key: string, { kind, bounds }: { kind: string; bounds: Bounds | undefined }, removed: boolean): void {
+    if (kind !== "structure" || bounds === undefined) return;
+    this.#structures.delete(key);
+    if (removed) return;
+    const box = quantizeBounds(bounds);
+    for (const [other, place] of this.#structures) {
+      if (overlaps(box, place)) this.#fail("structures do not overlap", `${key} was placed at ${index} of group ${this.state.groupId} where ${other} stands`);
+    }
+    this.#structures.set(key, box);
   }
 
   /** The version of an entity right after an index; 0 where it is not there. */
