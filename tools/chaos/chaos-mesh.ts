@@ -133,6 +133,38 @@ export class ChaosMesh {
     }
   }
 
+  /**
+   * Makes the process of node `id`, which lost its folder, a new member in the old one's place, and waits until it votes in every group.
+   *
+   * @returns the id of the new member
+   */
+  async replaceMember(id: number, limitMs: number): Promise<number> {
+    const endMs = performance.now() + limitMs;
+    let before = 0;
+    let said = "";
+    for (;;) {
+      const status = await this.status(id);
+      if (before === 0 && status !== undefined) before = status.nodeId;
+      if (status !== undefined && status.nodeId !== before && status.groups.every((group) => group.voters.includes(status.nodeId))) return status.nodeId;
+      if (before > 0 && status?.nodeId === before) said = await this.#askToReplace(id, before);
+      if (performance.now() > endMs) throw new Error(`node ${id} is no new member after ${limitMs} ms: ${said}`);
+      await new Promise((wake) => setTimeout(wake, 500));
+    }
+  }
+
+  /** Asking again is harmless: the change has a name. */
+  async #askToReplace(id: number, member: number): Promise<string> {
+    const admin = this.#admins.get(this.nodes.find((node) => node.nodeId !== id && node.running)?.nodeId ?? 0);
+    if (admin === undefined) return "no other node runs";
+    const request = { nodeId: member, address: "", newNodeId: 0, changeId: `chaos-${member}`, dryRun: false };
+    try {
+      await call(admin, ClusterAdminServiceService.replaceMember, request, { timeoutMs: STATUS_LIMIT_MS, writes: true });
+      return "the change is on record";
+    } catch (error) {
+      return MeshError.from(error).message;
+    }
+  }
+
   /** Undefined where the node does not answer. */
   async status(id: number): Promise<GetStatusResponse | undefined> {
     const admin = this.#admins.get(id);
@@ -148,11 +180,11 @@ export class ChaosMesh {
   /** Who leads each group, as the leaders themselves say; the one of the highest term where two do. */
   async leaders(): Promise<Map<number, number>> {
     const found = new Map<number, { node: number; term: number }>();
-    const all = await Promise.all(this.nodes.filter((node) => node.running).map(async (node) => await this.status(node.nodeId)));
-    for (const status of all) {
+    const all = await Promise.all(this.nodes.filter((node) => node.running).map(async (node) => ({ id: node.nodeId, status: await this.status(node.nodeId) })));
+    for (const { id, status } of all) {
       for (const group of status?.groups ?? []) {
         if (group.role !== "leader" || (found.get(group.groupId)?.term ?? -1) >= group.term) continue;
-        found.set(group.groupId, { node: status?.nodeId ?? 0, term: group.term });
+        found.set(group.groupId, { node: id, term: group.term });
       }
     }
     return new Map([...found].map(([group, { node }]) => [group, node]));

@@ -2,10 +2,12 @@ import { readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { type FaultKind, hasLogged, nameOf } from "../fault.ts";
 
-/** A node comes back with an empty disk. It takes copies of everything and never votes, so that one run can stand it once, at its end. */
+const REPLACE_LIMIT_MS = 120_000;
+
+/** A node comes back with an empty disk. It takes copies of everything and must not vote, until it is made a new member in its own place. */
 export const diskLost: FaultKind = {
   name: "disk-lost",
-  about: "a node loses its whole disk and comes back with an empty one: the last fault of a run",
+  about: "a node loses its whole disk and comes back with an empty one, to be made a new member: the last fault of a run",
   needs: [],
   seconds: [6, 10],
   lastly: true,
@@ -25,7 +27,10 @@ export const diskLost: FaultKind = {
         await mesh.revive(id);
       },
       evidence: async () => ((await hasLogged(node, logged, "the cluster knows this node by another data folder")) ? "the node knows that it must not vote" : undefined),
-      heal: () => mesh.revive(id),
+      heal: async () => {
+        await mesh.revive(id);
+        await mesh.replaceMember(id, REPLACE_LIMIT_MS);
+      },
     };
   },
 };
