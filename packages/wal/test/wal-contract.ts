@@ -366,6 +366,32 @@ export function walContract(make: () => Promise<WalGround>, runs: number): void 
       expect([last.groups.get(0)?.loss, last.groups.get(1)?.loss]).toEqual([loss, undefined]);
     });
 
+    check("a group that nothing behind the damage tells of keeps what it has, and knows neither its end nor its vote", async (disk) => {
+      const { wal } = await WriteAheadLog.open(disk);
+      await wal.append([{ groupId: 1, hardState: { term: 1, vote: 1, commit: 0 }, entries: entries(1, 2, 1) }]);
+      await wal.append([{ groupId: 1, hardState: { term: 2, vote: 3, commit: 0 }, entries: entries(3, 3, 2) }]);
+      const name = (await disk.list())[0]!;
+      const at = Buffer.from(await disk.read(name)).lastIndexOf(entries(3, 3, 2)[0]!.data);
+      await wal.append([{ groupId: 2, entries: entries(1, 1, 1) }]);
+      await flip(disk, name, at);
+      const { groups } = await WriteAheadLog.open(disk, { salvage: [1, 2] });
+      expect(groups.get(1)).toEqual({ hardState: { term: 1, vote: 1, commit: 0 }, entries: entries(1, 2, 1), loss: { end: { index: 2, term: 1 }, isEndKnown: false, isVoteKnown: false } });
+    });
+
+    check("what was committed behind the damage says nothing of the entries before it", async (disk) => {
+      const { wal } = await WriteAheadLog.open(disk);
+      await wal.append([{ groupId: 1, hardState: { term: 1, vote: 1, commit: 2 }, entries: entries(1, 4, 1) }]);
+      // Cuts off two entries; it is this that is lost.
+      await wal.append([{ groupId: 1, hardState: { term: 2, vote: 3, commit: 2 }, entries: entries(3, 3, 2) }]);
+      const name = (await disk.list())[0]!;
+      const at = Buffer.from(await disk.read(name)).lastIndexOf(entries(3, 3, 2)[0]!.data);
+      await wal.append([{ groupId: 1, hardState: { term: 2, vote: 3, commit: 4 }, entries: entries(4, 4, 2) }]);
+      await wal.close();
+      await flip(disk, name, at);
+      const { groups } = await WriteAheadLog.open(disk, { salvage: [1] });
+      expect(groups.get(1)).toEqual({ hardState: { term: 2, vote: 3, commit: 2 }, entries: entries(1, 4, 1), loss: { end: { index: 4, term: 2 }, isEndKnown: true, isVoteKnown: true } });
+    });
+
     check("groups that nothing tells of are taken for damaged", async (disk) => {
       const { wal } = await WriteAheadLog.open(disk);
       await wal.append([{ groupId: 1, hardState: { term: 2, vote: 1, commit: 0 }, entries: entries(1, 2, 2) }]);
