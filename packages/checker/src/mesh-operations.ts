@@ -1,5 +1,6 @@
 // Strong operations of the mesh as calls on keys: entities by kind and id, accounts by player and item kind.
-import { type Decision, type Operation as MeshOperation, Outcome, PlayerInventory_Action } from "@statemesh/contract";
+import { type Decision, type Operation as MeshOperation, Outcome, PlayerInventory_Action, type Region } from "@statemesh/contract";
+import { regionOf, sameRegion } from "@statemesh/world";
 import type { KeyOperation, ResultOf } from "./operations.ts";
 
 /** An operation with what its caller was told, if it was. */
@@ -17,16 +18,16 @@ export interface KeyCallOf {
   readonly result: ResultOf<KeyOperation> | undefined;
 }
 
-/** What lies on the ground under an id: kind and quantity, which a pickup does not say. */
-export type Items = ReadonlyMap<string, { readonly itemKind: string; readonly quantity: number }>;
+/** What lies on the ground under an id, and where, which a pickup does not say. */
+export type Items = ReadonlyMap<string, { readonly itemKind: string; readonly quantity: number; readonly region: Region | undefined }>;
 
 /** The items that operations of a history lay down; an id names one item for ever. */
 export function itemsOf(operations: Iterable<MeshOperation>): Items {
-  const items = new Map<string, { itemKind: string; quantity: number }>();
-  for (const { body } of operations) {
+  const items = new Map<string, { itemKind: string; quantity: number; region: Region | undefined }>();
+  for (const { body, homeRegion } of operations) {
     if (body?.$case !== "playerInventory" || body.value.itemId === "") continue;
-    const { itemId, itemKind, quantity } = body.value;
-    items.set(itemId, { itemKind, quantity });
+    const { itemId, itemKind, quantity, position } = body.value;
+    items.set(itemId, { itemKind, quantity, region: position === undefined ? homeRegion : regionOf(position) });
   }
   return items;
 }
@@ -41,7 +42,7 @@ export function entityKey(groupId: number, kind: string, entityId: string): stri
   return `${groupId}/${kind}/${entityId}`;
 }
 
-/** What the operation asks of each key that it touches. Values of entities are operation ids. Types without keys of their own give none. */
+/** What the operation asks of each key that it touches. Values of entities are operation ids. Types of an operator's own give none. */
 export function keyCallsOf(groupId: number, { operation, decision, inTransaction }: DecidedCall, items: Items): KeyCallOf[] {
   const accepted = decision?.outcome === Outcome.ACCEPTED || decision?.outcome === Outcome.MERGED;
   const refusedBy = decision === undefined || accepted ? "" : inTransaction ? "transaction" : decision.rule;
@@ -52,8 +53,9 @@ export function keyCallsOf(groupId: number, { operation, decision, inTransaction
     const when = isNew && refusedBy === "" ? "absent" : "ruled";
     calls.push({ operation: { model: "entity", key: entityKey(groupId, kind, entityId), action: "put", value: operation.operationId, when }, result });
   };
-  const remove = (kind: string, entityId: string): void => {
-    const when = refusedBy === "" || (refusedBy === "existence" && kind === "item") ? "present" : "ruled";
+  const remove = (kind: string, entityId: string, isHere = false): void => {
+    // What is elsewhere counts as not found.
+    const when = refusedBy === "" || (refusedBy === "existence" && isHere) ? "present" : "ruled";
     calls.push({ operation: { model: "entity", key: entityKey(groupId, kind, entityId), action: "remove", when }, result });
   };
   // One of several postings is refused for what another account holds too.
@@ -71,6 +73,9 @@ export function keyCallsOf(groupId: number, { operation, decision, inTransaction
     case "structureRemoval":
       remove("structure", body.value.structureId);
       break;
+    case "terrainModification":
+      put("terrain_edit", operation.operationId, false);
+      break;
     case "resourceClaim":
       if (body.value.release) remove("claim", body.value.resourceId);
       else put("claim", body.value.resourceId, false);
@@ -80,8 +85,9 @@ export function keyCallsOf(groupId: number, { operation, decision, inTransaction
       else put("creature", body.value.creatureId, false);
       break;
     case "itemPickup": {
-      remove("item", body.value.itemId);
       const item = items.get(body.value.itemId);
+      const { homeRegion } = operation;
+      remove("item", body.value.itemId, item?.region !== undefined && homeRegion !== undefined && sameRegion(item.region, homeRegion));
       if (item !== undefined) post(body.value.playerId, item.itemKind, item.quantity);
       break;
     }
@@ -106,7 +112,7 @@ export function keyCallsOf(groupId: number, { operation, decision, inTransaction
       break;
     }
     default:
-      // Terrain edits, and types of an operator's own: no keys that are read one by one.
+      // Types of an operator's own.
       break;
   }
   return calls;
