@@ -201,6 +201,7 @@ export async function playDemo(options: DemoOptions): Promise<DemoResult> {
   const secondsPlayed = (performance.now() - startedMs) / 1_000;
 
   options.onProgress("waiting for the last answers");
+  await untilUnderWay(quests, options.signal);
   for (const quest of quests) quest.stop();
   await handoff;
   await Promise.all(shards.map((shard) => shard.stream.drain()));
@@ -225,6 +226,12 @@ async function untilFollowing(followers: readonly DemoFollower[], signal: AbortS
     if (performance.now() > endMs) throw new MeshError("INTERNAL", "a subscription gave no snapshot within 10 s");
     await pause(20);
   }
+}
+
+/** A quest is a chain from its second step on; a short demo on a slow machine waits for it. */
+async function untilUnderWay(quests: readonly DemoQuest[], signal: AbortSignal): Promise<void> {
+  const endMs = performance.now() + 10_000;
+  while (!signal.aborted && performance.now() < endMs && quests.some((quest) => quest.steps < 2 && quest.failure === undefined)) await pause(20);
 }
 
 /** Ends followers and shards; leases are given up. */

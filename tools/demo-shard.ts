@@ -1,5 +1,5 @@
 /** A game server of the demo: registered, with leases of its regions, and its strong operations on a stream. */
-import { connect, type HeldLease, type LossReason, type MeshClient, type OperationBuilder, type OperationStream, type Place } from "@statemesh/client";
+import { connect, type Decided, type HeldLease, type LossReason, type MeshClient, type OperationBuilder, type OperationStream, type Place } from "@statemesh/client";
 import { type Decision, MeshError, type Operation, Outcome, type Region } from "@statemesh/contract";
 import { formatRegion } from "@statemesh/world";
 import { type Measure, tally } from "./demo-measure.ts";
@@ -7,6 +7,8 @@ import type { WorldShard } from "./world-file.ts";
 
 /** How long a shard waits for leases that an earlier run left. */
 const LEASE_WAIT_MS = 30_000;
+/** How often an operation is asked for whose outcome stays unknown. */
+const ASKED_MAX = 4;
 
 /** Told what became of an operation; neither where it was refused or stayed open. */
 export type Answered = (decision: Decision | undefined, error: MeshError | undefined) => void;
@@ -77,7 +79,8 @@ export class DemoShard {
   submit(operation: Operation, answered: Answered): boolean {
     const counts = this.#measure.countsOf(operation.type);
     const startedMs = performance.now();
-    const taken = this.stream.submit(operation, (error, decision) => {
+    const heard = (error: MeshError | undefined, decision: Decision | undefined, asked: number): void => {
+      if (error?.reason === "OUTCOME_UNKNOWN" && asked < ASKED_MAX && this.#askAgain(operation, (again, known) => heard(again, known, asked + 1))) return;
       counts.latencies.add(performance.now() - startedMs);
       if (decision === undefined) {
         if (error?.reason === "OUTCOME_UNKNOWN") counts.unknown += 1;
@@ -88,9 +91,20 @@ export class DemoShard {
       } else if (decision.outcome === Outcome.MERGED) counts.merged += 1;
       else counts.accepted += 1;
       answered(decision, error);
-    });
+    };
+    const taken = this.stream.submit(operation, (error, decision) => heard(error, decision, 1));
     if (taken) counts.sent += 1;
     return taken;
+  }
+
+  /** Under the same id, as whoever does not know has to. False where the stream takes nothing any more. */
+  #askAgain(operation: Operation, heard: Decided): boolean {
+    try {
+      return this.stream.submit(operation, heard);
+    } catch (error) {
+      if (error instanceof MeshError && error.reason === "CANCELLED") return false;
+      throw error;
+    }
   }
 
   /** The same, waited for. */

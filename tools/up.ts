@@ -236,6 +236,7 @@ async function demonstrate(world: World, data: UpData, mesh: Mesh, postgres: Loc
     });
     if (result.stopped) return false;
     const played = result;
+    await keeper.settled();
     progress.update("checking");
     const arrived = played.followers.reduce((sum, it) => sum + it.values, 0);
     const checks = await checkDemo(played, mesh, postgres, store, reader);
