@@ -1,14 +1,13 @@
-// The part of the administration that changes who belongs to the cluster. Whatever node is asked puts the wish before the
-// leader of group 0, which checks it and puts it on record; the change then goes on by itself.
+// The part of the administration that changes who belongs to the cluster, and shows how far a change is.
 import {
-  type AddMemberRequest, type CancelMemberChangeRequest, type DrainNodeRequest, type DrainNodeResponse, type IdentifyResponse, type ListMemberChangesResponse, type ListMembersResponse, type Member,
-  type MemberChange, MemberChangeKind, MemberState, MeshError, type Reason, type RemoveMemberRequest, type ReplaceMemberRequest, type WatchMemberChangeRequest, type WatchMemberChangeResponse,
+  type AddMemberRequest, type CancelMemberChangeRequest, type DrainNodeRequest, type DrainNodeResponse, type ListMemberChangesResponse, type ListMembersResponse, type MemberChange, MeshError,
+  type RemoveMemberRequest, type ReplaceMemberRequest, type WatchMemberChangeRequest, type WatchMemberChangeResponse,
 } from "@statemesh/contract";
-import type { CommandResult, MembershipCommand } from "@statemesh/contract/log";
-import { bestSuccessor, commandOf, isRunning, type MeshNode } from "@statemesh/mesh";
-import type { NodeRuntime } from "@statemesh/node";
+import { bestSuccessor, isRunning, type MeshNode } from "@statemesh/mesh";
+import * as changes from "@statemesh/node";
+import type { ChangeAnswer, NodeRuntime } from "@statemesh/node";
 import { type CallContext, type ResponseStream, splitAddress } from "@statemesh/service";
-import { DIRECTORY_GROUP, checkInteger, checkText } from "@statemesh/world";
+import { checkText } from "@statemesh/world";
 import { progressOf } from "./change-progress.ts";
 import { deadlineOf } from "./deadlines.ts";
 import { identify, statuses } from "./member-calls.ts";
@@ -20,7 +19,6 @@ export interface MemberNode {
   readonly defaultDeadlineMs: number;
 }
 
-const NODE_ID_MAX = 2_000_000;
 const ADDRESS_BYTES = 256;
 const CHANGE_ID_BYTES = 64;
 /** How often a change that is watched is looked at. */
@@ -29,109 +27,40 @@ const WATCH_PERIOD_MS = 250;
 const DRAIN_MS = 60_000;
 const DRAIN_LOOK_MS = 20;
 
-interface ChangeAnswer {
-  change: MemberChange | undefined;
-  dryRun: boolean;
-}
-
 export function listMembers({ mesh }: MemberNode): ListMembersResponse {
   return { members: mesh.membership.members(), clusterVersion: mesh.membership.version };
 }
 
+/** The node as the calls that change something see it, and by when they have to answer. */
+function asked({ mesh, runtime, defaultDeadlineMs }: MemberNode, context: CallContext): [changes.AskedNode, number] {
+  return [{ mesh, runtime, identify }, deadlineOf(context, mesh.host.clock.monotonicMs(), defaultDeadlineMs)];
+}
+
 export async function addMember(node: MemberNode, request: AddMemberRequest, context: CallContext): Promise<ChangeAnswer> {
-  const { address, nodeId, changeId, dryRun } = request;
-  checkAddress(address, "address");
-  checkInteger(nodeId, 0, NODE_ID_MAX, "", "node_id");
-  checkText(changeId, CHANGE_ID_BYTES, "", "change_id");
-  const added = await newcomer(node, address, nodeId);
-  return begin(node, context, { changeId, kind: MemberChangeKind.ADD, added, removedNodeId: 0, dryRun });
+  checkAddress(request.address, "address");
+  const [self, deadlineMs] = asked(node, context);
+  return changes.addMember(self, request, deadlineMs);
 }
 
 export async function removeMember(node: MemberNode, request: RemoveMemberRequest, context: CallContext): Promise<ChangeAnswer> {
-  const { nodeId, changeId, dryRun } = request;
-  checkInteger(nodeId, 1, NODE_ID_MAX, "", "node_id");
-  checkText(changeId, CHANGE_ID_BYTES, "", "change_id");
-  return begin(node, context, { changeId, kind: MemberChangeKind.REMOVE, added: undefined, removedNodeId: nodeId, dryRun });
+  const [self, deadlineMs] = asked(node, context);
+  return changes.removeMember(self, request, deadlineMs);
 }
 
 export async function replaceMember(node: MemberNode, request: ReplaceMemberRequest, context: CallContext): Promise<ChangeAnswer> {
-  const { nodeId, address, newNodeId, changeId, dryRun } = request;
-  checkInteger(nodeId, 1, NODE_ID_MAX, "", "node_id");
-  checkInteger(newNodeId, 0, NODE_ID_MAX, "", "new_node_id");
-  checkText(changeId, CHANGE_ID_BYTES, "", "change_id");
-  const { membership } = node.mesh;
-  if (address !== "") checkAddress(address, "address");
-  else if (membership.isOnRecord && membership.member(nodeId) === undefined) {
-    throw new MeshError("UNKNOWN_MEMBER", `node ${nodeId} is not a member`, { metadata: { node_id: String(nodeId), members: membership.voters().join() } });
-  }
-  const added = await newcomer(node, address === "" ? (membership.member(nodeId)?.address ?? "") : address, newNodeId);
-  return begin(node, context, { changeId, kind: MemberChangeKind.REPLACE, added, removedNodeId: nodeId, dryRun });
+  if (request.address !== "") checkAddress(request.address, "address");
+  const [self, deadlineMs] = asked(node, context);
+  return changes.replaceMember(self, request, deadlineMs);
 }
 
-export async function cancelMemberChange(node: MemberNode, { changeId, dryRun }: CancelMemberChangeRequest, context: CallContext): Promise<ChangeAnswer> {
-  checkText(changeId, CHANGE_ID_BYTES, "", "change_id");
-  if (changeId === "") throw MeshError.field("change_id", "is required");
-  return { change: await command(node, context, { $case: "cancel", value: { changeId, dryRun } }), dryRun };
+export async function cancelMemberChange(node: MemberNode, request: CancelMemberChangeRequest, context: CallContext): Promise<ChangeAnswer> {
+  const [self, deadlineMs] = asked(node, context);
+  return changes.cancelMemberChange(self, request, deadlineMs);
 }
 
 function checkAddress(address: string, field: string): void {
   checkText(address, ADDRESS_BYTES, "", field);
   if (splitAddress(address) === undefined) throw MeshError.field(field, "must be host:port");
-}
-
-/** Who answers at the address, as a member to be. Throws where that node cannot become one. */
-async function newcomer({ mesh, runtime }: MemberNode, address: string, nodeId: number): Promise<Member> {
-  // The leader of group 0 says why there are none.
-  if (!mesh.membership.isOnRecord) return { nodeId, address, folderId: 0, state: MemberState.JOINING };
-  // Taken in already, and maybe just starting as what it was told to be: the same wish again.
-  const onItsWay = mesh.membership.members().find((member) => member.address === address && member.state === MemberState.JOINING);
-  if (onItsWay !== undefined) return { ...onItsWay, nodeId };
-  const found = await identify(address);
-  checkNewcomer(found, runtime.identify(), address);
-  const { version } = mesh.membership;
-  if (found.protocolMax < version) {
-    throw new MeshError("VERSION_TOO_LOW", `the node at ${address} speaks up to version ${found.protocolMax}, and the cluster works at version ${version}: start it with a newer build`, {
-      metadata: { cluster_version: String(version), needed_version: String(version) },
-    });
-  }
-  const isMember = mesh.membership.members().some(({ folderId }) => folderId === found.folderId);
-  if (found.founded && !isMember) throw new MeshError("PEER_REFUSED", `the node at ${address} belongs to a cluster already: a node that joins begins with an empty data folder`);
-  return { nodeId, address, folderId: found.folderId, state: MemberState.JOINING };
-}
-
-/** What all nodes of a cluster have in common. */
-function checkNewcomer(found: IdentifyResponse, own: IdentifyResponse, address: string): void {
-  const differs = (what: string, theirs: unknown, ours: unknown): void => {
-    if (theirs !== ours) throw new MeshError("PEER_REFUSED", `the node at ${address} is started with ${what} ${String(theirs)}, this cluster has ${String(ours)}`);
-  };
-  differs("--cluster-id", found.clusterId, own.clusterId);
-  differs("--groups", found.groups, own.groups);
-  differs("--decision-window", found.decisionWindow, own.decisionWindow);
-  differs("--lease-reads", found.leaseReads, own.leaseReads);
-}
-
-async function begin(node: MemberNode, context: CallContext, value: BeginRequest): Promise<ChangeAnswer> {
-  return { change: await command(node, context, { $case: "begin", value }), dryRun: value.dryRun };
-}
-
-type Body = NonNullable<MembershipCommand["command"]>;
-type BeginRequest = Extract<Body, { $case: "begin" }>["value"];
-
-/** Puts a command before the leader of group 0, and waits until this node has applied what came of it. */
-async function command(node: MemberNode, context: CallContext, body: Body): Promise<MemberChange | undefined> {
-  const { mesh } = node;
-  const deadlineMs = deadlineOf(context, mesh.host.clock.monotonicMs(), node.defaultDeadlineMs);
-  const result = await new Promise<CommandResult>((resolve, reject) => {
-    mesh.relay.command(DIRECTORY_GROUP, commandOf({ $case: "membership", value: { command: body, nowMs: 0 } }), deadlineMs, (answer, error) => {
-      if (answer !== undefined) resolve(answer);
-      else reject(error ?? new MeshError("INTERNAL", "a command about members without a result"));
-    });
-    mesh.dirty();
-  });
-  const { position } = result;
-  if (position !== undefined) await new Promise<void>((resolve) => mesh.group(position.groupId).whenApplied(position.index, deadlineMs, () => resolve()));
-  if (result.reason !== "") throw new MeshError(result.reason as Reason, result.message, { metadata: Object.fromEntries(result.metadata) });
-  return result.memberChange;
 }
 
 // ---- progress ----
