@@ -2,6 +2,7 @@
 // answered before a call began is behind that call's own place; what was refused never happens.
 import { type Decision, type Entity, MeshError, Outcome, type ReadResponse } from "@statemesh/contract";
 import type { Recorder } from "../recorder.ts";
+import type { AskedRead, AskedWrite, MeshRequests } from "./mesh-requests.ts";
 import { type ReferenceGroup, entityKey } from "./reference-group.ts";
 
 /** A strong operation of a caller, over all its tries. */
@@ -11,6 +12,8 @@ export interface OpenOperation {
   /** What was answered in the group before the first try. */
   readonly floor: number;
   tries: number;
+  /** The request of which it is a part. */
+  readonly asked: AskedWrite;
 }
 
 /** Errors that leave it open whether the operation was done. */
@@ -19,13 +22,15 @@ const OPEN_REASONS: ReadonlySet<string> = new Set(["OUTCOME_UNKNOWN", "INTERNAL"
 export class CallBook {
   readonly #recorder: Recorder;
   readonly #references: readonly ReferenceGroup[];
+  readonly requests: MeshRequests;
   /** By group: the highest index that somebody was answered with. */
   readonly #answered: number[];
   readonly #refused = new Map<string, string>();
   acknowledged = 0;
 
-  constructor(recorder: Recorder, references: readonly ReferenceGroup[]) {
+  constructor(recorder: Recorder, references: readonly ReferenceGroup[], requests: MeshRequests) {
     this.#recorder = recorder;
+    this.requests = requests;
     this.#references = references;
     this.#answered = references.map(() => 0);
   }
@@ -34,14 +39,15 @@ export class CallBook {
     return this.#answered[groupId] ?? 0;
   }
 
-  begin(operationId: string, groupId: number): OpenOperation {
-    return { operationId, groupId, floor: this.floorOf(groupId), tries: 0 };
+  begin(operationId: string, groupId: number, asked: AskedWrite): OpenOperation {
+    return { operationId, groupId, floor: this.floorOf(groupId), tries: 0, asked };
   }
 
   decided(operation: OpenOperation, decision: Decision): void {
     const { operationId, groupId, floor } = operation;
     this.#recorder.operations++;
     this.acknowledged++;
+    this.requests.decided(operation.asked, decision);
     const index = decision.position?.index ?? 0;
     const known = this.#references[groupId]?.decisions.get(operationId);
     if (decision.operationId !== operationId) return this.#fail("one decision for ever", `the answer to ${operationId} is about ${decision.operationId}`);
@@ -61,12 +67,16 @@ export class CallBook {
     this.#recorder.note("refused", operation.operationId, reason);
     this.#recorder.sometimes(`answer ${reason}`);
     // After a try with an open end a refusal says nothing about that one.
-    if (operation.tries === 1) this.#refused.set(operation.operationId, reason);
+    if (operation.tries === 1) {
+      this.#refused.set(operation.operationId, reason);
+      this.requests.refused(operation.asked);
+    }
     return false;
   }
 
-  read(groupId: number, floor: number, isFresh: boolean, sessionIndex: number, response: ReadResponse): void {
+  read(groupId: number, floor: number, isFresh: boolean, sessionIndex: number, response: ReadResponse, asked: AskedRead | undefined): void {
     this.#recorder.operations++;
+    if (asked !== undefined) this.requests.answered(asked, response);
     const index = response.position?.index ?? 0;
     const reference = this.#references[groupId];
     if (reference === undefined) return;
@@ -84,14 +94,15 @@ export class CallBook {
     this.#fail("reads see what is committed", `${entityKey(entity)} was read at version ${entity.version}, at ${index} of group ${reference.state.groupId} it stands at ${version}`);
   }
 
-  /** At the end: nothing that was refused has happened. */
-  checkRefused(): void {
+  /** At the end: nothing that was refused has happened, and what callers saw can be true. */
+  checkFinal(): void {
     for (const [operationId, reason] of this.#refused) {
       for (const { decisions, state } of this.#references) {
         const known = decisions.get(operationId);
         if (known !== undefined) this.#fail("a refusal is one", `${operationId} was refused with ${reason}, and took effect at ${known.index} of group ${state.groupId}`);
       }
     }
+    if (!this.#recorder.isOver) this.requests.check(this.#recorder);
   }
 
   #fail(kind: string, message: string): void {

@@ -13,6 +13,7 @@ import type { Simulation } from "../simulation.ts";
 import { CallBook } from "./call-book.ts";
 import { CausalObserver } from "./causal-observer.ts";
 import { LeaseBook } from "./lease-book.ts";
+import { MeshRequests } from "./mesh-requests.ts";
 import type { MeshSettings } from "./mesh-settings.ts";
 import { NodeObserver } from "./node-observer.ts";
 import { ReferenceGroup } from "./reference-group.ts";
@@ -80,7 +81,7 @@ export class MeshWorld {
     this.observer = new NodeObserver(recorder, this.references, () => simulation.nowMs);
     this.observer.isWiped = (nodeId) => this.machines.get(nodeId)?.wiped === true;
     this.causal = new CausalObserver(recorder);
-    this.book = new CallBook(recorder, this.references);
+    this.book = new CallBook(recorder, this.references, new MeshRequests(() => simulation.nowMs));
     this.wire = new SimWire(simulation, recorder, ids, this.fairWeather(), settings.keepaliveMs);
     this.wire.watch = (_, __, frame) => this.observer.sent(frame);
     this.arbiters = Array.from({ length: settings.arbiters }, () => new SimArbiter(simulation));

@@ -1,7 +1,7 @@
 // A game shard: registers, holds leases, writes, reads, publishes and subscribes, through any node, with retries. It also does
 // what shards should not: doubles, stale epochs, forged priorities, wrong times, oversized payloads.
 import {
-  type AcquireResponse, type Decision, Operation, type OperationError, PlayerInventory_Action, type PublishResponse, ReadLevel, type ReadResponse, type Region, type RenewResponse,
+  type AcquireResponse, type Decision, type EntityKey, Operation, type OperationError, PlayerInventory_Action, type PublishResponse, ReadLevel, type ReadResponse, type Region, type RenewResponse,
   TerrainModification_Mode, type VectorClock,
 } from "@statemesh/contract";
 import { acquire, publish, readFrom, register, release, renew } from "@statemesh/node";
@@ -13,6 +13,7 @@ import type { Simulation } from "../simulation.ts";
 import type { CallBook, OpenOperation } from "./call-book.ts";
 import { reasonOf } from "./call-book.ts";
 import type { LeaseBook } from "./lease-book.ts";
+import { ITEM_KIND } from "./mesh-requests.ts";
 import type { ShardNetwork } from "./shard-network.ts";
 
 type Body = NonNullable<Operation["body"]>;
@@ -71,6 +72,10 @@ export class SimShard {
     this.serverId = serverId;
     this.#parts = parts;
     this.#random = parts.simulation.random.fork();
+  }
+
+  get #name(): string {
+    return `shard ${this.serverId}`;
   }
 
   start(): void {
@@ -234,7 +239,7 @@ export class SimShard {
     const inventory = (action: number, fields: Partial<{ playerId: string; counterpartyId: string; itemId: string }>): Operation =>
       this.#make(id, region, "player_inventory", {
         $case: "playerInventory",
-        value: { action: action as PlayerInventory_Action, playerId: "", itemKind: "wood", quantity: this.#random.between(1, 5), counterpartyId: "", itemId: "", position: undefined, ...fields, ...(fields.itemId === undefined ? {} : { position }) },
+        value: { action: action as PlayerInventory_Action, playerId: "", itemKind: ITEM_KIND, quantity: this.#random.between(1, 5), counterpartyId: "", itemId: "", position: undefined, ...fields, ...(fields.itemId === undefined ? {} : { position }) },
       });
     const place = `${region.x}.${region.y}.${region.z}.${at}`;
     switch (this.#random.between(0, 10)) {
@@ -286,7 +291,9 @@ export class SimShard {
   #execute(operation: Operation): void {
     const region = operation.homeRegion;
     if (region === undefined) return;
-    const open = this.#parts.book.begin(operation.operationId, groupOf(region, this.#parts.groups));
+    const { book, groups } = this.#parts;
+    const groupId = groupOf(region, groups);
+    const open = book.begin(operation.operationId, groupId, book.requests.write(this.#name, groupId, [operation], ""));
     this.#underWay++;
     // The same request twice, through two nodes: a refusal of one says nothing about the other.
     if (this.#random.chance(0.05)) {
@@ -334,7 +341,8 @@ export class SimShard {
     const operations = Array.from({ length: this.#random.between(2, 4) }, () => this.#operation(region));
     const transactionId = `t-${this.serverId}-${++this.#serial}`;
     const groupId = groupOf(region, groups);
-    const opens = operations.map(({ operationId }) => book.begin(operationId, groupId));
+    const asked = book.requests.write(this.#name, groupId, operations, transactionId);
+    const opens = operations.map(({ operationId }) => book.begin(operationId, groupId, asked));
     const encoded = operations.map((operation) => Operation.encode(operation).finish());
     this.#underWay++;
     const attempt = (tries: number): void => {
@@ -398,6 +406,12 @@ export class SimShard {
     const groupId = groupOf(region, groups);
     const level = this.#random.pick([ReadLevel.LINEARIZABLE, ReadLevel.LINEARIZABLE, ReadLevel.SESSION, ReadLevel.BOUNDED_STALENESS, ReadLevel.EVENTUAL]);
     const floor = book.floorOf(groupId);
+    const isFresh = level === ReadLevel.LINEARIZABLE;
+    // Names for the checkers of histories; else the region as it is.
+    const isNamed = isFresh && this.#random.chance(0.6);
+    const entities = isNamed ? this.#entities(region) : [];
+    const accounts = isNamed ? this.#accounts() : [];
+    const asked = isNamed ? book.requests.read(this.#name, groupId, entities, accounts) : undefined;
     const sessionIndex = level === ReadLevel.SESSION ? (this.#sessions.get(groupId) ?? 0) : 0;
     this.#underWay++;
     network.ask<ReadResponse>(
@@ -405,7 +419,7 @@ export class SimShard {
       CALL_TIMEOUT_MS,
       (node, deadlineMs, done, fail) => {
         const request = {
-          region, level, entities: [], accounts: [], sessionPositions: sessionIndex === 0 ? [] : [{ groupId, term: 0, index: sessionIndex }],
+          region, level, entities, accounts, sessionPositions: sessionIndex === 0 ? [] : [{ groupId, term: 0, index: sessionIndex }],
           maxStalenessMs: level === ReadLevel.BOUNDED_STALENESS ? 2_000 : 0, pageSize: 64, pageToken: "", includeEventual: true,
         };
         readFrom(node.mesh, request, deadlineMs, { done, fail: (error) => fail(reasonOf(error)), isGone: () => false });
@@ -413,11 +427,26 @@ export class SimShard {
       (response) => {
         this.#underWay--;
         if (response === undefined) return;
-        book.read(groupId, floor, level === ReadLevel.LINEARIZABLE, sessionIndex, response);
+        book.read(groupId, floor, isFresh, sessionIndex, response, asked);
         if (level === ReadLevel.SESSION) this.#sessions.set(groupId, Math.max(this.#sessions.get(groupId) ?? 0, response.position?.index ?? 0));
         this.#parts.recorder.sometimes(`read at level ${level}`);
       },
     );
+  }
+
+  #entities(region: Region): EntityKey[] {
+    return Array.from({ length: 4 }, () => {
+      const place = `${region.x}.${region.y}.${region.z}.${this.#random.between(0, this.#parts.names) * 8}`;
+      const dice = this.#random.between(0, 4);
+      if (dice === 0) return { kind: "claim", entityId: `r-${place}` };
+      if (dice === 1) return { kind: "creature", entityId: `c-${place}` };
+      return { kind: "structure", entityId: `s-${place}-${this.#random.between(0, 2)}` };
+    });
+  }
+
+  /** Both sides of transfers. */
+  #accounts(): string[] {
+    return ["p", "q"].map((side) => `${side}${this.#random.between(1, this.#parts.names)}`);
   }
 
   #publish(region: Region): void {

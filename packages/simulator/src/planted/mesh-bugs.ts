@@ -110,4 +110,13 @@ export const MESH_BUGS: readonly PlantedBug[] = [
     hints: { ...SMALL },
     edits: [{ file: "packages/mesh/src/eventual/last-write-wins.ts", find: "  if (left.logical !== right.logical) return left.logical - right.logical;\n", replace: "  if (left.logical !== right.logical) return 0;\n" }],
   },
+  {
+    number: 62, name: "read-by-name-without-the-last-entry", tier: "mesh",
+    breaks: "a read by name leaves out what the last entry wrote, and says that it stands behind it. No node is wrong, and no replica differs: only what callers saw tells",
+    hints: { ...SMALL, names: 3 },
+    edits: [{
+      file: "packages/mesh/src/reads.ts", find: "    const entity = state.entities.get(kind, entityId);\n    if (entity !== undefined)",
+      replace: "    const entity = state.entities.get(kind, entityId);\n    if (entity !== undefined && entity.version < state.appliedIndex)",
+    }],
+  },
 ];

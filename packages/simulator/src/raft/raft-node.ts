@@ -16,7 +16,7 @@ import type { RaftChecker } from "./raft-checker.ts";
 import { RaftLogWriter } from "./raft-log-writer.ts";
 import type { RaftSettings } from "./raft-settings.ts";
 import { applyWrite, decodeRegisters, encodeRegisters, encodeWrite } from "./register-history.ts";
-import type { RegisterHistory, Registers } from "./register-history.ts";
+import type { RegisterCall, RegisterHistory, Registers } from "./register-history.ts";
 import { READ_CONTEXTS, ReplicaReads } from "./replica-reads.ts";
 import { ReplicaWitness } from "./replica-witness.ts";
 
@@ -77,7 +77,7 @@ export class RaftNode {
   #missedTicks = 0;
   #inbox: (() => void)[] = [];
   readonly #reads: ReplicaReads;
-  #proposed = new Map<number, { term: number; key: number; floor: number }>();
+  #proposed = new Map<number, { term: number; call: RegisterCall }>();
   readonly witness: ReplicaWitness;
 
   constructor(id: number, world: RaftWorld) {
@@ -209,16 +209,18 @@ export class RaftNode {
 
   write(key: number, value: number): void {
     const { history, settings } = this.#world;
-    const floor = history.floor(key);
+    if (this.core === undefined) return;
+    const call = history.beginWrite(this.id, key, value);
     this.#do(this.#life, () => {
       const result = this.core?.propose(encodeWrite(key, value, settings.valueBytes));
-      if (result?.ok === true) this.#proposed.set(result.index, { term: result.term, key, floor });
+      if (result?.ok === true) this.#proposed.set(result.index, { term: result.term, call });
+      else history.refusedWrite(call);
     });
   }
 
   read(key: number): void {
-    const floor = this.#world.history.floor(key);
-    this.call((core) => this.#reads.begin(core, { key, floor }));
+    const call = this.#world.history.beginRead(this.id, key);
+    this.call((core) => this.#reads.begin(core, call));
   }
 
   /** Any call of the core, with what follows from it. */
@@ -336,7 +338,7 @@ export class RaftNode {
     const proposed = this.#proposed.get(entry.index);
     this.#proposed.delete(entry.index);
     if (proposed?.term !== entry.term) return;
-    history.acknowledgedWrite(this.id, key, entry.index, proposed.floor);
+    history.acknowledgedWrite(this.id, proposed.call, entry.index);
     this.#world.acknowledged(this, key);
   }
 

@@ -63,7 +63,7 @@ class RaftRun implements RaftWorld {
     this.network.passes = (packet) => bytesOf(packet) <= this.#bytesMax;
     this.#random = this.simulation.random.fork();
     this.checker = new RaftChecker(this.recorder, { voters: bootstrap, outgoing: [], learners: [] });
-    this.history = new RegisterHistory(this.recorder);
+    this.history = new RegisterHistory(this.recorder, () => this.simulation.nowMs);
     this.#nodes = Array.from({ length: nodes }, (_, n) => new RaftNode(n + 1, this));
     this.#serving = this.#nodes;
     for (const node of this.#nodes) this.checker.watch(node.witness);
@@ -265,6 +265,7 @@ class RaftRun implements RaftWorld {
     );
     if (!agrees) return this.recorder.violation("convergence", `the replicas do not agree ${CONVERGENCE_MS} ms after healing; ${this.#describe(core)}`);
     for (const node of core) this.history.checkState(node.id, node.registers, node.applied);
+    this.history.checkFinal();
   }
 
   /** Nodes that decide whatever configuration counts: of every node the latest that it holds, and the one before. Sometimes all, sometimes no more than needed. */

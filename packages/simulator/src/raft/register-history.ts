@@ -1,3 +1,4 @@
+import { ClientHistory, type Request } from "../client-history.ts";
 import type { Recorder } from "../recorder.ts";
 
 /** What a state machine of registers holds under a key. */
@@ -29,10 +30,19 @@ export function decodeRegisters(content: Uint8Array): Registers {
   return new Map(rows.map(([key, value, index]) => [key, { value, index }]));
 }
 
+/** One operation of a client on a register, while it is under way. */
+export interface RegisterCall extends Request {
+  readonly key: number;
+  /** What was shown before it began. */
+  readonly floor: number;
+  /** What a read was answered with. */
+  shown: number | undefined;
+}
+
 /**
  * Linearizability of the registers, key by key, with the order of the log as witness: a write takes effect at its index, and
  * a read at the write that it shows. Every operation must stand behind all that were answered before it began. A write without an
- * answer may take effect at any time, or never.
+ * answer may take effect at any time, or never. At the end the same is asked of the checker of histories, which knows no log.
  */
 export class RegisterHistory {
   readonly #recorder: Recorder;
@@ -40,13 +50,41 @@ export class RegisterHistory {
   readonly #writes = new Map<number, Register[]>();
   /** By key: the latest write that an answered operation showed or made. */
   readonly #floors = new Map<number, number>();
+  readonly #clients: ClientHistory;
 
-  constructor(recorder: Recorder) {
+  constructor(recorder: Recorder, nowMs: () => number) {
     this.#recorder = recorder;
+    this.#clients = new ClientHistory(nowMs);
+  }
+
+  beginWrite(node: number, key: number, value: number): RegisterCall {
+    const operation = { model: "register", key: String(key), action: "write", value } as const;
+    return this.#begin({
+      process: `client of node ${node}`, key, floor: this.#floor(key), shown: undefined, outcome: "open", position: undefined, calls: () => [{ operation, result: {} }],
+    });
+  }
+
+  beginRead(node: number, key: number): RegisterCall {
+    const operation = { model: "register", key: String(key), action: "read" } as const;
+    const call: RegisterCall = {
+      process: `client of node ${node}`, key, floor: this.#floor(key), shown: undefined, outcome: "open", position: undefined,
+      calls: () => [{ operation, result: { value: call.shown ?? null } }],
+    };
+    return this.#begin(call);
+  }
+
+  #begin(call: RegisterCall): RegisterCall {
+    this.#clients.begin(call);
+    return call;
+  }
+
+  /** The node took no write: it surely is not done. */
+  refusedWrite(call: RegisterCall): void {
+    this.#clients.end(call, "fail");
   }
 
   /** What an operation on `key` that begins now must not go back behind. */
-  floor(key: number): number {
+  #floor(key: number): number {
     return this.#floors.get(key) ?? 0;
   }
 
@@ -57,14 +95,19 @@ export class RegisterHistory {
     else writes.push({ value, index });
   }
 
-  acknowledgedWrite(node: number, key: number, index: number, floor: number): void {
+  acknowledgedWrite(node: number, call: RegisterCall, index: number): void {
+    const { key, floor } = call;
+    this.#clients.end(call, "ok", index);
     if (index <= floor) this.#recorder.violation("linearizability", `node ${node}: a write of key ${key} took place ${index}, but began after place ${floor} was shown`);
     this.#raise(key, index);
     this.#recorder.operations++;
   }
 
   /** A read of a replica that had applied everything up to `applied` was answered. */
-  answeredRead(node: number, key: number, shown: Register | undefined, applied: number, floor: number): void {
+  answeredRead(node: number, call: RegisterCall, shown: Register | undefined, applied: number): void {
+    const { key, floor } = call;
+    call.shown = shown?.value;
+    this.#clients.end(call, "ok", applied);
     const index = shown?.index ?? 0;
     if (index < floor) this.#recorder.violation("linearizability", `node ${node}: a read of key ${key} shows place ${index}, but began after place ${floor} was shown`);
     const truth = this.#at(key, applied);
@@ -87,11 +130,16 @@ export class RegisterHistory {
     }
   }
 
+  /** At the end of a run: what clients saw can be true, whatever the log says. `budget`: see ClientHistory.check. */
+  checkFinal(budget?: number): void {
+    if (!this.#recorder.isOver) this.#clients.check(this.#recorder, budget);
+  }
+
   #at(key: number, index: number): Register | undefined {
     return this.#writes.get(key)?.findLast((write) => write.index <= index);
   }
 
   #raise(key: number, index: number): void {
-    if (index > this.floor(key)) this.#floors.set(key, index);
+    if (index > this.#floor(key)) this.#floors.set(key, index);
   }
 }

@@ -1,16 +1,10 @@
 import type { RaftCore, Ready } from "@statemesh/raft";
 import type { SimRandom } from "../sim-random.ts";
 import type { RaftWorld } from "./raft-node.ts";
-import type { Registers } from "./register-history.ts";
+import type { RegisterCall, Registers } from "./register-history.ts";
 
 /** Contexts of reads are numbers that come again, as clients' would. Also how many reads may wait. */
 export const READ_CONTEXTS = 40;
-
-interface Read {
-  key: number;
-  /** What was shown before it began. */
-  floor: number;
-}
 
 /** A follower's read, at its leader. */
 interface ForeignRead {
@@ -24,11 +18,11 @@ export class ReplicaReads {
   readonly #world: RaftWorld;
   readonly #random: SimRandom;
   /** What waits for the core, by context. */
-  readonly #asked = new Map<number, Read | ForeignRead>();
+  readonly #asked = new Map<number, RegisterCall | ForeignRead>();
   /** What waits for the leader's answer, by number. */
-  readonly #following = new Map<number, Read>();
+  readonly #following = new Map<number, RegisterCall>();
   #followingNumber = 0;
-  #readable: { index: number; read: Read }[] = [];
+  #readable: { index: number; read: RegisterCall }[] = [];
 
   constructor(id: number, world: RaftWorld, random: SimRandom) {
     this.#id = id;
@@ -44,7 +38,7 @@ export class ReplicaReads {
   }
 
   /** A leader asks its quorum, or trusts its lease; another replica asks its leader for the index to wait for. */
-  begin(core: RaftCore, read: Read): void {
+  begin(core: RaftCore, read: RegisterCall): void {
     if (core.role === "leader") this.#ask(core, read);
     else if (core.leader !== 0 && this.#following.size < READ_CONTEXTS) {
       this.#following.set(++this.#followingNumber, read);
@@ -89,11 +83,11 @@ export class ReplicaReads {
       const shown = registers.get(read.key);
       recorder.note("read", this.#id, read.key, shown?.index ?? 0);
       if (role !== "leader") recorder.sometimes("a follower answered a read");
-      history.answeredRead(this.#id, read.key, shown, applied, read.floor);
+      history.answeredRead(this.#id, read, shown, applied);
     }
   }
 
-  #ask(core: RaftCore, read: Read | ForeignRead): void {
+  #ask(core: RaftCore, read: RegisterCall | ForeignRead): void {
     const context = this.#random.between(1, READ_CONTEXTS);
     if (this.#asked.has(context)) return;
     if (core.readIndex(context) === "ok") this.#asked.set(context, read);

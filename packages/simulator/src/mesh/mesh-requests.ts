@@ -1,0 +1,124 @@
+// Requests of shards as calls on keys: strong operations, transactions, and linearizable reads of named entities and accounts.
+import { accountKey, entityKey, itemsOf, type KeyCallOf, keyCallsOf, type Items, type SeenVersion } from "@statemesh/checker";
+import { type Decision, type EntityKey, type Operation, Outcome, type ReadResponse } from "@statemesh/contract";
+import { ClientHistory, type RecordedCall, type Request } from "../client-history.ts";
+import type { Recorder } from "../recorder.ts";
+
+/** Item kind of all accounts of simulated players. */
+export const ITEM_KIND = "wood";
+
+/** An operation alone, or a transaction of several. */
+export interface AskedWrite extends Request {
+  readonly operations: readonly Operation[];
+  readonly decisions: Decision[];
+}
+
+export interface AskedRead extends Request {
+  answer: ReadResponse | undefined;
+}
+
+export class MeshRequests {
+  readonly #history: ClientHistory;
+  readonly #operations: { readonly groupId: number; readonly operation: Operation }[] = [];
+  /** Name of the transaction by operation. */
+  readonly #transactions = new Map<string, string>();
+  #items: Items = new Map();
+  /** Keys that were emptied or went down once: absent may then be a version of its own. */
+  readonly #lessened = new Set<string>();
+
+  constructor(nowMs: () => number) {
+    this.#history = new ClientHistory(nowMs);
+  }
+
+  /** `transactionId`: empty for an operation alone. */
+  write(process: string, groupId: number, operations: readonly Operation[], transactionId: string): AskedWrite {
+    // Without the footprint, which may be large and says nothing here.
+    const asked = operations.map((operation) => ({ ...operation, footprint: undefined }));
+    for (const operation of asked) {
+      this.#operations.push({ groupId, operation });
+      this.#transactions.set(operation.operationId, transactionId === "" ? operation.operationId : transactionId);
+    }
+    const id = transactionId === "" ? (asked[0]?.operationId ?? "") : transactionId;
+    const request: AskedWrite = { process, outcome: "open", position: undefined, operations: asked, decisions: [], calls: () => this.#writes(groupId, id, request) };
+    this.#history.begin(request);
+    return request;
+  }
+
+  /** One of a request's operations was decided; the request ends with the last. */
+  decided(request: AskedWrite, decision: Decision): void {
+    const { decisions, operations } = request;
+    if (decisions.some(({ operationId }) => operationId === decision.operationId)) return;
+    decisions.push(decision);
+    if (decisions.length === operations.length) this.#history.end(request, "ok", decision.position?.index);
+  }
+
+  /** Surely not done. */
+  refused(request: AskedWrite): void {
+    this.#history.end(request, "fail");
+  }
+
+  read(process: string, groupId: number, entities: readonly EntityKey[], players: readonly string[]): AskedRead {
+    const request: AskedRead = { process, outcome: "open", position: undefined, answer: undefined, calls: () => this.#reads(groupId, entities, players, request.answer) };
+    this.#history.begin(request);
+    return request;
+  }
+
+  answered(request: AskedRead, response: ReadResponse): void {
+    request.answer = response;
+    this.#history.end(request, "ok", response.position?.index);
+  }
+
+  /** At the end of a run: both checkers. `budget`: see ClientHistory.check. */
+  check(recorder: Recorder, budget?: number): void {
+    this.#items = itemsOf(this.#operations.map(({ operation }) => operation));
+    for (const { groupId, operation } of this.#operations) {
+      for (const { operation: call } of keyCallsOf(groupId, { operation, decision: undefined, inTransaction: false }, this.#items)) {
+        if (call.action === "remove" || (call.action === "post" && call.delta < 0)) this.#lessened.add(call.key);
+      }
+    }
+    this.#history.check(recorder, budget);
+  }
+
+  #writes(groupId: number, id: string, { operations, decisions, outcome, position }: AskedWrite): RecordedCall[] {
+    const inTransaction = operations.length > 1;
+    const calls: KeyCallOf[] = [];
+    const versions = new Map<string, number>();
+    for (const operation of operations) {
+      const decision = outcome === "ok" ? decisions.find(({ operationId }) => operationId === operation.operationId) : undefined;
+      const isDone = decision?.outcome === Outcome.ACCEPTED || decision?.outcome === Outcome.MERGED;
+      for (const call of keyCallsOf(groupId, { operation, decision, inTransaction }, this.#items)) {
+        calls.push(call);
+        if (isDone) versions.set(call.operation.key, position ?? 0);
+      }
+    }
+    const transaction = { model: "transaction", id, reads: [], writes: [...new Set(calls.map((call) => call.operation.key))] } as const;
+    return [...calls, { operation: transaction, result: outcome === "ok" ? { reads: [], writes: [...versions].map(([key, version]) => ({ key, version })) } : undefined }];
+  }
+
+  #reads(groupId: number, entities: readonly EntityKey[], players: readonly string[], answer: ReadResponse | undefined): RecordedCall[] {
+    if (answer === undefined) return [];
+    const calls: RecordedCall[] = [];
+    const seen: SeenVersion[] = [];
+    for (const { kind, entityId } of entities) {
+      const key = entityKey(groupId, kind, entityId);
+      const found = answer.entities.find((entity) => entity.kind === kind && entity.entityId === entityId);
+      calls.push({ operation: { model: "entity", key, action: "read" }, result: found === undefined ? { value: null } : { value: found.operationId, version: found.version } });
+      if (found !== undefined) seen.push({ key, version: found.version, ...this.#writerOf(found.operationId) });
+      else if (!this.#lessened.has(key)) seen.push({ key, version: 0 });
+    }
+    for (const player of players) {
+      const key = accountKey(groupId, player, ITEM_KIND);
+      const found = answer.balances.find(({ accountId, itemKind }) => accountId === player && itemKind === ITEM_KIND);
+      calls.push({ operation: { model: "balance", key, action: "read" }, result: { quantity: found?.quantity ?? 0 } });
+      if (found !== undefined) seen.push({ key, version: found.version });
+      else if (!this.#lessened.has(key)) seen.push({ key, version: 0 });
+    }
+    const id = `read at ${answer.position?.index ?? 0} of ${groupId}`;
+    return [...calls, { operation: { model: "transaction", id, reads: seen.map(({ key }) => key), writes: [] }, result: { reads: seen, writes: [] } }];
+  }
+
+  #writerOf(operationId: string): { readonly writer?: string } {
+    const writer = this.#transactions.get(operationId);
+    return writer === undefined ? {} : { writer };
+  }
+}
