@@ -33,6 +33,8 @@ export interface FolderRecord extends Identity {
   readonly founded: boolean;
   /** Folders of the other nodes, by node id. */
   readonly known: Readonly<Record<string, number>>;
+  /** The node joined, and never began a log: that there is none is no loss. */
+  readonly isUnused: boolean;
 }
 
 const FILE = "identity.json";
@@ -47,14 +49,14 @@ export async function claimFolder(folder: Disk, identity: Identity, founders: re
   const text = await readIfThere(folder);
   if (text === undefined) {
     const folderId = 1 + Math.floor(random.next() * (2 ** 48 - 1));
-    const record: FolderRecord = { ...identity, folderId, assigned: false, founders, members: [], founded: false, known: {} };
+    const record: FolderRecord = { ...identity, folderId, assigned: false, founders, members: [], founded: false, known: {}, isUnused: founders.length === 0 };
     await writeRecord(folder, record);
     return record;
   }
   const found = parse(text);
   if (!isRecord(found)) throw new Error(`${FILE}: is not the identity of a data folder`);
   // Folders of the first versions do not say who founded the cluster: that was everybody.
-  const record: FolderRecord = { ...found, assigned: found.assigned ?? false, founders: found.founders ?? founders, members: found.members ?? [] };
+  const record: FolderRecord = { ...found, assigned: found.assigned ?? false, founders: found.founders ?? founders, members: found.members ?? [], isUnused: found.isUnused ?? false };
   for (const key of FIXED) {
     if (key === "nodeId" && record.assigned) continue;
     if (record[key] !== identity[key]) throw new Error(`${FILE}: this folder has ${key} ${JSON.stringify(record[key])}, the node is started with ${JSON.stringify(identity[key])}`);
@@ -66,6 +68,14 @@ export async function claimFolder(folder: Disk, identity: Identity, founders: re
 export async function takePlace(folder: Disk, record: FolderRecord, nodeId: number, members: readonly KnownMember[]): Promise<void> {
   const known = Object.fromEntries(members.filter((member) => member.nodeId !== nodeId).map((member) => [member.nodeId, member.folderId]));
   await writeRecord(folder, { ...record, nodeId, assigned: true, founded: true, known, members });
+}
+
+/** The log of a node that joined is there, durably: from now on it must be. */
+export async function beginLog(folder: Disk, record: FolderRecord): Promise<FolderRecord> {
+  if (!record.isUnused) return record;
+  const begun = { ...record, isUnused: false };
+  await writeRecord(folder, begun);
+  return begun;
 }
 
 async function readIfThere(folder: Disk): Promise<string | undefined> {
@@ -85,7 +95,7 @@ function parse(text: string): unknown {
   }
 }
 
-function isRecord(value: unknown): value is Omit<FolderRecord, "assigned" | "founders" | "members"> & Partial<FolderRecord> {
+function isRecord(value: unknown): value is Omit<FolderRecord, "assigned" | "founders" | "members" | "isUnused"> & Partial<FolderRecord> {
   return (
     typeof value === "object" &&
     value !== null &&

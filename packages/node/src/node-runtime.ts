@@ -7,7 +7,7 @@ import { DIRECTORY_GROUP } from "@statemesh/world";
 import type { WalOptions } from "@statemesh/wal";
 import { ArbiterPool } from "./arbiter-pool.ts";
 import { Founding } from "./founding.ts";
-import { type FolderRecord, type KnownMember, claimFolder, takePlace } from "./identity.ts";
+import { type FolderRecord, type KnownMember, beginLog, claimFolder, takePlace } from "./identity.ts";
 import { NodeHost } from "./node-host.ts";
 import type { NodePorts } from "./node-ports.ts";
 import { PeerBook } from "./peer-book.ts";
@@ -73,9 +73,10 @@ export class NodeRuntime {
   static async open(options: RuntimeOptions, ports: NodePorts): Promise<NodeRuntime> {
     const { clusterId, nodeId, groups, decisionWindow } = options;
     const founders = [nodeId, ...ports.peers.keys()].sort((one, other) => one - other);
-    const record = await claimFolder(ports.disks.folder, { clusterId, nodeId, groups, decisionWindow }, founders, ports.random);
-    const hasPeers = ports.peers.size > 0 || record.members.some((member) => member.nodeId !== record.nodeId);
-    const { storage, restored } = await Storage.open(ports, (groupId) => stateOptions(options, groupId), hasPeers ? groups : undefined, record.founded, options.wal);
+    const claimed = await claimFolder(ports.disks.folder, { clusterId, nodeId, groups, decisionWindow }, founders, ports.random);
+    const hasPeers = ports.peers.size > 0 || claimed.members.some((member) => member.nodeId !== claimed.nodeId);
+    const { storage, restored } = await Storage.open(ports, (groupId) => stateOptions(options, groupId), hasPeers ? groups : undefined, claimed.founded && !claimed.isUnused, options.wal);
+    const record = await beginLog(ports.disks.folder, claimed);
     return new NodeRuntime({ ...options, nodeId: record.nodeId }, ports, record, storage, restored);
   }
 

@@ -2,7 +2,7 @@
 import { MeshError, PeerHello } from "@statemesh/contract";
 import { type Disk, SystemRandom } from "@statemesh/ports";
 import { describe, expect, it } from "vitest";
-import { type FolderRecord, claimFolder, takePlace } from "../src/identity.ts";
+import { type FolderRecord, beginLog, claimFolder, takePlace } from "../src/identity.ts";
 import { PeerDoor } from "../src/peer-door.ts";
 import { WaitingRoom } from "../src/waiting-room.ts";
 import { newFolder } from "./memory-folder.ts";
@@ -34,6 +34,16 @@ describe("a node without a place in the cluster", () => {
       expect(await claimFolder(folder, { ...IDENTITY, nodeId }, [], random)).toMatchObject({ nodeId: 7, founded: true, founders: [], known: { 1: 11 }, members });
     }
     await expect(claimFolder(folder, { ...IDENTITY, groups: 2 }, [], random)).rejects.toThrow("this folder has groups 1");
+  });
+
+  it("begins a log of its own: that there is none yet is no loss, until it has begun", async () => {
+    const folder = newFolder();
+    const { record } = await waiting(folder);
+    await takePlace(folder, record, 7, [{ nodeId: 7, address: "b:1", folderId: record.folderId }]);
+    const placed = await claimFolder(folder, IDENTITY, [], random);
+    expect(placed).toMatchObject({ founded: true, isUnused: true });
+    expect(await beginLog(folder, placed)).toMatchObject({ nodeId: 7, isUnused: false });
+    expect(await claimFolder(folder, IDENTITY, [], random)).toMatchObject({ nodeId: 7, founded: true, isUnused: false });
   });
 
   it("believes no node of another cluster, none that has no place itself, and none that is beyond it", async () => {

@@ -86,6 +86,19 @@ const KINDS: Readonly<Record<(typeof FAULT_CLASSES)[number], Readonly<Record<str
     reformat: (random, nodes) => ({ node: node(random, nodes) }),
     "bit rot": (random, nodes) => ({ node: node(random, nodes), place: random.next(), bit: random.between(0, 7) }),
   },
+  members: {
+    "node added": (random) => ({ named: random.chance(0.5) }),
+    "node removed": (random, nodes) => ({ node: node(random, nodes), named: random.chance(0.5) }),
+    "leader removed": (random) => ({ group: random.between(0, 3), named: random.chance(0.5) }),
+    "node replaced": (random, nodes) => ({ node: node(random, nodes), named: random.chance(0.5) }),
+    "wiped node replaced": (random, nodes) => ({ node: node(random, nodes), named: random.chance(0.5) }),
+    "change cancelled": () => ({}),
+    "node drained": (random, nodes) => ({ node: node(random, nodes), ms: lasting(random) }),
+  },
+  versions: {
+    upgrade: (random, nodes) => ({ node: node(random, nodes) }),
+    "older build": (random, nodes) => ({ node: node(random, nodes), ms: lasting(random) }),
+  },
 };
 
 export const MESH_FAULT_KINDS: readonly string[] = Object.values(KINDS).flatMap((kinds) => Object.keys(kinds));
@@ -101,7 +114,9 @@ export function drawFaults(random: SimRandom, settings: MeshSettings): Fault[] {
   if (draws.length === 0) return faults;
   for (let atMs = 2_000 - Math.log(1 - random.next()) * settings.faultEveryMs; atMs < settings.safetyMs; atMs -= Math.log(1 - random.next()) * settings.faultEveryMs) {
     const [kind, draw] = random.pick(draws);
-    faults.push({ atMs: Math.round(atMs), kind, args: draw(random, settings.nodes) });
+    faults.push({ atMs: Math.round(atMs), kind, args: draw(random, settings.nodes + settings.spares) });
   }
-  return faults;
+  // One by one, at any moment; what is still old at the end comes with the healing.
+  for (let old = 1; old <= settings.oldNodes; old++) faults.push({ atMs: random.between(1_500, settings.safetyMs), kind: "upgrade", args: { node: old } });
+  return faults.sort((one, other) => one.atMs - other.atMs);
 }

@@ -1,13 +1,17 @@
 // Makes the faults of a plan happen, and takes all of them back.
 import { CALM_SQL, type SqlWeather } from "../store/sim-sql.ts";
+import { VERSIONS } from "@statemesh/mesh";
 import type { Fault, PlainRecord } from "../tier.ts";
 import type { ArbiterMood } from "./sim-arbiters.ts";
 import type { SimMachine } from "./sim-machine.ts";
-import type { MeshWorld } from "./mesh-world.ts";
+import { type MeshWorld, OLD_VERSIONS } from "./mesh-world.ts";
 import type { PathWeather } from "./sim-wire.ts";
 
 /** How far ahead of its own clock a node takes eventual values of others. */
 const PEER_OFFSET_MS = 60_000;
+
+/** As long as the administration drains a node. */
+const DRAIN_MS = 60_000;
 
 const ARBITER_MOODS: Readonly<Record<string, ArbiterMood>> = {
   "arbiter away": "away", "arbiter silent": "silent", "arbiter slow": "slow", "arbiter of another version": "other",
@@ -25,6 +29,7 @@ export class MeshInjector {
   #healed = false;
   /** Nodes whose clocks were further ahead than peers bear. */
   readonly #ranAhead = new Set<number>();
+  readonly #drained = new Set<number>();
 
   constructor(world: MeshWorld) {
     this.#world = world;
@@ -33,7 +38,7 @@ export class MeshInjector {
   inject(fault: Fault): void {
     if (this.#healed) return;
     const { kind, args } = fault;
-    const done = this.#network(kind, args) || this.#weather(kind, args) || this.#process(kind, args) || this.#disk(kind, args) || this.#clock(kind, args) || this.#store(kind, args) || this.#others(kind, args);
+    const done = this.#network(kind, args) || this.#weather(kind, args) || this.#process(kind, args) || this.#disk(kind, args) || this.#clock(kind, args) || this.#store(kind, args) || this.#members(kind, args) || this.#versions(kind, args) || this.#others(kind, args);
     if (done) this.#world.recorder.fault(kind, ...Object.values(args).map((value) => (typeof value === "object" ? value.join(",") : String(value))));
   }
 
@@ -58,11 +63,13 @@ export class MeshInjector {
       machine.clock.rate = 1;
       machine.clock.skewMs = 0;
       // As the operators' page says: what was published through a node far ahead is taken by nobody, and goes with its process.
-      if (this.#ranAhead.has(machine.id)) machine.kill();
+      if (this.#ranAhead.has(machine.id) || this.#drained.has(machine.id)) machine.kill();
+      this.#upgrade(machine);
       machine.gate.resume();
       machine.supervised = true;
       machine.start();
     }
+    if (this.#world.changesMembers) this.#world.operator.mend();
   }
 
   #healDisk({ disks }: SimMachine): void {
@@ -195,15 +202,112 @@ export class MeshInjector {
         machines.get(this.#someLeader())?.kill();
         return true;
       case "reformat":
-        if (machine === undefined || !this.#world.mayDamage(machine.id)) return false;
-        this.#world.damaged.add(machine.id);
-        machine.reformat();
-        // A machine that was down stays so no longer: it was set up anew.
-        simulation.after(this.#world.settings.restartMs, () => machine.start());
+        if (machine === undefined || !this.#world.members.mayDamage(machine.nodeId)) return false;
+        this.#setUpAnew(machine, false);
         return true;
       default:
         return false;
     }
+  }
+
+  /** A machine that was down stays so no longer: it was set up anew. */
+  #setUpAnew(machine: SimMachine, joins: boolean): void {
+    this.#world.reformat(machine, joins);
+    this.#world.simulation.after(this.#world.settings.restartMs, () => machine.start());
+  }
+
+  #members(kind: string, args: PlainRecord): boolean {
+    const { members, operator } = this.#world;
+    const named = args["named"] === true;
+    switch (kind) {
+      case "node added": {
+        const machine = this.#freeMachine();
+        if (machine === undefined) return false;
+        operator.add(machine, named);
+        return true;
+      }
+      case "node removed":
+      case "leader removed": {
+        const machine = kind === "node removed" ? this.#machine(args) : this.#world.machines.get(this.#world.leaderOf(this.#group(args)));
+        if (machine === undefined || !members.isMember(machine.nodeId) || !members.mayRemove(machine.nodeId)) return false;
+        operator.remove(machine.nodeId, named);
+        return true;
+      }
+      case "node replaced": {
+        const machine = this.#machine(args);
+        const by = this.#freeMachine();
+        if (machine === undefined || by === undefined || !members.isMember(machine.nodeId) || !members.mayRemove(machine.nodeId)) return false;
+        operator.replace(machine.nodeId, by, named);
+        return true;
+      }
+      case "wiped node replaced": {
+        const machine = this.#machine(args);
+        if (machine === undefined || !members.isMember(machine.nodeId) || !members.mayDamage(machine.nodeId)) return false;
+        const { nodeId } = machine;
+        this.#setUpAnew(machine, false);
+        operator.replace(nodeId, undefined, named);
+        return true;
+      }
+      case "change cancelled": {
+        const { running } = members.record;
+        if (running === undefined) return false;
+        operator.cancel(running.changeId);
+        return true;
+      }
+      case "node drained": {
+        const machine = this.#machine(args);
+        if (machine?.runtime === undefined) return false;
+        machine.runtime.mesh.leadership.drain(DRAIN_MS);
+        // It is drained to be restarted.
+        this.#drained.add(machine.id);
+        this.#later(args, () => {
+          this.#drained.delete(machine.id);
+          machine.kill();
+        });
+        return true;
+      }
+      default:
+        return false;
+    }
+  }
+
+  #group(args: PlainRecord): number {
+    return numberOf(args, "group") % (this.#world.settings.groups + 1);
+  }
+
+  /** A machine whose node waits for a place. Where there is none, one whose node was removed is set up anew, for the next time. */
+  #freeMachine(): SimMachine | undefined {
+    const { machines, members } = this.#world;
+    const all = [...machines.values()];
+    const removed = all.find(({ nodeId }) => members.removed.has(nodeId) && !members.lost.has(nodeId));
+    const free = all.find(({ nodeId, address }) => nodeId === 0 && !members.record.members().some((member) => member.address === address));
+    if (free === undefined && removed !== undefined) this.#setUpAnew(removed, true);
+    return free;
+  }
+
+  #versions(kind: string, args: PlainRecord): boolean {
+    const machine = this.#machine(args);
+    if (machine === undefined) return false;
+    switch (kind) {
+      case "upgrade":
+        return this.#upgrade(machine);
+      case "older build":
+        if (machine.versions === OLD_VERSIONS) return false;
+        machine.versions = OLD_VERSIONS;
+        machine.kill();
+        this.#later(args, () => this.#upgrade(machine));
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  /** The node comes back with the newest build. */
+  #upgrade(machine: SimMachine): boolean {
+    if (machine.versions === VERSIONS) return false;
+    machine.versions = VERSIONS;
+    machine.kill();
+    return true;
   }
 
   #someLeader(): number {
@@ -263,13 +367,13 @@ export class MeshInjector {
 
   /** One bit of a log turns over, in what a power cut could not take; what the last write holds may be cut, so it is spared. */
   #rot(machine: SimMachine, args: PlainRecord): boolean {
-    if (!this.#world.mayDamage(machine.id)) return false;
+    if (!this.#world.members.mayDamage(machine.nodeId)) return false;
     const { wal } = machine.disks;
     const [name] = wal.names;
     if (name === undefined || wal.names.length < 2) return false;
     const bytes = wal.durableBytes(name);
     if (bytes === 0) return false;
-    this.#world.damaged.add(machine.id);
+    this.#world.members.damaged.add(machine.nodeId);
     wal.flipBit(name, Math.floor(numberOf(args, "place") * bytes), numberOf(args, "bit"));
     return true;
   }
@@ -337,7 +441,7 @@ export class MeshInjector {
   }
 
   #others(kind: string, args: PlainRecord): boolean {
-    const { arbiters, network, subscribers, settings } = this.#world;
+    const { arbiters, network, subscribers } = this.#world;
     const machine = this.#machine(args);
     const arbiterMood = ARBITER_MOODS[kind];
     if (arbiterMood !== undefined) {
@@ -359,9 +463,8 @@ export class MeshInjector {
         for (const subscriber of subscribers) subscriber.move();
         return true;
       case "leadership transfer": {
-        const group = this.#world.leaderOf(numberOf(args, "group") % (settings.groups + 1));
-        const leader = this.#world.machines.get(group)?.runtime?.mesh;
-        leader?.group(numberOf(args, "group") % (settings.groups + 1)).core.transferLeadership(numberOf(args, "node"));
+        const leader = this.#world.machines.get(this.#world.leaderOf(this.#group(args)))?.runtime?.mesh;
+        leader?.group(this.#group(args)).core.transferLeadership(machine?.nodeId ?? 0);
         leader?.dirty();
         return leader !== undefined;
       }
@@ -369,7 +472,7 @@ export class MeshInjector {
         mesh?.leadership.stepDown();
         return mesh !== undefined;
       case "snapshot now":
-        mesh?.group(numberOf(args, "group") % (settings.groups + 1)).snapshot();
+        mesh?.group(this.#group(args)).snapshot();
         return mesh !== undefined;
       default:
         return false;

@@ -42,9 +42,16 @@ export type MeshSettings = {
   readonly faultClasses: number;
   /** Mean milliseconds between two faults. */
   readonly faultEveryMs: number;
+  /** Machines with a node that waits to be taken into the cluster. */
+  readonly spares: number;
+  /** Nodes that begin with a build that speaks version 1 only: those of the lowest ids. */
+  readonly oldNodes: number;
 };
 
-export const FAULT_CLASSES = ["network", "weather", "process", "disk", "clock", "arbiter", "store", "clients", "operators", "loss of data"] as const;
+export const FAULT_CLASSES = ["network", "weather", "process", "disk", "clock", "arbiter", "store", "clients", "operators", "loss of data", "members", "versions"] as const;
+
+/** Classes that came later are drawn last, so that what a seed drew before stays. */
+const FIRST_CLASSES = 10;
 
 export function drawSettings(random: SimRandom, hints: PlainRecord): MeshSettings {
   const tickMs = random.pick([20, 50, 50, 100]);
@@ -52,7 +59,7 @@ export function drawSettings(random: SimRandom, hints: PlainRecord): MeshSetting
   // Above the heartbeat and the margin for clocks together, so that leases are allowed.
   const electionTicks = heartbeatTicks + random.between(4, 12);
   let faultClasses = 0;
-  for (let bit = 0; bit < FAULT_CLASSES.length; bit++) if (random.chance(0.5)) faultClasses |= 1 << bit;
+  for (let bit = 0; bit < FIRST_CLASSES; bit++) if (random.chance(0.5)) faultClasses |= 1 << bit;
   const drawn: MeshSettings = {
     nodes: random.pick([3, 3, 3, 4, 5]),
     groups: random.pick([1, 1, 2, 3]),
@@ -87,8 +94,21 @@ export function drawSettings(random: SimRandom, hints: PlainRecord): MeshSetting
     maxSyncMs: random.pick([1, 5, 15]),
     faultClasses,
     faultEveryMs: random.pick([400, 1_500, 4_000]),
+    spares: 0,
+    oldNodes: 0,
   };
-  return overruled(drawn, hints);
+  return overruled({ ...drawn, ...drawMembers(random, drawn) }, hints);
+}
+
+/** Who comes and goes, and with which builds. */
+function drawMembers(random: SimRandom, { nodes, faultClasses }: MeshSettings): Pick<MeshSettings, "spares" | "oldNodes" | "faultClasses"> {
+  const members = random.chance(0.4);
+  const versions = random.chance(0.25);
+  return {
+    spares: members ? random.between(1, 2) : 0,
+    oldNodes: versions ? random.pick([1, nodes, nodes]) : 0,
+    faultClasses: faultClasses | (members ? 1 << FAULT_CLASSES.indexOf("members") : 0) | (versions ? 1 << FAULT_CLASSES.indexOf("versions") : 0),
+  };
 }
 
 function overruled(settings: MeshSettings, hints: PlainRecord): MeshSettings {

@@ -12,11 +12,15 @@ import { MeshWorld, TELLING_NAMES } from "./mesh-world.ts";
 const RECONNECT_MS = 15_000;
 const ELECTION_TIMEOUTS = 10;
 const REST_MS = 30_000;
+/** Until all changes of the members have ended: lost nodes are replaced one by one, each with copies of all groups. */
+const MEND_MS = 60_000;
 /** Work goes on for a while after healing. */
 const AFTERWARDS_MS = 2_000;
 
 const SOMETIMES: readonly string[] = [
   ...TELLING_NAMES,
+  "change resumed by another leader", "leader removed itself", "learner caught up by snapshot", "member change cancelled", "member change done", "older build stopped",
+  "operator refused with CHANGE_PENDING", "operator refused with VERSION_TOO_LOW", "version raised", "wiped node replaced",
   "answer DECISION_FORGOTTEN", "answer FENCED", "answer MESSAGE_TOO_LARGE", "answer OVERLOADED", "answer PRIORITY_FORGED", "answer TIMESTAMP_IN_FUTURE",
   "damaged log refused", "decision repeated", "leader changed with entries in flight", "leader elected", "lease came too late", "lease granted", "node stopped by its disk",
   "operation accepted", "operation merged", "operation rejected", "operation tried again", "outcome never heard", "published", "publish TOKEN_AHEAD",
@@ -59,6 +63,9 @@ async function runPhases(world: MeshWorld, { settings, faults }: Plan<MeshSettin
   const electionMs = ELECTION_TIMEOUTS * 2 * settings.electionTicks * settings.tickMs;
   if (!(await simulation.runUntilHolds(() => recorder.isOver || world.isServing, electionMs))) {
     return recorder.violation("liveness", `no commit in some group ${electionMs} ms after healing`);
+  }
+  if (world.changesMembers && !(await simulation.runUntilHolds(() => recorder.isOver || world.operator.unrest === undefined, MEND_MS))) {
+    return recorder.violation("liveness", `${MEND_MS} ms after healing: ${world.operator.unrest}`);
   }
   if (await simulation.runUntilHolds(isOver, AFTERWARDS_MS)) return;
   for (const shard of world.shards) shard.stop();

@@ -1,6 +1,8 @@
 // A mesh in one process: machines with nodes, arbiters, a store, shards and readers, and everything that watches them.
 import type { Region } from "@statemesh/contract";
+import { type GroupReplica, VERSIONS, type VersionRange } from "@statemesh/mesh";
 import type { ArbiterPort, NodeRuntime, StorePort } from "@statemesh/node";
+import { NewerVersionError } from "@statemesh/replica";
 import { CorruptionError } from "@statemesh/wal";
 import { DEFAULT_POLICY, formatRegion, groupOf } from "@statemesh/world";
 import type { Recorder } from "../recorder.ts";
@@ -13,6 +15,7 @@ import type { Simulation } from "../simulation.ts";
 import { CallBook } from "./call-book.ts";
 import { CausalObserver } from "./causal-observer.ts";
 import { LeaseBook } from "./lease-book.ts";
+import { MemberBook } from "./member-book.ts";
 import { MeshRequests } from "./mesh-requests.ts";
 import type { MeshSettings } from "./mesh-settings.ts";
 import { NodeObserver } from "./node-observer.ts";
@@ -20,6 +23,7 @@ import { ReferenceGroup } from "./reference-group.ts";
 import { ShardNetwork } from "./shard-network.ts";
 import { SimArbiter } from "./sim-arbiters.ts";
 import { SimMachine } from "./sim-machine.ts";
+import { SimOperator } from "./sim-operator.ts";
 import { SimShard } from "./sim-shard.ts";
 import { SimSubscriber } from "./sim-subscriber.ts";
 import { type PathWeather, SimWire } from "./sim-wire.ts";
@@ -28,6 +32,8 @@ import { type PathWeather, SimWire } from "./sim-wire.ts";
 const SNAPSHOT_BYTES_PER_SECOND = 1 << 20;
 
 const CLUSTER = "sim";
+/** What the build before members were on record reads and says. */
+export const OLD_VERSIONS: VersionRange = { min: 1, max: 1 };
 /** How long a node waits for the store. */
 const STORE_TIMEOUT_MS = 2_000;
 const SAMPLE_MS = 1_000;
@@ -43,6 +49,7 @@ const TELLING: Readonly<Record<string, string>> = {
   "the log takes no writes: they wait": "log full",
   "cut an unfinished write off the end of the log": "torn tail cut",
   "the cluster is founded": "cluster founded",
+  "a group's log lacks what it once held: it is repaired from the other nodes": "damaged group repaired",
   "lost the connection to a peer": "connection lost",
   "a peer came back with an empty data folder: it gets copies, but must be replaced to vote again": "peer came back empty",
 };
@@ -67,27 +74,29 @@ export class MeshWorld {
   readonly shards: SimShard[] = [];
   readonly subscribers: SimSubscriber[] = [];
   readonly regions: readonly Region[];
-  /** Machines whose data was damaged or lost; at most a minority, so that a good copy of all stays. */
-  readonly damaged = new Set<number>();
+  readonly members: MemberBook;
+  readonly operator: SimOperator;
 
   constructor(simulation: Simulation, recorder: Recorder, settings: MeshSettings) {
     this.settings = settings;
     this.simulation = simulation;
     this.recorder = recorder;
     this.random = simulation.random.fork();
-    const ids = Array.from({ length: settings.nodes }, (_, at) => at + 1);
+    const ids = Array.from({ length: settings.nodes + settings.spares }, (_, at) => at + 1);
+    const founders = ids.slice(0, settings.nodes);
     const fail = (kind: string, message: string): void => recorder.violation(kind, message);
     this.references = Array.from({ length: settings.groups + 1 }, (_, groupId) => new ReferenceGroup({ groupId, decisionWindow: settings.decisionWindow, touchCapacity: REFERENCE_TOUCHES }, fail));
-    this.observer = new NodeObserver(recorder, this.references, () => simulation.nowMs);
-    this.observer.isWiped = (nodeId) => this.machines.get(nodeId)?.wiped === true;
+    this.members = new MemberBook(recorder, this.#directory, founders);
+    this.observer = new NodeObserver(recorder, this.references, this.members, () => simulation.nowMs);
     this.causal = new CausalObserver(recorder);
     this.book = new CallBook(recorder, this.references, new MeshRequests(() => simulation.nowMs));
     this.wire = new SimWire(simulation, recorder, ids, this.fairWeather(), settings.keepaliveMs);
     this.wire.watch = (_, __, frame) => this.observer.sent(frame);
     this.arbiters = Array.from({ length: settings.arbiters }, () => new SimArbiter(simulation));
     this.store = settings.hasStore ? makeStore(simulation) : undefined;
-    for (const id of ids) this.machines.set(id, this.#machine(id, ids.filter((other) => other !== id)));
+    for (const id of ids) this.machines.set(id, this.#machine(id, founders));
     this.network = new ShardNetwork(simulation, this.machines, settings.leaseMs, settings.registrationTtlMs);
+    this.operator = new SimOperator({ simulation, recorder, network: this.network, wire: this.wire, machines: this.machines, members: this.members });
     this.regions = regionsOf(settings);
     this.#people();
   }
@@ -96,7 +105,13 @@ export class MeshWorld {
     return { minDelayMs: 0.2, maxDelayMs: this.settings.maxDelayMs, meanStraggleMs: 0, loss: 0, duplication: 0, maxBytes: Infinity, bandwidth: 50_000 };
   }
 
-  #machine(id: number, others: readonly number[]): SimMachine {
+  get #directory(): ReferenceGroup {
+    const [directory] = this.references;
+    if (directory === undefined) throw new RangeError("a mesh has a directory");
+    return directory;
+  }
+
+  #machine(id: number, founders: readonly number[]): SimMachine {
     const { settings, simulation, recorder } = this;
     const enter = (): ((run: () => void) => void) => {
       const gate = machine.gate;
@@ -107,9 +122,8 @@ export class MeshWorld {
       simulation,
       recorder,
       wire: this.wire,
-      others,
+      founders,
       options: {
-        nodeId: id,
         clusterId: CLUSTER,
         clientAddress: `node-${id}`,
         policy: DEFAULT_POLICY,
@@ -137,17 +151,19 @@ export class MeshWorld {
       store: this.#storePort(enter),
       restartMs: settings.restartMs,
       events: {
-        stepped: (_, runtime) => this.observer.stepped(id, runtime),
-        started: (_, runtime) => this.#started(id, runtime),
+        stepped: (_, runtime) => this.observer.stepped(runtime.mesh.nodeId, runtime),
+        started: (_, runtime) => this.#started(runtime),
         ended: (_, runtime) => this.#ended(runtime),
         failed: (_, error) => this.#failed(machine, error),
         said: (_, message) => {
           recorder.note("said", id, message);
           const telling = TELLING[message];
           if (telling !== undefined) recorder.sometimes(telling);
+          if (telling === "snapshot installed" && this.members.isJoining(machine.nodeId)) recorder.sometimes("learner caught up by snapshot");
         },
       },
     });
+    if (id <= settings.oldNodes) machine.versions = OLD_VERSIONS;
     return machine;
   }
 
@@ -169,13 +185,13 @@ export class MeshWorld {
     };
   }
 
-  #started(id: number, runtime: NodeRuntime): void {
-    this.observer.started(id, runtime);
+  #started(runtime: NodeRuntime): void {
+    this.observer.started(runtime.mesh.nodeId, runtime);
     runtime.mesh.onReadable = (subscriberId) => {
       // In the middle of a change: the reader comes later.
       for (const subscriber of this.subscribers) subscriber.readable(runtime, subscriberId);
     };
-    this.causal.watch(id, runtime);
+    this.causal.watch(runtime.mesh.nodeId, runtime);
   }
 
   #ended(runtime: NodeRuntime | undefined): void {
@@ -187,9 +203,13 @@ export class MeshWorld {
   /** A node may give up where its disk was made to fail, and nowhere else. */
   #failed(machine: SimMachine, error: unknown): void {
     this.recorder.note("gave up", machine.id, error instanceof Error ? error.message : "unknown");
-    if (error instanceof CorruptionError && this.damaged.has(machine.id)) {
+    if (error instanceof CorruptionError && this.members.damaged.has(machine.nodeId)) {
       this.recorder.sometimes("damaged log refused");
-      machine.reformat();
+      this.reformat(machine);
+      return;
+    }
+    if (error instanceof NewerVersionError && machine.versions.max < VERSIONS.max) {
+      this.recorder.sometimes("older build stopped");
       return;
     }
     if (machine.diskSuspect) {
@@ -227,7 +247,7 @@ export class MeshWorld {
 
   #sample(): void {
     this.simulation.after(SAMPLE_MS, () => {
-      for (const [id, { runtime }] of this.machines) if (runtime !== undefined) this.observer.sample(id, runtime);
+      for (const { runtime } of this.machines.values()) if (runtime !== undefined) this.observer.sample(runtime.mesh.nodeId, runtime);
       for (const reference of this.references) this.#checkStored(reference);
       this.#sample();
     });
@@ -262,11 +282,27 @@ export class MeshWorld {
     if (balances !== stored.balances.length) fail(`${stored.balances.length} balances are stored, there are ${balances}`);
   }
 
-  /** How many machines may lose their data: fewer than half. */
-  mayDamage(nodeId: number): boolean {
-    return this.damaged.has(nodeId) || this.damaged.size < Math.floor((this.settings.nodes - 1) / 2);
+  /** The folder is emptied; the node that it was never votes again. */
+  reformat(machine: SimMachine, anew = false): void {
+    if (machine.nodeId !== 0) {
+      this.members.lost.add(machine.nodeId);
+      this.members.damaged.add(machine.nodeId);
+    }
+    if (anew) machine.reinstall();
+    else machine.reformat();
   }
 
+  /** Who comes and goes is changed in this run: all of it has to have ended at the end. */
+  get changesMembers(): boolean {
+    return this.settings.spares > 0;
+  }
+
+  /** Machines whose nodes are members; those that wait, or were removed, are not. */
+  get #memberMachines(): SimMachine[] {
+    return [...this.machines.values()].filter(({ nodeId }) => this.members.isMember(nodeId));
+  }
+
+  /** The machine on which a group is led; 0: none is. */
   leaderOf(groupId: number): number {
     for (const [id, { runtime }] of this.machines) if (runtime?.mesh.group(groupId).serves === true) return id;
     return 0;
@@ -277,29 +313,41 @@ export class MeshWorld {
   }
 
   get isConnected(): boolean {
-    for (const { runtime } of this.machines.values()) {
-      if (runtime === undefined) return false;
-      for (const peer of runtime.links.keys()) if (!runtime.mesh.isConnected(peer)) return false;
-    }
-    return true;
+    const machines = this.#memberMachines;
+    const nodeIds = new Set(machines.map(({ nodeId }) => nodeId));
+    return machines.every(({ runtime }) => runtime !== undefined && [...runtime.links.keys()].every((peer) => !nodeIds.has(peer) || runtime.mesh.isConnected(peer)));
   }
 
   /** Why the mesh has not come to rest; undefined where it has. */
   get unrest(): string | undefined {
     for (const shard of this.shards) if (!shard.isQuiet) return `shard ${shard.serverId} waits for answers`;
-    for (const [id, { runtime }] of this.machines) {
+    if (this.changesMembers && this.operator.unrest !== undefined) return this.operator.unrest;
+    const machines = this.#memberMachines;
+    const absent = this.members.nodeIds.find((nodeId) => machines.every((machine) => machine.nodeId !== nodeId));
+    if (absent !== undefined) return `node ${absent} is a member, and runs nowhere`;
+    for (const { nodeId: id, runtime } of machines) {
       if (runtime === undefined) return `node ${id} is down`;
       for (const group of runtime.mesh.groups) {
         const last = this.references[group.groupId]?.last ?? 0;
         if (group.state.appliedIndex !== last) return `node ${id} has applied ${group.state.appliedIndex} of group ${group.groupId}, committed is ${last}`;
+        const astray = this.#astray(group);
+        if (astray !== undefined) return `node ${id}: ${astray}`;
       }
     }
     return this.#eventualUnrest ?? this.#storeUnrest ?? this.subscribers.map((subscriber) => subscriber.checkFinal()).find((problem) => problem !== undefined);
   }
 
+  /** Every group has the voters that are on record. */
+  #astray({ groupId, core }: GroupReplica): string | undefined {
+    const { record } = this.members;
+    const { voters, outgoing, learners } = core.configuration;
+    if (!record.isOnRecord || (voters.join() === record.voters().join() && outgoing.length === 0 && learners.length === 0)) return undefined;
+    return `group ${groupId} has the voters ${voters.join()}, outgoing ${outgoing.join()}, learners ${learners.join()}; on record are ${record.voters().join()}`;
+  }
+
   get #eventualUnrest(): string | undefined {
     for (const region of this.regions) {
-      const digests = new Set([...this.machines.values()].map(({ runtime }) => JSON.stringify(runtime?.mesh.eventual.digestOf(region))));
+      const digests = new Set(this.#memberMachines.map(({ runtime }) => JSON.stringify(runtime?.mesh.eventual.digestOf(region))));
       if (digests.size > 1) return `the eventual values of region ${region.x} ${region.y} ${region.z} differ: ${[...digests].join(" ")}`;
     }
     return undefined;

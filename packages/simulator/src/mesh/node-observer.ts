@@ -3,8 +3,11 @@
 import { type RaftMessage, RaftMessageType, type StreamRequest } from "@statemesh/contract";
 import type { GroupReplica } from "@statemesh/mesh";
 import type { NodeRuntime } from "@statemesh/node";
+import { EntryKind } from "@statemesh/raft";
+import { DIRECTORY_GROUP } from "@statemesh/world";
 import { crc32c } from "@node-rs/crc32";
 import type { Recorder } from "../recorder.ts";
+import type { MemberBook } from "./member-book.ts";
 import type { ReferenceGroup } from "./reference-group.ts";
 
 /** Entries looked at in one step, bytes; more comes with the next step. */
@@ -30,6 +33,7 @@ const NOTHING: Seen = { term: 0, role: "follower", commit: 0, applied: -1, lastI
 export class NodeObserver {
   readonly #recorder: Recorder;
   readonly #references: readonly ReferenceGroup[];
+  readonly #members: MemberBook;
   readonly #seen = new Map<number, Seen[]>();
   /** By group and term: who led. */
   readonly #leaders: Map<number, number>[];
@@ -37,15 +41,14 @@ export class NodeObserver {
   readonly #votes = new Map<string, number>();
   /** By group: index * 2^20 + term to the entry's checksum. */
   readonly #entries: Map<number, number>[];
-  /** A vote of a node that lost its data counts as none. */
-  isWiped: (nodeId: number) => boolean = () => false;
   /** Virtual time of the last commit of something new, by group. */
   readonly committedAtMs: number[];
   readonly #nowMs: () => number;
 
-  constructor(recorder: Recorder, references: readonly ReferenceGroup[], nowMs: () => number) {
+  constructor(recorder: Recorder, references: readonly ReferenceGroup[], members: MemberBook, nowMs: () => number) {
     this.#recorder = recorder;
     this.#references = references;
+    this.#members = members;
     this.#leaders = references.map(() => new Map());
     this.#entries = references.map(() => new Map());
     this.committedAtMs = references.map(() => 0);
@@ -83,6 +86,7 @@ export class NodeObserver {
     }
     if (term !== was.term || role !== was.role) {
       if (term < was.term) this.#fail("terms only grow", `node ${nodeId} group ${groupId}: from term ${was.term} to ${term}`);
+      if (was.role === "leader" && role !== "leader" && !core.configuration.voters.includes(nodeId)) this.#recorder.sometimes("leader removed itself");
       was.term = term;
       was.role = role;
       if (role === "leader") this.#elected(nodeId, group, reference);
@@ -108,16 +112,22 @@ export class NodeObserver {
     const grew = core.lastIndex > was.lastIndex && core.termOf(was.lastIndex) === was.lastTerm;
     const from = Math.max(core.firstIndex, grew ? was.lastIndex + 1 : core.lastIndex - LOOK_BACK);
     if (from > core.lastIndex) return;
+    let configures = false;
     for (const entry of core.entries(from, core.lastIndex, ENTRY_BYTES)) {
+      if (entry.kind === EntryKind.CONFIGURATION) configures = true;
       const key = keyOf(entry.index, entry.term);
       const checksum = crc32c(entry.data);
       const before = known.get(key);
       if (before === undefined) known.set(key, checksum);
       else if (before !== checksum) this.#fail("log matching", `node ${nodeId} group ${groupId}: entry ${entry.index} of term ${entry.term} differs from another node's`);
     }
+    if (!configures || core.role !== "leader" || core.commitIndex >= core.lastIndex) return;
+    const pending = core.entries(core.commitIndex + 1, core.lastIndex, ENTRY_BYTES).filter(({ kind }) => kind === EntryKind.CONFIGURATION).length;
+    if (pending > 1) this.#fail("one configuration at a time", `node ${nodeId} leads group ${groupId} with ${pending} configurations that are not committed`);
   }
 
-  #elected(nodeId: number, { core, groupId }: GroupReplica, reference: ReferenceGroup): void {
+  #elected(nodeId: number, group: GroupReplica, reference: ReferenceGroup): void {
+    const { core, groupId } = group;
     const leaders = this.#leaders[groupId];
     const other = leaders?.get(core.term);
     if (other !== undefined && other !== nodeId) this.#fail("election safety", `nodes ${other} and ${nodeId} lead group ${groupId} in term ${core.term}`);
@@ -127,6 +137,7 @@ export class NodeObserver {
       this.#recorder.sometimes("leader elected");
       if (core.lastIndex > core.commitIndex + 1) this.#recorder.sometimes("leader changed with entries in flight");
     }
+    this.#checkVoters(nodeId, group, other === undefined);
     for (let index = reference.last; index >= core.firstIndex; index--) {
       const committedTerm = reference.terms[index] ?? 0;
       if (committedTerm >= core.term) continue;
@@ -134,6 +145,16 @@ export class NodeObserver {
       // By log matching, what stands before it is the same too.
       break;
     }
+  }
+
+  /** Once a change ended, nobody comes to lead who would still count the votes of who was removed. */
+  #checkVoters(nodeId: number, { core, groupId }: GroupReplica, isNew: boolean): void {
+    const { voters, outgoing } = core.configuration;
+    const { removed, record } = this.#members;
+    for (const voter of [...voters, ...outgoing]) {
+      if (removed.has(voter)) this.#fail("members on record", `node ${nodeId} leads group ${groupId} in term ${core.term} with node ${voter}, which was removed, for a voter`);
+    }
+    if (isNew && record.running !== undefined && voters.join() !== record.voters().join()) this.#recorder.sometimes("change resumed by another leader");
   }
 
   #committed(nodeId: number, { core, groupId }: GroupReplica, before: number, reference: ReferenceGroup): void {
@@ -150,6 +171,7 @@ export class NodeObserver {
       for (const entry of core.entries(from, commitIndex, ENTRY_BYTES)) {
         if (entry.index !== reference.last + 1) break;
         reference.commit(entry);
+        if (groupId === DIRECTORY_GROUP) this.#members.committed(entry.index);
       }
       this.committedAtMs[groupId] = this.#nowMs();
     }
@@ -180,7 +202,7 @@ export class NodeObserver {
   }
 
   #voted({ groupId, term }: RaftMessage, voter: number, candidate: number): void {
-    if (this.isWiped(voter)) this.#fail("single vote", `node ${voter} lost its data and votes in term ${term} of group ${groupId}`);
+    if (this.#members.lost.has(voter)) this.#fail("single vote", `node ${voter} lost its data and votes in term ${term} of group ${groupId}`);
     const key = `${groupId} ${voter} ${term}`;
     const before = this.#votes.get(key);
     if (before !== undefined && before !== candidate) this.#fail("single vote", `node ${voter} votes for ${before} and ${candidate} in term ${term} of group ${groupId}`);

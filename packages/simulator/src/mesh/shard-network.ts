@@ -10,6 +10,7 @@ import type { SimMachine } from "./sim-machine.ts";
 /** A node as it answers a shard. */
 export interface AnsweringNode {
   readonly mesh: MeshNode;
+  readonly runtime: NodeRuntime;
   readonly timers: Timers;
   readonly authority: AuthorityNode;
 }
@@ -73,7 +74,7 @@ export class ShardNetwork {
           back(() => finish(undefined, reason));
         };
         try {
-          work({ mesh, timers: machine.timers, authority }, mesh.host.clock.monotonicMs() + timeoutMs, (response) => back(() => finish(response, undefined)), failed);
+          work({ mesh, runtime, timers: machine.timers, authority }, mesh.host.clock.monotonicMs() + timeoutMs, (response) => back(() => finish(response, undefined)), failed);
         } catch (error) {
           failed(error);
         }

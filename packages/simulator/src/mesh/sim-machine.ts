@@ -1,6 +1,7 @@
 // A machine with a node on it: disks, clocks, a process that comes and goes.
-import { NodeRuntime, type NodePorts, type PeerTransport, type RuntimeOptions } from "@statemesh/node";
-import type { Log } from "@statemesh/mesh";
+import { type IdentifyResponse, MeshError } from "@statemesh/contract";
+import { type NodePorts, NodeRuntime, type PeerTransport, type RuntimeOptions, WaitingRoom, claimFolder } from "@statemesh/node";
+import { type Log, VERSIONS, type VersionRange } from "@statemesh/mesh";
 import type { DiskBehaviour } from "../sim-disk.ts";
 import { SimDisk } from "../sim-disk.ts";
 import { SimClock, SimTimers } from "../sim-clock.ts";
@@ -25,8 +26,9 @@ export interface MachineParts {
   readonly simulation: Simulation;
   readonly recorder: Recorder;
   readonly wire: SimWire;
-  readonly others: readonly number[];
-  readonly options: Omit<RuntimeOptions, "incarnation">;
+  /** Machines of the nodes that found the cluster. */
+  readonly founders: readonly number[];
+  readonly options: Omit<RuntimeOptions, "incarnation" | "nodeId" | "versions">;
   readonly disk: Partial<DiskBehaviour>;
   readonly arbiters: NodePorts["arbiters"];
   readonly store: NodePorts["store"];
@@ -47,14 +49,21 @@ export class SimMachine {
   #life = 0;
   /** The disk failed, or was damaged, by a fault: the node may stop for it. */
   diskSuspect = false;
-  /** It lost its data once: it never votes again. */
-  wiped = false;
+  /** What its build reads and says, from its next start on. */
+  versions: VersionRange = VERSIONS;
+  /** The node waits to be taken into the cluster, instead of founding it. */
+  #joins: boolean;
+  /** The node that its folder is, as far as that is known; 0: nobody yet. */
+  #nodeId: number;
+  #room: WaitingRoom | undefined;
   /** A supervisor starts it again when it ends. */
   supervised = true;
 
   constructor(id: number, parts: MachineParts) {
     this.id = id;
     this.#parts = parts;
+    this.#joins = !parts.founders.includes(id);
+    this.#nodeId = this.#joins ? 0 : id;
     this.clock = new SimClock(parts.simulation);
     this.#gate = new ProcessGate(parts.simulation);
     this.#timers = new SimTimers(parts.simulation);
@@ -74,6 +83,20 @@ export class SimMachine {
     return this.#runtime;
   }
 
+  /** Where the node on it is reached. */
+  get address(): string {
+    return `node-${this.id}`;
+  }
+
+  get nodeId(): number {
+    return this.#nodeId;
+  }
+
+  /** Who answers here; undefined while nobody does. */
+  identify(): IdentifyResponse | undefined {
+    return this.#runtime?.identify() ?? this.#room?.identify();
+  }
+
   get gate(): ProcessGate {
     return this.#gate;
   }
@@ -90,7 +113,7 @@ export class SimMachine {
   start(): void {
     if (this.isUp) return;
     const life = ++this.#life;
-    const { simulation, wire, others, options, events, recorder } = this.#parts;
+    const { simulation, wire, events, recorder } = this.#parts;
     const gate = new ProcessGate(simulation);
     this.#gate = gate;
     this.#timers = new SimTimers(simulation, (run) => gate.enter(run));
@@ -100,7 +123,7 @@ export class SimMachine {
       if (isAlive()) events.said(this, message);
     };
     const log: Log = { debug: () => undefined, info: say, warn: say, error: say };
-    const ports: NodePorts = {
+    const ports: Omit<NodePorts, "peers"> = {
       clock: this.clock,
       timers: this.#timers,
       random: simulation.random.fork(),
@@ -115,11 +138,13 @@ export class SimMachine {
           });
         });
       },
-      peers: new Map(others.map((peer): [number, PeerTransport] => [peer, wire.transport(this.id, peer, () => gate)])),
       // Addresses are `node-ID` here.
       connect: (address) => wire.transport(this.id, Number(address.split("-")[1]), () => gate),
       arbiters: this.#parts.arbiters,
       store: this.#parts.store,
+      placed: () => {
+        if (isAlive()) this.kill();
+      },
       fail: (error) => {
         if (!isAlive()) return;
         events.failed(this, error);
@@ -127,13 +152,15 @@ export class SimMachine {
       },
     };
     // Seconds of virtual time are no start number: two starts may fall into one.
-    NodeRuntime.open({ ...options, incarnation: (life + 1) / 2 }, ports).then(
+    this.#open(ports, (life + 1) / 2).then(
       (opened) => {
         if (!isAlive()) return;
+        if (opened instanceof WaitingRoom) return this.#wait(opened, gate);
         runtime = opened;
+        this.#nodeId = opened.mesh.nodeId;
         this.#runtime = opened;
         events.started(this, opened);
-        wire.listen(this.id, { gate, stream: () => opened.stream(), receiveSnapshot: async (parts) => opened.receiveSnapshot(parts) });
+        wire.listen(this.id, { gate, stream: () => opened.stream(), receiveSnapshot: async (parts) => opened.receiveSnapshot(parts), identify: () => opened.identify() });
         opened.start();
         recorder.note("up", this.id);
       },
@@ -145,6 +172,27 @@ export class SimMachine {
     );
   }
 
+  /** As a process begins: by what stands in its folder, it is a node, or waits to become one. */
+  async #open(ports: Omit<NodePorts, "peers">, incarnation: number): Promise<NodeRuntime | WaitingRoom> {
+    const { options, wire, founders } = this.#parts;
+    const { clusterId, groups, decisionWindow, leaseReads } = options;
+    const { versions } = this;
+    const gate = this.#gate;
+    const own = this.#joins ? { nodeId: 0, founders: [] } : { nodeId: this.id, founders };
+    const record = await claimFolder(ports.disks.folder, { clusterId, nodeId: own.nodeId, groups, decisionWindow }, own.founders, ports.random);
+    if (record.nodeId === 0) return new WaitingRoom(ports.disks.folder, record, { leaseReads, versions }, { placed: () => ports.placed?.(0), failed: (error) => ports.fail(error) });
+    const named = own.founders.filter((peer) => peer !== record.nodeId);
+    const peers = new Map(named.map((peer): [number, PeerTransport] => [peer, wire.transport(this.id, peer, () => gate)]));
+    return NodeRuntime.open({ ...options, nodeId: record.nodeId, versions, incarnation }, { ...ports, peers });
+  }
+
+  #wait(room: WaitingRoom, gate: ProcessGate): void {
+    this.#room = room;
+    const refuse = async (): Promise<void> => Promise.reject(new MeshError("PEER_REFUSED", "this node has no place in the cluster yet"));
+    this.#parts.wire.listen(this.id, { gate, stream: () => room.stream(), receiveSnapshot: refuse, identify: () => room.identify() });
+    this.#parts.recorder.note("waits", this.id);
+  }
+
   #end(silently: boolean): void {
     if (!this.isUp) return;
     this.#life++;
@@ -152,6 +200,7 @@ export class SimMachine {
     this.#timers.cancelAll();
     const runtime = this.#runtime;
     this.#runtime = undefined;
+    this.#room = undefined;
     this.#parts.wire.leave(this.id, silently);
     this.#parts.events.ended(this, runtime);
     this.#parts.recorder.note("down", this.id);
@@ -174,12 +223,18 @@ export class SimMachine {
     this.#end(true);
   }
 
-  /** The data is gone: the node comes back empty, under its old name. */
+  /** The data is gone: the node comes back empty, started as before. */
   reformat(): void {
     this.kill();
     this.#disks = this.#newDisks();
-    this.wiped = true;
+    this.#nodeId = this.#joins ? 0 : this.id;
     this.diskSuspect = false;
+  }
+
+  /** Set up anew, as one that waits to be taken in. */
+  reinstall(): void {
+    this.#joins = true;
+    this.reformat();
   }
 
   /** The process stands still for a while. */

@@ -1,6 +1,6 @@
 // The network between nodes: streams and transfers that share the path of their pair, as on TCP. Frames go through the
 // wire format, so that nodes share nothing.
-import { InstallSnapshotRequest, MeshError, StreamRequest } from "@statemesh/contract";
+import { type IdentifyResponse, InstallSnapshotRequest, MeshError, StreamRequest } from "@statemesh/contract";
 import type { PeerStream, PeerStreamEvents, PeerTransport } from "@statemesh/node";
 import type { Recorder } from "../recorder.ts";
 import type { SimRandom } from "../sim-random.ts";
@@ -28,7 +28,11 @@ export interface Listener {
   /** A stream that a peer opened: takes its frames; answers a node id where a frame was an accepted hello. Throws where it is refused. */
   stream(): (frame: StreamRequest) => number | undefined;
   receiveSnapshot(parts: AsyncIterable<InstallSnapshotRequest>): Promise<void>;
+  identify(): IdentifyResponse;
 }
+
+/** How long a node waits for another to say who it is. */
+const IDENTIFY_TIMEOUT_MS = 2_000;
 
 /** Sees every frame that is sent, decoded anew. */
 export type FrameWatcher = (from: number, to: number, frame: StreamRequest) => void;
@@ -142,6 +146,29 @@ export class SimWire {
     };
   }
 
+  /** Asks who answers there; UNREACHABLE where nobody does in time. */
+  async identify(from: number, to: number, gate: ProcessGate): Promise<IdentifyResponse> {
+    return new Promise((resolve, reject) => {
+      let open = true;
+      const once = (run: () => void): void =>
+        gate.enter(() => {
+          if (!open) return;
+          open = false;
+          run();
+        });
+      const failed = (): void => once(() => reject(new MeshError("UNREACHABLE", `no node answers at node-${to}`)));
+      this.#simulation.after(IDENTIFY_TIMEOUT_MS, failed);
+      this.#carry(this.path(from, to), 0, () => {
+        const listener = this.#listeners.get(to);
+        if (listener === undefined) return failed();
+        listener.gate.enter(() => {
+          const answer = listener.identify();
+          this.#carry(this.path(to, from), 0, () => once(() => resolve(answer)));
+        });
+      });
+    });
+  }
+
   #carry(path: Path, bytes: number, arrive: () => void): void {
     if (path.blocked) {
       path.stalled.push(arrive);
@@ -172,7 +199,7 @@ export class SimWire {
       breakOff: (reason) => close(reason, false),
     };
     this.#connections.add(connection);
-    const close = (reason: string, refused: boolean): void => {
+    const close = (reason: string, refused: boolean, removed = false): void => {
       this.#connections.delete(connection);
       // A server that hears nothing of the end takes what is under way, and then finds out too.
       this.#simulation.after(this.#keepaliveMs, () => {
@@ -180,7 +207,7 @@ export class SimWire {
       });
       if (connection.clientClosed) return;
       connection.clientClosed = true;
-      gate.enter(() => events.closed(reason, refused));
+      gate.enter(() => events.closed(reason, refused, removed));
     };
     const listener = this.#listeners.get(to);
     if (listener === undefined) this.#simulation.after(1, () => close("connection refused", false));
@@ -194,7 +221,8 @@ export class SimWire {
         } catch (error) {
           if (!(error instanceof MeshError)) throw error;
           connection.serverClosed = true;
-          this.#carry(back, 0, () => close(error.message, error.reason === "PEER_REFUSED"));
+          const removed = error.reason === "MEMBER_REMOVED";
+          this.#carry(back, 0, () => close(error.message, removed || error.reason === "PEER_REFUSED", removed));
           return;
         }
         this.#carry(back, 0, () => {

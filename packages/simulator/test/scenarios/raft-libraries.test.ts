@@ -15,6 +15,15 @@ describe("NATS JetStream", () => {
     );
   });
 
+  test("a change of the members, a kill and a partition together lose nothing", async () => {
+    await scenario(
+      { spares: 1, paceMs: 30, safetyMs: 9_000 },
+      [at(3_000, "node replaced", { node: 2, named: true }), at(3_030, "kill of the leader"), at(3_200, "isolate", { node: 3, ms: 1_500 }), at(5_500, "change cancelled"), at(6_000, "kill", { node: 1 })],
+      ["node replaced", "kill of the leader", "isolate"],
+      [1, 2],
+    );
+  });
+
   test("kills and partitions together lose nothing", async () => {
     await scenario({}, [at(2_000, "isolate", { node: 3, ms: 2_000 }), at(2_500, "kill", { node: 1 }), at(4_500, "partition", { side: [2], ms: 1_500 }), at(5_000, "kill", { node: 2 })], ["kill"]);
   });
@@ -54,6 +63,16 @@ describe("hashicorp/raft", () => {
   });
 });
 
+describe("a rolling upgrade", () => {
+  test("raises the version under load, once the last node speaks it; an older build that comes back stops", async () => {
+    await scenario(
+      { oldNodes: 3, spares: 1, safetyMs: 9_000 },
+      [at(2_000, "upgrade", { node: 1 }), at(3_000, "upgrade", { node: 2 }), at(3_500, "node added", { named: true }), at(4_000, "upgrade", { node: 3 }), at(6_000, "older build", { node: 2, ms: 1_500 })],
+      ["operator refused with VERSION_TOO_LOW", "version raised", "older build stopped", "member change done"],
+    );
+  });
+});
+
 describe("NuRaft", () => {
   test("what is committed is never rolled back by a leader that comes back", async () => {
     await scenario({ paceMs: 30 }, [at(2_000, "pause of the leader", { ms: 1_500 }), at(4_500, "isolate", { node: 1, ms: 1_500 }), at(4_800, "kill", { node: 2 }), at(6_500, "pause of the leader", { ms: 1_000 })], ["pause of the leader"]);
@@ -63,5 +82,9 @@ describe("NuRaft", () => {
 describe("dragonboat", () => {
   test("a node that returns with an emptied disk holds copies and never votes", async () => {
     await scenario({}, [at(2_500, "reformat", { node: 1 }), at(4_000, "isolate", { node: 2, ms: 1_000 }), at(5_500, "reformat", { node: 1 })], ["reformat"]);
+  });
+
+  test("a node that returns with an emptied disk is replaced, by itself as a new member, and votes as that", async () => {
+    await scenario({ spares: 1 }, [at(3_000, "wiped node replaced", { node: 1, named: false }), at(5_500, "kill", { node: 2 })], ["wiped node replaced"]);
   });
 });

@@ -1,5 +1,5 @@
 // What was found in Redis-Raft by others.
-import { describe, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { at, scenario } from "./scenario.ts";
 
 describe("Redis-Raft", () => {
@@ -19,6 +19,20 @@ describe("Redis-Raft", () => {
   test("a partition makes no two leaders that both commit, in even clusters neither", async () => {
     await scenario({ nodes: 4 }, [at(2_000, "partition", { side: [1, 2], ms: 2_500 }), at(5_000, "partition", { side: [1, 4], ms: 2_500 })], ["partition"]);
     await scenario({ nodes: 5 }, [at(2_000, "partition", { side: [1, 2], ms: 2_500 }), at(5_000, "bridge", { node: 3, side: [1, 2], ms: 2_500 })], ["partition", "bridge"], [3]);
+  });
+
+  test("a partition together with a change of the members loses no update", async () => {
+    await scenario(
+      { nodes: 3, spares: 1, paceMs: 30, safetyMs: 9_000 },
+      [at(3_000, "node added", { named: true }), at(3_050, "partition", { side: [1], ms: 1_500 }), at(5_500, "leader removed", { group: 1, named: false }), at(5_520, "partition", { side: [2], ms: 1_500 })],
+      ["partition", "node added", "leader removed", "member change done"],
+      [1, 2],
+    );
+  });
+
+  test("a node that joined takes part from its first start: that it has no log yet is no loss", async () => {
+    const [outcome] = await scenario({ nodes: 3, spares: 1, paceMs: 30 }, [at(3_000, "node added", { named: false }), at(5_000, "kill of the leader")], ["member change done"]);
+    expect(outcome?.sometimes["damaged group repaired"]).toBe(undefined);
   });
 
   test("there is no gap between a log and its snapshot", async () => {
