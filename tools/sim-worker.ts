@@ -1,6 +1,6 @@
 // A process that runs simulations for sim-pool.ts: seeds one after the other, with a planted bug in it where sim-plant.ts was loaded before it.
-import { shrink, TIERS } from "@statemesh/simulator";
-import type { Fault, Outcome, PlainRecord, Plan, Tier } from "@statemesh/simulator";
+import { loadTier, shrink } from "@statemesh/simulator/load-tier";
+import type { Fault, Outcome, PlainRecord, Plan, Tier } from "@statemesh/simulator/load-tier";
 
 /** What to run. `kept`: positions of the plan's faults that stay; undefined: all. */
 export interface SimTask {
@@ -32,14 +32,8 @@ const traced = process.argv[2];
 if (traced !== undefined) await trace(JSON.parse(traced) as SimTask);
 else serve();
 
-function tierOf(task: SimTask): Tier {
-  const tier = TIERS.find(({ name }) => name === task.tier);
-  if (tier === undefined) throw new Error(`no tier is called ${task.tier}`);
-  return tier;
-}
-
-function planOf(task: SimTask, kept = task.kept): Plan {
-  const plan = tierOf(task).plan(task.seed, task.hints);
+function planOf(tier: Tier, task: SimTask, kept = task.kept): Plan {
+  const plan = tier.plan(task.seed, task.hints);
   return kept === undefined ? plan : { ...plan, faults: plan.faults.filter((_, at) => kept.includes(at)) };
 }
 
@@ -48,7 +42,8 @@ async function trace(task: SimTask): Promise<void> {
   const flush = (): void => {
     process.stdout.write(lines.splice(0).map((line) => `${line}\n`).join(""));
   };
-  const outcome = await tierOf(task).run(task.seed, planOf(task), {
+  const tier = await loadTier(task.tier);
+  const outcome = await tier.run(task.seed, planOf(tier, task), {
     trace: (line) => {
       lines.push(line);
       if (lines.length >= 1_000) flush();
@@ -72,20 +67,20 @@ function say(message: SimAnswer): void {
 
 async function answer(request: SimRequest): Promise<void> {
   const { task } = request;
-  if (request.kind === "run") say({ kind: "outcome", outcome: await tierOf(task).run(task.seed, planOf(task)) });
-  else say({ kind: "shrunk", shrunk: await shrunkOf(task, request.violation, request.runs, request.tailLines) });
+  const tier = await loadTier(task.tier);
+  if (request.kind === "run") say({ kind: "outcome", outcome: await tier.run(task.seed, planOf(tier, task)) });
+  else say({ kind: "shrunk", shrunk: await shrunkOf(tier, task, request.violation, request.runs, request.tailLines) });
 }
 
-async function shrunkOf(task: SimTask, violation: string, budget: number, tailLines: number): Promise<Shrunk> {
-  const tier = tierOf(task);
-  const { faults, settings } = planOf(task);
+async function shrunkOf(tier: Tier, task: SimTask, violation: string, budget: number, tailLines: number): Promise<Shrunk> {
+  const { faults, settings } = planOf(tier, task);
   const fails = async (kept: readonly number[]): Promise<boolean> => {
-    const { violations } = await tier.run(task.seed, planOf(task, kept));
+    const { violations } = await tier.run(task.seed, planOf(tier, task, kept));
     return violations[0]?.kind === violation;
   };
   const { kept, runs } = await shrink(faults.length, fails, budget);
   const tail: string[] = [];
-  const outcome = await tier.run(task.seed, planOf(task, kept), {
+  const outcome = await tier.run(task.seed, planOf(tier, task, kept), {
     trace: (line) => {
       tail.push(line);
       if (tail.length > 2 * tailLines) tail.splice(0, tailLines);

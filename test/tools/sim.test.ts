@@ -48,6 +48,18 @@ test("a planted bug is found, shrunk and replayed to its last byte; without it t
   expect(clean.code, clean.output).toBe(0);
 });
 
+test("planted bugs of every tier are found within few seeds", async () => {
+  const sample = {
+    "truncate-on-any-append": "accepted is held", "snapshot-without-its-configuration": "configuration of the log", "missed-time-does-not-count": "linearizability",
+    "cache-fill-overwrites-an-invalidation": "no answer from before an invalidation", "fence-not-checked-at-apply": "fencing",
+  };
+  for (const [name, rule] of Object.entries(sample)) {
+    const found = await sim("--planted", name, "--seeds", "40", "--workers", "1", "--json");
+    expect(found.code, found.output + found.errors).toBe(0);
+    expect((JSON.parse(found.output) as { bugs: { rule: string }[] }).bugs, name).toMatchObject([{ rule }]);
+  }
+});
+
 test("wrong options are refused with what would be right", async () => {
   expect(await sim("--planted", "no-such-bug")).toMatchObject({ code: 1, errors: expect.stringContaining("no planted bug is called no-such-bug") as string });
   expect(await sim("--seed", "1")).toMatchObject({ code: 1, errors: expect.stringContaining("--seed needs --tier") as string });

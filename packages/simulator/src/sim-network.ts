@@ -32,6 +32,8 @@ export class SimNetwork<Message> {
   readonly #receivers = new Map<number, (from: number, message: Message) => void>();
   /** Directed pairs over which nothing passes. */
   readonly #blocked = new Set<number>();
+  /** By endpoint: how much later everything reaches it, milliseconds. */
+  readonly #lateMs = new Map<number, number>();
   readonly #lastArrivalMs = new Map<number, number>();
   #inFlight = 0;
   weather: NetworkWeather;
@@ -73,9 +75,14 @@ export class SimNetwork<Message> {
     this.#blocked.add(pair(from, to));
   }
 
+  /** What is sent to `endpoint` from now on comes `ms` later than it would; what it sends does not. */
+  delay(endpoint: number, ms: number): void {
+    this.#lateMs.set(endpoint, ms);
+  }
+
   /** Endpoints of different sides no longer hear each other; endpoints that no side names hear nobody. */
   partition(...sides: readonly number[][]): void {
-    this.heal();
+    this.#blocked.clear();
     const endpoints = [...this.#receivers.keys()].sort((a, b) => a - b);
     for (const side of sides) for (const endpoint of side) if (!endpoints.includes(endpoint)) endpoints.push(endpoint);
     const sideOf = (endpoint: number): number => sides.findIndex((side) => side.includes(endpoint));
@@ -86,6 +93,7 @@ export class SimNetwork<Message> {
 
   heal(): void {
     this.#blocked.clear();
+    this.#lateMs.clear();
   }
 
   #carry(from: number, to: number, message: Message): void {
@@ -97,6 +105,7 @@ export class SimNetwork<Message> {
     const key = pair(from, to);
     let arrivalMs = this.#simulation.nowMs + minDelayMs + this.#random.next() * (maxDelayMs - minDelayMs);
     if (this.#random.chance(straggling)) arrivalMs += this.#random.next() * maxStraggleMs;
+    arrivalMs += this.#lateMs.get(to) ?? 0;
     if (ordered) arrivalMs = Math.max(arrivalMs, this.#lastArrivalMs.get(key) ?? 0);
     this.#lastArrivalMs.set(key, arrivalMs);
     this.#inFlight++;

@@ -3,6 +3,7 @@ import { stripTypeScriptTypes } from "node:module";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { TIERS } from "../src/index.ts";
+import { loadTier } from "../src/load-tier.ts";
 import { plant, PLANTED } from "../src/planted/index.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..", "..");
@@ -27,6 +28,11 @@ test("planted bugs are numbered from 1, have names of their own, and a tier that
     const settings = TIERS.find((candidate) => candidate.name === tier)?.plan(1).settings ?? {};
     for (const hint of Object.keys(hints)) expect(Object.keys(settings), `${name}: ${hint}`).toContain(hint);
   }
+});
+
+test("each tier is loaded by its name, alone", async () => {
+  for (const tier of TIERS) expect(await loadTier(tier.name)).toBe(tier);
+  await expect(loadTier("none")).rejects.toThrow("no tier is called none");
 });
 
 test("production code knows nothing of planted bugs: a text that is not there, or twice, is told", () => {

@@ -55,7 +55,7 @@ export const LOG_BUGS: readonly PlantedBug[] = [
   {
     number: 44, name: "missed-time-does-not-count", tier: "raft",
     breaks: "a leader that was paused trusts its lease as if no time had gone by",
-    hints: { leaseReads: true, checkQuorum: true, nodes: 3, bootstrap: [1, 2, 3], faults: "pause,heal,transfer", faultEveryMs: 800 },
+    hints: { leaseReads: true, checkQuorum: true, nodes: 3, bootstrap: [1, 2, 3], maxDelayMs: 1, straggling: 0, maxSyncMs: 1, requestEveryMs: 10, readShare: 0.4, faults: "pause,isolate,late,heal", faultEveryMs: 250 },
     edits: [{ file: "packages/raft/src/patience.ts", find: "    this.#now += ticks;\n", replace: "    this.#now += 0 * ticks;\n" }],
   },
   {

@@ -73,9 +73,12 @@ export const RAFT_BUGS: readonly PlantedBug[] = [
   },
   {
     number: 11, name: "follower-commits-unverified", tier: "raft",
-    hints: { maxMessageBytes: 40, faults: "isolate,heal,crash,partition", loss: 0.15, faultEveryMs: 250 },
-    breaks: "a follower commits up to the leader's commit index, whatever its log holds there",
-    edits: [{ file: FOLLOWING, find: "log.commitTo(Math.min(message.commit, lastVerified));", replace: "log.commitTo(Math.min(message.commit, log.last));" }],
+    hints: { nodes: 3, bootstrap: [1, 2, 3], maxMessageBytes: 40, requestEveryMs: 10, readShare: 0.1, snapshotEvery: 1000, faults: "isolate,heal" },
+    breaks: "a follower commits up to the leader's commit index, whatever its log holds there. The leader goes back too far as well, as others do: here its first append behind where the logs agree always cuts off what does not",
+    edits: [
+      { file: FOLLOWING, find: "log.commitTo(Math.min(message.commit, lastVerified));", replace: "log.commitTo(Math.min(message.commit, log.last));" },
+      { file: REPLICATION, find: "this.#log.findConflict(message.rejectHint, message.logTerm);", replace: "Math.max(this.#log.purged, this.#log.findConflict(message.rejectHint, message.logTerm) - 10);" },
+    ],
   },
   {
     number: 12, name: "heartbeat-carries-raw-commit", tier: "raft",
@@ -107,12 +110,13 @@ export const RAFT_BUGS: readonly PlantedBug[] = [
   },
   {
     number: 16, name: "snapshot-without-term-check", tier: "raft",
+    hints: { nodes: 3, bootstrap: [1, 2, 3], checkQuorum: false, leaseReads: false, requestEveryMs: 10, readShare: 0.1, snapshotEvery: 10, trailing: 0, faults: "isolate,heal", faultEveryMs: 800 },
     breaks: "a snapshot at an index that the log holds is taken for granted without comparing the term there",
     edits: [{ file: CORE, find: "if (meta.index <= log.committed || log.matches(meta.index, meta.term)) {", replace: "if (meta.index <= log.last) {" }],
   },
   {
     number: 17, name: "old-votes-count", tier: "raft",
-    hints: { nodes: 5, bootstrap: [1, 2, 3, 4, 5], maxDelayMs: 120, straggling: 0.1, maxStraggleMs: 1500, faults: "isolate,crash,heal,partition,transfer" },
+    hints: { nodes: 3, bootstrap: [1, 2, 3], maxDelayMs: 300, loss: 0.15, straggling: 0.1, ordered: false, maxSyncMs: 1, faults: "crash of all,isolate,heal", faultEveryMs: 800 },
     breaks: "answers of older terms count, votes among them",
     edits: [{ file: CORE, find: "    if (message.term < this.#term) {\n", replace: "    const isAnswer = type === RaftMessageType.VOTE_RESPONSE || type === RaftMessageType.APPEND_RESPONSE;\n    if (message.term < this.#term && isAnswer) return true;\n    if (message.term < this.#term) {\n" }],
   },
@@ -172,6 +176,7 @@ export const RAFT_BUGS: readonly PlantedBug[] = [
   },
   {
     number: 27, name: "truncation-keeps-a-configuration", tier: "raft",
+    hints: { nodes: 5, bootstrap: [1, 2, 3], faults: "reconfigure,isolate,heal,crash", faultEveryMs: 250 },
     breaks: "a configuration goes on counting after its entry was cut off",
     edits: [
       { file: HISTORY, find: '      invariant(this.#placed.length > 1, "a configuration that is known is never cut off");\n      this.#placed.pop();\n', replace: "      break;\n" },
@@ -205,7 +210,7 @@ export const RAFT_BUGS: readonly PlantedBug[] = [
   {
     number: 33, name: "lease-from-the-answer", tier: "raft",
     breaks: "a lease is counted from when its answer came, not from when its question left",
-    hints: { leaseReads: true, checkQuorum: true, maxDelayMs: 120, straggling: 0.1 },
+    hints: { leaseReads: true, checkQuorum: true, nodes: 3, bootstrap: [1, 2, 3], maxDelayMs: 1, straggling: 0, maxSyncMs: 1, requestEveryMs: 10, readShare: 0.4, faults: "late,mute,heal", faultEveryMs: 250 },
     edits: [
       { file: LEASE, find: "  void(): void {", replace: "  answered(round: number, now: number): void {\n    for (const sent of this.#sent) if (sent.round <= round) sent.tick = now;\n  }\n\n  void(): void {" },
       { file: CORE, find: "      peer.readAcknowledged = message.context;\n", replace: "      peer.readAcknowledged = message.context;\n      this.#lease?.answered(message.context, this.#patience.now);\n" },
@@ -214,7 +219,7 @@ export const RAFT_BUGS: readonly PlantedBug[] = [
   {
     number: 34, name: "lease-without-check-quorum", tier: "raft",
     breaks: "a lease counts on voters' patience, and voters have none",
-    hints: { leaseReads: true, checkQuorum: false },
+    hints: { leaseReads: true, checkQuorum: false, nodes: 3, bootstrap: [1, 2, 3], maxDelayMs: 1, straggling: 0, maxSyncMs: 1, requestEveryMs: 10, readShare: 0.4, faults: "late,campaign,heal", faultEveryMs: 250 },
     edits: [
       { file: "packages/raft/src/options.ts", find: '    if (options.checkQuorum === false) throw new RangeError("raft: leaseReads needs checkQuorum");\n', replace: "" },
       { file: CORE, find: '    return this.#lease !== undefined && this.#role !== "leader" && this.#patience.isPromised;', replace: "    return false;" },
@@ -223,7 +228,7 @@ export const RAFT_BUGS: readonly PlantedBug[] = [
   {
     number: 35, name: "lease-read-during-a-transfer", tier: "raft",
     breaks: "a lease goes on while leadership is handed over, which needs no voter's patience",
-    hints: { leaseReads: true, checkQuorum: true, faults: "transfer,one way,weather,heal,isolate,pause" },
+    hints: { leaseReads: true, checkQuorum: true, nodes: 3, bootstrap: [1, 2, 3], maxDelayMs: 1, straggling: 0, maxSyncMs: 1, requestEveryMs: 10, readShare: 0.4, faults: "late,transfer,heal", faultEveryMs: 250 },
     edits: [
       { file: CORE, find: " || !this.#ready || this.#transferee !== 0) return 0;", replace: " || !this.#ready) return 0;" },
       { file: CORE, find: "    this.#lease?.void();\n", replace: "" },

@@ -26,6 +26,9 @@ interface Seen {
   leads: boolean;
   term: number;
   configurationIndex: number;
+  /** By which it goes, and the latest in its log. */
+  configuration: Configuration | undefined;
+  logged: Configuration | undefined;
 }
 
 /** Sees everything that happens in a group and holds it against the rules of Raft, at every step. Knows what no replica can know. */
@@ -37,6 +40,8 @@ export class RaftChecker {
   /** By term: who asked for votes, and whom each voter voted for, as far as it is durable. */
   readonly #candidates = new Map<number, Set<number>>();
   readonly #votes = new Map<number, Map<number, number>>();
+  /** By replica: up to where it told the leader of a term that it holds that one's log. */
+  readonly #accepted = new Map<number, { term: number; index: number }>();
   /** Every entry that was ever in a log: its data and the term before it. */
   readonly #entries = new Map<number, { data: Uint8Array; kind: number; before: number | undefined }>();
   /** By index: the term of what a leader committed. */
@@ -82,9 +87,20 @@ export class RaftChecker {
       this.#promised(stable.term > term || (stable.term === term && stable.vote === from), `${from} asks for votes in term ${term} before that is durable`);
     } else if (type === RaftMessageType.VOTE_RESPONSE && !message.reject) {
       this.#promised(stable.term > term || (stable.term === term && stable.vote === to), `${from} tells ${to} of its vote in term ${term} before it is durable`);
-    } else if (type === RaftMessageType.APPEND_RESPONSE && !message.reject) {
+    } else if (type === RaftMessageType.APPEND_RESPONSE) {
+      this.#answeredAppend(message);
+      if (message.reject) return;
       this.#promised(stable.term > term || (stable.term === term && stable.last >= message.logIndex), `${from} accepts ${message.logIndex} of term ${term}, but only ${stable.last} of term ${stable.term} is durable`);
     }
+  }
+
+  /** What a replica told its leader that it holds, it holds for as long as that one leads: nothing that comes late takes it away. */
+  #answeredAppend({ from, term, logIndex, reject }: RaftMessage): void {
+    const known = this.#accepted.get(from);
+    const accepted = known?.term === term ? known.index : 0;
+    if (!reject) this.#accepted.set(from, { term, index: Math.max(accepted, logIndex) });
+    // A refusal of an old term names no index.
+    else if (logIndex > 0 && logIndex <= accepted) this.fail("accepted is held", `${from} refuses what follows ${logIndex} in term ${term}, after it accepted everything up to ${accepted}`);
   }
 
   #promised(holds: boolean, message: string): void {
@@ -149,17 +165,20 @@ export class RaftChecker {
   observe(replica: Observed, core: RaftCore): void {
     const { id } = replica;
     let seen = this.#seen.get(id);
-    if (seen === undefined) this.#seen.set(id, (seen = { commit: 0, leads: false, term: 0, configurationIndex: 0 }));
+    if (seen === undefined) this.#seen.set(id, (seen = { commit: 0, leads: false, term: 0, configurationIndex: 0, configuration: undefined, logged: undefined }));
     const leads = core.role === "leader";
     if (leads && !(seen.leads && seen.term === core.term)) this.#elected(replica, core);
     if (core.commitIndex !== seen.commit) this.#commitMoved(replica, core, seen, leads || (seen.leads && seen.term === core.term));
     if (seen.leads && !leads) this.#recorder.sometimes("a leader stepped down");
     this.#configurationsProposed(id);
+    if (core.configuration !== seen.configuration || replica.handed.configuration !== seen.logged) this.#goesByItsLog(replica, core);
     if (leads && ++this.#steps % STATUS_EVERY === 0) this.#viewOfPeers(core);
     seen.commit = core.commitIndex;
     seen.leads = leads;
     seen.term = core.term;
     seen.configurationIndex = replica.handed.configurationIndex;
+    seen.configuration = core.configuration;
+    seen.logged = replica.handed.configuration;
   }
 
   /** A life of the node ended; what it had not stored is forgotten. */
@@ -235,6 +254,13 @@ export class RaftChecker {
     const { previousConfiguration: previous } = handed;
     if (seen.configurationIndex !== handed.configurationIndex && previous !== undefined && mayDecide(previous.configuration, holds)) return;
     this.fail("committed on a quorum", `${id} commits ${index} of term ${term}, durable on ${[...this.#replicas.keys()].filter(holds).join()} of ${JSON.stringify(configuration)}`);
+  }
+
+  /** A replica goes by the latest configuration in its log, whatever was in there before. */
+  #goesByItsLog({ id, handed }: Observed, { configuration }: RaftCore): void {
+    const logged = handed.configuration;
+    const agrees = logged === undefined ? configuration.voters.length === 0 : sameConfiguration(configuration, logged);
+    if (!agrees) this.fail("configuration of the log", `${id} goes by ${JSON.stringify(configuration)}, its log says ${JSON.stringify(logged)}`);
   }
 
   /** A leader changes the configuration only behind a commit of its own term, and behind the commit of the change before. */

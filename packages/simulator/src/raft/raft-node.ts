@@ -313,7 +313,7 @@ export class RaftNode {
     }
     for (const entry of ready.committed) this.#apply(entry);
     core.applied(this.applied);
-    this.#reads.take(ready);
+    this.#reads.take(ready, core.role);
     this.#serveReads();
   }
 

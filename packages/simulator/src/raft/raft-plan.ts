@@ -37,6 +37,10 @@ function argsOf(kind: RaftFault, { nodes, leaseReads, driftPercent }: RaftSettin
       return { at: random.pick(["leader", "leader", "node"]), node };
     case "one way":
       return { from: node, to: random.pick(ids) };
+    case "mute":
+      return { at: random.pick(["leader", "leader", "node"]), node };
+    case "late":
+      return { at: random.pick(["leader", "leader", "node"]), node, ms: random.between(20, random.pick([120, 600])) };
     case "bridge":
       return { node, side: ids.filter(() => random.chance(0.5)) };
     case "heal":
@@ -53,6 +57,8 @@ function argsOf(kind: RaftFault, { nodes, leaseReads, driftPercent }: RaftSettin
       return { at: random.pick(["leader", "node"]), node, ms: random.between(20, random.pick([200, 1500])) };
     case "clock rate":
       return { node, percent: random.between(-driftPercent, driftPercent) };
+    case "campaign":
+      return { at: random.pick(["node", "node", "writer"]), node };
     case "transfer":
       return { to: node };
     case "slow disk":

@@ -46,7 +46,7 @@ export type RaftSettings = {
 };
 
 export const RAFT_FAULTS = [
-  "partition", "isolate", "one way", "bridge", "heal", "weather", "large messages lost", "crash", "crash of all", "pause", "clock rate", "transfer", "slow disk",
+  "partition", "isolate", "one way", "mute", "late", "bridge", "heal", "weather", "large messages lost", "crash", "crash of all", "pause", "clock rate", "transfer", "campaign", "slow disk",
   "stuck disk", "disk full", "sync fails", "unreachable", "reconfigure",
 ] as const;
 export type RaftFault = (typeof RAFT_FAULTS)[number];

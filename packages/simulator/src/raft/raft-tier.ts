@@ -18,6 +18,8 @@ import { RegisterHistory } from "./register-history.ts";
 const PROGRESS_TICKS = 10 * 2 * ELECTION_TICKS;
 /** Healed, it must agree within this. */
 const CONVERGENCE_MS = 30_000;
+/** Events of a run, at most: a tenth of it is much. Messages that bring forth each other go on for ever in no time. */
+const EVENTS_MAX = 500_000;
 /** What a packet weighs beside its entries and content, bytes. */
 const PACKET_BYTES = 40;
 
@@ -99,7 +101,10 @@ class RaftRun implements RaftWorld {
   }
 
   async #until(holds: () => boolean, limitMs: number): Promise<boolean> {
-    const reached = await this.simulation.runUntilHolds(() => this.recorder.isOver || holds(), limitMs);
+    const reached = await this.simulation.runUntilHolds(() => {
+      if (this.simulation.eventsRun > EVENTS_MAX) this.recorder.violation("liveness", `more than ${EVENTS_MAX} events`);
+      return this.recorder.isOver || holds();
+    }, limitMs);
     return reached && !this.recorder.isOver;
   }
 
@@ -139,6 +144,12 @@ class RaftRun implements RaftWorld {
       case "one way":
         network.block(number(args["from"]), number(args["to"]));
         return true;
+      case "mute":
+        for (const id of ids) if (id !== target.id) network.block(target.id, id);
+        return true;
+      case "late":
+        network.delay(target.id, ms);
+        return true;
       case "bridge":
         network.heal();
         for (const a of side) for (const b of ids) if (!side.includes(b) && a !== target.id && b !== target.id) for (const [from, to] of [[a, b], [b, a]] as const) network.block(from, to);
@@ -169,6 +180,10 @@ class RaftRun implements RaftWorld {
       case "transfer":
         this.#leader()?.call((core) => core.transferLeadership(number(args["to"])));
         return this.#leader() !== undefined;
+      case "campaign":
+        if (!target.isUp || target.core?.role === "leader") return false;
+        target.call((replica) => replica.campaign());
+        return true;
       case "slow disk":
         for (const { disk } of args["at"] === "all" ? this.#nodes : [target]) disk.behaviour.maxSyncMs = number(args["maxSyncMs"]);
         return true;

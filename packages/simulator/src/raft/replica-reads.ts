@@ -1,4 +1,4 @@
-import type { RaftCore, Ready } from "@statemesh/raft";
+import type { RaftCore, Ready, Role } from "@statemesh/raft";
 import type { SimRandom } from "../sim-random.ts";
 import type { RaftWorld } from "./raft-node.ts";
 import type { RegisterCall, Registers } from "./register-history.ts";
@@ -58,7 +58,7 @@ export class ReplicaReads {
     this.#readable.push({ index, read });
   }
 
-  take({ readStates, abortedReads }: Ready): void {
+  take({ readStates, abortedReads }: Ready, role: Role): void {
     const { checker, network, recorder } = this.#world;
     for (const { context, index } of readStates) {
       const read = this.#asked.get(context);
@@ -71,6 +71,7 @@ export class ReplicaReads {
       recorder.sometimes("a read was aborted");
       this.#asked.delete(context);
     }
+    if (role !== "leader" && this.#asked.size > 0) checker.fail("reads end with leadership", `${this.#id} leads no more, and ${this.#asked.size} reads wait on, neither answered nor aborted`);
   }
 
   serve(registers: Registers, applied: number, role: string | undefined): void {
