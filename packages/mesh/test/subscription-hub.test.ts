@@ -140,6 +140,24 @@ describe("a subscription", () => {
     expect(logs.records.get(1)).toHaveLength(2);
   });
 
+  it("takes nobody back who came from a node that was ahead of the snapshot", () => {
+    const [one, two] = [new Node(1), new Node(2)];
+    const logs = build(4, one);
+    const reader = new Reader();
+    drain(one, one.hub.subscribe(ALL), reader);
+    // Empty when the reader comes; its leader's snapshot is older than what the reader has.
+    const id = two.hub.subscribe({ ...ALL, resumeToken: reader.token });
+    two.applied.set(1, 1);
+    two.hub.onGroupReplaced(1);
+    drain(two, id, reader);
+    expect([reader.lagged, reader.entities.size]).toEqual([0, 4]);
+    for (let applied = true; applied; ) applied = two.apply(logs, 1);
+    logs.append(1, [{ id: "new", region: HOME, remove: false }]);
+    two.apply(logs, 1);
+    drain(two, id, reader);
+    expect([reader.lagged, reader.entities.size]).toEqual([0, 5]);
+  });
+
   it("says nothing more to who has unsubscribed, and holds nothing for it", () => {
     const node = new Node(1);
     build(5, node);

@@ -128,10 +128,19 @@ export class SubscriptionHub {
     ring.advance(index, term);
   }
 
-  /** The group's state was replaced (by a snapshot of its leader): its readers start again with a new snapshot. */
+  /**
+   * The group's state was replaced (by a snapshot of its leader): its readers start again with a new snapshot. Who came from another node
+   * and stands as far as the new state, or further, lacks nothing: a snapshot would take it back.
+   */
   onGroupReplaced(groupId: number): void {
-    this.#rings.set(groupId, new ChangeRing(this.limits.maxRecentChanges, this.#options.reader.positionOf(groupId)));
-    for (const subscriber of this.#subscribers.values()) if (subscriber.groups.includes(groupId)) this.#lag(subscriber, 0);
+    const position = this.#options.reader.positionOf(groupId);
+    this.#rings.set(groupId, new ChangeRing(this.limits.maxRecentChanges, position));
+    for (const subscriber of this.#subscribers.values()) {
+      if (!subscriber.groups.includes(groupId)) continue;
+      const cursor = subscriber.cursors.get(groupId);
+      const isAhead = cursor !== undefined && (cursor.index > position.index || (cursor.index === position.index && cursor.partial === 0));
+      if (subscriber.phase !== "live" || !isAhead) this.#lag(subscriber, 0);
+    }
   }
 
   /** A change of an eventual key. With `forgotten` this is an `EventualListener`. */
