@@ -27,6 +27,9 @@ export interface Shrunk {
 
 export type SimAnswer = { readonly kind: "ready" } | { readonly kind: "outcome"; readonly outcome: Outcome } | { readonly kind: "shrunk"; readonly shrunk: Shrunk };
 
+// Refusals are errors too, and come by the thousand: a long stack for each costs more than the refusal.
+Error.stackTraceLimit = 3;
+
 /** A task given on the command line is traced to the standard output. */
 const traced = process.argv[2];
 if (traced !== undefined) await trace(JSON.parse(traced) as SimTask);

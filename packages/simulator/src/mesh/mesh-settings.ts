@@ -83,7 +83,8 @@ export function drawSettings(random: SimRandom, hints: PlainRecord): MeshSetting
     registrationTtlMs: random.pick([4_000, 10_000]),
     arbiterTimeoutMs: random.pick([50, 500]),
     safetyMs: random.between(10, 40) * 1_000,
-    paceMs: random.pick([10, 40, 150]),
+    // Load is what a run costs: a few of them are under much of it.
+    paceMs: random.pick([10, 40, 150, 150, 400]),
     mischief: random.pick([0, 0.05, 0.2]),
     leasing: random.chance(0.6),
     names: random.pick([3, 12, 60]),
