@@ -135,9 +135,11 @@ export class SimOperator {
   #retireRemoved(): void {
     const { machines, members, simulation } = this.#parts;
     for (const machine of machines.values()) {
-      if (machine.runtime?.founding.isFounded !== true || !members.removed.has(machine.nodeId)) continue;
-      const needed = members.lostMembers.some(({ address }) => address === machine.address);
-      if (needed) {
+      const { runtime, address } = machine;
+      if (runtime === undefined || !members.removed.has(machine.nodeId)) continue;
+      if (members.record.members().some((member) => member.address === address)) {
+        // What it holds as a copy under its old name does not keep it from a new place.
+        if (!runtime.founding.isFounded || members.lostMembers.every((member) => member.address !== address)) continue;
         members.lost.add(machine.nodeId);
         machine.reinstall();
         simulation.after(LOOK_MS, () => machine.start());
