@@ -103,13 +103,27 @@ const KINDS: Readonly<Record<(typeof FAULT_CLASSES)[number], Readonly<Record<str
 
 export const MESH_FAULT_KINDS: readonly string[] = Object.values(KINDS).flatMap((kinds) => Object.keys(kinds));
 
-export function drawFaults(random: SimRandom, settings: MeshSettings): Fault[] {
+/** A run has some kinds of a class, not all: what always comes together hides what each does alone. */
+function ofClasses(random: SimRandom, classes: number): [string, Draw][] {
   const draws: [string, Draw][] = [];
   for (const [bit, name] of FAULT_CLASSES.entries()) {
-    if ((settings.faultClasses & (1 << bit)) === 0) continue;
-    // A run has some kinds of a class, not all: what always comes together hides what each does alone.
+    if ((classes & (1 << bit)) === 0) continue;
     for (const entry of Object.entries(KINDS[name])) if (random.chance(0.6)) draws.push(entry);
   }
+  return draws;
+}
+
+function named(list: string): [string, Draw][] {
+  const all = new Map(Object.values(KINDS).flatMap((kinds) => Object.entries(kinds)));
+  return list.split(",").map((kind) => {
+    const draw = all.get(kind);
+    if (draw === undefined) throw new RangeError(`faults: the mesh has no kind of fault called ${kind}`);
+    return [kind, draw];
+  });
+}
+
+export function drawFaults(random: SimRandom, settings: MeshSettings): Fault[] {
+  const draws = settings.faults === "" ? ofClasses(random, settings.faultClasses) : named(settings.faults);
   const faults: Fault[] = [];
   if (draws.length === 0) return faults;
   for (let atMs = 2_000 - Math.log(1 - random.next()) * settings.faultEveryMs; atMs < settings.safetyMs; atMs -= Math.log(1 - random.next()) * settings.faultEveryMs) {

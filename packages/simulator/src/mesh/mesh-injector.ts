@@ -383,6 +383,8 @@ export class MeshInjector {
     if (machine === undefined) return false;
     const { clock } = machine;
     if (kind === "clock jump" && clock.skewMs + numberOf(args, "ms") > PEER_OFFSET_MS) this.#ranAhead.add(machine.id);
+    // What it forgets while it is far ahead, it may forget: deletions are kept for a time of the wall clock.
+    if (kind === "clock jump") this.#world.eventual.leave(machine.id);
     switch (kind) {
       case "clock jump":
         clock.skewMs += numberOf(args, "ms");

@@ -33,11 +33,15 @@ export type MeshSettings = {
   readonly mischief: number;
   readonly leasing: boolean;
   readonly names: number;
+  /** Share of the boxes that lie across a border between two regions. */
+  readonly borders: number;
   readonly slowReaderMs: number;
   readonly keepaliveMs: number;
   readonly restartMs: number;
   readonly maxDelayMs: number;
   readonly maxSyncMs: number;
+  /** Kinds of fault that this run has, with commas between; empty: those of its classes. */
+  readonly faults: string;
   /** Which classes of faults this run has, as bits in the order of `FAULT_CLASSES`. */
   readonly faultClasses: number;
   /** Mean milliseconds between two faults. */
@@ -93,6 +97,8 @@ export function drawSettings(random: SimRandom, hints: PlainRecord): MeshSetting
     restartMs: random.pick([200, 1_000, 3_000]),
     maxDelayMs: random.pick([1, 5, 20]),
     maxSyncMs: random.pick([1, 5, 15]),
+    borders: random.pick([0, 0.1, 0.4]),
+    faults: "",
     faultClasses,
     faultEveryMs: random.pick([400, 1_500, 4_000]),
     spares: 0,

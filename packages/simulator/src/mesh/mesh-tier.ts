@@ -78,5 +78,6 @@ async function runPhases(world: MeshWorld, { settings, faults }: Plan<MeshSettin
     return world.unrest === undefined;
   };
   if (!(await simulation.runUntilHolds(isAtRest, REST_MS))) recorder.violation("liveness", `${REST_MS} ms after healing: ${world.unrest}`);
+  world.oracle?.check();
   if (!recorder.isOver) world.book.checkFinal();
 }

@@ -4,7 +4,7 @@ import { type GroupReplica, VERSIONS, type VersionRange } from "@statemesh/mesh"
 import type { ArbiterPort, NodeRuntime, StorePort } from "@statemesh/node";
 import { NewerVersionError } from "@statemesh/replica";
 import { CorruptionError } from "@statemesh/wal";
-import { DEFAULT_POLICY, formatRegion, groupOf } from "@statemesh/world";
+import { DEFAULT_POLICY, groupOf } from "@statemesh/world";
 import type { Recorder } from "../recorder.ts";
 import { materializedRows } from "../store/sim-materialization.ts";
 import { CALM_SQL, SimSql } from "../store/sim-sql.ts";
@@ -14,6 +14,7 @@ import type { SimRandom } from "../sim-random.ts";
 import type { Simulation } from "../simulation.ts";
 import { CallBook } from "./call-book.ts";
 import { CausalObserver } from "./causal-observer.ts";
+import { EventualObserver } from "./eventual-observer.ts";
 import { LeaseBook } from "./lease-book.ts";
 import { MemberBook } from "./member-book.ts";
 import { MeshRequests } from "./mesh-requests.ts";
@@ -26,6 +27,7 @@ import { SimMachine } from "./sim-machine.ts";
 import { SimOperator } from "./sim-operator.ts";
 import { SimShard } from "./sim-shard.ts";
 import { SimSubscriber } from "./sim-subscriber.ts";
+import { StoreOracle } from "./store-oracle.ts";
 import { type PathWeather, SimWire } from "./sim-wire.ts";
 
 /** Slow enough that snapshots of a simulated world wait for one another. */
@@ -64,6 +66,9 @@ export class MeshWorld {
   readonly references: readonly ReferenceGroup[];
   readonly observer: NodeObserver;
   readonly causal: CausalObserver;
+  readonly eventual: EventualObserver;
+  /** What the store must hold; undefined where there is none. */
+  readonly oracle: StoreOracle | undefined;
   readonly book: CallBook;
   readonly wire: SimWire;
   readonly arbiters: readonly SimArbiter[];
@@ -89,11 +94,13 @@ export class MeshWorld {
     this.members = new MemberBook(recorder, this.#directory, founders);
     this.observer = new NodeObserver(recorder, this.references, this.members, () => simulation.nowMs);
     this.causal = new CausalObserver(recorder);
+    this.eventual = new EventualObserver(recorder);
     this.book = new CallBook(recorder, this.references, new MeshRequests(() => simulation.nowMs));
     this.wire = new SimWire(simulation, recorder, ids, this.fairWeather(), settings.keepaliveMs);
     this.wire.watch = (_, __, frame) => this.observer.sent(frame);
     this.arbiters = Array.from({ length: settings.arbiters }, () => new SimArbiter(simulation));
     this.store = settings.hasStore ? makeStore(simulation) : undefined;
+    this.oracle = this.store === undefined ? undefined : new StoreOracle(this.store.sql, this.references, settings.decisionWindow, recorder);
     for (const id of ids) this.machines.set(id, this.#machine(id, founders));
     this.network = new ShardNetwork(simulation, this.machines, settings.leaseMs, settings.registrationTtlMs);
     this.operator = new SimOperator({ simulation, recorder, network: this.network, wire: this.wire, machines: this.machines, members: this.members });
@@ -152,7 +159,7 @@ export class MeshWorld {
       restartMs: settings.restartMs,
       events: {
         stepped: (_, runtime) => this.observer.stepped(runtime.mesh.nodeId, runtime),
-        started: (_, runtime) => this.#started(runtime),
+        started: (_, runtime) => this.#started(id, runtime),
         ended: (_, runtime) => this.#ended(runtime),
         failed: (_, error) => this.#failed(machine, error),
         said: (_, message) => {
@@ -185,13 +192,14 @@ export class MeshWorld {
     };
   }
 
-  #started(runtime: NodeRuntime): void {
+  #started(machineId: number, runtime: NodeRuntime): void {
     this.observer.started(runtime.mesh.nodeId, runtime);
     runtime.mesh.onReadable = (subscriberId) => {
       // In the middle of a change: the reader comes later.
       for (const subscriber of this.subscribers) subscriber.readable(runtime, subscriberId);
     };
     this.causal.watch(runtime.mesh.nodeId, runtime);
+    this.eventual.watch(machineId, runtime);
   }
 
   #ended(runtime: NodeRuntime | undefined): void {
@@ -202,6 +210,8 @@ export class MeshWorld {
 
   /** A node may give up where its disk was made to fail, and nowhere else. */
   #failed(machine: SimMachine, error: unknown): void {
+    // Where an entry cannot be applied, the log itself is looked at first.
+    if (machine.runtime !== undefined) this.observer.stepped(machine.runtime.mesh.nodeId, machine.runtime);
     this.recorder.note("gave up", machine.id, error instanceof Error ? error.message : "unknown");
     if (error instanceof CorruptionError && this.members.damaged.has(machine.nodeId)) {
       this.recorder.sometimes("damaged log refused");
@@ -227,7 +237,7 @@ export class MeshWorld {
       this.shards.push(
         new SimShard(at, {
           simulation, recorder, network: this.network, book: this.book, leases, nodes: [...machines.keys()], groups: settings.groups, leaseMs: settings.leaseMs,
-          regions: this.regions, paceMs: settings.paceMs, mischief: settings.mischief, leasing: settings.leasing, names: settings.names,
+          regions: this.regions, paceMs: settings.paceMs, mischief: settings.mischief, leasing: settings.leasing, names: settings.names, borders: settings.borders,
         }),
       );
     }
@@ -248,38 +258,9 @@ export class MeshWorld {
   #sample(): void {
     this.simulation.after(SAMPLE_MS, () => {
       for (const { runtime } of this.machines.values()) if (runtime !== undefined) this.observer.sample(runtime.mesh.nodeId, runtime);
-      for (const reference of this.references) this.#checkStored(reference);
+      this.oracle?.check();
       this.#sample();
     });
-  }
-
-  /** What SQL holds is the replicated state at its watermark. */
-  #checkStored({ state, last }: ReferenceGroup): void {
-    const sql = this.store?.sql;
-    if (sql === undefined) return;
-    const stored = materializedRows(sql, state.groupId);
-    const watermark = stored.watermarks.get(state.groupId) ?? 0;
-    const fail = (message: string): void => this.recorder.violation("stored is replicated", `group ${state.groupId} at ${watermark}: ${message}`);
-    if (watermark > last) return fail(`the store is ahead of what was committed, ${last}`);
-    if (watermark !== last) return;
-    this.recorder.sometimes("store compared");
-    for (const { kind, entityId, version } of stored.entities) {
-      const expected = state.entities.get(kind, entityId)?.version;
-      if (version !== expected) return fail(`${kind}/${entityId} is stored at version ${version}, it stands at ${expected}`);
-    }
-    if (stored.entities.length !== state.entities.size) return fail(`${stored.entities.length} entities are stored, there are ${state.entities.size}`);
-    let balances = 0;
-    for (const { account } of state.ledger.rows()) if (account.startsWith("player:")) balances++;
-    for (const { accountId, itemKind, quantity } of stored.balances) {
-      const held = state.ledger.balance(`player:${accountId}`, itemKind);
-      if (held !== quantity) return fail(`${accountId} is stored with ${quantity} ${itemKind}, it holds ${held}`);
-    }
-    const epochs = new Map(stored.epochs.map(({ region, epoch }) => [region === undefined ? "" : formatRegion(region), epoch]));
-    for (const { region, epoch } of state.capture().fences) {
-      const raised = epochs.get(formatRegion(region)) ?? 0;
-      if (raised !== epoch) return fail(`${formatRegion(region)} is stored at epoch ${raised}, it stands at ${epoch}`);
-    }
-    if (balances !== stored.balances.length) fail(`${stored.balances.length} balances are stored, there are ${balances}`);
   }
 
   /** The folder is emptied; the node that it was never votes again. */

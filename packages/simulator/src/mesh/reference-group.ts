@@ -1,9 +1,9 @@
 // What the committed log of one group means: every entry, once, in order, as some node was first seen to commit it. All
 // replicas are held against it. Besides the production state it keeps a ledger and fences of its own, so that a
 // defect of the state machine that all replicas share is found as well.
-import type { Bounds, EntityChange, LogEntry } from "@statemesh/contract";
+import { type Bounds, type EntityChange, type LogEntry, Outcome } from "@statemesh/contract";
 import { Command, type DecidedOperation } from "@statemesh/contract/log";
-import { GroupState, type GroupStateOptions } from "@statemesh/replica";
+import { type Applied, GroupState, type GroupStateOptions } from "@statemesh/replica";
 import { formatRegion, overlaps, quantizeBounds } from "@statemesh/world";
 import { crc32c } from "@node-rs/crc32";
 
@@ -35,6 +35,8 @@ export class ReferenceGroup {
   /** By index: what was committed. Index 0 is before the log. */
   readonly terms: number[] = [0];
   readonly checksums: number[] = [0];
+  /** From index 1 on. */
+  readonly entries: LogEntry[] = [];
   readonly digests: string[];
   readonly decisions = new Map<string, KnownDecision>();
   /** In log order, of the whole run. */
@@ -59,13 +61,25 @@ export class ReferenceGroup {
   commit(entry: LogEntry): void {
     this.terms.push(entry.term);
     this.checksums.push(crc32c(entry.data));
-    const applied = this.state.apply(entry);
+    this.entries.push(entry);
+    const applied = this.#apply(entry);
+    if (applied === undefined) return;
     this.digests.push(this.state.digest);
     for (const change of applied.changes) this.#changed(entry.index, change);
     if (entry.kind !== 0) return;
     const { command } = Command.decode(entry.data);
     if (command?.$case === "operations") this.#decide(entry.index, command.value.operations);
     else if (command?.$case === "fence") this.#fence(entry.index, command.value);
+  }
+
+  /** An entry that contradicts what stands was decided by somebody who did not know it. */
+  #apply(entry: LogEntry): Applied | undefined {
+    try {
+      return this.state.apply(entry);
+    } catch (error) {
+      this.#fail("what is committed can be applied", `entry ${entry.index} of group ${this.state.groupId}: ${error instanceof Error ? error.message : String(error)}`);
+      return undefined;
+    }
   }
 
   #changed(index: number, change: EntityChange): void {
@@ -125,6 +139,7 @@ export class ReferenceGroup {
         this.#fail("one decision for ever", `${operationId} was decided at ${known.index} and again at ${index} of group ${this.state.groupId}`);
       }
       if (known !== undefined) continue;
+      if (operation.outcome === Outcome.REJECTED) this.#checkWinner(index, operation, operations);
       if (fenced.has(operation.transactionId) || !this.#admits(operation)) {
         if (row !== undefined) this.#fail("fencing", `${operationId} at ${index} of group ${this.state.groupId} took effect under epoch ${operation.epoch}, which was fenced`);
         continue;
@@ -132,6 +147,13 @@ export class ReferenceGroup {
       this.decisions.set(operationId, { index, outcome: operation.outcome, winnerOperationId: operation.winnerOperationId, transactionId: operation.transactionId });
       for (const { effect } of operation.effects) if (effect?.$case === "post") this.#post(index, effect.value);
     }
+  }
+
+  /** Who lost, lost to an operation of the same entry or an earlier one, and not to one that never came into the log. */
+  #checkWinner(index: number, { operationId, winnerOperationId }: DecidedOperation, operations: readonly DecidedOperation[]): void {
+    if (winnerOperationId === "" || winnerOperationId === operationId || this.decisions.has(winnerOperationId)) return;
+    if (operations.some((each) => each.operationId === winnerOperationId && this.#admits(each))) return;
+    this.#fail("a winner has won", `${operationId} at ${index} of group ${this.state.groupId} lost to ${winnerOperationId}, which nobody decided`);
   }
 
   #admits({ region, epoch, serverId }: DecidedOperation): boolean {

@@ -48,6 +48,8 @@ export interface ShardParts {
   readonly leasing: boolean;
   /** Names that are fought for: structures' places, resources, players. */
   readonly names: number;
+  /** Share of the boxes that lie across a border, where somebody else may build. */
+  readonly borders: number;
 }
 
 interface HeldLease {
@@ -234,16 +236,18 @@ export class SimShard {
     const names = this.#parts.names;
     const player = (): string => `p${this.#random.between(1, names)}`;
     const id = `${this.serverId}-${++this.#serial}`;
-    const at = this.#random.between(0, names) * 8;
-    const corner = { minX: region.x * 2_000 + at, minY: region.y * 2_000 + 10, minZ: region.z * 2_000 + 10 };
+    const isAcross = this.#random.chance(this.#parts.borders);
+    const at = isAcross ? this.#random.pick([-6, 1_996]) : this.#random.between(0, names) * 8;
+    const row = isAcross ? this.#random.between(0, names) * 8 : 0;
+    const corner = { minX: region.x * 2_000 + at, minY: region.y * 2_000 + 10 + row, minZ: region.z * 2_000 + 10 };
     const bounds = { ...corner, maxX: corner.minX + 10, maxY: corner.minY + 4, maxZ: corner.minZ + 4 };
-    const position = { x: corner.minX, y: corner.minY, z: corner.minZ };
+    const position = { x: Math.max(corner.minX, region.x * 2_000), y: corner.minY, z: corner.minZ };
     const inventory = (action: number, fields: Partial<{ playerId: string; counterpartyId: string; itemId: string }>): Operation =>
       this.#make(id, region, "player_inventory", {
         $case: "playerInventory",
         value: { action: action as PlayerInventory_Action, playerId: "", itemKind: ITEM_KIND, quantity: this.#random.between(1, 5), counterpartyId: "", itemId: "", position: undefined, ...fields, ...(fields.itemId === undefined ? {} : { position }) },
       });
-    const place = `${region.x}.${region.y}.${region.z}.${at}`;
+    const place = `${region.x}.${region.y}.${region.z}.${at}${row === 0 ? "" : `.${row}`}`;
     switch (this.#random.between(0, 10)) {
       case 0:
       case 1:
@@ -301,6 +305,13 @@ export class SimShard {
     if (this.#random.chance(0.05)) {
       open.tries++;
       this.#send(operation, open, () => undefined);
+    }
+    // And long after it was decided: by then another may lead, from a snapshot.
+    if (this.#random.chance(0.04)) {
+      open.tries++;
+      this.#parts.simulation.after(this.#random.between(500, 5_000), () => {
+        if (!this.#stopped) this.#send(operation, open, () => undefined);
+      });
     }
     this.#try(operation, open);
   }
@@ -473,6 +484,8 @@ export class SimShard {
       (response, reason) => {
         this.#underWay--;
         this.#parts.recorder.sometimes(response === undefined ? `publish ${reason}` : "published");
+        // The node stamps it, behind all that it holds.
+        if (response !== undefined && response.staleUpdates > 0) this.#parts.recorder.violation("a write follows what its node holds", `${key} was published by server ${this.serverId} without a time of its own, and was older than what the node held`);
         if (response !== undefined) this.#token = response.causalToken;
         // The node that gave the token is gone with what it had not spread: a game starts anew from there.
         else if (reason === "TOKEN_AHEAD") this.#token = undefined;

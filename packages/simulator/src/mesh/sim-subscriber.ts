@@ -6,6 +6,7 @@ import { groupOf, sameRegion } from "@statemesh/world";
 import type { Recorder } from "../recorder.ts";
 import type { SimRandom } from "../sim-random.ts";
 import type { Simulation } from "../simulation.ts";
+import { isEarlier } from "./eventual-observer.ts";
 import { type ReferenceGroup, entityKey } from "./reference-group.ts";
 import type { SimMachine } from "./sim-machine.ts";
 
@@ -174,15 +175,39 @@ export class SimSubscriber {
   #takeValue(value: EventualValue): void {
     const key = `${value.type} ${value.key} ${value.region?.x} ${value.region?.y} ${value.region?.z}`;
     const before = this.values.get(key);
-    if (before !== undefined && isOlder(value, before)) this.#fail("eventual values never go back", `${this.#name}: ${key}`);
+    if (before !== undefined && isEarlier(value, before)) this.#fail("eventual values never go back", `${this.#name}: ${key}`);
     if (value.deleted) this.values.delete(key);
     else this.values.set(key, value);
+  }
+
+  /** Before the first change that follows a snapshot, the reader holds what stood right before that change. */
+  #checkHandOver(groupId: number, index: number, key: string): void {
+    const { regions, references } = this.#parts;
+    const expected = new Map<string, number>();
+    for (const { index: at, change } of references[groupId]?.changes ?? []) {
+      // What else the entry changed may be before or behind the one that was told.
+      if (at >= index) break;
+      const { entity, removed } = change;
+      const region = entity?.region;
+      if (entity === undefined || region === undefined || !regions.some((each) => sameRegion(each, region))) continue;
+      if (removed) expected.delete(entityKey(entity));
+      else expected.set(entityKey(entity), entity.version);
+    }
+    const said = `${this.#name} was told of ${key} at ${index} of group ${groupId} after a snapshot`;
+    const gap = "subscriptions have no gap and no repeat";
+    for (const [name, version] of expected) {
+      if (this.view.get(name) !== version) return this.#fail(gap, `${said}, and held ${name} at ${this.view.get(name)}, where it stood at ${version}`);
+    }
+    for (const name of this.view.keys()) {
+      if (references[groupId]?.history.has(name) === true && !expected.has(name)) return this.#fail(gap, `${said}, and held ${name}, which was gone`);
+    }
   }
 
   /** The change is the next of the log that lies in the regions. */
   #follow(groupId: number, index: number, key: string, removed: boolean): void {
     const changes = this.#parts.references[groupId]?.changes ?? [];
     const cursor = this.#cursors.get(groupId);
+    if (cursor === undefined) this.#checkHandOver(groupId, index, key);
     let at = cursor === undefined ? changes.findIndex((each) => each.index === index) : cursor + 1;
     if (at < 0) return this.#fail("subscriptions", `${this.#name} was told of ${key} at ${index} of group ${groupId}, which nobody committed`);
     for (; at < changes.length; at++) {
@@ -215,13 +240,4 @@ export class SimSubscriber {
   #fail(kind: string, message: string): void {
     this.#parts.recorder.violation(kind, message);
   }
-}
-
-function isOlder(value: EventualValue, than: EventualValue): boolean {
-  const [a, b] = [value.stamp, than.stamp];
-  if (a === undefined || b === undefined) return false;
-  if (a.physicalMs !== b.physicalMs) return a.physicalMs < b.physicalMs;
-  if (a.logical !== b.logical) return a.logical < b.logical;
-  // Of equal stamps the lower server id wins.
-  return value.serverId > than.serverId;
 }

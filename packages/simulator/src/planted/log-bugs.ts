@@ -4,6 +4,9 @@ const CORE = "packages/raft/src/raft-core.ts";
 const SEGMENT_WRITER = "packages/wal/src/segment-writer.ts";
 const WAL = "packages/wal/src/write-ahead-log.ts";
 
+/** A group that is asleep for most of the time, with short bursts of requests. */
+const SLEEPING = { quiescence: true, nodes: 3, bootstrap: [1, 2, 3], requestEveryMs: 10 } as const;
+
 /** Mistakes in the log, in snapshots and in what Raft keeps time by. */
 export const LOG_BUGS: readonly PlantedBug[] = [
   {
@@ -61,13 +64,16 @@ export const LOG_BUGS: readonly PlantedBug[] = [
   {
     number: 45, name: "lease-goes-on-asleep", tier: "raft",
     breaks: "a leader that sleeps keeps its lease, though asleep it does not see it end",
-    hints: { leaseReads: true, checkQuorum: true, quiescence: true, restMs: 600, faults: "isolate,pause,heal,crash" },
+    hints: {
+      ...SLEEPING, leaseReads: true, checkQuorum: true, restMs: 500, maxDelayMs: 1, maxSyncMs: 1, loss: 0, duplication: 0, straggling: 0, driftPercent: 0, quorum: "majority",
+      snapshotEvery: 1_000, troubleMs: 10_000, faultEveryMs: 800, faults: "isolate,heal",
+    },
     edits: [{ file: CORE, find: "    if (this.#quiescence.sleep()) this.#lease?.reset();", replace: "    this.#quiescence.sleep();" }],
   },
   {
     number: 46, name: "silence-wakes-nobody", tier: "raft",
     breaks: "a replica that sleeps goes on sleeping when its leader's node falls silent",
-    hints: { quiescence: true, restMs: 600, coreOnly: true, nodes: 3, bootstrap: [1, 2, 3], requestEveryMs: 80 },
+    hints: { ...SLEEPING, restMs: 3_000, coreOnly: true, troubleMs: 3_000, faults: "heal" },
     edits: [{ file: CORE, find: "    if (node === this.#leader) this.#patience.silent(ticks);\n    this.#wake(node);\n", replace: "    if (node === this.#leader) this.#patience.silent(ticks);\n" }],
   },
 ];

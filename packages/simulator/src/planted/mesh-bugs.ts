@@ -6,15 +6,18 @@ const HUB = "packages/mesh/src/subscriptions/subscription-hub.ts";
 const DELIVERY = "packages/mesh/src/causal/delivery.ts";
 const MATERIALIZER = "packages/store/src/materializer.ts";
 
-/** A small mesh: many seeds in little time. */
-const SMALL = { nodes: 3, groups: 1, safetyMs: 8_000, paceMs: 10, shards: 4 };
+/** A small mesh, with nothing in it that a bug does not need: many seeds in little time. */
+const SMALL = {
+  nodes: 3, groups: 1, safetyMs: 6_000, paceMs: 20, shards: 3, arbiters: 0, spares: 0, oldNodes: 0, hasStore: false, subscribers: 0, leasing: false, tickMs: 50, balanceTicks: 0, maxDelayMs: 1,
+  maxSyncMs: 1, names: 12, borders: 0, mischief: 0.05, decisionWindow: 65_536, queueCapacity: 16_384, snapshotLogBytes: 67_108_864, segmentBytes: 4_194_304, restartMs: 200, faultEveryMs: 400,
+} as const;
 
 /** Mistakes above Raft. */
 export const MESH_BUGS: readonly PlantedBug[] = [
   {
     number: 47, name: "retry-executes-twice", tier: "mesh",
     breaks: "an operation that is tried again is decided and applied again",
-    hints: { ...SMALL },
+    hints: { ...SMALL, faults: "leadership transfer" },
     edits: [
       { file: STATE, find: "      if (known !== undefined) {\n        if (report)", replace: "      if (known !== undefined && known.index === entry.index) {\n        if (report)" },
       { file: DECIDER, find: "      if (row === undefined) continue;\n      if (row.fingerprint", replace: "      if (row === undefined || row.index > 0) continue;\n      if (row.fingerprint" },
@@ -23,13 +26,13 @@ export const MESH_BUGS: readonly PlantedBug[] = [
   {
     number: 48, name: "epoch-not-raised-in-sql", tier: "mesh",
     breaks: "the epoch of a region does not reach SQL, so that nothing there refuses the holder before. The check in the write itself is a statement of the real adapter; this is what it compares with",
-    hints: { ...SMALL, hasStore: true, leasing: true },
+    hints: { ...SMALL, hasStore: true, leasing: true, faults: "leadership transfer" },
     edits: [{ file: MATERIALIZER, find: "  await rows.raiseEpochs(request.epochs);\n", replace: "" }],
   },
   {
     number: 49, name: "materialised-out-of-turn", tier: "mesh",
     breaks: "a batch is written though the store does not stand where the batch begins: after a change of leaders a late one goes back",
-    hints: { ...SMALL, hasStore: true },
+    hints: { ...SMALL, hasStore: true, faults: "leadership transfer,step down,store slow,store aborts,store unheard,store commits unheard", faultEveryMs: 300 },
     edits: [{
       file: MATERIALIZER, find: "    return { applied: stands.logIndex === throughIndex && stands.afterIndex === afterIndex, watermark: stands.logIndex };\n  }\n  await writeRows(rows, request, 0, touched);",
       replace: "    if (stands.logIndex === throughIndex && stands.afterIndex === afterIndex) return { applied: true, watermark: stands.logIndex };\n  }\n  await writeRows(rows, request, 0, touched);",
@@ -38,31 +41,34 @@ export const MESH_BUGS: readonly PlantedBug[] = [
   {
     number: 50, name: "verdict-of-an-earlier-leadership", tier: "mesh",
     breaks: "what an arbiter answered to an earlier leadership is proposed by whoever leads now",
-    hints: { ...SMALL, arbiters: 2, arbiterTimeoutMs: 500, tickMs: 20, faultEveryMs: 400 },
+    hints: { ...SMALL, arbiters: 1, arbiterTimeoutMs: 500, tickMs: 20, heartbeatTicks: 1, electionTicks: 6, names: 3, maxDelayMs: 20, maxSyncMs: 15, paceMs: 10, faults: "leadership transfer,leadership transfer,step down,arbiter slow,arbiter slow", faultEveryMs: 50 },
     edits: [{ file: DECIDER, find: '      if (this.#group.core.term !== term || this.#group.core.role !== "leader") return;\n', replace: '      if (term < 0 || this.#group.core.role !== "leader") return;\n' }],
   },
   {
     number: 51, name: "rest-of-a-batch-keeps-its-verdicts", tier: "mesh",
     breaks: "where part of a batch was fenced, the verdicts on the rest stay, though they were found beside what is gone. Partitions decide nothing here that is merged later; this is the nearest to merging winners instead of sets",
-    hints: { ...SMALL, leasing: true },
-    edits: [{ file: DECIDER, find: "const verdicts = rest === undefined ? answered : this.#sets(rest).map((set) => resolve(set, this.#policy));", replace: "const verdicts = answered;" }],
+    hints: { ...SMALL, arbiters: 1, arbiterTimeoutMs: 500, regionsPerGroup: 3, names: 3, borders: 1, leasing: true, faults: "arbiter slow", faultEveryMs: 1_500 },
+    edits: [{ file: DECIDER, find: "const verdicts = rest === undefined ? answered : this.#sets(rest).map((set) => resolve(set, this.#policy));", replace: "const kept = new Set([...batch.singles, ...batch.transactions].flatMap((unit) => unit.operations.map(({ operation }) => operation.operationId)));\n    const verdicts = answered.map((set) => set.filter((verdict) => kept.has(verdict.operationId))).filter((set) => set.length > 0);" }],
   },
   {
     number: 52, name: "change-missed-at-the-snapshot", tier: "mesh",
     breaks: "the change that follows a subscriber's snapshot is taken for part of it",
-    hints: { ...SMALL, subscribers: 3 },
+    hints: { ...SMALL, subscribers: 3, faults: "readers move" },
     edits: [{ file: HUB, find: "      subscriber.cursors.set(groupId, { groupId, ...reader.positionOf(groupId), partial: 0 });", replace: "      const { index, term } = reader.positionOf(groupId);\n      subscriber.cursors.set(groupId, { groupId, index: index + 1, term, partial: 0 });" }],
   },
   {
-    number: 53, name: "footprints-in-flight-do-not-lock", tier: "mesh",
-    breaks: "an operation is decided beside another that it meets and that is not applied yet. Transactions hold no locks over several entries here; this is the nearest to a prepare lock that is lost",
-    hints: { ...SMALL, regionsPerGroup: 1, names: 3 },
-    edits: [{ file: "packages/mesh/src/strong/decision-queue.ts", find: "    if (this.#inFlight.meets(pending) || this.#blocked?.meets(pending) === true) return true;", replace: "    if (this.#blocked?.meets(pending) === true) return true;" }],
+    number: 53, name: "locks-lost-with-the-leader", tier: "mesh",
+    breaks: "who comes to lead decides before it has applied what it inherited, so that what its predecessor had in the log holds no lock. Transactions are one entry here; this is the nearest to a prepare lock that is lost",
+    hints: { ...SMALL, names: 3, regionsPerGroup: 1, maxDelayMs: 20, maxSyncMs: 15, paceMs: 10, faults: "leadership transfer,kill of the leader", faultEveryMs: 300 },
+    edits: [{
+      file: "packages/mesh/src/strong/group-replica.ts", find: 'return this.core.role === "leader" && this.core.isReadyToServe && this.#state.appliedTerm === this.core.term;',
+      replace: 'return this.core.role === "leader";',
+    }],
   },
   {
     number: 54, name: "tombstone-collected-early", tier: "mesh",
     breaks: "a deletion is forgotten while a replica may still come with what was deleted",
-    hints: { ...SMALL },
+    hints: { ...SMALL, names: 3, regionsPerGroup: 2, faults: "straggling" },
     edits: [{ file: "packages/mesh/src/eventual/eventual-store.ts", find: "this.#table.collect(nowMs - this.limits.tombstoneHorizonMs, 4_096,", replace: "this.#table.collect(nowMs - 100, 4_096," }],
   },
   {
@@ -73,7 +79,7 @@ export const MESH_BUGS: readonly PlantedBug[] = [
   {
     number: 56, name: "fence-not-checked-at-apply", tier: "mesh",
     breaks: "an operation of an old epoch that is in the log already is applied behind the fence",
-    hints: { ...SMALL, leasing: true },
+    hints: { ...SMALL, leasing: true, mischief: 0.2, faults: "leadership transfer" },
     edits: [
       { file: STATE, find: "    if (admits(fence, operation.epoch, operation.serverId)) return undefined;", replace: "    if (operation.serverId > 0) return undefined;" },
       { file: DECIDER, find: "      if (!state.admits(region, operation.authorityEpoch, operation.serverId)) {", replace: "      if (operation.serverId < 0) {" },
@@ -83,31 +89,31 @@ export const MESH_BUGS: readonly PlantedBug[] = [
   {
     number: 57, name: "snapshot-without-decisions", tier: "mesh",
     breaks: "a snapshot leaves out the decisions, so that who is restored from it decides again",
-    hints: { ...SMALL, snapshotLogBytes: 8_192, trailingEntries: 0 },
+    hints: { ...SMALL, snapshotLogBytes: 8_192, trailingEntries: 0, faults: "kill,kill of the leader,leadership transfer" },
     edits: [{ file: STATE, find: "      decisions: [...this.decisions.entries()],", replace: "      decisions: []," }],
   },
   {
     number: 58, name: "dependency-ignored", tier: "mesh",
     breaks: "an event is delivered before what it depends on",
-    hints: { ...SMALL },
+    hints: { ...SMALL, faults: "straggling,slow peer,one-way cut" },
     edits: [{ file: DELIVERY, find: "      if (log.delivered < sequence) return log;\n", replace: "" }],
   },
   {
     number: 59, name: "resumed-without-what-was-missed", tier: "mesh",
     breaks: "who resumes a subscription does not hear of what happened meanwhile",
-    hints: { ...SMALL, subscribers: 3 },
+    hints: { ...SMALL, subscribers: 3, faults: "readers move" },
     edits: [{ file: HUB, find: "    for (const change of missed) subscriber.changes.push(change);\n", replace: "" }],
   },
   {
     number: 60, name: "new-leader-ends-leases-early", tier: "mesh",
     breaks: "who comes to lead the directory ends leases that their holders may still trust",
-    hints: { ...SMALL, leasing: true, faultClasses: 4, faultEveryMs: 1_500 },
+    hints: { ...SMALL, leasing: true, faults: "leadership transfer,step down" },
     edits: [{ file: "packages/mesh/src/authority/lease-clock.ts", find: "if (row.serverId !== 0) this.#leases.set(formatRegion(row.region), nowMs + row.durationMs);", replace: "if (row.serverId !== 0) this.#leases.set(formatRegion(row.region), nowMs);" }],
   },
   {
     number: 61, name: "last-write-by-milliseconds", tier: "mesh",
     breaks: "of two writes in one millisecond the one that comes first stays",
-    hints: { ...SMALL },
+    hints: { ...SMALL, names: 3, faults: "clock skew" },
     edits: [{ file: "packages/mesh/src/eventual/last-write-wins.ts", find: "  if (left.logical !== right.logical) return left.logical - right.logical;\n", replace: "  if (left.logical !== right.logical) return 0;\n" }],
   },
   {
