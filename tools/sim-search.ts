@@ -14,6 +14,8 @@ export interface SearchLimits {
   readonly planted?: string;
   /** Violations after which no further seed is begun. */
   readonly violationsMax: number;
+  /** Aborted: no further seed is begun; what ran counts. */
+  readonly signal?: AbortSignal;
 }
 
 /** Counts of many runs. */
@@ -63,14 +65,14 @@ export class SearchResult {
 
 /** Runs seeds on several processes. `progress` is called after each run. */
 export async function search(limits: SearchLimits, progress: (result: SearchResult) => void): Promise<SearchResult> {
-  const { tier, from, seeds, limitMs, workers, hints = {}, planted, violationsMax } = limits;
+  const { tier, from, seeds, limitMs, workers, hints = {}, planted, violationsMax, signal } = limits;
   const result = new SearchResult(tier, from);
   const beganMs = performance.now();
   let next = from;
   const work = async (): Promise<void> => {
     const runner = new SimProcess(planted);
     try {
-      while (next < from + seeds && result.violations.length < violationsMax && performance.now() - beganMs < limitMs) {
+      while (signal?.aborted !== true && next < from + seeds && result.violations.length < violationsMax && performance.now() - beganMs < limitMs) {
         const seed = next++;
         result.add(await runner.run({ tier, seed, hints }));
         result.realMs = performance.now() - beganMs;

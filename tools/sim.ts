@@ -123,8 +123,18 @@ async function runSeeds(): Promise<number> {
   const limitMs = options.minutes === undefined ? Infinity : (options.minutes * 60_000) / tiers.length;
   const reports: unknown[] = [];
   let violations = 0;
+  // The first Ctrl-C ends the search with its summary, the second one at once.
+  const interrupted = new AbortController();
+  process.once("SIGINT", () => interrupted.abort());
   for (const tier of tiers) {
-    const result = await search({ tier: tier.name, from: options.from, seeds, limitMs, workers: options.workers, violationsMax: VIOLATIONS_MAX }, (now) => progress.update(progressText(now, seeds)));
+    if (interrupted.signal.aborted) break;
+    let announced = 0;
+    const result = await search({ tier: tier.name, from: options.from, seeds, limitMs, workers: options.workers, violationsMax: VIOLATIONS_MAX, signal: interrupted.signal }, (now) => {
+      // Said at once: a long search may be stopped before its summary.
+      for (const { seed, violations: [first] } of now.violations.slice(announced)) progress.line(`${tier.name}, seed ${seed}: ${first?.kind}: ${first?.message}`);
+      announced = now.violations.length;
+      progress.update(progressText(now, seeds));
+    });
     progress.clear();
     violations += result.violations.length;
     const shrunk = await shrinkSome(tier, result);

@@ -236,6 +236,8 @@ export class RaftChecker {
       this.#termsWithCommit.add(core.term);
       return;
     }
+    // A leader that was held up may learn late of a commit that its successors have built on.
+    if (asLeader && term === core.term) this.#termsWithCommit.add(core.term);
     const known = this.#committed[commitIndex];
     // Behind its snapshot a log no longer knows; what is in there was committed.
     if (term !== undefined && known !== term) this.fail("commit is agreed", `${id} commits ${commitIndex} of term ${term}, the group ${known === undefined ? "committed nothing there" : `one of term ${known}`}`);
