@@ -194,6 +194,7 @@ export const RAFT_BUGS: readonly PlantedBug[] = [
   },
   {
     number: 30, name: "reads-keyed-by-context", tier: "raft",
+    hints: { leaseReads: true, checkQuorum: true, quiescence: false, nodes: 3, bootstrap: [1, 2, 3], maxDelayMs: 1, straggling: 0, maxSyncMs: 1, requestEveryMs: 10, restMs: 0, readShare: 0.4, faults: "isolate,pause,heal", faultEveryMs: 800 },
     breaks: "the number of a client's read stands for the round of messages that confirms it; numbers come again",
     edits: [{ file: READS, find: "    this.#counter++;\n    this.#rounds.push(", replace: "    this.#counter = this.#gathering.at(-1)!;\n    this.#rounds.push(" }],
   },
