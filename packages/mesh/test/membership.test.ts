@@ -108,6 +108,27 @@ describe("changing the members of a running cluster", () => {
     expectAll(cluster, work.acknowledged, stays);
   });
 
+  it("removes a leader that hears nothing of the directory for a while", () => {
+    for (const onRecord of [true, false]) {
+      const cluster = ready();
+      const [leaver, leader, third] = [1, 2, 3];
+      cluster.node(cluster.leaderOf(0)).group(0).core.transferLeadership(leader);
+      cluster.node(cluster.leaderOf(1)).group(1).core.transferLeadership(leaver);
+      expect(cluster.runUntil(() => cluster.leaderOf(0) === leader && cluster.leaderOf(1) === leaver, 3_000)).toBe(true);
+      const deafen = (lost: boolean): void => {
+        cluster.loseFrames(leader, leaver, lost);
+        cluster.loseFrames(leaver, leader, lost);
+      };
+      if (!onRecord) deafen(true);
+      const changeId = begin(cluster, { kind: MemberChangeKind.REMOVE, removedNodeId: leaver }, leader).memberChange?.changeId ?? "";
+      deafen(true);
+      cluster.run(2_000);
+      deafen(false);
+      finished(cluster, changeId, third);
+      expect(voters(cluster, third)).toEqual(["2,3", "2,3", "2,3"]);
+    }
+  });
+
   it("replaces a node whose disk is gone in one step, by a new identity", () => {
     const cluster = ready();
     const work = working(cluster);

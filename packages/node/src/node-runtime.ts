@@ -152,7 +152,10 @@ export class NodeRuntime {
   stream(): (frame: StreamRequest) => number | undefined {
     const take = this.door.stream();
     return (frame) => {
-      if (frame.hello?.clusterId === this.#options.clusterId && frame.hello.founded) this.#seePlace(frame.hello.members);
+      if (frame.hello?.clusterId === this.#options.clusterId && frame.hello.founded) {
+        this.#seePlace(frame.hello.members);
+        this.#seeMembers(frame.hello.members);
+      }
       return take(frame);
     };
   }
@@ -192,6 +195,20 @@ export class NodeRuntime {
         },
         (error: unknown) => fail(error),
       );
+  }
+
+  /**
+   * Members who came while this node was away: one of them may lead the group that would tell it of them, and must be let in for that.
+   * Only who knows this folder as a member is believed, and only until the record here is as new.
+   */
+  #seeMembers(members: readonly KnownMember[]): void {
+    const { record } = this.founding;
+    if (!record.founded || !members.some(({ nodeId, folderId }) => nodeId === record.nodeId && folderId === record.folderId)) return;
+    const { membership } = this.mesh;
+    const highest = Math.max(membership.lastNodeId, ...this.peers.known().map(({ nodeId }) => nodeId));
+    if (members.every(({ nodeId }) => nodeId <= highest)) return;
+    this.founding.remember([...membership.members(), ...members.filter(({ nodeId }) => nodeId > membership.lastNodeId)].map(({ nodeId, address, folderId }) => ({ nodeId, address, folderId })));
+    this.peers.sync();
   }
 
   /** The members on record may have changed. */

@@ -24,6 +24,21 @@ test("the same seed gives the same run, with a trace and without", async () => {
   expect(lines).toBeGreaterThan(0);
 });
 
+test("a node that was away lets in who came meanwhile, who now leads the group that tells of members", async () => {
+  const { settings } = meshTier.plan(7, { ...SMALL, nodes: 4, spares: 1, oldNodes: 0, faultClasses: 0, tickMs: 20, balanceTicks: 0, hasStore: false, restartMs: 200 });
+  const faults = [
+    { atMs: 2_000, kind: "isolate", args: { node: 4, ms: 60_000 } },
+    { atMs: 2_500, kind: "node added", args: { named: false } },
+    { atMs: 5_000, kind: "leadership transfer", args: { group: 0, node: 5 } },
+    // What was sent to it before is gone.
+    { atMs: 5_200, kind: "power cut", args: { node: 4 } },
+  ];
+  const outcome = await meshTier.run(7, { settings, faults });
+  expect(outcome.violations).toEqual([]);
+  expect(outcome.faults).toEqual({ isolate: 1, "node added": 1, "leadership transfer": 1, "power cut": 1 });
+  expect(outcome.sometimes["member change done"]).toBe(1);
+});
+
 test("a setting that is none is refused", () => {
   expect(() => meshTier.plan(1, { nodez: 3 })).toThrow("nodez");
 });

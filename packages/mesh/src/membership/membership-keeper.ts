@@ -1,7 +1,7 @@
 // Brings what is on record (who shall be a member) and what is (each group's configuration) together. Every leader sees to
 // its own groups; the leader of group 0 puts the beginning and the end of a change on record. Nothing here is remembered:
 // whoever leads next compares anew and goes on, so a change outlives every restart.
-import type { Member, MeshError } from "@statemesh/contract";
+import type { Member, MemberChange, MeshError } from "@statemesh/contract";
 import { CommandResult, type MembershipCommand } from "@statemesh/contract/log";
 import { isJoint, quorumOf } from "@statemesh/raft";
 import { MEMBERSHIP_VERSION, type Membership, resultOf, type VersionRange } from "@statemesh/replica";
@@ -84,7 +84,7 @@ export class MembershipKeeper {
     if (spoken !== undefined && spoken > version) return this.#propose({ $case: "raise", value: { version: spoken } });
     if (!membership.isOnRecord && version >= MEMBERSHIP_VERSION) this.#recordFounders();
     if (running === undefined) return;
-    if (this.#isEverywhere(`${running.changeId} ${running.state}`, membership.voters())) this.#propose({ $case: "finish", value: { changeId: running.changeId } });
+    if (this.#isEverywhere(nameOf(running), membership.voters())) this.#propose({ $case: "finish", value: { changeId: running.changeId } });
   }
 
   /** The founders are those whom group 0 began with; each has said which folder is its own. */
@@ -120,7 +120,7 @@ export class MembershipKeeper {
   /** Whether every group surely has these voters. Copies here may be old, so a quorum is asked too. */
   #isEverywhere(change: string, wanted: readonly number[]): boolean {
     const { groups } = this.#node;
-    const key = `${change} ${groups[DIRECTORY_GROUP]?.core.term ?? 0}`;
+    const key = this.#confirmationOf(change);
     if (this.#confirmedFor !== key) {
       this.#confirmedFor = key;
       this.#confirmed.clear();
@@ -136,6 +136,10 @@ export class MembershipKeeper {
       });
     }
     return this.#confirmed.size === groups.length;
+  }
+
+  #confirmationOf(change: string): string {
+    return `${change} ${this.#node.groups[DIRECTORY_GROUP]?.core.term ?? 0}`;
   }
 
   // ---- the groups ----
@@ -177,7 +181,23 @@ export class MembershipKeeper {
     if (behind.length > 0) return void waits.set(group.groupId, `node ${behind.join()} has not caught up`);
     if (!core.couldDecide({ voters: wanted, learners: [] })) return void waits.set(group.groupId, `too few of the voters to be (${wanted.join()}) are up to decide`);
     if (!wanted.includes(this.#node.nodeId) && this.#handOver(group, wanted)) return void waits.set(group.groupId, "leadership goes to a node that stays");
+    if (this.#isNeeded(group, wanted)) return void waits.set(group.groupId, "the directory lets go of a node after all other groups have");
     this.#configure(group, wanted, []);
+  }
+
+  /**
+   * Who leads a group changes it by what the directory says. A node that is out of the directory hears nothing of it any more,
+   * maybe not even that it is out, and would never hand over what it still leads. So the directory lets go of it last.
+   */
+  #isNeeded({ groupId, core }: GroupReplica, wanted: readonly number[]): boolean {
+    if (groupId !== DIRECTORY_GROUP || core.configuration.voters.every((nodeId) => wanted.includes(nodeId))) return false;
+    const { groups, nodeId: own } = this.#node;
+    // Nobody takes over from the one that goes: it may be out of others already, and has no way to make sure of them.
+    if (!wanted.includes(own)) return groups.some((other) => other.groupId !== DIRECTORY_GROUP && other.core.role === "leader");
+    const { running } = this.#node.membership();
+    if (running === undefined) return false;
+    if (this.#confirmedFor !== this.#confirmationOf(nameOf(running))) return true;
+    return groups.some((other) => other.groupId !== DIRECTORY_GROUP && !this.#confirmed.has(other.groupId));
   }
 
   #configure(group: GroupReplica, voters: readonly number[], learners: readonly number[]): void {
@@ -250,6 +270,11 @@ export class MembershipKeeper {
     }
     return undefined;
   }
+}
+
+/** A change and where it stands: what was made sure of before it was cancelled does not count after. */
+function nameOf({ changeId, state }: MemberChange): string {
+  return `${changeId} ${state}`;
 }
 
 /** The group's configuration is committed, not joint, and exactly these voters. */
