@@ -32,8 +32,12 @@ const lostWrite: Mutation = (history, random) => {
   // An accepted write that was seen is told to have been refused.
   const puts = completed(history, (operation) => operation.model === "entity" && operation.action === "put").filter((call) => accepted(call));
   const call = random.pick(puts);
-  const seen = completed(history, (operation) => operation.model === "entity" && operation.action === "read" && operation.key === keyOf(call)).some((read) => (read.result as { version?: number }).version === (call.result as { version?: number }).version);
-  if (!seen || call.operation.model !== "entity" || call.operation.action !== "put") return false;
+  if (call.operation.model !== "entity" || call.operation.action !== "put") return false;
+  const { key, value } = call.operation;
+  // Another write of the same value, of which nothing is known either, would explain the reads.
+  const same = history.calls.filter(({ operation }) => operation.model === "entity" && operation.action === "put" && operation.key === key && operation.value === value);
+  const seen = same.length === 1 && completed(history, (operation) => operation.model === "entity" && operation.action === "read" && operation.key === key).some((read) => (read.result as { value?: string }).value === value);
+  if (!seen) return false;
   call.result = { decision: "rejected" };
   return true;
 };
