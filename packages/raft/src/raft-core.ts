@@ -70,6 +70,9 @@ export class RaftCore {
   #ready = false;
   #malformed = 0;
 
+  /** A candidate that counts on this replica was refused for its older log, and no leader has been heard since: it may be that nobody wins without this one. */
+  #isNeeded = false;
+
   #sequence = 0;
   #storedTerm = 0;
   #storedVote = 0;
@@ -582,6 +585,7 @@ export class RaftCore {
     this.#transferee = 0;
     this.#uncommittedBytes = 0;
     this.#ready = false;
+    this.#isNeeded = false;
     this.#replication.isDue = false;
   }
 
@@ -711,6 +715,8 @@ export class RaftCore {
   #mayCampaign(): boolean {
     if (!this.standsForElection || this.#log.installing) return false;
     if (this.#members.votes(this.nodeId)) return true;
+    // Whoever asked holds this replica for a voter, rightly or not, and cannot win against its log; it must not matter what its own log says.
+    if (this.#isNeeded && this.voters.length > 0) return true;
     // Until the change that removes it is committed, it may be that only this node's log can win (dissertation, §4.2.2).
     const before = this.configurationIndex > this.#log.committed ? this.#members.previousConfiguration : undefined;
     return before !== undefined && (before.voters.includes(this.nodeId) || before.outgoing.includes(this.nodeId));
@@ -736,7 +742,8 @@ export class RaftCore {
   #answerVote(message: RaftMessage): void {
     const pre = message.type === RaftMessageType.PRE_VOTE;
     const free = this.#vote === message.from || (this.#vote === 0 && this.#leader === 0) || (pre && message.term > this.#term);
-    const granted = free && this.#log.isUpToDate(message.logIndex, message.logTerm);
+    const upToDate = this.#log.isUpToDate(message.logIndex, message.logTerm);
+    const granted = free && upToDate;
     const response = this.#outbox.message(pre ? RaftMessageType.PRE_VOTE_RESPONSE : RaftMessageType.VOTE_RESPONSE, message.from);
     if (granted) {
       response.term = message.term;
@@ -746,6 +753,7 @@ export class RaftCore {
       }
     } else {
       response.reject = true;
+      this.#isNeeded ||= !upToDate;
     }
     this.#outbox.send(response);
   }
@@ -766,6 +774,7 @@ export class RaftCore {
     invariant(this.#role !== "leader", "a term has one leader");
     if (this.#role !== "follower") this.#becomeFollower(this.#term, message.from);
     this.#leader = message.from;
+    this.#isNeeded = false;
     this.#patience.heard();
   }
 

@@ -36,6 +36,8 @@ export class SimNetwork<Message> {
   readonly #lateMs = new Map<number, number>();
   readonly #lastArrivalMs = new Map<number, number>();
   #inFlight = 0;
+  /** How often everything under way was dropped. */
+  #drops = 0;
   weather: NetworkWeather;
   /** What is not let through vanishes, such as messages above a size. */
   passes: (message: Message) => boolean = () => true;
@@ -96,6 +98,11 @@ export class SimNetwork<Message> {
     this.#lateMs.clear();
   }
 
+  /** What is on its way is lost. */
+  drop(): void {
+    this.#drops++;
+  }
+
   #carry(from: number, to: number, message: Message): void {
     if (this.#inFlight >= MAX_IN_FLIGHT) {
       this.counts.overflowed++;
@@ -109,10 +116,11 @@ export class SimNetwork<Message> {
     if (ordered) arrivalMs = Math.max(arrivalMs, this.#lastArrivalMs.get(key) ?? 0);
     this.#lastArrivalMs.set(key, arrivalMs);
     this.#inFlight++;
+    const drops = this.#drops;
     this.#simulation.after(arrivalMs - this.#simulation.nowMs, () => {
       this.#inFlight--;
       // Also what was sent before the path was cut: a reset loses what is under way.
-      if (this.#blocked.has(key)) {
+      if (drops !== this.#drops || this.#blocked.has(key)) {
         this.counts.blocked++;
         return;
       }

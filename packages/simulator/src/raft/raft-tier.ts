@@ -250,15 +250,18 @@ class RaftRun implements RaftWorld {
     network.heal();
     network.weather = { ...network.weather, loss: 0, straggling: 0, maxDelayMs: 5 };
     this.#bytesMax = Infinity;
-    const core = this.#pickCore();
-    this.#serving = core;
     for (const node of this.#nodes) {
       const { behaviour } = node.disk;
       behaviour.maxSyncMs = 1;
       behaviour.capacityBytes = Infinity;
       behaviour.fault = () => undefined;
       node.disk.heldUntilMs = 0;
+      // Before anybody is left out: what waited for a node that stood still may be a change of the members.
       node.resume();
+    }
+    const core = this.#pickCore();
+    this.#serving = core;
+    for (const node of this.#nodes) {
       if (!core.includes(node)) node.stop(true);
       else if (!node.isRunning) node.start();
     }
@@ -296,7 +299,10 @@ class RaftRun implements RaftWorld {
       const rest = core.filter((other) => other !== node);
       if (configurations.every((configuration) => surelyDecides(configuration, (voter) => rest.some(({ id }) => id === voter)))) core = rest;
     }
-    if (core.length < this.#nodes.length) this.recorder.sometimes("only a core came back");
+    if (core.length === this.#nodes.length) return core;
+    this.recorder.sometimes("only a core came back");
+    // What is under way may bring a configuration that is in no log any more, and needs who is left out.
+    this.network.drop();
     return core;
   }
 
