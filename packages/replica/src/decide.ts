@@ -1,12 +1,11 @@
 // From verdicts to effects: the leader's half of the state machine. The arbiter says who wins where operations
 // meet; here each winner is checked against what must hold whatever the rules say (a balance is never below
 // zero, what is removed exists), and its effects are written down. Nothing here changes the state.
-import { ConflictType, type Entity, Outcome, type PlayerInventory, TerrainModification_Mode, PlayerInventory_Action, type Verdict } from "@statemesh/contract";
-import type { DecidedOperation, Effect, Posting } from "@statemesh/contract/log";
-import { regionOf, sameRegion } from "@statemesh/world";
+import { ConflictType, Outcome, type Verdict } from "@statemesh/contract";
+import type { DecidedOperation } from "@statemesh/contract/log";
+import { effectsOf, type Overlay, type Refusal } from "./effects.ts";
 import { EntityOverlay } from "./entity-overlay.ts";
 import type { GroupState } from "./group-state.ts";
-import { groundAccount, playerAccount } from "./ledger.ts";
 import { LedgerOverlay } from "./ledger-overlay.ts";
 import type { PendingOperation } from "./pending-operation.ts";
 
@@ -17,73 +16,125 @@ export interface DecisionUnit {
   readonly transactionId: string;
 }
 
-/** Why an operation is refused by the state of the world. */
-interface Refusal {
-  readonly rule: "existence" | "balance" | "holder";
-  readonly reason: string;
-  readonly winnerOperationId?: string;
-}
-
-const NO_EFFECTS: readonly Effect[] = [];
-
-/** The state as it will be once what is decided so far is applied. */
-interface Overlay {
-  readonly entities: EntityOverlay;
-  readonly ledger: LedgerOverlay;
+/** What a set is decided with. */
+export interface DecisionBasis {
+  readonly state: GroupState;
+  /** What other batches that are not yet applied mint, by item kind, so that totals never pass 2^53-1. */
+  readonly mintedInFlight: ReadonlyMap<string, number>;
+  /** The verdicts on what is left of the set, in its order, where some of it turned out to be impossible. */
+  arbitrateAgain(rest: readonly PendingOperation[]): readonly Verdict[];
 }
 
 /**
- * Decides the operations of one candidate set in the order of their ranks. `mintedInFlight` holds what other
- * batches that are not yet applied mint, so that totals never pass 2^53-1.
+ * How often a set is arbitrated again because a winner could not be done. One round does it but where each newcomer takes
+ * away what the next winner needs; after the last round, who lost to an impossible operation stays refused.
  */
-export function decideSet(
-  state: GroupState,
-  units: readonly DecisionUnit[],
-  verdicts: readonly Verdict[],
-  mintedInFlight: ReadonlyMap<string, number>,
-): DecidedOperation[] {
-  const overlay: Overlay = { entities: new EntityOverlay(state), ledger: new LedgerOverlay(state.ledger, mintedInFlight) };
+const ROUNDS_MAX = 16;
+
+/**
+ * Decides the operations of one candidate set in the order of their ranks. An operation without a verdict is one that
+ * the state refuses (see `isImpossible`).
+ *
+ * An operation that wins by rule and is refused by the state takes nobody down: the rest is arbitrated without it.
+ */
+export function decideSet(basis: DecisionBasis, units: readonly DecisionUnit[], verdicts: readonly Verdict[]): DecidedOperation[] {
+  const first = units[0];
+  if (units.length === 1 && first !== undefined && first.transactionId !== "") return decideTransaction(first, verdicts, overlayOf(basis));
   const decided: DecidedOperation[] = [];
-  if (units.length === 1 && units[0] !== undefined && units[0].transactionId !== "") {
-    return decideTransaction(units[0], verdicts, overlay);
+  let rest: PendingOperation[] = [];
+  let asked = new Map<string, Verdict>(verdicts.map((verdict) => [verdict.operationId, verdict]));
+  const untouched = overlayOf(basis);
+  for (const unit of units) {
+    for (const pending of unit.operations) {
+      if (asked.has(pending.operation.operationId)) rest.push(pending);
+      else decided.push(refuse(pending, untouched));
+    }
   }
-  const flat: PendingOperation[] = [];
-  for (const unit of units) for (const pending of unit.operations) flat.push(pending);
-  for (const i of fairOrder(flat, verdicts)) {
-    const pending = flat[i];
-    const verdict = verdicts[i];
-    if (pending === undefined || verdict === undefined) throw new Error("decide: a verdict for every operation is needed");
-    decided.push(decideOne(pending, verdict, overlay, ""));
+  for (let round = 0; ; round++) {
+    const overlay = overlayOf(basis);
+    const inOrder = fairOrder(rest, asked).map((pending) => decideOne(pending, verdictOf(pending, asked), overlay, ""));
+    const inVain = round === ROUNDS_MAX ? NOBODY : winnersInVain(rest, inOrder, asked, overlay);
+    if (inVain.size === 0) {
+      for (const operation of inOrder) decided.push(operation);
+      return decided;
+    }
+    for (const operation of inOrder) {
+      const refused = inVain.get(operation.operationId);
+      if (refused !== undefined) decided.push(refused);
+    }
+    rest = rest.filter(({ operation }) => !inVain.has(operation.operationId));
+    if (rest.length === 0) return decided;
+    asked = new Map(basis.arbitrateAgain(rest).map((verdict) => [verdict.operationId, verdict]));
   }
-  return decided;
+}
+
+function overlayOf({ state, mintedInFlight }: DecisionBasis): Overlay & { readonly ledger: LedgerOverlay } {
+  return { entities: new EntityOverlay(state), ledger: new LedgerOverlay(state.ledger, mintedInFlight) };
+}
+
+function verdictOf({ operation }: PendingOperation, asked: ReadonlyMap<string, Verdict>): Verdict {
+  const verdict = asked.get(operation.operationId);
+  if (verdict === undefined) throw new Error("decide: a verdict is needed for every operation that can be done");
+  return verdict;
+}
+
+const NOBODY: ReadonlyMap<string, DecidedOperation> = new Map();
+
+/**
+ * Who was refused by the state and had a part in the verdicts on others: beat them, or merged with them. With them go
+ * the losers that could not be done either.
+ */
+function winnersInVain(
+  operations: readonly PendingOperation[],
+  decided: readonly DecidedOperation[],
+  asked: ReadonlyMap<string, Verdict>,
+  overlay: ReturnType<typeof overlayOf>,
+): ReadonlyMap<string, DecidedOperation> {
+  const refused = new Map<string, DecidedOperation>();
+  for (const operation of decided) {
+    if (operation.outcome === Outcome.REJECTED && asked.get(operation.operationId)?.outcome !== Outcome.REJECTED) refused.set(operation.operationId, operation);
+  }
+  if (refused.size === 0) return NOBODY;
+  const inVain = new Map<string, DecidedOperation>();
+  const trial: Overlay = { entities: overlay.entities, ledger: { tryAll: (postings) => overlay.ledger.check(postings) } };
+  for (const pending of operations) {
+    const verdict = verdictOf(pending, asked);
+    const own = refused.get(verdict.operationId);
+    if (own !== undefined && verdict.outcome === Outcome.MERGED) inVain.set(verdict.operationId, own);
+    const winner = verdict.outcome === Outcome.REJECTED ? refused.get(verdict.winnerOperationId) : undefined;
+    if (winner === undefined) continue;
+    inVain.set(winner.operationId, winner);
+    const result = effectsOf(pending, trial);
+    if ("reason" in result) inVain.set(verdict.operationId, refusedBy(result, draftOf(pending, verdict, "")));
+  }
+  return inVain;
 }
 
 /**
  * The order of effects: by rank, but the operations of one server keep the order in which the server sent them,
  * so that a mint and a transfer of the same millisecond don't change places.
  */
-function fairOrder(flat: readonly PendingOperation[], verdicts: readonly Verdict[]): number[] {
+function fairOrder(flat: readonly PendingOperation[], asked: ReadonlyMap<string, Verdict>): PendingOperation[] {
+  const ranks = flat.map((pending) => verdictOf(pending, asked).rank);
   const order = flat.map((_, i) => i);
-  order.sort((a, b) => (verdicts[a]?.rank ?? 0) - (verdicts[b]?.rank ?? 0));
-  const sent = new Map<number, { indexes: number[]; next: number }>();
-  for (let i = 0; i < flat.length; i++) {
-    const serverId = flat[i]?.operation.serverId ?? 0;
-    const queue = sent.get(serverId);
-    if (queue === undefined) sent.set(serverId, { indexes: [i], next: 0 });
-    else queue.indexes.push(i);
+  order.sort((a, b) => (ranks[a] ?? 0) - (ranks[b] ?? 0));
+  const sent = new Map<number, { pending: PendingOperation[]; next: number }>();
+  for (const pending of flat) {
+    const queue = sent.get(pending.operation.serverId);
+    if (queue === undefined) sent.set(pending.operation.serverId, { pending: [pending], next: 0 });
+    else queue.pending.push(pending);
   }
-  return order.map((i) => {
+  const fair: PendingOperation[] = [];
+  for (const i of order) {
     const queue = sent.get(flat[i]?.operation.serverId ?? 0);
-    return queue?.indexes[queue.next++] ?? i;
-  });
+    const next = queue?.pending[queue.next++];
+    if (next !== undefined) fair.push(next);
+  }
+  return fair;
 }
 
 /** All or none: one refusal refuses the whole, and the others are told so. */
-function decideTransaction(
-  unit: DecisionUnit,
-  verdicts: readonly Verdict[],
-  overlay: Overlay,
-): DecidedOperation[] {
+function decideTransaction(unit: DecisionUnit, verdicts: readonly Verdict[], overlay: Overlay): DecidedOperation[] {
   const decided = unit.operations.map((pending, i) => {
     const verdict = verdicts[i];
     if (verdict === undefined) throw new Error("decide: a verdict for every operation is needed");
@@ -106,187 +157,52 @@ function decideTransaction(
   );
 }
 
-function decideOne(
-  pending: PendingOperation,
-  verdict: Verdict,
-  overlay: Overlay,
-  transactionId: string,
-): DecidedOperation {
-  const { operation } = pending;
-  const decided: DecidedOperation = {
+/** An operation that was not arbitrated, because it cannot be done. */
+function refuse(pending: PendingOperation, untouched: Overlay): DecidedOperation {
+  const { operationId } = pending.operation;
+  const result = effectsOf(pending, untouched);
+  if (!("reason" in result)) throw new Error("decide: a verdict is needed for every operation that can be done");
+  return refusedBy(result, draftOf(pending, { operationId, outcome: Outcome.REJECTED, rule: "", winnerOperationId: "", conflict: ConflictType.UNSPECIFIED, rank: 0 }, ""));
+}
+
+function decideOne(pending: PendingOperation, verdict: Verdict, overlay: Overlay, transactionId: string): DecidedOperation {
+  const decided = draftOf(pending, verdict, transactionId);
+  if (verdict.outcome === Outcome.REJECTED) {
+    decided.reason = "CONFLICT";
+    return decided;
+  }
+  const result = effectsOf(pending, overlay);
+  if ("reason" in result) return refusedBy(result, decided);
+  decided.effects = result.effects;
+  overlay.entities.add(decided);
+  return decided;
+}
+
+function refusedBy({ rule, reason, winnerOperationId }: Refusal, decided: DecidedOperation): DecidedOperation {
+  decided.outcome = Outcome.REJECTED;
+  decided.rule = rule;
+  decided.reason = reason;
+  decided.winnerOperationId = winnerOperationId ?? "";
+  decided.conflict = ConflictType.UNSPECIFIED;
+  return decided;
+}
+
+/** What the rules say of an operation, before the state is asked. */
+function draftOf({ operation, fingerprint, stamp }: PendingOperation, verdict: Verdict, transactionId: string): DecidedOperation {
+  return {
     operationId: operation.operationId,
-    fingerprint: pending.fingerprint,
+    fingerprint,
     outcome: verdict.outcome,
     rule: verdict.rule,
     winnerOperationId: verdict.winnerOperationId,
     conflict: verdict.conflict,
     reason: "",
-    stamp: pending.stamp,
+    stamp,
     serverId: operation.serverId,
     region: operation.homeRegion,
     epoch: operation.authorityEpoch,
     effects: [],
     transactionId,
     claimedMs: operation.timestampMs,
-  };
-  if (verdict.outcome === Outcome.REJECTED) {
-    decided.reason = "CONFLICT";
-    return decided;
-  }
-  const result = effectsOf(pending, overlay);
-  if ("reason" in result) {
-    decided.outcome = Outcome.REJECTED;
-    decided.rule = result.rule;
-    decided.reason = result.reason;
-    decided.winnerOperationId = result.winnerOperationId ?? "";
-    decided.conflict = ConflictType.UNSPECIFIED;
-    return decided;
-  }
-  decided.effects = result.effects;
-  overlay.entities.add(decided);
-  return decided;
-}
-
-type EffectsOrRefusal = { readonly effects: Effect[] } | Refusal;
-
-function effectsOf(pending: PendingOperation, { entities, ledger }: Overlay): EffectsOrRefusal {
-  const { operation } = pending;
-  const body = operation.body;
-  switch (body?.$case) {
-    case "structurePlacement": {
-      const { structureId, kind, bounds, playerId, attributes } = body.value;
-      return put(entity("structure", structureId, { label: kind, bounds, playerId, attributes }));
-    }
-    case "structureRemoval":
-      return removeHere(entities, pending, "structure", body.value.structureId);
-    case "resourceClaim": {
-      const { resourceId, playerId, release } = body.value;
-      if (!release) return put(entity("claim", resourceId, { playerId }));
-      const held = entities.get("claim", resourceId);
-      if (held !== undefined && held.playerId !== playerId) {
-        return { rule: "holder", reason: "NOT_HOLDER", winnerOperationId: held.operationId };
-      }
-      return removeHere(entities, pending, "claim", resourceId);
-    }
-    case "itemPickup": {
-      const removed = removeHere(entities, pending, "item", body.value.itemId);
-      if ("reason" in removed) return removed;
-      const item = entities.get("item", body.value.itemId);
-      if (item === undefined) return { rule: "existence", reason: "NOT_FOUND" };
-      const from = groundAccount(item.entityId);
-      return post(ledger, [{ from, to: playerAccount(body.value.playerId), itemKind: item.label, quantity: item.quantity }], removed.effects);
-    }
-    case "playerInventory":
-      return inventoryEffects(entities, body.value, ledger);
-    case "trade": {
-      const first = playerAccount(body.value.firstPlayerId);
-      const second = playerAccount(body.value.secondPlayerId);
-      const postings: Posting[] = [];
-      for (const { itemKind, quantity } of body.value.firstGives) postings.push({ from: first, to: second, itemKind, quantity });
-      for (const { itemKind, quantity } of body.value.secondGives) postings.push({ from: second, to: first, itemKind, quantity });
-      return post(ledger, postings, NO_EFFECTS);
-    }
-    case "terrainModification": {
-      const { mode, bounds, material, playerId, brush } = body.value;
-      const label = terrainLabel(mode, material);
-      return put(entity("terrain_edit", operation.operationId, { label, bounds, playerId, state: brush }));
-    }
-    case "creatureOwnership": {
-      const { creatureId, ownerServerId } = body.value;
-      const owned = entities.get("creature", creatureId);
-      if (ownerServerId !== 0) return put(entity("creature", creatureId, { serverId: ownerServerId }));
-      if (owned === undefined) return { rule: "existence", reason: "NOT_FOUND" };
-      return { effects: [{ effect: { $case: "remove", value: { kind: "creature", entityId: creatureId } } }] };
-    }
-    case "custom": {
-      const { entityId, state: bytes } = body.value;
-      if (bytes.length > 0) return put(entity(operation.type, entityId, { state: bytes, bounds: operation.footprint?.bounds }));
-      return removeHere(entities, pending, operation.type, entityId);
-    }
-    default:
-      throw new Error(`decide: ${operation.type} has no strong effects`);
-  }
-}
-
-function inventoryEffects(entities: EntityOverlay, action: PlayerInventory, ledger: LedgerOverlay): EffectsOrRefusal {
-  const { itemKind, quantity, itemId } = action;
-  const player = playerAccount(action.playerId);
-  switch (action.action) {
-    case PlayerInventory_Action.MINT:
-      return post(ledger, [{ from: "", to: player, itemKind, quantity }], NO_EFFECTS);
-    case PlayerInventory_Action.BURN:
-      return post(ledger, [{ from: player, to: "", itemKind, quantity }], NO_EFFECTS);
-    case PlayerInventory_Action.TRANSFER:
-      return post(ledger, [{ from: player, to: playerAccount(action.counterpartyId), itemKind, quantity }], NO_EFFECTS);
-    case PlayerInventory_Action.DROP:
-    case PlayerInventory_Action.SPAWN: {
-      // An id that was ever used for an item names that item; to lay another under it would double it in every log.
-      const usedBy = entities.usedBy("item", itemId);
-      if (usedBy !== undefined) return { rule: "existence", reason: "ALREADY_EXISTS", winnerOperationId: usedBy };
-      const at = action.position;
-      const bounds = at === undefined ? undefined : { minX: at.x, minY: at.y, minZ: at.z, maxX: at.x, maxY: at.y, maxZ: at.z };
-      const item = entity("item", itemId, { label: itemKind, quantity, bounds, playerId: "" });
-      if (at !== undefined) item.region = regionOf(at);
-      const from = action.action === PlayerInventory_Action.SPAWN ? "" : player;
-      return post(ledger, [{ from, to: groundAccount(itemId), itemKind, quantity }], put(item).effects);
-    }
-    default:
-      throw new Error(`decide: inventory action ${action.action} passed validation`);
-  }
-}
-
-/** What is removed must be there, and in the region whose authority the operation has. */
-function removeHere(entities: EntityOverlay, pending: PendingOperation, kind: string, entityId: string): EffectsOrRefusal {
-  const found = entities.get(kind, entityId);
-  const home = pending.operation.homeRegion;
-  if (found === undefined || home === undefined || found.region === undefined || !sameRegion(found.region, home)) {
-    return { rule: "existence", reason: "NOT_FOUND" };
-  }
-  return { effects: [{ effect: { $case: "remove", value: { kind, entityId } } }] };
-}
-
-function put(value: Entity): { effects: Effect[] } {
-  return { effects: [{ effect: { $case: "put", value } }] };
-}
-
-/** Checks the postings one after the other against the batch so far; all of them hold, or none counts. */
-function post(ledger: LedgerOverlay, postings: readonly Posting[], before: readonly Effect[]): EffectsOrRefusal {
-  const problem = ledger.tryAll(postings);
-  if (problem !== undefined) return { rule: "balance", reason: problem };
-  const effects: Effect[] = [...before];
-  for (const value of postings) effects.push({ effect: { $case: "post", value } });
-  return { effects };
-}
-
-/** The label of a terrain edit: the mode, and the material where there is one. Equal labels of mergeable modes merge. */
-function terrainLabel(mode: TerrainModification_Mode, material: string): string {
-  switch (mode) {
-    case TerrainModification_Mode.DIG:
-      return "dig";
-    case TerrainModification_Mode.FILL:
-      return `fill:${material}`;
-    default:
-      return `paint:${material}`;
-  }
-}
-
-function entity(kind: string, entityId: string, fields: Partial<Entity>): Entity {
-  return {
-    entityId,
-    kind,
-    // Region, version, operation, server, stamp and epoch are filled in on apply: the log does not repeat them.
-    region: undefined,
-    version: 0,
-    operationId: "",
-    serverId: 0,
-    playerId: "",
-    bounds: undefined,
-    label: "",
-    quantity: 0,
-    attributes: new Map(),
-    state: new Uint8Array(0),
-    stamp: undefined,
-    epoch: 0,
-    ...fields,
   };
 }

@@ -3,6 +3,7 @@ export * from "./decide.ts";
 export * from "./directory.ts";
 export * from "./entity-table.ts";
 export * from "./group-state.ts";
+export * from "./impossible.ts";
 export * from "./incumbents.ts";
 export * from "./ledger.ts";
 export * from "./pending-operation.ts";

@@ -31,6 +31,13 @@ export class LedgerOverlay {
     return undefined;
   }
 
+  /** As `tryAll`, and takes none. */
+  check(postings: readonly Posting[]): "INSUFFICIENT_ITEMS" | "BALANCE_OVERFLOW" | undefined {
+    const problem = this.tryAll(postings);
+    if (problem === undefined) for (const posting of postings) this.#move(posting, -1);
+    return problem;
+  }
+
   #problem({ from, to, itemKind, quantity }: Posting): "INSUFFICIENT_ITEMS" | "BALANCE_OVERFLOW" | undefined {
     if (from !== "" && this.#balance(from, itemKind) < quantity) return "INSUFFICIENT_ITEMS";
     if (to !== "" && this.#balance(to, itemKind) > Number.MAX_SAFE_INTEGER - quantity) return "BALANCE_OVERFLOW";

@@ -3,28 +3,24 @@
 import {
   type ArbitrateRequest,
   type ArbitrateResponse,
-  type CandidateSet,
   type Decision,
   type LogEntry,
   MeshError,
   type Region,
-  type Verdict,
 } from "@statemesh/contract";
 import { Command, type DecidedOperation, type RegionFence } from "@statemesh/contract/log";
 import { resolve } from "@statemesh/conflict";
 import type { RaftCore } from "@statemesh/raft";
-import { admits, type Applied, collectIncumbents, commandOf, decideSet, fenceFollows, type FenceRow, type GroupState, type PendingOperation } from "@statemesh/replica";
-import { type Policy, candidateOf, formatRegion } from "@statemesh/world";
+import { admits, type Applied, commandOf, type DecisionBasis, decideSet, fenceFollows, type FenceRow, type GroupState, type PendingOperation } from "@statemesh/replica";
+import { type Policy, formatRegion } from "@statemesh/world";
 import type { Host } from "../host.ts";
 import { type DecisionBatch, DecisionQueue, type QueuedUnit, type Waiter } from "./decision-queue.ts";
 import { fenced, notLeader, operationError, operationIdReused, overloaded } from "./operation-errors.ts";
-import { answersAll, failAll, failUnit, unitBytes } from "./unit-answers.ts";
+import { candidateSet, type DecidePart, Question } from "./question.ts";
+import { failAll, failUnit, unitBytes } from "./unit-answers.ts";
 
 /** Batches that one group has with the arbiter at a time. More would only make them smaller. */
 const ARBITRATIONS_IN_FLIGHT = 4;
-
-/** Incumbents that the contract lets a set have. */
-const INCUMBENTS_PER_SET = 4_096;
 
 /** The group that a decider decides for. */
 export interface DecidingGroup {
@@ -138,49 +134,26 @@ export class Decider {
   }
 
   #arbitrate(batch: DecisionBatch): void {
-    const sets = this.#sets(batch);
+    const question = new Question(batch, this.#group.state, this.#policy);
     const term = this.#group.core.term;
     this.#arbitrating++;
     // More than an arbiter takes is decided here, by the same rules.
-    const ask = sets.every((set) => set.incumbents.length <= INCUMBENTS_PER_SET) ? this.#host.arbitrate.bind(this.#host) : decideHere;
-    ask({ sets, groupId: this.#group.groupId }, (response) => {
+    const ask = question.isForArbiter ? this.#host.arbitrate.bind(this.#host) : decideHere;
+    ask({ sets: [...question.sets], groupId: this.#group.groupId }, (response) => {
       this.#arbitrating--;
       this.#group.dirty();
       // Verdicts of an earlier leadership are worth nothing: the units were drained when it ended.
       if (this.#group.core.term !== term || this.#group.core.role !== "leader") return;
-      this.#propose(batch, this.#verdicts(sets, response));
+      this.#propose(batch, question, this.#usable(question, response));
     });
   }
 
-  #sets(batch: DecisionBatch): CandidateSet[] {
-    const sets: CandidateSet[] = [];
-    if (batch.singles.length > 0) sets.push(this.#candidateSet(batch.singles));
-    for (const transaction of batch.transactions) sets.push(this.#candidateSet([transaction]));
-    return sets;
-  }
-
-  #candidateSet(units: readonly QueuedUnit[]): CandidateSet {
-    const incumbents = new Map<string, CandidateSet["incumbents"][number]>();
-    const candidates: CandidateSet["candidates"] = [];
-    for (const unit of units) {
-      for (const pending of unit.operations) {
-        collectIncumbents(this.#group.state, pending, this.#policy, incumbents);
-        candidates.push(candidateOf(pending.operation, pending.touched, pending.stamp, pending.priority));
-      }
-    }
-    return { incumbents: incumbents.size === 0 ? [] : [...incumbents.values()], candidates };
-  }
-
-  /** The arbiter's verdicts where they answer the question, else the same rules here. */
-  #verdicts(sets: readonly CandidateSet[], response: ArbitrateResponse | undefined): (readonly Verdict[])[] {
-    const usable =
-      response !== undefined &&
-      response.sets.length === sets.length &&
-      sets.every((set, i) => answersAll(set, response.sets[i]?.verdicts));
-    if (usable) return response.sets.map((set) => set.verdicts);
+  /** The arbiter's answer where it fits the question. */
+  #usable(question: Question, response: ArbitrateResponse | undefined): ArbitrateResponse | undefined {
+    if (response !== undefined && question.isAnsweredBy(response)) return response;
     if (response !== undefined) this.#host.log.warn("the arbiter's answer does not fit the question", { group: this.#group.groupId });
-    this.fallbacks++;
-    return sets.map((set) => resolve(set, this.#policy));
+    if (question.sets.length > 0) this.fallbacks++;
+    return undefined;
   }
 
   /** The fences as they will stand where the next entry is applied: what is in the log of this leadership counts. */
@@ -211,21 +184,24 @@ export class Decider {
     return { singles: batch.singles.filter(isGood), transactions: batch.transactions.filter(isGood) };
   }
 
-  #propose(asked: DecisionBatch, answered: readonly (readonly Verdict[])[]): void {
+  #propose(asked: DecisionBatch, question: Question, answer: ArbitrateResponse | undefined): void {
     const rest = this.#withoutFenced(asked);
     const batch = rest ?? asked;
     if (batch.singles.length + batch.transactions.length === 0) return;
-    const verdicts = rest === undefined ? answered : this.#sets(rest).map((set) => resolve(set, this.#policy));
     const decided: DecidedOperation[] = [];
-    const decide = (units: readonly QueuedUnit[]): void => {
-      const set = decideSet(this.#group.state, units, verdicts[at++] ?? [], this.#mintedInFlight);
+    const basis: DecisionBasis = {
+      state: this.#group.state,
+      mintedInFlight: this.#mintedInFlight,
+      arbitrateAgain: (operations) => resolve(candidateSet(operations, this.#group.state, this.#policy), this.#policy),
+    };
+    const decide: DecidePart = (units, verdicts) => {
+      const set = decideSet(basis, units, verdicts);
       this.#reserveMints(set, 1);
       for (const operation of set) decided.push(operation);
     };
-    let at = 0;
     try {
-      if (batch.singles.length > 0) decide(batch.singles);
-      for (const transaction of batch.transactions) decide([transaction]);
+      if (rest === undefined) question.decide(answer, decide);
+      else new Question(rest, this.#group.state, this.#policy).decide(undefined, decide);
     } catch (error) {
       // A peer of a newer version may have let something through that this one does not know.
       this.#host.log.warn("operations could not be decided", { group: this.#group.groupId, error });

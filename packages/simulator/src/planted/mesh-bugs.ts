@@ -48,7 +48,7 @@ export const MESH_BUGS: readonly PlantedBug[] = [
     number: 51, name: "rest-of-a-batch-keeps-its-verdicts", tier: "mesh",
     breaks: "where part of a batch was fenced, the verdicts on the rest stay, though they were found beside what is gone. Partitions decide nothing here that is merged later; this is the nearest to merging winners instead of sets",
     hints: { ...SMALL, arbiters: 1, arbiterTimeoutMs: 500, regionsPerGroup: 3, names: 3, borders: 1, leasing: true, faults: "arbiter slow", faultEveryMs: 1_500 },
-    edits: [{ file: DECIDER, find: "const verdicts = rest === undefined ? answered : this.#sets(rest).map((set) => resolve(set, this.#policy));", replace: "const kept = new Set([...batch.singles, ...batch.transactions].flatMap((unit) => unit.operations.map(({ operation }) => operation.operationId)));\n    const verdicts = answered.map((set) => set.filter((verdict) => kept.has(verdict.operationId))).filter((set) => set.length > 0);" }],
+    edits: [{ file: DECIDER, find: "      if (rest === undefined) question.decide(answer, decide);\n      else new Question(rest, this.#group.state, this.#policy).decide(undefined, decide);", replace: "      const kept = new Set([...batch.singles, ...batch.transactions]);\n      question.decide(answer, (units, verdicts) => {\n        const left = units.filter((unit) => kept.has(unit));\n        const ids = new Set(left.flatMap((unit) => unit.operations.map(({ operation }) => operation.operationId)));\n        if (left.length > 0) decide(left, verdicts.filter((verdict) => ids.has(verdict.operationId)));\n      });" }],
   },
   {
     number: 52, name: "change-missed-at-the-snapshot", tier: "mesh",

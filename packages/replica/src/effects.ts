@@ -1,0 +1,169 @@
+// What an operation does to the state, or why the state refuses it: what must hold whatever the rules say. Nothing
+// here changes the state.
+import { type Entity, type PlayerInventory, PlayerInventory_Action, TerrainModification_Mode } from "@statemesh/contract";
+import type { Effect, Posting } from "@statemesh/contract/log";
+import { regionOf, sameRegion } from "@statemesh/world";
+import type { EntityOverlay } from "./entity-overlay.ts";
+import { groundAccount, playerAccount } from "./ledger.ts";
+import type { LedgerOverlay } from "./ledger-overlay.ts";
+import type { PendingOperation } from "./pending-operation.ts";
+
+/** Why an operation is refused by the state of the world. */
+export interface Refusal {
+  readonly rule: "existence" | "balance" | "holder";
+  readonly reason: string;
+  readonly winnerOperationId?: string;
+}
+
+/** The state as it will be once what is decided so far is applied. */
+export interface Overlay {
+  readonly entities: EntityOverlay;
+  readonly ledger: Pick<LedgerOverlay, "tryAll">;
+}
+
+const NO_EFFECTS: readonly Effect[] = [];
+
+export type EffectsOrRefusal = { readonly effects: Effect[] } | Refusal;
+
+/** Writes down what an operation does where nothing stands against it. Takes its postings from the overlay's ledger. */
+export function effectsOf(pending: PendingOperation, { entities, ledger }: Overlay): EffectsOrRefusal {
+  const { operation } = pending;
+  const body = operation.body;
+  switch (body?.$case) {
+    case "structurePlacement": {
+      const { structureId, kind, bounds, playerId, attributes } = body.value;
+      return put(entity("structure", structureId, { label: kind, bounds, playerId, attributes }));
+    }
+    case "structureRemoval":
+      return removeHere(entities, pending, "structure", body.value.structureId);
+    case "resourceClaim": {
+      const { resourceId, playerId, release } = body.value;
+      if (!release) return put(entity("claim", resourceId, { playerId }));
+      const held = entities.get("claim", resourceId);
+      if (held !== undefined && held.playerId !== playerId) {
+        return { rule: "holder", reason: "NOT_HOLDER", winnerOperationId: held.operationId };
+      }
+      return removeHere(entities, pending, "claim", resourceId);
+    }
+    case "itemPickup": {
+      const removed = removeHere(entities, pending, "item", body.value.itemId);
+      if ("reason" in removed) return removed;
+      const item = entities.get("item", body.value.itemId);
+      if (item === undefined) return { rule: "existence", reason: "NOT_FOUND" };
+      const from = groundAccount(item.entityId);
+      return post(ledger, [{ from, to: playerAccount(body.value.playerId), itemKind: item.label, quantity: item.quantity }], removed.effects);
+    }
+    case "playerInventory":
+      return inventoryEffects(entities, body.value, ledger);
+    case "trade": {
+      const first = playerAccount(body.value.firstPlayerId);
+      const second = playerAccount(body.value.secondPlayerId);
+      const postings: Posting[] = [];
+      for (const { itemKind, quantity } of body.value.firstGives) postings.push({ from: first, to: second, itemKind, quantity });
+      for (const { itemKind, quantity } of body.value.secondGives) postings.push({ from: second, to: first, itemKind, quantity });
+      return post(ledger, postings, NO_EFFECTS);
+    }
+    case "terrainModification": {
+      const { mode, bounds, material, playerId, brush } = body.value;
+      const label = terrainLabel(mode, material);
+      return put(entity("terrain_edit", operation.operationId, { label, bounds, playerId, state: brush }));
+    }
+    case "creatureOwnership": {
+      const { creatureId, ownerServerId } = body.value;
+      const owned = entities.get("creature", creatureId);
+      if (ownerServerId !== 0) return put(entity("creature", creatureId, { serverId: ownerServerId }));
+      if (owned === undefined) return { rule: "existence", reason: "NOT_FOUND" };
+      return { effects: [{ effect: { $case: "remove", value: { kind: "creature", entityId: creatureId } } }] };
+    }
+    case "custom": {
+      const { entityId, state: bytes } = body.value;
+      if (bytes.length > 0) return put(entity(operation.type, entityId, { state: bytes, bounds: operation.footprint?.bounds }));
+      return removeHere(entities, pending, operation.type, entityId);
+    }
+    default:
+      throw new Error(`decide: ${operation.type} has no strong effects`);
+  }
+}
+
+function inventoryEffects(entities: EntityOverlay, action: PlayerInventory, ledger: Overlay["ledger"]): EffectsOrRefusal {
+  const { itemKind, quantity, itemId } = action;
+  const player = playerAccount(action.playerId);
+  switch (action.action) {
+    case PlayerInventory_Action.MINT:
+      return post(ledger, [{ from: "", to: player, itemKind, quantity }], NO_EFFECTS);
+    case PlayerInventory_Action.BURN:
+      return post(ledger, [{ from: player, to: "", itemKind, quantity }], NO_EFFECTS);
+    case PlayerInventory_Action.TRANSFER:
+      return post(ledger, [{ from: player, to: playerAccount(action.counterpartyId), itemKind, quantity }], NO_EFFECTS);
+    case PlayerInventory_Action.DROP:
+    case PlayerInventory_Action.SPAWN: {
+      // An id that was ever used for an item names that item; to lay another under it would double it in every log.
+      const usedBy = entities.usedBy("item", itemId);
+      if (usedBy !== undefined) return { rule: "existence", reason: "ALREADY_EXISTS", winnerOperationId: usedBy };
+      const at = action.position;
+      const bounds = at === undefined ? undefined : { minX: at.x, minY: at.y, minZ: at.z, maxX: at.x, maxY: at.y, maxZ: at.z };
+      const item = entity("item", itemId, { label: itemKind, quantity, bounds, playerId: "" });
+      if (at !== undefined) item.region = regionOf(at);
+      const from = action.action === PlayerInventory_Action.SPAWN ? "" : player;
+      return post(ledger, [{ from, to: groundAccount(itemId), itemKind, quantity }], put(item).effects);
+    }
+    default:
+      throw new Error(`decide: inventory action ${action.action} passed validation`);
+  }
+}
+
+/** What is removed must be there, and in the region whose authority the operation has. */
+function removeHere(entities: EntityOverlay, pending: PendingOperation, kind: string, entityId: string): EffectsOrRefusal {
+  const found = entities.get(kind, entityId);
+  const home = pending.operation.homeRegion;
+  if (found === undefined || home === undefined || found.region === undefined || !sameRegion(found.region, home)) {
+    return { rule: "existence", reason: "NOT_FOUND" };
+  }
+  return { effects: [{ effect: { $case: "remove", value: { kind, entityId } } }] };
+}
+
+function put(value: Entity): { effects: Effect[] } {
+  return { effects: [{ effect: { $case: "put", value } }] };
+}
+
+/** Checks the postings one after the other against the batch so far; all of them hold, or none counts. */
+function post(ledger: Overlay["ledger"], postings: readonly Posting[], before: readonly Effect[]): EffectsOrRefusal {
+  const problem = ledger.tryAll(postings);
+  if (problem !== undefined) return { rule: "balance", reason: problem };
+  const effects: Effect[] = [...before];
+  for (const value of postings) effects.push({ effect: { $case: "post", value } });
+  return { effects };
+}
+
+/** The label of a terrain edit: the mode, and the material where there is one. Equal labels of mergeable modes merge. */
+function terrainLabel(mode: TerrainModification_Mode, material: string): string {
+  switch (mode) {
+    case TerrainModification_Mode.DIG:
+      return "dig";
+    case TerrainModification_Mode.FILL:
+      return `fill:${material}`;
+    default:
+      return `paint:${material}`;
+  }
+}
+
+function entity(kind: string, entityId: string, fields: Partial<Entity>): Entity {
+  return {
+    entityId,
+    kind,
+    // Region, version, operation, server, stamp and epoch are filled in on apply: the log does not repeat them.
+    region: undefined,
+    version: 0,
+    operationId: "",
+    serverId: 0,
+    playerId: "",
+    bounds: undefined,
+    label: "",
+    quantity: 0,
+    attributes: new Map(),
+    state: new Uint8Array(0),
+    stamp: undefined,
+    epoch: 0,
+    ...fields,
+  };
+}
