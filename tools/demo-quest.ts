@@ -32,7 +32,7 @@ export function decodeStep(event: CausalEvent, prefix: string): QuestStep | unde
 const LEGS_MAX = 100;
 const PAUSE_MS = 500;
 /** What becomes of a step is not known, or nobody took it: something is down. */
-const PASSING: ReadonlySet<string> = new Set(["OUTCOME_UNKNOWN", "UNREACHABLE", "NO_QUORUM", "SHUTTING_DOWN", "TOKEN_AHEAD", "DEADLINE_EXCEEDED"]);
+const PASSING: ReadonlySet<string> = new Set(["OUTCOME_UNKNOWN", "UNREACHABLE", "NO_QUORUM", "MINORITY_PARTITION", "SHUTTING_DOWN", "TOKEN_AHEAD", "DEADLINE_EXCEEDED"]);
 
 /**
  * A quest that shards play in turn: whose turn it is answers a step as soon as it sees it. A step that may have been

@@ -54,7 +54,7 @@ describe("the authority directory", () => {
         epoch = await epochOf(acquire(serverId, region, node));
       } catch (error) {
         const { reason } = MeshError.from(error);
-        if (reason !== "LEASE_HELD" && reason !== "NO_QUORUM" && reason !== "OUTCOME_UNKNOWN" && reason !== "NOT_LEADER") throw error;
+        if (reason !== "LEASE_HELD" && reason !== "NO_QUORUM" && reason !== "MINORITY_PARTITION" && reason !== "OUTCOME_UNKNOWN" && reason !== "NOT_LEADER") throw error;
       }
       return epoch > 0;
     });

@@ -66,6 +66,8 @@ export const Reasons = {
   NOT_FOUND: Code.NOT_FOUND,
   /** The group has no leader that a quorum supports. */
   NO_QUORUM: Code.UNAVAILABLE,
+  /** This node is on the losing side of a partition, and nothing was done; metadata holds `side_size`, `voters` and where known `view_epoch`. */
+  MINORITY_PARTITION: Code.UNAVAILABLE,
   /** This node is not the leader; metadata holds `leader_node_id` and `leader_address`. */
   NOT_LEADER: Code.UNAVAILABLE,
   /** The write may have been committed, or not: ask again with the same id. */

@@ -15,6 +15,8 @@ export interface NodeOptions {
   readonly heartbeatTicks: number;
   /** Milliseconds from tick to tick. */
   readonly tickMs: number;
+  /** Ticks without word of a node after which it counts as cut off. Default: 1.5 s, and five beats at least. */
+  readonly suspicionTicks?: number;
   /** A leader with a lease answers reads without asking the others; the same on every node. */
   readonly leaseReads: boolean;
   readonly queueCapacity: number;

@@ -12,6 +12,7 @@ import { LeaseClock } from "./authority/lease-clock.ts";
 import { CausalLog } from "./causal/index.ts";
 import { EventualStore } from "./eventual/index.ts";
 import { GroupSchedule } from "./group-schedule.ts";
+import { type PartitionView, QuorumContact } from "./healing/losing-side.ts";
 import type { GroupWrite, Host } from "./host.ts";
 import { Leadership, tellLeaders } from "./leadership.ts";
 import { MembershipKeeper } from "./membership/membership-keeper.ts";
@@ -30,6 +31,9 @@ import { SubscriptionHub } from "./subscriptions/index.ts";
 /** What a node that may not vote does not answer. */
 const ELECTION_MESSAGES: ReadonlySet<number> = new Set([RaftMessageType.PRE_VOTE, RaftMessageType.VOTE, RaftMessageType.TIMEOUT_NOW]);
 
+/** How long a node may say nothing before it counts as cut off, where no options say otherwise. */
+const SUSPICION_MS = 1_500;
+
 export class MeshNode {
   readonly options: NodeOptions;
   readonly host: Host;
@@ -41,6 +45,9 @@ export class MeshNode {
   readonly relay: Relay;
   readonly edge: Edge;
   readonly repairs: Repairs;
+  /** Whether this node is cut off from those who decide. */
+  readonly partition: PartitionView;
+  readonly #contact: QuorumContact;
   readonly groups: readonly GroupReplica[];
   readonly #duties: DirectoryDuties;
   readonly #remote: RemoteCalls;
@@ -74,6 +81,9 @@ export class MeshNode {
     this.#materializers = options.materialize ? this.groups.map((group) => new Materializer(group, options.clusterId, host)) : [];
     this.#schedule = new GroupSchedule(this.groups, this.#materializers, options.electionTicks);
     this.#watchMembers();
+    const { liveness } = this.#schedule;
+    const contact = { nodeId: options.nodeId, groups: this.groups, wallMs: () => host.clock.wallMs(), silentTicks: (peer: number) => liveness.silentTicks(peer) };
+    this.partition = this.#contact = new QuorumContact(contact, options.suspicionTicks ?? Math.max(Math.ceil(SUSPICION_MS / options.tickMs), 5 * options.heartbeatTicks));
     const shared = {
       nodeId: options.nodeId,
       incarnation: options.incarnation,
@@ -84,6 +94,7 @@ export class MeshNode {
       monotonicMs: () => host.clock.monotonicMs(),
       leaderOf: (groupId: number) => this.group(groupId).leader,
       isConnected: (peer: number) => this.#connected.has(peer),
+      losingSide: (groupId: number) => this.partition.losingSide(groupId),
       sendCall: (peer: number, call: Parameters<PeerFrames["call"]>[0], bytes: number) => this.#peer(peer).call(call, bytes),
       answer: (peer: number, answer: Parameters<PeerFrames["answer"]>[0]) => {
         this.#peer(peer).answer(answer);
@@ -231,6 +242,7 @@ export class MeshNode {
     if (this.#stopped) return;
     this.#ticks++;
     this.#schedule.tick(this.#votes);
+    this.#contact.tick();
     this.repairs.tick();
     this.edge.expire();
     this.relay.expire();

@@ -33,6 +33,11 @@ export class PeerLiveness {
     this.#peers.delete(peer);
   }
 
+  /** Ticks since anything came from the peer; infinity where it is not watched. */
+  silentTicks(peer: number): number {
+    return this.#peers.get(peer)?.ticks ?? Number.POSITIVE_INFINITY;
+  }
+
   tick(): void {
     for (const [peer, silence] of this.#peers) if (++silence.ticks >= this.#limitTicks) this.#tell(peer, silence);
   }

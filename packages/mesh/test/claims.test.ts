@@ -179,6 +179,7 @@ describe("an answer to an earlier start of a node", () => {
         monotonicMs: () => 0,
         leaderOf: () => 2,
         isConnected: () => true,
+        losingSide: () => undefined,
         sendCall: (_, { callId }) => ids.push(callId),
         localCommand: () => undefined,
         localReadIndex: () => undefined,

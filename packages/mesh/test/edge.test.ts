@@ -20,6 +20,7 @@ class Lonely {
     monotonicMs: () => this.nowMs,
     leaderOf: () => 0,
     isConnected: () => false,
+    losingSide: () => undefined,
     submit: () => undefined,
     sendCall: () => undefined,
     knowsServer: () => this.knows,

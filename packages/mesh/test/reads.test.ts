@@ -65,7 +65,7 @@ describe.each([false, true])("a linearizable read, leases %s", (leaseReads) => {
     cluster.cut([follower], cluster.members.filter((id) => id !== follower));
     const answer = read(cluster, follower);
     cluster.runUntil(() => answer.done, PATIENCE_MS + 1_000);
-    expect(answer.error?.reason).toBe("NO_QUORUM");
+    expect(answer.error?.reason).toBe("MINORITY_PARTITION");
   });
 });
 

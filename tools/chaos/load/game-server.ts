@@ -14,7 +14,7 @@ const SILENCE_MS = 2_000;
 
 /** Reasons that say that nothing was done by this attempt. All others leave the outcome open. */
 const NOTHING_DONE: ReadonlySet<string> = new Set([
-  "NO_QUORUM", "NOT_LEADER", "SHUTTING_DOWN", "OVERLOADED", "LOG_FULL", "TIMESTAMP_IN_FUTURE", "DEADLINE_EXCEEDED", "FENCED", "SERVER_NOT_REGISTERED", "CANCELLED",
+  "NO_QUORUM", "MINORITY_PARTITION", "NOT_LEADER", "SHUTTING_DOWN", "OVERLOADED", "LOG_FULL", "TIMESTAMP_IN_FUTURE", "DEADLINE_EXCEEDED", "FENCED", "SERVER_NOT_REGISTERED", "CANCELLED",
 ]);
 
 /** One game server with a connection to each node. */

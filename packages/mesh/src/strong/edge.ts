@@ -5,7 +5,8 @@ import type { Decision, ForwardedAnswer, ForwardedCall, HybridTimestamp, Operati
 import { MeshError } from "@statemesh/contract";
 import type { HybridClock } from "@statemesh/clocks";
 import type { PendingOperation } from "@statemesh/replica";
-import { type OperationType, type Policy, fingerprintOf, footprintOf, formatRegion, groupOf, validateOperation } from "@statemesh/world";
+import { DIRECTORY_GROUP, type OperationType, type Policy, fingerprintOf, footprintOf, formatRegion, groupOf, validateOperation } from "@statemesh/world";
+import { type LosingSide, minorityPartition } from "../healing/losing-side.ts";
 import { type Waiter, operationBytes } from "./decision-queue.ts";
 import { isPassing, operationError, overloaded, unknownAfter } from "./operation-errors.ts";
 
@@ -22,6 +23,8 @@ export interface EdgeNode {
   /** Node that leads the group as far as this node knows; 0: none. */
   leaderOf(groupId: number): number;
   isConnected(peer: number): boolean;
+  /** Set where this node is cut off from those who decide in the group. */
+  losingSide(groupId: number): LosingSide | undefined;
   /** Hands operations to this node's own replica. */
   submit(groupId: number, operations: readonly PendingOperation[], transactionId: string, waiter: Waiter): void;
   sendCall(peer: number, call: ForwardedCall, bytes: number): void;
@@ -94,6 +97,11 @@ class EdgeUnit implements Waiter {
   failed(operationId: string, error: OperationError): void {
     this.edge.failed(this, operationId, error);
   }
+
+  /** It may stand in a log: a try is under way, or one ended without an answer. */
+  get mayBeProposed(): boolean {
+    return this.unknown || (this.sent && !this.waiting);
+  }
 }
 
 interface OutgoingCall {
@@ -132,6 +140,12 @@ export class Edge {
     if (strangers === undefined) return;
     // The server may have registered with another node a moment ago: ask before refusing it.
     const asked = strangers;
+    const cutOff = this.#node.losingSide(DIRECTORY_GROUP);
+    if (cutOff !== undefined) {
+      const failure = operationError(minorityPartition(DIRECTORY_GROUP, cutOff));
+      for (const { operationId } of asked) caller.failed(operationId, failure);
+      return;
+    }
     const bytes = bytesOf(asked.map((operation) => ({ operation })));
     if (!this.#admitStrangers(asked, bytes, caller)) return;
     this.#node.refreshDirectory(deadlineMs, (error) => {
@@ -264,7 +278,10 @@ export class Edge {
     const nowMs = this.#node.monotonicMs();
     for (const [groupId, units] of this.#unsent) {
       const leader = this.#node.leaderOf(groupId);
-      if (leader === 0 || (leader !== this.#node.nodeId && !this.#node.isConnected(leader))) continue;
+      if (leader === 0 || (leader !== this.#node.nodeId && !this.#node.isConnected(leader))) {
+        this.#cutOff(groupId, units);
+        continue;
+      }
       const due: EdgeUnit[] = [];
       const later: EdgeUnit[] = [];
       for (const unit of units) {
@@ -281,6 +298,19 @@ export class Edge {
         }
       } else this.#forward(leader, groupId, due, nowMs);
     }
+  }
+
+  /** On the losing side of a partition what surely is in no log is refused at once; the rest is unknown until its deadline. */
+  #cutOff(groupId: number, units: readonly EdgeUnit[]): void {
+    const side = this.#node.losingSide(groupId);
+    if (side === undefined) return;
+    const failure = operationError(minorityPartition(groupId, side));
+    const open = units.filter((unit) => unit.open > 0);
+    const kept = open.filter((unit) => unit.mayBeProposed);
+    if (kept.length === 0) this.#unsent.delete(groupId);
+    else this.#unsent.set(groupId, kept);
+    // Last: who is refused may come again at once.
+    for (const unit of open) if (!unit.mayBeProposed) this.#give(unit, failure);
   }
 
   #forward(peer: number, groupId: number, units: readonly EdgeUnit[], nowMs: number): void {

@@ -2,6 +2,7 @@
 // command of the directory names what it wants, not a step. So a change of leader is answered by another try.
 import { type ForwardedAnswer, type ForwardedCall, MeshError } from "@statemesh/contract";
 import { Command, CommandResult } from "@statemesh/contract/log";
+import { type LosingSide, minorityPartition } from "../healing/losing-side.ts";
 import { firstCallId } from "./edge.ts";
 import { isPassing, meshErrorOf, operationError, unknownAfter } from "./operation-errors.ts";
 
@@ -13,6 +14,8 @@ export interface RelayNode {
   monotonicMs(): number;
   leaderOf(groupId: number): number;
   isConnected(peer: number): boolean;
+  /** Set where this node is cut off from those who decide in the group. */
+  losingSide(groupId: number): LosingSide | undefined;
   sendCall(peer: number, call: ForwardedCall, bytes: number): void;
   localCommand(groupId: number, command: Command, done: CommandDone): void;
   localReadIndex(groupId: number, done: ReadDone): void;
@@ -145,6 +148,7 @@ export class Relay {
 
   expire(): void {
     const nowMs = this.#node.monotonicMs();
+    this.#cutOff();
     const overdue = (request: Request): boolean => request.deadlineMs <= nowMs;
     for (const request of this.#waiting.filter(overdue)) this.#fail(request);
     this.#waiting = this.#waiting.filter((request) => !overdue(request));
@@ -153,6 +157,29 @@ export class Relay {
       this.#calls.delete(callId);
       this.#fail(request);
     }
+  }
+
+  /**
+   * On the losing side of a partition what surely is in no log is refused. Once a tick and not once a pump: who asks again as soon
+   * as it hears of it must not keep the node busy.
+   */
+  #cutOff(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    const kept: Request[] = [];
+    for (const request of waiting) {
+      const leader = this.#node.leaderOf(request.groupId);
+      const isReachable = leader === this.#node.nodeId || (leader !== 0 && this.#node.isConnected(leader));
+      const side = isReachable || (request.unknown && request.command !== undefined) ? undefined : this.#node.losingSide(request.groupId);
+      if (side === undefined) {
+        kept.push(request);
+        continue;
+      }
+      const error = minorityPartition(request.groupId, side);
+      request.commandDone?.(undefined, error);
+      request.readDone?.(undefined, error);
+    }
+    this.#waiting = [...kept, ...this.#waiting];
   }
 
   /** Fails everything that is under way: the node stops. */
