@@ -108,6 +108,8 @@ export const Reasons = {
   CHANGE_PENDING: Code.FAILED_PRECONDITION,
   /** The change of the members has ended and cannot be cancelled. */
   CHANGE_DONE: Code.FAILED_PRECONDITION,
+  /** The node that the cancelled change would bring back does not answer, and groups have let go of it; metadata holds `change_id`, `node_id` and how many `groups`. */
+  MEMBER_GONE: Code.FAILED_PRECONDITION,
   /** The members that would be left and are up could not decide; metadata holds `voters_after` and `silent`. */
   WOULD_LOSE_QUORUM: Code.FAILED_PRECONDITION,
   /** The cluster works at a version that does not know of this; metadata holds `cluster_version` and where known the `node_ids` that hold it back. */

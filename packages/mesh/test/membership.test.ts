@@ -184,6 +184,33 @@ describe("changing the members of a running cluster", () => {
     expect(cluster.node(1).membership.members().map(({ nodeId }) => nodeId)).toEqual([1, 2, 3]);
   });
 
+  it("turns a replacement back only while who would come back answers, or no group has let go of it", () => {
+    for (const returns of [false, true]) {
+      const cluster = ready();
+      const gone = cluster.members.find((id) => id !== cluster.leaderOf(0)) ?? 0;
+      cluster.kill(gone);
+      cluster.run(500);
+      cluster.join(4);
+      const changeId = begin(cluster, { kind: MemberChangeKind.REPLACE, removedNodeId: gone, added: added(4) }).memberChange?.changeId ?? "";
+      const directory = cluster.leaderOf(0);
+      const isLetGo = (): boolean => cluster.node(directory).groups.some(({ core }) => !core.configuration.voters.includes(gone));
+      expect(cluster.runUntil(() => isLetGo() && cluster.leaderOf(0) === directory, 30_000)).toBe(true);
+      expect(cluster.node(directory).membership.change(changeId)?.state).toBe(MemberChangeState.RUNNING);
+      for (const dryRun of [true, false]) {
+        const refused = cluster.membership({ $case: "cancel", value: { changeId, dryRun } }, directory);
+        expect(refused).toMatchObject({ reason: "MEMBER_GONE", metadata: new Map([["change_id", changeId], ["node_id", String(gone)], ["groups", expect.any(String)]]) });
+      }
+      if (returns) {
+        cluster.start(gone);
+        expect(cluster.runUntil(() => cluster.node(directory).isConnected(gone), 5_000)).toBe(true);
+        const { reason, memberChange } = cluster.membership({ $case: "cancel", value: { changeId, dryRun: false } }, directory);
+        expect(reason === "" ? memberChange?.state : reason).toBe(MemberChangeState.CANCELLING);
+      }
+      finished(cluster, changeId, directory);
+      expect(cluster.node(directory).membership.members().map(({ nodeId }) => nodeId)).toEqual([1, 2, 3, 4].filter((id) => id !== (returns ? 4 : gone)));
+    }
+  });
+
   it("refuses what would lose the quorum, and a dry run changes nothing", () => {
     const cluster = ready();
     const before = cluster.node(cluster.leaderOf(0)).directory.digest;

@@ -31,6 +31,8 @@ const CATCHING_UP = 8;
 const CONFIRMING = 32;
 /** Attempts to hand over leadership before a leader that has to go takes itself out. */
 const HANDOVERS = 3;
+/** Groups that an answer names; beyond it says how many. */
+const GROUPS_NAMED = 8;
 /** Ticks between two looks at groups that have nothing to do, as far as anybody knows. */
 const IDLE_TICKS = 20;
 
@@ -234,9 +236,10 @@ export class MembershipKeeper {
     if (command?.$case === "cancel") {
       const checked = membership.checkCancel(command.value.changeId);
       if (!checked.ok) return resultOf(checked);
-      const { changeId } = checked.change;
-      if (checked.isNew) return this.#refuseLoss(checked.change.votersAfter, checked.change.votersBefore, 0) ?? (command.value.dryRun ? CommandResult.fromPartial({ memberChange: checked.change }) : undefined);
-      return CommandResult.fromPartial({ memberChange: membership.change(changeId) });
+      const { change } = checked;
+      if (!checked.isNew) return CommandResult.fromPartial({ memberChange: change });
+      const refused = this.#refuseLoss(change.votersAfter, change.votersBefore, 0) ?? this.#refuseReturn(change);
+      return refused ?? (command.value.dryRun ? CommandResult.fromPartial({ memberChange: change }) : undefined);
     }
     if (command?.$case !== "begin") return undefined;
     if (!membership.isOnRecord) return this.#refuseVersion(membership);
@@ -254,6 +257,21 @@ export class MembershipKeeper {
     const metadata = { cluster_version: String(membership.version), needed_version: String(MEMBERSHIP_VERSION), node_ids: behind.join() };
     const why = behind.length === 0 ? "it is being raised: try again" : `node ${behind.join(", ")} did not say that it speaks version ${MEMBERSHIP_VERSION}: start it, with a newer build where it needs one`;
     return resultOf({ reason: "VERSION_TOO_LOW", message: `the cluster works at version ${membership.version} and keeps no members on record: ${why}`, metadata });
+  }
+
+  /**
+   * A group that has let go of a node takes it back only as one that answers and catches up. Of a node whose folder is gone that would be
+   * waited for without end, and no other change could begin; while the change stands, either of the two nodes may yet bring it to an end.
+   */
+  #refuseReturn({ changeId, removedNodeId }: MemberChange): CommandResult | undefined {
+    if (removedNodeId === 0 || removedNodeId === this.#node.nodeId || this.#node.isConnected(removedNodeId)) return undefined;
+    const without = this.#node.groups.filter(({ core }) => !core.configuration.voters.includes(removedNodeId)).map(({ groupId }) => groupId);
+    if (without.length === 0) return undefined;
+    return resultOf({
+      reason: "MEMBER_GONE",
+      message: `node ${removedNodeId} does not answer, and group ${without.slice(0, GROUPS_NAMED).join(", ")} has let go of it: let change ${changeId} come to its end, or start the node first`,
+      metadata: { change_id: changeId, node_id: String(removedNodeId), groups: String(without.length) },
+    });
   }
 
   /** Both those who decide now and those who shall must be able to without the nodes that are silent. */
