@@ -35,6 +35,8 @@ export interface FolderRecord extends Identity {
   readonly known: Readonly<Record<string, number>>;
   /** The node joined, and never began a log: that there is none is no loss. */
   readonly isUnused: boolean;
+  /** The number of its last start; 0: none was written down. */
+  readonly incarnation: number;
 }
 
 const FILE = "identity.json";
@@ -49,14 +51,14 @@ export async function claimFolder(folder: Disk, identity: Identity, founders: re
   const text = await readIfThere(folder);
   if (text === undefined) {
     const folderId = 1 + Math.floor(random.next() * (2 ** 48 - 1));
-    const record: FolderRecord = { ...identity, folderId, assigned: false, founders, members: [], founded: false, known: {}, isUnused: founders.length === 0 };
+    const record: FolderRecord = { ...identity, folderId, assigned: false, founders, members: [], founded: false, known: {}, isUnused: founders.length === 0, incarnation: 0 };
     await writeRecord(folder, record);
     return record;
   }
   const found = parse(text);
   if (!isRecord(found)) throw new Error(`${FILE}: is not the identity of a data folder`);
   // Folders of the first versions do not say who founded the cluster: that was everybody.
-  const record: FolderRecord = { ...found, assigned: found.assigned ?? false, founders: found.founders ?? founders, members: found.members ?? [], isUnused: found.isUnused ?? false };
+  const record: FolderRecord = { ...found, assigned: found.assigned ?? false, founders: found.founders ?? founders, members: found.members ?? [], isUnused: found.isUnused ?? false, incarnation: found.incarnation ?? 0 };
   for (const key of FIXED) {
     if (key === "nodeId" && record.assigned) continue;
     if (record[key] !== identity[key]) throw new Error(`${FILE}: this folder has ${key} ${JSON.stringify(record[key])}, the node is started with ${JSON.stringify(identity[key])}`);
@@ -70,11 +72,19 @@ export async function takePlace(folder: Disk, record: FolderRecord, nodeId: numb
   await writeRecord(folder, { ...record, nodeId, assigned: true, founded: true, known, members });
 }
 
-/** The log of a node that joined is there, durably: from now on it must be. */
-export async function beginLog(folder: Disk, record: FolderRecord): Promise<FolderRecord> {
-  if (!record.isUnused) return record;
-  const begun = { ...record, isUnused: false };
-  await writeRecord(folder, begun);
+/**
+ * A start of the node: its log is there, durably, so from now on it must be; and the start gets a number above that of every earlier
+ * one, whatever the clock says, because what this start numbers must not be taken for what an earlier one did. `atLeast`: what the
+ * clock makes of it, so that the number grows also where the folder is new.
+ */
+export async function beginStart(folder: Disk, record: FolderRecord, atLeast: number): Promise<FolderRecord> {
+  const begun = { ...record, isUnused: false, incarnation: Math.max(record.incarnation + 1, atLeast) };
+  try {
+    await writeRecord(folder, begun);
+  } catch (error) {
+    // A node must be able to start on a full disk. Its next start knows of this one by the clock alone then.
+    if (record.isUnused || !(error instanceof DiskError && error.isNoSpace)) throw error;
+  }
   return begun;
 }
 
@@ -95,7 +105,7 @@ function parse(text: string): unknown {
   }
 }
 
-function isRecord(value: unknown): value is Omit<FolderRecord, "assigned" | "founders" | "members" | "isUnused"> & Partial<FolderRecord> {
+function isRecord(value: unknown): value is Omit<FolderRecord, "assigned" | "founders" | "members" | "isUnused" | "incarnation"> & Partial<FolderRecord> {
   return (
     typeof value === "object" &&
     value !== null &&

@@ -7,7 +7,7 @@ import { DIRECTORY_GROUP } from "@statemesh/world";
 import type { WalOptions } from "@statemesh/wal";
 import { ArbiterPool } from "./arbiter-pool.ts";
 import { Founding } from "./founding.ts";
-import { type FolderRecord, type KnownMember, beginLog, claimFolder, takePlace } from "./identity.ts";
+import { type FolderRecord, type KnownMember, beginStart, claimFolder, takePlace } from "./identity.ts";
 import { NodeHost } from "./node-host.ts";
 import type { NodePorts } from "./node-ports.ts";
 import { PeerBook } from "./peer-book.ts";
@@ -76,8 +76,8 @@ export class NodeRuntime {
     const claimed = await claimFolder(ports.disks.folder, { clusterId, nodeId, groups, decisionWindow }, founders, ports.random);
     const hasPeers = ports.peers.size > 0 || claimed.members.some((member) => member.nodeId !== claimed.nodeId);
     const { storage, restored } = await Storage.open(ports, (groupId) => stateOptions(options, groupId), hasPeers ? groups : undefined, claimed.founded && !claimed.isUnused, options.wal);
-    const record = await beginLog(ports.disks.folder, claimed);
-    return new NodeRuntime({ ...options, nodeId: record.nodeId }, ports, record, storage, restored);
+    const record = await beginStart(ports.disks.folder, claimed, options.incarnation);
+    return new NodeRuntime({ ...options, nodeId: record.nodeId, incarnation: record.incarnation }, ports, record, storage, restored);
   }
 
   private constructor(options: RuntimeOptions, ports: NodePorts, record: FolderRecord, storage: Storage, restored: ReadonlyMap<number, RestoredGroup>) {

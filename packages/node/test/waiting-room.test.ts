@@ -2,7 +2,7 @@
 import { MeshError, PeerHello } from "@statemesh/contract";
 import { type Disk, SystemRandom } from "@statemesh/ports";
 import { describe, expect, it } from "vitest";
-import { type FolderRecord, beginLog, claimFolder, takePlace } from "../src/identity.ts";
+import { type FolderRecord, beginStart, claimFolder, takePlace } from "../src/identity.ts";
 import { PeerDoor } from "../src/peer-door.ts";
 import { WaitingRoom } from "../src/waiting-room.ts";
 import { newFolder } from "./memory-folder.ts";
@@ -42,7 +42,7 @@ describe("a node without a place in the cluster", () => {
     await takePlace(folder, record, 7, [{ nodeId: 7, address: "b:1", folderId: record.folderId }]);
     const placed = await claimFolder(folder, IDENTITY, [], random);
     expect(placed).toMatchObject({ founded: true, isUnused: true });
-    expect(await beginLog(folder, placed)).toMatchObject({ nodeId: 7, isUnused: false });
+    expect(await beginStart(folder, placed, 5)).toMatchObject({ nodeId: 7, isUnused: false, incarnation: 5 });
     expect(await claimFolder(folder, IDENTITY, [], random)).toMatchObject({ nodeId: 7, founded: true, isUnused: false });
   });
 
