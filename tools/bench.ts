@@ -75,7 +75,7 @@ async function register(mesh: Mesh): Promise<() => void> {
   const once = async (): Promise<void> => {
     for (const client of clients) {
       try {
-        await call(client, AuthorityDirectoryServiceService.register, { serverId: SERVER_ID, name: "bench", address: "", incarnation }, { timeoutMs: 5_000, writes: true });
+        await call(client, AuthorityDirectoryServiceService.register, { serverId: SERVER_ID, name: "bench", address: "", incarnation, maxRegions: 0 }, { timeoutMs: 5_000, writes: true });
         return;
       } catch (error) {
         say(`register: ${error instanceof Error ? error.message : String(error)}`);

@@ -22,7 +22,7 @@ describe("the authority directory", () => {
   const limits = { timeoutMs: 20_000, writes: true };
 
   async function register(serverId: number, name: string, incarnation: number, node = 1): Promise<RegisterResponse> {
-    return await call(at(node), AuthorityDirectoryServiceService.register, { serverId, name, address: "play.example:7000", incarnation }, limits);
+    return await call(at(node), AuthorityDirectoryServiceService.register, { serverId, name, address: "play.example:7000", incarnation, maxRegions: 0 }, limits);
   }
 
   async function acquire(serverId: number, region: Region, node = 1): Promise<AcquireResponse> {
@@ -34,7 +34,7 @@ describe("the authority directory", () => {
   }
 
   async function renew(serverId: number, region: Region, epoch: number, node = 1): Promise<RenewResponse> {
-    return await call(at(node), AuthorityDirectoryServiceService.renew, { serverId, leases: [{ region, epoch }] }, limits);
+    return await call(at(node), AuthorityDirectoryServiceService.renew, { serverId, leases: [{ region, epoch, players: 0 }], load: undefined }, limits);
   }
 
   async function route(place: RouteRequest["place"], node = 1): Promise<RouteResponse> {

@@ -72,7 +72,7 @@ describe("bad input", () => {
     await new MemberCalls(cluster, cluster.node(1).clientAddress).onRecord();
     const [free = { x: 0, y: 0, z: 0 }, owned = free] = regionsOfGroup(1, GROUPS, 2);
     const [elsewhere = free] = regionsOfGroup(2, GROUPS, 1);
-    for (const serverId of [7, 8]) await good("AuthorityDirectoryService/Register", RegisterRequest.encode({ serverId, name: `shard-${serverId}`, address: "", incarnation: 1 }).finish() as Buffer);
+    for (const serverId of [7, 8]) await good("AuthorityDirectoryService/Register", RegisterRequest.encode({ serverId, name: `shard-${serverId}`, address: "", incarnation: 1, maxRegions: 0 }).finish() as Buffer);
     const { lease } = AcquireResponse.decode(await good("AuthorityDirectoryService/Acquire", AcquireRequest.encode({ serverId: 7, region: owned }).finish() as Buffer));
     world = { serverId: 7, otherServerId: 8, owned, ownedEpoch: lease?.epoch ?? 0, free, elsewhere, usedId: "used", origin: 0 };
     await execute(mint("used", free));

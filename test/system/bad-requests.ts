@@ -7,6 +7,7 @@ import {
   TransactRegionsRequest, TransactRequest, TransferLeadershipRequest, WatchConflictsRequest,
 } from "@statemesh/contract";
 import { LOCAL_CLUSTER } from "../../tools/mesh-processes.ts";
+import { badHandoffRequests } from "./bad-handoff-requests.ts";
 import { badMemberRequests } from "./bad-member-requests.ts";
 import { badOperations, type KnownWorld } from "./bad-operations.ts";
 import { bytesField, fixed32Field, varintField } from "./raw-call.ts";
@@ -189,6 +190,7 @@ function authority(of: Of, world: KnownWorld): void {
     add("a name of control characters", "INVALID_FIELD", "name", { name: "a\nb" });
     add("an address of 257 bytes", "INVALID_FIELD", "address", { address: "a".repeat(257) });
     add("no incarnation", "INVALID_FIELD", "incarnation", { incarnation: 0 });
+    add("65,537 regions", "INVALID_FIELD", "max_regions", { maxRegions: 65_537 });
     add("an incarnation beyond 2^53", "MALFORMED_MESSAGE", undefined, {}, varintField(4, PAST_2_53));
     add("the name of a live server", "SERVER_ALREADY_REGISTERED", undefined, { name: `shard-${serverId}` });
     add("the id of a live server", "SERVER_ALREADY_REGISTERED", undefined, { serverId, name: "impostor", incarnation: 4_711 });
@@ -219,6 +221,10 @@ function authority(of: Of, world: KnownWorld): void {
     add("1,025 leases", "INVALID_FIELD", "leases", { leases: many(1_025, (at) => ({ region: { x: at, y: 0, z: 0 }, epoch: 1 })) });
     add("a lease without a region", "INVALID_FIELD", "leases[0].region", { leases: [{ epoch: 1 }] });
     add("a lease of epoch 0", "INVALID_FIELD", "leases[0].epoch", { leases: [{ region, epoch: 0 }] });
+    add("a million and one players", "INVALID_FIELD", "leases[0].players", { leases: [{ region, epoch: 1, players: 1_000_001 }] });
+    add("a load of a million and one players", "INVALID_FIELD", "load.players", { load: { players: 1_000_001 } });
+    add("a tick of more than a minute", "INVALID_FIELD", "load.tick_us", { load: { tickUs: 60_000_001 } });
+    add("more than all of the processors", "INVALID_FIELD", "load.cpu_permille", { load: { cpuPermille: 1_001 } });
     cases.raw("an epoch beyond 2^53", "MALFORMED_MESSAGE", undefined, [bytesField(2, varintField(2, PAST_2_53))]);
   });
   of("AuthorityDirectoryService/Release", (cases) => {
@@ -229,6 +235,7 @@ function authority(of: Of, world: KnownWorld): void {
     add("epoch 0", "INVALID_FIELD", "epoch", { epoch: 0 });
     cases.raw("an epoch beyond 2^53", "MALFORMED_MESSAGE", undefined, [varintField(3, PAST_2_53)]);
   });
+  badHandoffRequests(of, world);
 }
 
 function admin(of: Of): void {

@@ -98,7 +98,7 @@ export class LeaseKeeper {
   async register(limits?: CallLimits): Promise<GameServer> {
     const { serverId, name, address, incarnation } = this.#options;
     const response = await this.#caller.call<RegisterResponse>(
-      (node, metadata, options, done) => node.authority.register({ serverId, name, address, incarnation }, metadata, options, done),
+      (node, metadata, options, done) => node.authority.register({ serverId, name, address, incarnation, maxRegions: 0 }, metadata, options, done),
       REPEATABLE_WRITE,
       limits,
     );
@@ -198,7 +198,7 @@ export class LeaseKeeper {
 
   async #renew(leases: readonly HeldLease[]): Promise<void> {
     let sentMs = 0;
-    const request = { serverId: this.#options.serverId, leases: leases.map(({ region, epoch }) => ({ region, epoch })) };
+    const request = { serverId: this.#options.serverId, leases: leases.map(({ region, epoch }) => ({ region, epoch, players: 0 })), load: undefined };
     const response = await this.#caller.call<RenewResponse>(
       (node, metadata, options, done) => {
         sentMs = performance.now();

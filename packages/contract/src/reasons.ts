@@ -58,6 +58,10 @@ export const Reasons = {
   SERVER_ALREADY_REGISTERED: Code.ALREADY_EXISTS,
   /** Another server's lease on the region runs; metadata names it. */
   LEASE_HELD: Code.FAILED_PRECONDITION,
+  /** Another handoff of the region is under way; metadata holds its `handoff_id`. */
+  HANDOFF_PENDING: Code.FAILED_PRECONDITION,
+  /** The handoff is in another phase than the call is for; metadata holds `phase`, and where it was aborted `handoff_reason`. */
+  HANDOFF_PHASE: Code.FAILED_PRECONDITION,
   /** The stored version is not the expected one; metadata holds `current_version`. */
   VERSION_MISMATCH: Code.ABORTED,
   /** The request id was used with other content. */

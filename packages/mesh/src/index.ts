@@ -13,4 +13,4 @@ export * from "./strong/group-replica.ts";
 export * from "./strong/operation-errors.ts";
 export { leastLeaseElectionTicks } from "@statemesh/raft";
 // What callers of a node put into its groups' logs.
-export { commandOf, isRunning, type VersionRange, VERSIONS } from "@statemesh/replica";
+export { AUTHORITY_VERSION, commandOf, isRunning, needsAuthority, type VersionRange, VERSIONS } from "@statemesh/replica";

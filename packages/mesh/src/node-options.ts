@@ -27,6 +27,8 @@ export interface NodeOptions {
   readonly touchCapacity: number;
   readonly leaseMs: number;
   readonly registrationTtlMs: number;
+  /** Milliseconds after which a game server that says nothing takes over no region. Default 1,500. */
+  readonly shardSuspicionMs?: number;
   /** Ticks between two looks at how leadership is spread over the nodes; 0: never. */
   readonly balanceTicks: number;
   /** A region store is configured: leaders materialise. */

@@ -4,10 +4,10 @@
 import { HybridClock } from "@statemesh/clocks";
 import { MeshError, type RaftMessage, RaftMessageType, type SnapshotMeta, type StreamRequest } from "@statemesh/contract";
 import type { Command, CommandResult } from "@statemesh/contract/log";
-import { commandOf, type GroupState, GroupState as State, type LeaseRow, type Membership, type PendingOperation, type VersionRange, VERSIONS } from "@statemesh/replica";
+import { commandOf, type GroupState, GroupState as State, type Membership, type PendingOperation, type VersionRange, VERSIONS } from "@statemesh/replica";
 import { DIRECTORY_GROUP, groupOf } from "@statemesh/world";
 import { DirectoryDuties } from "./authority/directory-duties.ts";
-import { FenceKeeper } from "./authority/fence-keeper.ts";
+import { type FencedLease, FenceKeeper } from "./authority/fence-keeper.ts";
 import { LeaseClock } from "./authority/lease-clock.ts";
 import { CausalLog } from "./causal/index.ts";
 import { EventualStore } from "./eventual/index.ts";
@@ -33,6 +33,8 @@ const ELECTION_MESSAGES: ReadonlySet<number> = new Set([RaftMessageType.PRE_VOTE
 
 /** How long a node may say nothing before it counts as cut off, where no options say otherwise. */
 const SUSPICION_MS = 1_500;
+/** As long as five heartbeats of a game server. */
+const SHARD_SUSPICION_MS = 1_500;
 
 export class MeshNode {
   readonly options: NodeOptions;
@@ -123,7 +125,13 @@ export class MeshNode {
         this.dirty();
       },
     });
-    this.#duties = new DirectoryDuties({ clock: host.clock, leases: this.leases, fences: this.fences, group: () => this.group(DIRECTORY_GROUP) });
+    this.#duties = new DirectoryDuties({
+      clock: host.clock,
+      leases: this.leases,
+      fences: this.fences,
+      suspicionMs: options.shardSuspicionMs ?? SHARD_SUSPICION_MS,
+      group: () => this.group(DIRECTORY_GROUP),
+    });
     const membership = (): Membership => this.membership;
     const view = { nodeId: options.nodeId, groups: this.groups, membership, monotonicMs: shared.monotonicMs };
     this.leadership = new Leadership({ ...view, balanceTicks: options.balanceTicks, claimTicks: options.heartbeatTicks, connected: this.#connected, dirty: () => this.dirty() });
@@ -405,7 +413,7 @@ export class MeshNode {
     group.command(this.#duties.stamped(command), done);
   }
 
-  #isFenced(row: LeaseRow): boolean {
+  #isFenced(row: FencedLease): boolean {
     const fence = this.group(groupOf(row.region, this.options.groups)).state.fence(row.region);
     if (fence === undefined) return false;
     return fence.epoch > row.epoch || (fence.epoch === row.epoch && (fence.ownerServerId === row.serverId || fence.ownerServerId === 0));

@@ -142,7 +142,7 @@ describe("a lease", () => {
     let renewed = 0;
     node.relay.command(
       0,
-      commandOf({ $case: "directory", value: { command: { $case: "renew", value: { serverId: 1, leases: [{ region, epoch: 1 }], durationMs: 3_000, ttlMs: 10_000 } }, nowMs: 0 } }),
+      commandOf({ $case: "directory", value: { command: { $case: "renew", value: { serverId: 1, leases: [{ region, epoch: 1, players: 0 }], durationMs: 3_000, ttlMs: 10_000, load: undefined } }, nowMs: 0 } }),
       cluster.nowMs + 5_000,
       (result) => (renewed = result?.renewed.length ?? -1),
     );
@@ -162,7 +162,7 @@ describe("a lease", () => {
     const region = cluster.regionIn(1);
     cluster.directory(1, { $case: "acquire", value: { serverId: 1, region, durationMs: 3_000 } });
     for (let i = 0; i < 10; i++) {
-      cluster.directory(1, { $case: "renew", value: { serverId: 2, leases: [{ region, epoch: 1 }], durationMs: 3_000, ttlMs: 10_000 } });
+      cluster.directory(1, { $case: "renew", value: { serverId: 2, leases: [{ region, epoch: 1, players: 0 }], durationMs: 3_000, ttlMs: 10_000, load: undefined } });
       cluster.run(400);
     }
     expect(cluster.node(1).directory.directory.lease(region)?.serverId).toBe(0);

@@ -142,7 +142,7 @@ describe("a node on the losing side", () => {
     expect(readAt(ReadLevel.LINEARIZABLE).error?.reason).toBe("MINORITY_PARTITION");
 
     let refused: MeshError | undefined;
-    const renew = commandOf({ $case: "directory", value: { command: { $case: "renew", value: { serverId: 1, leases: [], durationMs: 3_000, ttlMs: 10_000 } }, nowMs: 0 } });
+    const renew = commandOf({ $case: "directory", value: { command: { $case: "renew", value: { serverId: 1, leases: [], durationMs: 3_000, ttlMs: 10_000, load: undefined } }, nowMs: 0 } });
     node.relay.command(0, renew, cluster.nowMs + 5_000, (_, error) => {
       refused = error;
     });

@@ -414,7 +414,7 @@ export class VirtualCluster {
     for (const serverId of serverIds) {
       this.directory(this.#anyNode(), {
         $case: "register",
-        value: { server: { serverId, name: `server-${serverId}`, address: "", priority: 0, incarnation: 1 }, ttlMs: 10_000 },
+        value: { server: { serverId, name: `server-${serverId}`, address: "", priority: 0, incarnation: 1, maxRegions: 0 }, ttlMs: 10_000 },
       });
     }
     // Registrations run out in virtual time too: they are renewed while the test goes on.
@@ -423,7 +423,7 @@ export class VirtualCluster {
         const node = [...this.#nodes.values()].find((candidate) => candidate.group(0).serves);
         node?.relay.command(
           0,
-          commandOf({ $case: "directory", value: { command: { $case: "renew", value: { serverId, leases: [], durationMs: 3_000, ttlMs: 10_000 } }, nowMs: 0 } }),
+          commandOf({ $case: "directory", value: { command: { $case: "renew", value: { serverId, leases: [], durationMs: 3_000, ttlMs: 10_000, load: undefined } }, nowMs: 0 } }),
           this.nowMs + 1_000,
           () => undefined,
         );

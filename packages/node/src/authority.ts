@@ -18,7 +18,7 @@ import {
   type RouteResponse,
 } from "@statemesh/contract";
 import type { Command, CommandResult, DirectoryCommand } from "@statemesh/contract/log";
-import { commandOf, type MeshNode } from "@statemesh/mesh";
+import { AUTHORITY_VERSION, commandOf, type MeshNode, needsAuthority } from "@statemesh/mesh";
 import {
   DIRECTORY_GROUP,
   checkInteger,
@@ -41,18 +41,23 @@ export interface AuthorityNode {
 
 const RENEW_LEASES = 1_024;
 const SERVER_ID_MAX = 4_294_967_295;
+const MAX_REGIONS = 65_536;
+const PLAYERS_MAX = 1_000_000;
+const TICK_US_MAX = 60_000_000;
 
 export async function register(node: AuthorityNode, request: RegisterRequest, deadlineMs: number): Promise<RegisterResponse> {
   checkServer(request.serverId);
   checkName(request.name, 1, 64, "", "name");
   checkText(request.address, 256, "", "address");
   checkInteger(request.incarnation, 1, Number.MAX_SAFE_INTEGER, "", "incarnation");
+  checkInteger(request.maxRegions, 0, MAX_REGIONS, "", "max_regions");
   const server: GameServer = {
     serverId: request.serverId,
     name: request.name,
     address: request.address,
     priority: node.mesh.options.policy.priorityOf(request.serverId),
     incarnation: request.incarnation,
+    maxRegions: request.maxRegions,
   };
   const result = await command(node, deadlineMs, { $case: "register", value: { server, ttlMs: node.registrationTtlMs } });
   await applied(node, deadlineMs, result);
@@ -118,12 +123,23 @@ export async function renew(node: AuthorityNode, request: RenewRequest, deadline
   for (const [i, lease] of request.leases.entries()) {
     checkRegion(lease.region, `leases[${i}].region`);
     checkInteger(lease.epoch, 1, Number.MAX_SAFE_INTEGER, `leases[${i}]`, "epoch");
+    checkInteger(lease.players, 0, PLAYERS_MAX, `leases[${i}]`, "players");
   }
+  const { load } = request;
+  if (load !== undefined) {
+    checkInteger(load.players, 0, PLAYERS_MAX, "load", "players");
+    checkInteger(load.tickUs, 0, TICK_US_MAX, "load", "tick_us");
+    checkInteger(load.cpuPermille, 0, 1_000, "load", "cpu_permille");
+  }
+  // Leases go on at every version: what an older node could not read is left out.
+  const keeps = node.mesh.membership.version >= AUTHORITY_VERSION;
+  const leases = keeps ? request.leases : request.leases.map((lease) => ({ ...lease, players: 0 }));
   const result = await command(node, deadlineMs, {
     $case: "renew",
-    value: { serverId: request.serverId, leases: request.leases, durationMs: node.leaseMs, ttlMs: node.registrationTtlMs },
+    value: { serverId: request.serverId, leases, durationMs: node.leaseMs, ttlMs: node.registrationTtlMs, load: keeps ? load : undefined },
   });
-  return { renewed: result.renewed, lost: result.lost };
+  const { renewed, lost, assigned, handoffs, position } = result;
+  return { renewed, lost, assigned, handoffs, position };
 }
 
 export async function release(node: AuthorityNode, request: ReleaseRequest, deadlineMs: number): Promise<ReleaseResponse> {
@@ -138,12 +154,19 @@ export async function release(node: AuthorityNode, request: ReleaseRequest, dead
   return { released: result.released };
 }
 
-function checkServer(serverId: number): void {
-  checkInteger(serverId, 1, SERVER_ID_MAX, "", "server_id");
+/** Throws INVALID_FIELD. */
+export function checkServer(serverId: number, field = "server_id"): void {
+  checkInteger(serverId, 1, SERVER_ID_MAX, "", field);
 }
 
 /** Puts a command through the log of the directory. Rejects with what the command itself was refused for. */
-async function command(node: AuthorityNode, deadlineMs: number, body: NonNullable<DirectoryCommand["command"]>): Promise<CommandResult> {
+export async function command(node: AuthorityNode, deadlineMs: number, body: NonNullable<DirectoryCommand["command"]>): Promise<CommandResult> {
+  const { version } = node.mesh.membership;
+  if (version < AUTHORITY_VERSION && needsAuthority({ command: body, nowMs: 0 })) {
+    throw new MeshError("VERSION_TOO_LOW", `the cluster works at version ${version}; handoffs, backups and regions that are given out need version ${AUTHORITY_VERSION}: start every node with a newer build`, {
+      metadata: { cluster_version: String(version), needed_version: String(AUTHORITY_VERSION) },
+    });
+  }
   const result = await relayed(node, DIRECTORY_GROUP, deadlineMs, commandOf({ $case: "directory", value: { command: body, nowMs: 0 } }));
   if (result === undefined) throw new MeshError("INTERNAL", "a command of the directory without a result");
   if (result.reason === "") return result;
@@ -151,13 +174,13 @@ async function command(node: AuthorityNode, deadlineMs: number, body: NonNullabl
   throw new MeshError(result.reason as Reason, result.message, {
     metadata:
       holder === undefined
-        ? {}
+        ? Object.fromEntries(result.metadata)
         : { region: holder.regionText, owner_server_id: String(holder.owner?.serverId ?? 0), current_epoch: String(holder.epoch) },
     ...(holder === undefined ? {} : { retryDelayMs: Math.max(50, holder.leaseRemainingMs) }),
   });
 }
 
-async function fence(node: AuthorityNode, deadlineMs: number, lease: Lease, ownerServerId: number): Promise<void> {
+export async function fence(node: AuthorityNode, deadlineMs: number, lease: Lease, ownerServerId: number): Promise<void> {
   const { region, epoch } = lease;
   if (region === undefined) throw new MeshError("INTERNAL", "a lease without a region");
   await relayed(node, groupOf(region, node.mesh.options.groups), deadlineMs, commandOf({ $case: "fence", value: { region, epoch, ownerServerId } }));

@@ -1,6 +1,7 @@
 // A consensus node without sockets: what a real process and a simulated one have in common.
 export * from "./arbiter-pool.ts";
 export * from "./authority.ts";
+export * from "./handoffs.ts";
 export * from "./identity.ts";
 export * from "./member-changes.ts";
 export * from "./node-ports.ts";

@@ -1,7 +1,30 @@
-import type { Command } from "@statemesh/contract/log";
-import { MEMBERSHIP_VERSION } from "./versions.ts";
+import type { Command, DirectoryCommand } from "@statemesh/contract/log";
+import { AUTHORITY_VERSION, MEMBERSHIP_VERSION } from "./versions.ts";
 
 /** A command with the lowest version that can apply it. Commands are made here and nowhere else. */
 export function commandOf(body: NonNullable<Command["command"]>): Command {
-  return { command: body, format: body.$case === "membership" ? MEMBERSHIP_VERSION : 0 };
+  return { command: body, format: formatOf(body) };
+}
+
+function formatOf(body: NonNullable<Command["command"]>): number {
+  if (body.$case === "membership") return MEMBERSHIP_VERSION;
+  return body.$case === "directory" && needsAuthority(body.value) ? AUTHORITY_VERSION : 0;
+}
+
+/** Whether a node that knows nothing of handoffs, backups and loads would make another state of it. */
+export function needsAuthority({ command }: DirectoryCommand): boolean {
+  switch (command?.$case) {
+    case "register":
+      return (command.value.server?.maxRegions ?? 0) > 0;
+    case "renew":
+      return command.value.load !== undefined || command.value.leases.some(({ players }) => players > 0);
+    case "expire":
+      return command.value.failover || command.value.silentServerIds.length > 0 || command.value.handoffIds.length > 0;
+    case "acquire":
+    case "release":
+    case undefined:
+      return false;
+    default:
+      return true;
+  }
 }

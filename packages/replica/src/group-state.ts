@@ -7,17 +7,21 @@ import {
   type ConflictType,
   type Entity,
   type EntityChange,
+  type Handoff,
   type HybridTimestamp,
   type LogEntry,
   type LogPosition,
   Outcome,
   type Region,
+  type ServerLoad,
 } from "@statemesh/contract";
 import { Command, type CommandResult, type DecidedOperation, type Effect, type MembershipRecord, type RegionFence } from "@statemesh/contract/log";
 import { sameRegion } from "@statemesh/world";
-import { Directory, type DirectoryChange, type LeaseRow } from "./directory.ts";
+import { Directory } from "./directory.ts";
+import type { DirectoryChange } from "./directory-change.ts";
 import { EntityTable, entityKey } from "./entity-table.ts";
 import { type BalanceRow, Ledger, type TotalsRow } from "./ledger.ts";
+import type { LeaseRow } from "./lease-table.ts";
 import { Membership } from "./membership.ts";
 import { regionText } from "./region-text.ts";
 import { StateHash } from "./state-hash.ts";
@@ -362,6 +366,9 @@ export class GroupState {
       gone: [...this.gone.entries()],
       servers: [...this.directory.servers()],
       leases: [...this.directory.leases()],
+      handoffs: [...this.directory.tables.handoffs.rows()],
+      loads: [...this.directory.tables.loads()],
+      needsAuthorityVersion: this.directory.needsAuthorityVersion,
       membership: this.membership.capture(),
     };
   }
@@ -394,6 +401,10 @@ export interface StateCapture {
   readonly gone: readonly { key: string; value: GoneRow; recent: boolean }[];
   readonly servers: ReturnType<Directory["servers"]> extends IterableIterator<infer S> ? readonly S[] : never;
   readonly leases: readonly LeaseRow[];
+  readonly handoffs: readonly Handoff[];
+  readonly loads: readonly (readonly [number, ServerLoad])[];
+  /** Nodes below `AUTHORITY_VERSION` can't read all of it. */
+  readonly needsAuthorityVersion: boolean;
   /** Group 0 only, where the members are on record. */
   readonly membership: MembershipRecord | undefined;
 }

@@ -2,7 +2,7 @@
 import { BinaryReader, BinaryWriter, SnapshotRecord } from "@statemesh/contract/log";
 import { GroupState, type GroupStateOptions, type StateCapture } from "./group-state.ts";
 import { entityKey } from "./entity-table.ts";
-import { MEMBERSHIP_VERSION, NewerVersionError } from "./versions.ts";
+import { AUTHORITY_VERSION, MEMBERSHIP_VERSION, NewerVersionError } from "./versions.ts";
 
 
 /** A chunk is closed when it has reached this size; one record may push it beyond. */
@@ -23,9 +23,9 @@ export function* encodeSnapshot(capture: StateCapture): Generator<Uint8Array> {
 }
 
 function* records(capture: StateCapture): Generator<RecordBody> {
-  const { groupId, appliedIndex, appliedTerm, forgottenThroughMs, digest } = capture;
+  const { groupId, appliedIndex, appliedTerm, forgottenThroughMs, digest, handoffs, loads } = capture;
   // The lowest version that reads what follows: nodes that are older and need it not can take it all the same.
-  const format = capture.membership === undefined ? 1 : MEMBERSHIP_VERSION;
+  const format = capture.needsAuthorityVersion ? AUTHORITY_VERSION : capture.membership === undefined ? 1 : MEMBERSHIP_VERSION;
   yield {
     $case: "header",
     value: { format, groupId, appliedIndex, appliedTerm, forgottenThroughMs, stateDigest: digest },
@@ -37,7 +37,9 @@ function* records(capture: StateCapture): Generator<RecordBody> {
   for (const { value, recent } of capture.decisions) yield { $case: "decision", value: { ...value, recent } };
   for (const { value, recent } of capture.gone) yield { $case: "gone", value: { ...value, recent } };
   for (const value of capture.servers) yield { $case: "server", value };
-  for (const value of capture.leases) yield { $case: "lease", value };
+  for (const { backups, ...row } of capture.leases) yield { $case: "lease", value: { ...row, backupServerIds: [...backups] } };
+  for (const value of handoffs) yield { $case: "handoff", value };
+  for (const [serverId, load] of loads) yield { $case: "load", value: { serverId, load } };
   if (capture.membership !== undefined) yield { $case: "membership", value: capture.membership };
 }
 
@@ -110,9 +112,16 @@ export class SnapshotLoader {
       case "server":
         return state.directory.restoreServer(record.value);
       case "lease": {
-        const { region, epoch, serverId, durationMs } = record.value;
+        const { region, epoch, serverId, durationMs, backupServerIds, players } = record.value;
         if (region === undefined) throw new Error("snapshot: lease without a region");
-        return state.directory.restoreLease({ region, epoch, serverId, durationMs });
+        return state.directory.restoreLease({ region, epoch, serverId, durationMs, backups: backupServerIds, players });
+      }
+      case "handoff":
+        return state.directory.restoreHandoff(record.value);
+      case "load": {
+        const { serverId, load } = record.value;
+        if (load === undefined) throw new Error("snapshot: a load without its figures");
+        return state.directory.restoreLoad(serverId, load);
       }
       case "membership":
         return state.membership.restore(record.value);

@@ -9,8 +9,8 @@ type Body = NonNullable<DirectoryCommand["command"]>;
 function directory() {
   const target = new Directory(new StateHash());
   const run = (command: Body) => target.apply({ command, nowMs: 0 });
-  const register = (serverId: number, name = `s${serverId}`, incarnation = 1) =>
-    run({ $case: "register", value: { server: { serverId, name, address: "", priority: 0, incarnation }, ttlMs: 1_000 } });
+  const register = (serverId: number, name = `s${serverId}`, incarnation = 1, maxRegions = 0) =>
+    run({ $case: "register", value: { server: { serverId, name, address: "", priority: 0, incarnation, maxRegions }, ttlMs: 1_000 } });
   const acquire = (serverId: number) => run({ $case: "acquire", value: { serverId, region: REGION, durationMs: 3_000 } });
   return { target, run, register, acquire };
 }
@@ -35,8 +35,8 @@ describe("the directory", () => {
     expect(run({ $case: "release", value: { serverId: 1, region: REGION, epoch: 1 } }).result.released).toBe(true);
     expect(acquire(2).result.lease).toMatchObject({ serverId: 2, epoch: 2 });
     expect(run({ $case: "release", value: { serverId: 1, region: REGION, epoch: 1 } }).result.released).toBe(false);
-    expect(run({ $case: "expire", value: { leases: [{ region: REGION, epoch: 1 }], servers: [] } }).fenced).toEqual([]);
-    expect(run({ $case: "expire", value: { leases: [{ region: REGION, epoch: 2 }], servers: [] } }).fenced).toMatchObject([{ epoch: 2, serverId: 0 }]);
+    expect(run({ $case: "expire", value: { leases: [{ region: REGION, epoch: 1, players: 0 }], servers: [], failover: false, silentServerIds: [], handoffIds: [] } }).fenced).toEqual([]);
+    expect(run({ $case: "expire", value: { leases: [{ region: REGION, epoch: 2, players: 0 }], servers: [], failover: false, silentServerIds: [], handoffIds: [] } }).fenced).toMatchObject([{ epoch: 2, serverId: 0 }]);
     expect(acquire(1).result.lease?.epoch).toBe(3);
   });
 
@@ -45,9 +45,9 @@ describe("the directory", () => {
     register(1);
     register(2);
     acquire(1);
-    run({ $case: "expire", value: { leases: [{ region: REGION, epoch: 1 }], servers: [] } });
+    run({ $case: "expire", value: { leases: [{ region: REGION, epoch: 1, players: 0 }], servers: [], failover: false, silentServerIds: [], handoffIds: [] } });
     acquire(2);
-    const renewed = run({ $case: "renew", value: { serverId: 1, leases: [{ region: REGION, epoch: 1 }], durationMs: 3_000, ttlMs: 1_000 } });
+    const renewed = run({ $case: "renew", value: { serverId: 1, leases: [{ region: REGION, epoch: 1, players: 0 }], durationMs: 3_000, ttlMs: 1_000, load: undefined } });
     expect(renewed.result.renewed).toEqual([]);
     expect(renewed.result.lost).toMatchObject([{ epoch: 2, owner: { serverId: 2 } }]);
   });
@@ -56,8 +56,8 @@ describe("the directory", () => {
     const { run, register, acquire } = directory();
     register(1);
     acquire(1);
-    expect(run({ $case: "expire", value: { leases: [], servers: [{ serverId: 1, incarnation: 9 }] } }).fenced).toEqual([]);
-    expect(run({ $case: "expire", value: { leases: [], servers: [{ serverId: 1, incarnation: 1 }] } }).fenced).toMatchObject([{ serverId: 0, epoch: 1 }]);
+    expect(run({ $case: "expire", value: { leases: [], servers: [{ serverId: 1, incarnation: 9 }], failover: false, silentServerIds: [], handoffIds: [] } }).fenced).toEqual([]);
+    expect(run({ $case: "expire", value: { leases: [], servers: [{ serverId: 1, incarnation: 1 }], failover: false, silentServerIds: [], handoffIds: [] } }).fenced).toMatchObject([{ serverId: 0, epoch: 1, players: 0 }]);
     expect(acquire(1).result.reason).toBe("SERVER_NOT_REGISTERED");
     expect(register(7, "s1").result.reason).toBe("");
   });

@@ -1,5 +1,5 @@
-import { Outcome, type Entity } from "@statemesh/contract";
-import { Command, type DecidedOperation, type Effect } from "@statemesh/contract/log";
+import { HandoffPhase, Outcome, type Entity } from "@statemesh/contract";
+import { Command, type DecidedOperation, type DirectoryCommand, type Effect } from "@statemesh/contract/log";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { commandOf, encodeSnapshot, GroupState, SnapshotLoader } from "@statemesh/replica";
@@ -54,6 +54,32 @@ function apply(state: GroupState, operations: DecidedOperation[]) {
 const post = (from: string, to: string, quantity: number): Effect => ({ effect: { $case: "post", value: { from, to, itemKind: "gold", quantity } } });
 
 describe("the state of a group", () => {
+  it("comes back with its handoffs, backups and loads, for nodes that read them only", () => {
+    const state = new GroupState({ ...OPTIONS, groupId: 0 });
+    const run = (command: NonNullable<DirectoryCommand["command"]>): void => {
+      state.apply({ term: 1, index: state.appliedIndex + 1, kind: 0, data: Command.encode(commandOf({ $case: "directory", value: { command, nowMs: 0 } })).finish() });
+    };
+    for (const serverId of [1, 2, 3]) run({ $case: "register", value: { server: { serverId, name: `s${serverId}`, address: "", priority: 0, incarnation: 1, maxRegions: serverId }, ttlMs: 1_000 } });
+    for (const x of [0, 1]) run({ $case: "acquire", value: { serverId: 1, region: { x, y: 0, z: 0 }, durationMs: 3_000 } });
+    run({ $case: "renew", value: { serverId: 1, leases: [{ region: REGION, epoch: 1, players: 7 }], durationMs: 3_000, ttlMs: 1_000, load: { players: 9, tickUs: 8, cpuPermille: 7 } } });
+    run({ $case: "backups", value: { regions: [REGION] } });
+    const handoff = { handoffId: "h", region: REGION, fromServerId: 1, toServerId: 2, epoch: 1, phase: HandoffPhase.PREPARED, reason: "", timeoutMs: 5_000 };
+    run({ $case: "prepare", value: { handoff } });
+    run({ $case: "finish", value: { handoffId: "h", serverId: 0, commit: false, reason: "test" } });
+    run({ $case: "prepare", value: { handoff: { ...handoff, handoffId: "h2" } } });
+    run({ $case: "ready", value: { handoffId: "h2", serverId: 2 } });
+
+    const restored = (max: number): GroupState => {
+      const loader = new SnapshotLoader({ ...OPTIONS, groupId: 0, versions: { min: 1, max } });
+      for (const chunk of encodeSnapshot(state.capture())) loader.push(chunk);
+      return loader.finish();
+    };
+    expect(restored(3).digest).toBe(state.digest);
+    expect(restored(3).capture()).toEqual(state.capture());
+    expect(restored(3).directory.lease(REGION)).toMatchObject({ backups: [2, 3], players: 7 });
+    expect(() => restored(2)).toThrow(/needs version 3/);
+  });
+
   it("comes back from a snapshot as it was, wherever the chunks are cut", () => {
     fc.assert(
       fc.property(fc.array(fc.record({ id: fc.integer({ min: 0, max: 9 }), remove: fc.boolean(), mint: fc.integer({ min: 1, max: 100 }) }), { maxLength: 40 }), fc.integer({ min: 1, max: 200 }), (steps, cut) => {

@@ -1,6 +1,6 @@
 // The directory of game servers and region leases.
 import { AuthorityDirectoryServiceService } from "@statemesh/contract";
-import { type AuthorityNode, acquire, register, release, renew, route } from "@statemesh/node";
+import { abortHandoff, acceptHandoff, type AuthorityNode, acquire, commitHandoff, register, release, renew, route, transfer } from "@statemesh/node";
 import { type CallContext, type ServiceBinding, bindService, unary } from "@statemesh/service";
 import { deadlineOf } from "./deadlines.ts";
 
@@ -12,5 +12,9 @@ export function authorityService(node: AuthorityNode, defaultDeadlineMs: number)
     acquire: unary((request, context) => acquire(node, request, deadline(context))),
     renew: unary((request, context) => renew(node, request, deadline(context))),
     release: unary((request, context) => release(node, request, deadline(context))),
+    transfer: unary((request, context) => transfer(node, request, deadline(context))),
+    acceptHandoff: unary((request, context) => acceptHandoff(node, request, deadline(context))),
+    commitHandoff: unary((request, context) => commitHandoff(node, request, deadline(context))),
+    abortHandoff: unary((request, context) => abortHandoff(node, request, deadline(context))),
   });
 }

@@ -5,6 +5,9 @@ import type { Command } from "@statemesh/contract/log";
 import { commandOf, type LeaseRow } from "@statemesh/replica";
 import { formatRegion, groupOf } from "@statemesh/world";
 
+/** What a fence says. */
+export type FencedLease = Pick<LeaseRow, "region" | "epoch" | "serverId">;
+
 /** Milliseconds for one try. */
 const TRY_MS = 5_000;
 
@@ -13,14 +16,14 @@ export interface FenceNode {
   monotonicMs(): number;
   leadsDirectory(): boolean;
   /** True where this node's replica of the region's group already stands at the row. */
-  isFenced(row: LeaseRow): boolean;
+  isFenced(row: FencedLease): boolean;
   relayCommand(groupId: number, command: Command, deadlineMs: number, done: (error: MeshError | undefined) => void): void;
 }
 
 export class FenceKeeper {
   readonly #node: FenceNode;
   /** Rows whose fence is on its way, by region. */
-  readonly #owed = new Map<string, LeaseRow>();
+  readonly #owed = new Map<string, FencedLease>();
   readonly #underWay = new Set<string>();
 
   constructor(node: FenceNode) {
@@ -28,14 +31,14 @@ export class FenceKeeper {
   }
 
   /** Brings a fence into its group; `done` once it is committed there. */
-  push(row: LeaseRow, deadlineMs: number, done: (error: MeshError | undefined) => void): void {
+  push(row: FencedLease, deadlineMs: number, done: (error: MeshError | undefined) => void): void {
     const groupId = groupOf(row.region, this.#node.groups);
     const fence: Command = commandOf({ $case: "fence", value: { region: row.region, epoch: row.epoch, ownerServerId: row.serverId } });
     this.#node.relayCommand(groupId, fence, deadlineMs, done);
   }
 
   /** The directory changed a row: its leader sees to the fence, until it stands or a newer row replaces it. */
-  owe(row: LeaseRow): void {
+  owe(row: FencedLease): void {
     if (!this.#node.leadsDirectory()) return;
     this.#owed.set(formatRegion(row.region), row);
   }
@@ -57,7 +60,7 @@ export class FenceKeeper {
   }
 
   /** A new leader makes sure of every row: its predecessor may have died in between. */
-  checkAll(rows: Iterable<LeaseRow>): void {
+  checkAll(rows: Iterable<FencedLease>): void {
     for (const row of rows) if (!this.#node.isFenced(row)) this.owe(row);
   }
 }

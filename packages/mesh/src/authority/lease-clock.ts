@@ -72,13 +72,23 @@ export class LeaseClock {
     return Math.max(0, Math.ceil((this.#leases.get(formatRegion(region)) ?? nowMs) - nowMs));
   }
 
-  /** What has run out, as the command that ends it; undefined where nothing has. */
-  overdue(directory: Directory, nowMs: number): ExpireLeases | undefined {
-    const expired: ExpireLeases = { leases: [], servers: [] };
+  /** Servers that are registered and were last heard of more than `suspicionMs` ago. */
+  silent(directory: Directory, nowMs: number, suspicionMs: number): number[] {
+    const silent: number[] = [];
+    for (const { serverId } of directory.servers()) {
+      const heardMs = (this.#servers.get(serverId) ?? 0) - this.#ttlMs;
+      if (nowMs - heardMs > suspicionMs) silent.push(serverId);
+    }
+    return silent;
+  }
+
+  /** What has run out, as the command that ends it; without leases and servers where nothing has. */
+  overdue(directory: Directory, nowMs: number): ExpireLeases {
+    const expired: ExpireLeases = { leases: [], servers: [], failover: false, silentServerIds: [], handoffIds: [] };
     for (const row of directory.leases()) {
       if (expired.leases.length >= EXPIRED_PER_ENTRY) break;
       if (row.serverId === 0) continue;
-      if ((this.#leases.get(formatRegion(row.region)) ?? 0) <= nowMs) expired.leases.push({ region: row.region, epoch: row.epoch });
+      if ((this.#leases.get(formatRegion(row.region)) ?? 0) <= nowMs) expired.leases.push({ region: row.region, epoch: row.epoch, players: 0 });
     }
     for (const server of directory.servers()) {
       if (expired.servers.length >= EXPIRED_PER_ENTRY) break;
@@ -86,6 +96,6 @@ export class LeaseClock {
         expired.servers.push({ serverId: server.serverId, incarnation: server.incarnation });
       }
     }
-    return expired.leases.length + expired.servers.length === 0 ? undefined : expired;
+    return expired;
   }
 }

@@ -133,7 +133,7 @@ export class SimShard {
 
   #register(): void {
     const { network, simulation } = this.#parts;
-    const request = { serverId: this.serverId, name: `shard-${this.serverId}`, address: "", incarnation: 1 };
+    const request = { serverId: this.serverId, name: `shard-${this.serverId}`, address: "", incarnation: 1, maxRegions: 0 };
     network.ask(
       this.#anyNode(),
       CALL_TIMEOUT_MS,
@@ -156,7 +156,7 @@ export class SimShard {
     network.ask<RenewResponse>(
       this.#anyNode(),
       CALL_TIMEOUT_MS,
-      (node, deadlineMs, done, fail) => void renew(node.authority, { serverId: this.serverId, leases: held.map(({ region, epoch }) => ({ region, epoch })) }, deadlineMs).then(done, fail),
+      (node, deadlineMs, done, fail) => void renew(node.authority, { serverId: this.serverId, leases: held.map(({ region, epoch }) => ({ region, epoch, players: 0 })), load: undefined }, deadlineMs).then(done, fail),
       (response, error) => {
         if (response === undefined) {
           if (error === "SERVER_NOT_REGISTERED") {

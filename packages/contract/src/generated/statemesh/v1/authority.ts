@@ -18,9 +18,79 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { Position, Region } from "./space.ts";
+import { LogPosition, Position, Region } from "./space.ts";
 
 /** Authority: which game server owns which region, with leases and fencing epochs. */
+
+/** How far a handoff is. */
+export const HandoffPhase = {
+  UNSPECIFIED: 0,
+  /** PREPARED - The target is to load the region. */
+  PREPARED: 1,
+  /**
+   * ACCEPTED - The target is ready; the owner is to finish what it has under way. Where the owner's lease ends now, in
+   * whatever way, the target owns the region.
+   */
+  ACCEPTED: 2,
+  /** COMMITTED - The target owns the region. */
+  COMMITTED: 3,
+  /** ABORTED - Nothing came of it. */
+  ABORTED: 4,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type HandoffPhase = typeof HandoffPhase[keyof typeof HandoffPhase];
+
+export namespace HandoffPhase {
+  export type UNSPECIFIED = typeof HandoffPhase.UNSPECIFIED;
+  export type PREPARED = typeof HandoffPhase.PREPARED;
+  export type ACCEPTED = typeof HandoffPhase.ACCEPTED;
+  export type COMMITTED = typeof HandoffPhase.COMMITTED;
+  export type ABORTED = typeof HandoffPhase.ABORTED;
+  export type UNRECOGNIZED = typeof HandoffPhase.UNRECOGNIZED;
+}
+
+export function handoffPhaseFromJSON(object: any): HandoffPhase {
+  switch (object) {
+    case 0:
+    case "HANDOFF_PHASE_UNSPECIFIED":
+      return HandoffPhase.UNSPECIFIED;
+    case 1:
+    case "HANDOFF_PHASE_PREPARED":
+      return HandoffPhase.PREPARED;
+    case 2:
+    case "HANDOFF_PHASE_ACCEPTED":
+      return HandoffPhase.ACCEPTED;
+    case 3:
+    case "HANDOFF_PHASE_COMMITTED":
+      return HandoffPhase.COMMITTED;
+    case 4:
+    case "HANDOFF_PHASE_ABORTED":
+      return HandoffPhase.ABORTED;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return HandoffPhase.UNRECOGNIZED;
+  }
+}
+
+export function handoffPhaseToJSON(object: HandoffPhase): string {
+  switch (object) {
+    case HandoffPhase.UNSPECIFIED:
+      return "HANDOFF_PHASE_UNSPECIFIED";
+    case HandoffPhase.PREPARED:
+      return "HANDOFF_PHASE_PREPARED";
+    case HandoffPhase.ACCEPTED:
+      return "HANDOFF_PHASE_ACCEPTED";
+    case HandoffPhase.COMMITTED:
+      return "HANDOFF_PHASE_COMMITTED";
+    case HandoffPhase.ABORTED:
+      return "HANDOFF_PHASE_ABORTED";
+    case HandoffPhase.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
 
 /** A registered game server. */
 export interface GameServer {
@@ -37,6 +107,8 @@ export interface GameServer {
    * is told apart from a retry.
    */
   incarnation: number;
+  /** As in RegisterRequest. */
+  maxRegions: number;
 }
 
 export interface RegisterRequest {
@@ -45,6 +117,12 @@ export interface RegisterRequest {
   address: string;
   /** 1..2^53-1. */
   incarnation: number;
+  /**
+   * Regions that the directory may bring this server to by itself (as a backup that takes over, or by
+   * AssignRegions and Balance), 0..65,536. 0: none; it owns only what it acquires or is handed. A server that sets
+   * it has to look at `assigned` and `handoffs` of its renewals, or to watch. Above 0 needs cluster version 3.
+   */
+  maxRegions: number;
 }
 
 export interface RegisterResponse {
@@ -86,6 +164,8 @@ export interface RegionAuthority {
   epoch: number;
   /** What is left of the lease by this node's clock; 0 where nobody owns it. */
   leaseRemainingMs: number;
+  /** Who takes over when the owner's lease runs out, in this order; at most two. */
+  backupServerIds: number[];
 }
 
 export interface AcquireRequest {
@@ -110,11 +190,25 @@ export interface RenewRequest {
   serverId: number;
   /** The leases to extend, at most 1,024; empty renews only the registration. */
   leases: LeaseKey[];
+  /** How busy the server is; unset: as it last said. Not kept below cluster version 3. */
+  load: ServerLoad | undefined;
 }
 
 export interface LeaseKey {
   region: Region | undefined;
   epoch: number;
+  /** Players in the region, 0..1,000,000. Not kept below cluster version 3. */
+  players: number;
+}
+
+/** How busy a game server is, as it says itself. */
+export interface ServerLoad {
+  /** Players on it, 0..1,000,000. */
+  players: number;
+  /** How long its last ticks took on average, microseconds, 0..60,000,000. */
+  tickUs: number;
+  /** Of its processors, 0..1,000 thousandths in use. */
+  cpuPermille: number;
 }
 
 export interface RenewResponse {
@@ -122,6 +216,15 @@ export interface RenewResponse {
   renewed: Lease[];
   /** Lost: another epoch or none holds. */
   lost: RegionAuthority[];
+  /**
+   * Regions that are this server's and were not named, at most 1,024: the directory gave them to it. Acquire
+   * begins such a lease; left alone it runs out.
+   */
+  assigned: RegionAuthority[];
+  /** Handoffs under way from or to this server, at most 256. */
+  handoffs: Handoff[];
+  /** Where the directory stood: a Watch that stays behind it is to be opened elsewhere. */
+  position: LogPosition | undefined;
 }
 
 export interface ReleaseRequest {
@@ -135,8 +238,223 @@ export interface ReleaseResponse {
   released: boolean;
 }
 
+/** A region on its way from one server to another. */
+export interface Handoff {
+  /** Chosen by who began it, 1..64 bytes. */
+  handoffId: string;
+  region: Region | undefined;
+  fromServerId: number;
+  toServerId: number;
+  /** The epoch of the server that gives the region away; the next owner's is one higher. */
+  epoch: number;
+  phase: HandoffPhase;
+  /** Why it was aborted: `DEADLINE`, `TARGET_LOST`, `OWNER_LOST`, `RELEASED`, or what AbortHandoff said. */
+  reason: string;
+  /** From its beginning; then it is aborted. */
+  timeoutMs: number;
+}
+
+export interface TransferRequest {
+  /** Idempotency key, 1..64 bytes. The same id with other content is refused with REQUEST_ID_REUSED. */
+  handoffId: string;
+  region:
+    | Region
+    | undefined;
+  /** Who owns the region. */
+  fromServerId: number;
+  /** Its epoch; another one is refused with FENCED. */
+  epoch: number;
+  /** A registered server. */
+  toServerId: number;
+  /** By when it has to be committed, 100..600,000 ms; 0: 10,000. */
+  timeoutMs: number;
+}
+
+/**
+ * At most 4,096 handoffs are under way at a time (OVERLOADED), one a region (HANDOFF_PENDING). The last 1,024
+ * that ended are kept to answer repeated calls.
+ */
+export interface TransferResponse {
+  handoff: Handoff | undefined;
+}
+
+export interface AcceptHandoffRequest {
+  handoffId: string;
+  /** The target. */
+  serverId: number;
+}
+
+/** In another phase than the call is for: HANDOFF_PHASE, which names it. */
+export interface AcceptHandoffResponse {
+  handoff: Handoff | undefined;
+}
+
+export interface CommitHandoffRequest {
+  handoffId: string;
+  /** The owner. */
+  serverId: number;
+}
+
+export interface CommitHandoffResponse {
+  handoff: Handoff | undefined;
+}
+
+export interface AbortHandoffRequest {
+  handoffId: string;
+  /** Either side; 0: an operator. */
+  serverId: number;
+  /** At most 256 bytes. */
+  reason: string;
+}
+
+export interface AbortHandoffResponse {
+  handoff: Handoff | undefined;
+}
+
+/** One change of the directory. */
+export interface AuthorityEvent {
+  kind: AuthorityEvent_Kind;
+  /**
+   * The region as it is after the change; unset where the change is about a server. The lease is as long as it
+   * is given, not what is left of it.
+   */
+  authority:
+    | RegionAuthority
+    | undefined;
+  /** Who owned the region before; 0: nobody. */
+  previousServerId: number;
+  /** Of a handoff's events. */
+  handoff:
+    | Handoff
+    | undefined;
+  /** Of a server's events. */
+  server: GameServer | undefined;
+}
+
+export const AuthorityEvent_Kind = {
+  UNSPECIFIED: 0,
+  /** GRANTED - A server acquired the region. */
+  GRANTED: 1,
+  /** RELEASED - Its owner gave it up; nobody owns it. */
+  RELEASED: 2,
+  /** EXPIRED - The owner's lease ran out, and nobody takes over. */
+  EXPIRED: 3,
+  /**
+   * TAKEN_OVER - The directory gave the region to `authority.owner` by itself: to a backup when the last lease ran out, or by
+   * AssignRegions. That server is to call Acquire, or the lease runs out.
+   */
+  TAKEN_OVER: 4,
+  /** TRANSFERRED - A handoff was committed: its target owns the region, and is to call Acquire. */
+  TRANSFERRED: 5,
+  /** HANDOFF_PREPARED - The target is to load the region. */
+  HANDOFF_PREPARED: 6,
+  /** HANDOFF_ACCEPTED - The owner is to finish and commit. */
+  HANDOFF_ACCEPTED: 7,
+  HANDOFF_ABORTED: 8,
+  BACKUPS_CHANGED: 9,
+  SERVER_REGISTERED: 10,
+  /** SERVER_LOST - A server's registration ran out. */
+  SERVER_LOST: 11,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type AuthorityEvent_Kind = typeof AuthorityEvent_Kind[keyof typeof AuthorityEvent_Kind];
+
+export namespace AuthorityEvent_Kind {
+  export type UNSPECIFIED = typeof AuthorityEvent_Kind.UNSPECIFIED;
+  export type GRANTED = typeof AuthorityEvent_Kind.GRANTED;
+  export type RELEASED = typeof AuthorityEvent_Kind.RELEASED;
+  export type EXPIRED = typeof AuthorityEvent_Kind.EXPIRED;
+  export type TAKEN_OVER = typeof AuthorityEvent_Kind.TAKEN_OVER;
+  export type TRANSFERRED = typeof AuthorityEvent_Kind.TRANSFERRED;
+  export type HANDOFF_PREPARED = typeof AuthorityEvent_Kind.HANDOFF_PREPARED;
+  export type HANDOFF_ACCEPTED = typeof AuthorityEvent_Kind.HANDOFF_ACCEPTED;
+  export type HANDOFF_ABORTED = typeof AuthorityEvent_Kind.HANDOFF_ABORTED;
+  export type BACKUPS_CHANGED = typeof AuthorityEvent_Kind.BACKUPS_CHANGED;
+  export type SERVER_REGISTERED = typeof AuthorityEvent_Kind.SERVER_REGISTERED;
+  export type SERVER_LOST = typeof AuthorityEvent_Kind.SERVER_LOST;
+  export type UNRECOGNIZED = typeof AuthorityEvent_Kind.UNRECOGNIZED;
+}
+
+export function authorityEvent_KindFromJSON(object: any): AuthorityEvent_Kind {
+  switch (object) {
+    case 0:
+    case "KIND_UNSPECIFIED":
+      return AuthorityEvent_Kind.UNSPECIFIED;
+    case 1:
+    case "KIND_GRANTED":
+      return AuthorityEvent_Kind.GRANTED;
+    case 2:
+    case "KIND_RELEASED":
+      return AuthorityEvent_Kind.RELEASED;
+    case 3:
+    case "KIND_EXPIRED":
+      return AuthorityEvent_Kind.EXPIRED;
+    case 4:
+    case "KIND_TAKEN_OVER":
+      return AuthorityEvent_Kind.TAKEN_OVER;
+    case 5:
+    case "KIND_TRANSFERRED":
+      return AuthorityEvent_Kind.TRANSFERRED;
+    case 6:
+    case "KIND_HANDOFF_PREPARED":
+      return AuthorityEvent_Kind.HANDOFF_PREPARED;
+    case 7:
+    case "KIND_HANDOFF_ACCEPTED":
+      return AuthorityEvent_Kind.HANDOFF_ACCEPTED;
+    case 8:
+    case "KIND_HANDOFF_ABORTED":
+      return AuthorityEvent_Kind.HANDOFF_ABORTED;
+    case 9:
+    case "KIND_BACKUPS_CHANGED":
+      return AuthorityEvent_Kind.BACKUPS_CHANGED;
+    case 10:
+    case "KIND_SERVER_REGISTERED":
+      return AuthorityEvent_Kind.SERVER_REGISTERED;
+    case 11:
+    case "KIND_SERVER_LOST":
+      return AuthorityEvent_Kind.SERVER_LOST;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return AuthorityEvent_Kind.UNRECOGNIZED;
+  }
+}
+
+export function authorityEvent_KindToJSON(object: AuthorityEvent_Kind): string {
+  switch (object) {
+    case AuthorityEvent_Kind.UNSPECIFIED:
+      return "KIND_UNSPECIFIED";
+    case AuthorityEvent_Kind.GRANTED:
+      return "KIND_GRANTED";
+    case AuthorityEvent_Kind.RELEASED:
+      return "KIND_RELEASED";
+    case AuthorityEvent_Kind.EXPIRED:
+      return "KIND_EXPIRED";
+    case AuthorityEvent_Kind.TAKEN_OVER:
+      return "KIND_TAKEN_OVER";
+    case AuthorityEvent_Kind.TRANSFERRED:
+      return "KIND_TRANSFERRED";
+    case AuthorityEvent_Kind.HANDOFF_PREPARED:
+      return "KIND_HANDOFF_PREPARED";
+    case AuthorityEvent_Kind.HANDOFF_ACCEPTED:
+      return "KIND_HANDOFF_ACCEPTED";
+    case AuthorityEvent_Kind.HANDOFF_ABORTED:
+      return "KIND_HANDOFF_ABORTED";
+    case AuthorityEvent_Kind.BACKUPS_CHANGED:
+      return "KIND_BACKUPS_CHANGED";
+    case AuthorityEvent_Kind.SERVER_REGISTERED:
+      return "KIND_SERVER_REGISTERED";
+    case AuthorityEvent_Kind.SERVER_LOST:
+      return "KIND_SERVER_LOST";
+    case AuthorityEvent_Kind.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 function createBaseGameServer(): GameServer {
-  return { serverId: 0, name: "", address: "", priority: 0, incarnation: 0 };
+  return { serverId: 0, name: "", address: "", priority: 0, incarnation: 0, maxRegions: 0 };
 }
 
 export const GameServer: MessageFns<GameServer> = {
@@ -155,6 +473,9 @@ export const GameServer: MessageFns<GameServer> = {
     }
     if (message.incarnation !== 0) {
       writer.uint32(40).uint64Number(message.incarnation);
+    }
+    if (message.maxRegions !== 0) {
+      writer.uint32(48).uint32(message.maxRegions);
     }
     return writer;
   },
@@ -212,6 +533,14 @@ export const GameServer: MessageFns<GameServer> = {
             message.incarnation = reader.uint64Number();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.maxRegions = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -235,6 +564,11 @@ export const GameServer: MessageFns<GameServer> = {
       address: isSet(object.address) ? globalThis.String(object.address) : "",
       priority: isSet(object.priority) ? globalThis.Number(object.priority) : 0,
       incarnation: isSet(object.incarnation) ? globalThis.Number(object.incarnation) : 0,
+      maxRegions: isSet(object.maxRegions)
+        ? globalThis.Number(object.maxRegions)
+        : isSet(object.max_regions)
+        ? globalThis.Number(object.max_regions)
+        : 0,
     };
   },
 
@@ -255,6 +589,9 @@ export const GameServer: MessageFns<GameServer> = {
     if (message.incarnation !== 0) {
       obj.incarnation = Math.round(message.incarnation);
     }
+    if (message.maxRegions !== 0) {
+      obj.maxRegions = Math.round(message.maxRegions);
+    }
     return obj;
   },
 
@@ -268,12 +605,13 @@ export const GameServer: MessageFns<GameServer> = {
     message.address = object.address ?? "";
     message.priority = object.priority ?? 0;
     message.incarnation = object.incarnation ?? 0;
+    message.maxRegions = object.maxRegions ?? 0;
     return message;
   },
 };
 
 function createBaseRegisterRequest(): RegisterRequest {
-  return { serverId: 0, name: "", address: "", incarnation: 0 };
+  return { serverId: 0, name: "", address: "", incarnation: 0, maxRegions: 0 };
 }
 
 export const RegisterRequest: MessageFns<RegisterRequest> = {
@@ -289,6 +627,9 @@ export const RegisterRequest: MessageFns<RegisterRequest> = {
     }
     if (message.incarnation !== 0) {
       writer.uint32(32).uint64Number(message.incarnation);
+    }
+    if (message.maxRegions !== 0) {
+      writer.uint32(40).uint32(message.maxRegions);
     }
     return writer;
   },
@@ -338,6 +679,14 @@ export const RegisterRequest: MessageFns<RegisterRequest> = {
             message.incarnation = reader.uint64Number();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.maxRegions = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -360,6 +709,11 @@ export const RegisterRequest: MessageFns<RegisterRequest> = {
       name: isSet(object.name) ? globalThis.String(object.name) : "",
       address: isSet(object.address) ? globalThis.String(object.address) : "",
       incarnation: isSet(object.incarnation) ? globalThis.Number(object.incarnation) : 0,
+      maxRegions: isSet(object.maxRegions)
+        ? globalThis.Number(object.maxRegions)
+        : isSet(object.max_regions)
+        ? globalThis.Number(object.max_regions)
+        : 0,
     };
   },
 
@@ -377,6 +731,9 @@ export const RegisterRequest: MessageFns<RegisterRequest> = {
     if (message.incarnation !== 0) {
       obj.incarnation = Math.round(message.incarnation);
     }
+    if (message.maxRegions !== 0) {
+      obj.maxRegions = Math.round(message.maxRegions);
+    }
     return obj;
   },
 
@@ -389,6 +746,7 @@ export const RegisterRequest: MessageFns<RegisterRequest> = {
     message.name = object.name ?? "";
     message.address = object.address ?? "";
     message.incarnation = object.incarnation ?? 0;
+    message.maxRegions = object.maxRegions ?? 0;
     return message;
   },
 };
@@ -758,7 +1116,7 @@ export const RouteResponse: MessageFns<RouteResponse> = {
 };
 
 function createBaseRegionAuthority(): RegionAuthority {
-  return { region: undefined, regionText: "", owner: undefined, epoch: 0, leaseRemainingMs: 0 };
+  return { region: undefined, regionText: "", owner: undefined, epoch: 0, leaseRemainingMs: 0, backupServerIds: [] };
 }
 
 export const RegionAuthority: MessageFns<RegionAuthority> = {
@@ -777,6 +1135,13 @@ export const RegionAuthority: MessageFns<RegionAuthority> = {
     }
     if (message.leaseRemainingMs !== 0) {
       writer.uint32(40).uint32(message.leaseRemainingMs);
+    }
+    if (message.backupServerIds.length !== 0) {
+      writer.uint32(50).fork();
+      for (const v of message.backupServerIds) {
+        writer.uint32(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -834,6 +1199,24 @@ export const RegionAuthority: MessageFns<RegionAuthority> = {
             message.leaseRemainingMs = reader.uint32();
             continue;
           }
+          case 6: {
+            if (tag === 48) {
+              message.backupServerIds.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 50) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.backupServerIds.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -861,6 +1244,11 @@ export const RegionAuthority: MessageFns<RegionAuthority> = {
         : isSet(object.lease_remaining_ms)
         ? globalThis.Number(object.lease_remaining_ms)
         : 0,
+      backupServerIds: globalThis.Array.isArray(object?.backupServerIds)
+        ? object.backupServerIds.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.backup_server_ids)
+        ? object.backup_server_ids.map((e: any) => globalThis.Number(e))
+        : [],
     };
   },
 
@@ -881,6 +1269,9 @@ export const RegionAuthority: MessageFns<RegionAuthority> = {
     if (message.leaseRemainingMs !== 0) {
       obj.leaseRemainingMs = Math.round(message.leaseRemainingMs);
     }
+    if (message.backupServerIds?.length) {
+      obj.backupServerIds = message.backupServerIds.map((e) => Math.round(e));
+    }
     return obj;
   },
 
@@ -898,6 +1289,7 @@ export const RegionAuthority: MessageFns<RegionAuthority> = {
       : undefined;
     message.epoch = object.epoch ?? 0;
     message.leaseRemainingMs = object.leaseRemainingMs ?? 0;
+    message.backupServerIds = object.backupServerIds?.map((e) => e) || [];
     return message;
   },
 };
@@ -1188,7 +1580,7 @@ export const Lease: MessageFns<Lease> = {
 };
 
 function createBaseRenewRequest(): RenewRequest {
-  return { serverId: 0, leases: [] };
+  return { serverId: 0, leases: [], load: undefined };
 }
 
 export const RenewRequest: MessageFns<RenewRequest> = {
@@ -1198,6 +1590,9 @@ export const RenewRequest: MessageFns<RenewRequest> = {
     }
     for (const v of message.leases) {
       LeaseKey.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.load !== undefined) {
+      ServerLoad.encode(message.load, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -1231,6 +1626,14 @@ export const RenewRequest: MessageFns<RenewRequest> = {
             message.leases.push(LeaseKey.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.load = ServerLoad.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1251,6 +1654,7 @@ export const RenewRequest: MessageFns<RenewRequest> = {
         ? globalThis.Number(object.server_id)
         : 0,
       leases: globalThis.Array.isArray(object?.leases) ? object.leases.map((e: any) => LeaseKey.fromJSON(e)) : [],
+      load: isSet(object.load) ? ServerLoad.fromJSON(object.load) : undefined,
     };
   },
 
@@ -1262,6 +1666,9 @@ export const RenewRequest: MessageFns<RenewRequest> = {
     if (message.leases?.length) {
       obj.leases = message.leases.map((e) => LeaseKey.toJSON(e));
     }
+    if (message.load !== undefined) {
+      obj.load = ServerLoad.toJSON(message.load);
+    }
     return obj;
   },
 
@@ -1272,12 +1679,15 @@ export const RenewRequest: MessageFns<RenewRequest> = {
     const message = createBaseRenewRequest();
     message.serverId = object.serverId ?? 0;
     message.leases = object.leases?.map((e) => LeaseKey.fromPartial(e)) || [];
+    message.load = (object.load !== undefined && object.load !== null)
+      ? ServerLoad.fromPartial(object.load)
+      : undefined;
     return message;
   },
 };
 
 function createBaseLeaseKey(): LeaseKey {
-  return { region: undefined, epoch: 0 };
+  return { region: undefined, epoch: 0, players: 0 };
 }
 
 export const LeaseKey: MessageFns<LeaseKey> = {
@@ -1287,6 +1697,9 @@ export const LeaseKey: MessageFns<LeaseKey> = {
     }
     if (message.epoch !== 0) {
       writer.uint32(16).uint64Number(message.epoch);
+    }
+    if (message.players !== 0) {
+      writer.uint32(24).uint32(message.players);
     }
     return writer;
   },
@@ -1320,6 +1733,14 @@ export const LeaseKey: MessageFns<LeaseKey> = {
             message.epoch = reader.uint64Number();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.players = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1336,6 +1757,7 @@ export const LeaseKey: MessageFns<LeaseKey> = {
     return {
       region: isSet(object.region) ? Region.fromJSON(object.region) : undefined,
       epoch: isSet(object.epoch) ? globalThis.Number(object.epoch) : 0,
+      players: isSet(object.players) ? globalThis.Number(object.players) : 0,
     };
   },
 
@@ -1346,6 +1768,9 @@ export const LeaseKey: MessageFns<LeaseKey> = {
     }
     if (message.epoch !== 0) {
       obj.epoch = Math.round(message.epoch);
+    }
+    if (message.players !== 0) {
+      obj.players = Math.round(message.players);
     }
     return obj;
   },
@@ -1359,12 +1784,122 @@ export const LeaseKey: MessageFns<LeaseKey> = {
       ? Region.fromPartial(object.region)
       : undefined;
     message.epoch = object.epoch ?? 0;
+    message.players = object.players ?? 0;
+    return message;
+  },
+};
+
+function createBaseServerLoad(): ServerLoad {
+  return { players: 0, tickUs: 0, cpuPermille: 0 };
+}
+
+export const ServerLoad: MessageFns<ServerLoad> = {
+  encode(message: ServerLoad, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.players !== 0) {
+      writer.uint32(8).uint32(message.players);
+    }
+    if (message.tickUs !== 0) {
+      writer.uint32(16).uint32(message.tickUs);
+    }
+    if (message.cpuPermille !== 0) {
+      writer.uint32(24).uint32(message.cpuPermille);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ServerLoad {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseServerLoad();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.players = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.tickUs = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.cpuPermille = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ServerLoad {
+    return {
+      players: isSet(object.players) ? globalThis.Number(object.players) : 0,
+      tickUs: isSet(object.tickUs)
+        ? globalThis.Number(object.tickUs)
+        : isSet(object.tick_us)
+        ? globalThis.Number(object.tick_us)
+        : 0,
+      cpuPermille: isSet(object.cpuPermille)
+        ? globalThis.Number(object.cpuPermille)
+        : isSet(object.cpu_permille)
+        ? globalThis.Number(object.cpu_permille)
+        : 0,
+    };
+  },
+
+  toJSON(message: ServerLoad): unknown {
+    const obj: any = {};
+    if (message.players !== 0) {
+      obj.players = Math.round(message.players);
+    }
+    if (message.tickUs !== 0) {
+      obj.tickUs = Math.round(message.tickUs);
+    }
+    if (message.cpuPermille !== 0) {
+      obj.cpuPermille = Math.round(message.cpuPermille);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ServerLoad>): ServerLoad {
+    return ServerLoad.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ServerLoad>): ServerLoad {
+    const message = createBaseServerLoad();
+    message.players = object.players ?? 0;
+    message.tickUs = object.tickUs ?? 0;
+    message.cpuPermille = object.cpuPermille ?? 0;
     return message;
   },
 };
 
 function createBaseRenewResponse(): RenewResponse {
-  return { renewed: [], lost: [] };
+  return { renewed: [], lost: [], assigned: [], handoffs: [], position: undefined };
 }
 
 export const RenewResponse: MessageFns<RenewResponse> = {
@@ -1374,6 +1909,15 @@ export const RenewResponse: MessageFns<RenewResponse> = {
     }
     for (const v of message.lost) {
       RegionAuthority.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.assigned) {
+      RegionAuthority.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.handoffs) {
+      Handoff.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.position !== undefined) {
+      LogPosition.encode(message.position, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -1407,6 +1951,30 @@ export const RenewResponse: MessageFns<RenewResponse> = {
             message.lost.push(RegionAuthority.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.assigned.push(RegionAuthority.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.handoffs.push(Handoff.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.position = LogPosition.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1423,6 +1991,11 @@ export const RenewResponse: MessageFns<RenewResponse> = {
     return {
       renewed: globalThis.Array.isArray(object?.renewed) ? object.renewed.map((e: any) => Lease.fromJSON(e)) : [],
       lost: globalThis.Array.isArray(object?.lost) ? object.lost.map((e: any) => RegionAuthority.fromJSON(e)) : [],
+      assigned: globalThis.Array.isArray(object?.assigned)
+        ? object.assigned.map((e: any) => RegionAuthority.fromJSON(e))
+        : [],
+      handoffs: globalThis.Array.isArray(object?.handoffs) ? object.handoffs.map((e: any) => Handoff.fromJSON(e)) : [],
+      position: isSet(object.position) ? LogPosition.fromJSON(object.position) : undefined,
     };
   },
 
@@ -1434,6 +2007,15 @@ export const RenewResponse: MessageFns<RenewResponse> = {
     if (message.lost?.length) {
       obj.lost = message.lost.map((e) => RegionAuthority.toJSON(e));
     }
+    if (message.assigned?.length) {
+      obj.assigned = message.assigned.map((e) => RegionAuthority.toJSON(e));
+    }
+    if (message.handoffs?.length) {
+      obj.handoffs = message.handoffs.map((e) => Handoff.toJSON(e));
+    }
+    if (message.position !== undefined) {
+      obj.position = LogPosition.toJSON(message.position);
+    }
     return obj;
   },
 
@@ -1444,6 +2026,11 @@ export const RenewResponse: MessageFns<RenewResponse> = {
     const message = createBaseRenewResponse();
     message.renewed = object.renewed?.map((e) => Lease.fromPartial(e)) || [];
     message.lost = object.lost?.map((e) => RegionAuthority.fromPartial(e)) || [];
+    message.assigned = object.assigned?.map((e) => RegionAuthority.fromPartial(e)) || [];
+    message.handoffs = object.handoffs?.map((e) => Handoff.fromPartial(e)) || [];
+    message.position = (object.position !== undefined && object.position !== null)
+      ? LogPosition.fromPartial(object.position)
+      : undefined;
     return message;
   },
 };
@@ -1622,10 +2209,1102 @@ export const ReleaseResponse: MessageFns<ReleaseResponse> = {
   },
 };
 
+function createBaseHandoff(): Handoff {
+  return {
+    handoffId: "",
+    region: undefined,
+    fromServerId: 0,
+    toServerId: 0,
+    epoch: 0,
+    phase: 0,
+    reason: "",
+    timeoutMs: 0,
+  };
+}
+
+export const Handoff: MessageFns<Handoff> = {
+  encode(message: Handoff, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.handoffId !== "") {
+      writer.uint32(10).string(message.handoffId);
+    }
+    if (message.region !== undefined) {
+      Region.encode(message.region, writer.uint32(18).fork()).join();
+    }
+    if (message.fromServerId !== 0) {
+      writer.uint32(24).uint32(message.fromServerId);
+    }
+    if (message.toServerId !== 0) {
+      writer.uint32(32).uint32(message.toServerId);
+    }
+    if (message.epoch !== 0) {
+      writer.uint32(40).uint64Number(message.epoch);
+    }
+    if (message.phase !== 0) {
+      writer.uint32(48).int32(message.phase);
+    }
+    if (message.reason !== "") {
+      writer.uint32(58).string(message.reason);
+    }
+    if (message.timeoutMs !== 0) {
+      writer.uint32(64).uint32(message.timeoutMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Handoff {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHandoff();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.handoffId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.region = Region.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.fromServerId = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.toServerId = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.epoch = reader.uint64Number();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.phase = reader.int32() as any;
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.timeoutMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Handoff {
+    return {
+      handoffId: isSet(object.handoffId)
+        ? globalThis.String(object.handoffId)
+        : isSet(object.handoff_id)
+        ? globalThis.String(object.handoff_id)
+        : "",
+      region: isSet(object.region) ? Region.fromJSON(object.region) : undefined,
+      fromServerId: isSet(object.fromServerId)
+        ? globalThis.Number(object.fromServerId)
+        : isSet(object.from_server_id)
+        ? globalThis.Number(object.from_server_id)
+        : 0,
+      toServerId: isSet(object.toServerId)
+        ? globalThis.Number(object.toServerId)
+        : isSet(object.to_server_id)
+        ? globalThis.Number(object.to_server_id)
+        : 0,
+      epoch: isSet(object.epoch) ? globalThis.Number(object.epoch) : 0,
+      phase: isSet(object.phase) ? handoffPhaseFromJSON(object.phase) : 0,
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+      timeoutMs: isSet(object.timeoutMs)
+        ? globalThis.Number(object.timeoutMs)
+        : isSet(object.timeout_ms)
+        ? globalThis.Number(object.timeout_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: Handoff): unknown {
+    const obj: any = {};
+    if (message.handoffId !== "") {
+      obj.handoffId = message.handoffId;
+    }
+    if (message.region !== undefined) {
+      obj.region = Region.toJSON(message.region);
+    }
+    if (message.fromServerId !== 0) {
+      obj.fromServerId = Math.round(message.fromServerId);
+    }
+    if (message.toServerId !== 0) {
+      obj.toServerId = Math.round(message.toServerId);
+    }
+    if (message.epoch !== 0) {
+      obj.epoch = Math.round(message.epoch);
+    }
+    if (message.phase !== 0) {
+      obj.phase = handoffPhaseToJSON(message.phase);
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    if (message.timeoutMs !== 0) {
+      obj.timeoutMs = Math.round(message.timeoutMs);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Handoff>): Handoff {
+    return Handoff.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Handoff>): Handoff {
+    const message = createBaseHandoff();
+    message.handoffId = object.handoffId ?? "";
+    message.region = (object.region !== undefined && object.region !== null)
+      ? Region.fromPartial(object.region)
+      : undefined;
+    message.fromServerId = object.fromServerId ?? 0;
+    message.toServerId = object.toServerId ?? 0;
+    message.epoch = object.epoch ?? 0;
+    message.phase = object.phase ?? 0;
+    message.reason = object.reason ?? "";
+    message.timeoutMs = object.timeoutMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseTransferRequest(): TransferRequest {
+  return { handoffId: "", region: undefined, fromServerId: 0, epoch: 0, toServerId: 0, timeoutMs: 0 };
+}
+
+export const TransferRequest: MessageFns<TransferRequest> = {
+  encode(message: TransferRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.handoffId !== "") {
+      writer.uint32(10).string(message.handoffId);
+    }
+    if (message.region !== undefined) {
+      Region.encode(message.region, writer.uint32(18).fork()).join();
+    }
+    if (message.fromServerId !== 0) {
+      writer.uint32(24).uint32(message.fromServerId);
+    }
+    if (message.epoch !== 0) {
+      writer.uint32(32).uint64Number(message.epoch);
+    }
+    if (message.toServerId !== 0) {
+      writer.uint32(40).uint32(message.toServerId);
+    }
+    if (message.timeoutMs !== 0) {
+      writer.uint32(48).uint32(message.timeoutMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransferRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransferRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.handoffId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.region = Region.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.fromServerId = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.epoch = reader.uint64Number();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.toServerId = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.timeoutMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TransferRequest {
+    return {
+      handoffId: isSet(object.handoffId)
+        ? globalThis.String(object.handoffId)
+        : isSet(object.handoff_id)
+        ? globalThis.String(object.handoff_id)
+        : "",
+      region: isSet(object.region) ? Region.fromJSON(object.region) : undefined,
+      fromServerId: isSet(object.fromServerId)
+        ? globalThis.Number(object.fromServerId)
+        : isSet(object.from_server_id)
+        ? globalThis.Number(object.from_server_id)
+        : 0,
+      epoch: isSet(object.epoch) ? globalThis.Number(object.epoch) : 0,
+      toServerId: isSet(object.toServerId)
+        ? globalThis.Number(object.toServerId)
+        : isSet(object.to_server_id)
+        ? globalThis.Number(object.to_server_id)
+        : 0,
+      timeoutMs: isSet(object.timeoutMs)
+        ? globalThis.Number(object.timeoutMs)
+        : isSet(object.timeout_ms)
+        ? globalThis.Number(object.timeout_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: TransferRequest): unknown {
+    const obj: any = {};
+    if (message.handoffId !== "") {
+      obj.handoffId = message.handoffId;
+    }
+    if (message.region !== undefined) {
+      obj.region = Region.toJSON(message.region);
+    }
+    if (message.fromServerId !== 0) {
+      obj.fromServerId = Math.round(message.fromServerId);
+    }
+    if (message.epoch !== 0) {
+      obj.epoch = Math.round(message.epoch);
+    }
+    if (message.toServerId !== 0) {
+      obj.toServerId = Math.round(message.toServerId);
+    }
+    if (message.timeoutMs !== 0) {
+      obj.timeoutMs = Math.round(message.timeoutMs);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<TransferRequest>): TransferRequest {
+    return TransferRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TransferRequest>): TransferRequest {
+    const message = createBaseTransferRequest();
+    message.handoffId = object.handoffId ?? "";
+    message.region = (object.region !== undefined && object.region !== null)
+      ? Region.fromPartial(object.region)
+      : undefined;
+    message.fromServerId = object.fromServerId ?? 0;
+    message.epoch = object.epoch ?? 0;
+    message.toServerId = object.toServerId ?? 0;
+    message.timeoutMs = object.timeoutMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseTransferResponse(): TransferResponse {
+  return { handoff: undefined };
+}
+
+export const TransferResponse: MessageFns<TransferResponse> = {
+  encode(message: TransferResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.handoff !== undefined) {
+      Handoff.encode(message.handoff, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransferResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransferResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.handoff = Handoff.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TransferResponse {
+    return { handoff: isSet(object.handoff) ? Handoff.fromJSON(object.handoff) : undefined };
+  },
+
+  toJSON(message: TransferResponse): unknown {
+    const obj: any = {};
+    if (message.handoff !== undefined) {
+      obj.handoff = Handoff.toJSON(message.handoff);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<TransferResponse>): TransferResponse {
+    return TransferResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TransferResponse>): TransferResponse {
+    const message = createBaseTransferResponse();
+    message.handoff = (object.handoff !== undefined && object.handoff !== null)
+      ? Handoff.fromPartial(object.handoff)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseAcceptHandoffRequest(): AcceptHandoffRequest {
+  return { handoffId: "", serverId: 0 };
+}
+
+export const AcceptHandoffRequest: MessageFns<AcceptHandoffRequest> = {
+  encode(message: AcceptHandoffRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.handoffId !== "") {
+      writer.uint32(10).string(message.handoffId);
+    }
+    if (message.serverId !== 0) {
+      writer.uint32(16).uint32(message.serverId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AcceptHandoffRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAcceptHandoffRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.handoffId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.serverId = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AcceptHandoffRequest {
+    return {
+      handoffId: isSet(object.handoffId)
+        ? globalThis.String(object.handoffId)
+        : isSet(object.handoff_id)
+        ? globalThis.String(object.handoff_id)
+        : "",
+      serverId: isSet(object.serverId)
+        ? globalThis.Number(object.serverId)
+        : isSet(object.server_id)
+        ? globalThis.Number(object.server_id)
+        : 0,
+    };
+  },
+
+  toJSON(message: AcceptHandoffRequest): unknown {
+    const obj: any = {};
+    if (message.handoffId !== "") {
+      obj.handoffId = message.handoffId;
+    }
+    if (message.serverId !== 0) {
+      obj.serverId = Math.round(message.serverId);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<AcceptHandoffRequest>): AcceptHandoffRequest {
+    return AcceptHandoffRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AcceptHandoffRequest>): AcceptHandoffRequest {
+    const message = createBaseAcceptHandoffRequest();
+    message.handoffId = object.handoffId ?? "";
+    message.serverId = object.serverId ?? 0;
+    return message;
+  },
+};
+
+function createBaseAcceptHandoffResponse(): AcceptHandoffResponse {
+  return { handoff: undefined };
+}
+
+export const AcceptHandoffResponse: MessageFns<AcceptHandoffResponse> = {
+  encode(message: AcceptHandoffResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.handoff !== undefined) {
+      Handoff.encode(message.handoff, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AcceptHandoffResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAcceptHandoffResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.handoff = Handoff.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AcceptHandoffResponse {
+    return { handoff: isSet(object.handoff) ? Handoff.fromJSON(object.handoff) : undefined };
+  },
+
+  toJSON(message: AcceptHandoffResponse): unknown {
+    const obj: any = {};
+    if (message.handoff !== undefined) {
+      obj.handoff = Handoff.toJSON(message.handoff);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<AcceptHandoffResponse>): AcceptHandoffResponse {
+    return AcceptHandoffResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AcceptHandoffResponse>): AcceptHandoffResponse {
+    const message = createBaseAcceptHandoffResponse();
+    message.handoff = (object.handoff !== undefined && object.handoff !== null)
+      ? Handoff.fromPartial(object.handoff)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseCommitHandoffRequest(): CommitHandoffRequest {
+  return { handoffId: "", serverId: 0 };
+}
+
+export const CommitHandoffRequest: MessageFns<CommitHandoffRequest> = {
+  encode(message: CommitHandoffRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.handoffId !== "") {
+      writer.uint32(10).string(message.handoffId);
+    }
+    if (message.serverId !== 0) {
+      writer.uint32(16).uint32(message.serverId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CommitHandoffRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCommitHandoffRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.handoffId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.serverId = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CommitHandoffRequest {
+    return {
+      handoffId: isSet(object.handoffId)
+        ? globalThis.String(object.handoffId)
+        : isSet(object.handoff_id)
+        ? globalThis.String(object.handoff_id)
+        : "",
+      serverId: isSet(object.serverId)
+        ? globalThis.Number(object.serverId)
+        : isSet(object.server_id)
+        ? globalThis.Number(object.server_id)
+        : 0,
+    };
+  },
+
+  toJSON(message: CommitHandoffRequest): unknown {
+    const obj: any = {};
+    if (message.handoffId !== "") {
+      obj.handoffId = message.handoffId;
+    }
+    if (message.serverId !== 0) {
+      obj.serverId = Math.round(message.serverId);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CommitHandoffRequest>): CommitHandoffRequest {
+    return CommitHandoffRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CommitHandoffRequest>): CommitHandoffRequest {
+    const message = createBaseCommitHandoffRequest();
+    message.handoffId = object.handoffId ?? "";
+    message.serverId = object.serverId ?? 0;
+    return message;
+  },
+};
+
+function createBaseCommitHandoffResponse(): CommitHandoffResponse {
+  return { handoff: undefined };
+}
+
+export const CommitHandoffResponse: MessageFns<CommitHandoffResponse> = {
+  encode(message: CommitHandoffResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.handoff !== undefined) {
+      Handoff.encode(message.handoff, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CommitHandoffResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCommitHandoffResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.handoff = Handoff.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CommitHandoffResponse {
+    return { handoff: isSet(object.handoff) ? Handoff.fromJSON(object.handoff) : undefined };
+  },
+
+  toJSON(message: CommitHandoffResponse): unknown {
+    const obj: any = {};
+    if (message.handoff !== undefined) {
+      obj.handoff = Handoff.toJSON(message.handoff);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CommitHandoffResponse>): CommitHandoffResponse {
+    return CommitHandoffResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CommitHandoffResponse>): CommitHandoffResponse {
+    const message = createBaseCommitHandoffResponse();
+    message.handoff = (object.handoff !== undefined && object.handoff !== null)
+      ? Handoff.fromPartial(object.handoff)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseAbortHandoffRequest(): AbortHandoffRequest {
+  return { handoffId: "", serverId: 0, reason: "" };
+}
+
+export const AbortHandoffRequest: MessageFns<AbortHandoffRequest> = {
+  encode(message: AbortHandoffRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.handoffId !== "") {
+      writer.uint32(10).string(message.handoffId);
+    }
+    if (message.serverId !== 0) {
+      writer.uint32(16).uint32(message.serverId);
+    }
+    if (message.reason !== "") {
+      writer.uint32(26).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AbortHandoffRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAbortHandoffRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.handoffId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.serverId = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AbortHandoffRequest {
+    return {
+      handoffId: isSet(object.handoffId)
+        ? globalThis.String(object.handoffId)
+        : isSet(object.handoff_id)
+        ? globalThis.String(object.handoff_id)
+        : "",
+      serverId: isSet(object.serverId)
+        ? globalThis.Number(object.serverId)
+        : isSet(object.server_id)
+        ? globalThis.Number(object.server_id)
+        : 0,
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+    };
+  },
+
+  toJSON(message: AbortHandoffRequest): unknown {
+    const obj: any = {};
+    if (message.handoffId !== "") {
+      obj.handoffId = message.handoffId;
+    }
+    if (message.serverId !== 0) {
+      obj.serverId = Math.round(message.serverId);
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<AbortHandoffRequest>): AbortHandoffRequest {
+    return AbortHandoffRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AbortHandoffRequest>): AbortHandoffRequest {
+    const message = createBaseAbortHandoffRequest();
+    message.handoffId = object.handoffId ?? "";
+    message.serverId = object.serverId ?? 0;
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseAbortHandoffResponse(): AbortHandoffResponse {
+  return { handoff: undefined };
+}
+
+export const AbortHandoffResponse: MessageFns<AbortHandoffResponse> = {
+  encode(message: AbortHandoffResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.handoff !== undefined) {
+      Handoff.encode(message.handoff, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AbortHandoffResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAbortHandoffResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.handoff = Handoff.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AbortHandoffResponse {
+    return { handoff: isSet(object.handoff) ? Handoff.fromJSON(object.handoff) : undefined };
+  },
+
+  toJSON(message: AbortHandoffResponse): unknown {
+    const obj: any = {};
+    if (message.handoff !== undefined) {
+      obj.handoff = Handoff.toJSON(message.handoff);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<AbortHandoffResponse>): AbortHandoffResponse {
+    return AbortHandoffResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AbortHandoffResponse>): AbortHandoffResponse {
+    const message = createBaseAbortHandoffResponse();
+    message.handoff = (object.handoff !== undefined && object.handoff !== null)
+      ? Handoff.fromPartial(object.handoff)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseAuthorityEvent(): AuthorityEvent {
+  return { kind: 0, authority: undefined, previousServerId: 0, handoff: undefined, server: undefined };
+}
+
+export const AuthorityEvent: MessageFns<AuthorityEvent> = {
+  encode(message: AuthorityEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== 0) {
+      writer.uint32(8).int32(message.kind);
+    }
+    if (message.authority !== undefined) {
+      RegionAuthority.encode(message.authority, writer.uint32(18).fork()).join();
+    }
+    if (message.previousServerId !== 0) {
+      writer.uint32(24).uint32(message.previousServerId);
+    }
+    if (message.handoff !== undefined) {
+      Handoff.encode(message.handoff, writer.uint32(34).fork()).join();
+    }
+    if (message.server !== undefined) {
+      GameServer.encode(message.server, writer.uint32(42).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AuthorityEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAuthorityEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.kind = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.authority = RegionAuthority.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.previousServerId = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.handoff = Handoff.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.server = GameServer.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AuthorityEvent {
+    return {
+      kind: isSet(object.kind) ? authorityEvent_KindFromJSON(object.kind) : 0,
+      authority: isSet(object.authority) ? RegionAuthority.fromJSON(object.authority) : undefined,
+      previousServerId: isSet(object.previousServerId)
+        ? globalThis.Number(object.previousServerId)
+        : isSet(object.previous_server_id)
+        ? globalThis.Number(object.previous_server_id)
+        : 0,
+      handoff: isSet(object.handoff) ? Handoff.fromJSON(object.handoff) : undefined,
+      server: isSet(object.server) ? GameServer.fromJSON(object.server) : undefined,
+    };
+  },
+
+  toJSON(message: AuthorityEvent): unknown {
+    const obj: any = {};
+    if (message.kind !== 0) {
+      obj.kind = authorityEvent_KindToJSON(message.kind);
+    }
+    if (message.authority !== undefined) {
+      obj.authority = RegionAuthority.toJSON(message.authority);
+    }
+    if (message.previousServerId !== 0) {
+      obj.previousServerId = Math.round(message.previousServerId);
+    }
+    if (message.handoff !== undefined) {
+      obj.handoff = Handoff.toJSON(message.handoff);
+    }
+    if (message.server !== undefined) {
+      obj.server = GameServer.toJSON(message.server);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<AuthorityEvent>): AuthorityEvent {
+    return AuthorityEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AuthorityEvent>): AuthorityEvent {
+    const message = createBaseAuthorityEvent();
+    message.kind = object.kind ?? 0;
+    message.authority = (object.authority !== undefined && object.authority !== null)
+      ? RegionAuthority.fromPartial(object.authority)
+      : undefined;
+    message.previousServerId = object.previousServerId ?? 0;
+    message.handoff = (object.handoff !== undefined && object.handoff !== null)
+      ? Handoff.fromPartial(object.handoff)
+      : undefined;
+    message.server = (object.server !== undefined && object.server !== null)
+      ? GameServer.fromPartial(object.server)
+      : undefined;
+    return message;
+  },
+};
+
 /** The directory of game servers and region leases. Everything goes through the log of group 0. */
 export type AuthorityDirectoryServiceService = typeof AuthorityDirectoryServiceService;
 export const AuthorityDirectoryServiceService = {
-  /** Makes a game server known, or renews it. A server that is not registered can't write. */
+  /**
+   * Makes a game server known, or renews it. A server that is not registered can't write. Another live
+   * server's name or id is refused with SERVER_ALREADY_REGISTERED.
+   */
   register: {
     path: "/statemesh.v1.AuthorityDirectoryService/Register" as const,
     requestStream: false as const,
@@ -1678,10 +3357,64 @@ export const AuthorityDirectoryServiceService = {
     responseSerialize: (value: ReleaseResponse): Buffer => ReleaseResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): ReleaseResponse => ReleaseResponse.decode(value),
   },
+  /**
+   * Begins a handoff of a region from its owner to another server: prepared. Both are told. The target
+   * loads the region and calls AcceptHandoff; the owner then lets what it has under way be decided,
+   * keeps back what is new, and calls CommitHandoff. Until then the owner owns, from then on the target.
+   * Everything about handoffs needs cluster version 3, else VERSION_TOO_LOW.
+   */
+  transfer: {
+    path: "/statemesh.v1.AuthorityDirectoryService/Transfer" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: TransferRequest): Buffer => TransferRequest.encode(value).finish(),
+    requestDeserialize: (value: Buffer): TransferRequest => TransferRequest.decode(value),
+    responseSerialize: (value: TransferResponse): Buffer => TransferResponse.encode(value).finish(),
+    responseDeserialize: (value: Buffer): TransferResponse => TransferResponse.decode(value),
+  },
+  /** The target is ready: it has loaded the region and follows it. */
+  acceptHandoff: {
+    path: "/statemesh.v1.AuthorityDirectoryService/AcceptHandoff" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: AcceptHandoffRequest): Buffer => AcceptHandoffRequest.encode(value).finish(),
+    requestDeserialize: (value: Buffer): AcceptHandoffRequest => AcceptHandoffRequest.decode(value),
+    responseSerialize: (value: AcceptHandoffResponse): Buffer =>
+      AcceptHandoffResponse.encode(value).finish(),
+    responseDeserialize: (value: Buffer): AcceptHandoffResponse => AcceptHandoffResponse.decode(value),
+  },
+  /**
+   * The owner is done: the target owns the region from here on, under the next epoch. Answered once the
+   * epoch is in the log of the region's group, so that nothing of the old owner can be decided any more.
+   */
+  commitHandoff: {
+    path: "/statemesh.v1.AuthorityDirectoryService/CommitHandoff" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CommitHandoffRequest): Buffer => CommitHandoffRequest.encode(value).finish(),
+    requestDeserialize: (value: Buffer): CommitHandoffRequest => CommitHandoffRequest.decode(value),
+    responseSerialize: (value: CommitHandoffResponse): Buffer =>
+      CommitHandoffResponse.encode(value).finish(),
+    responseDeserialize: (value: Buffer): CommitHandoffResponse => CommitHandoffResponse.decode(value),
+  },
+  /** Ends a handoff that is not committed; the owner goes on. Either side may, and an operator. */
+  abortHandoff: {
+    path: "/statemesh.v1.AuthorityDirectoryService/AbortHandoff" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: AbortHandoffRequest): Buffer => AbortHandoffRequest.encode(value).finish(),
+    requestDeserialize: (value: Buffer): AbortHandoffRequest => AbortHandoffRequest.decode(value),
+    responseSerialize: (value: AbortHandoffResponse): Buffer =>
+      AbortHandoffResponse.encode(value).finish(),
+    responseDeserialize: (value: Buffer): AbortHandoffResponse => AbortHandoffResponse.decode(value),
+  },
 } as const;
 
 export interface AuthorityDirectoryServiceServer extends UntypedServiceImplementation {
-  /** Makes a game server known, or renews it. A server that is not registered can't write. */
+  /**
+   * Makes a game server known, or renews it. A server that is not registered can't write. Another live
+   * server's name or id is refused with SERVER_ALREADY_REGISTERED.
+   */
   register: handleUnaryCall<RegisterRequest, RegisterResponse>;
   /** Who owns a place, and which node leads its group. */
   route: handleUnaryCall<RouteRequest, RouteResponse>;
@@ -1694,10 +3427,29 @@ export interface AuthorityDirectoryServiceServer extends UntypedServiceImplement
   renew: handleUnaryCall<RenewRequest, RenewResponse>;
   /** Gives a lease up. */
   release: handleUnaryCall<ReleaseRequest, ReleaseResponse>;
+  /**
+   * Begins a handoff of a region from its owner to another server: prepared. Both are told. The target
+   * loads the region and calls AcceptHandoff; the owner then lets what it has under way be decided,
+   * keeps back what is new, and calls CommitHandoff. Until then the owner owns, from then on the target.
+   * Everything about handoffs needs cluster version 3, else VERSION_TOO_LOW.
+   */
+  transfer: handleUnaryCall<TransferRequest, TransferResponse>;
+  /** The target is ready: it has loaded the region and follows it. */
+  acceptHandoff: handleUnaryCall<AcceptHandoffRequest, AcceptHandoffResponse>;
+  /**
+   * The owner is done: the target owns the region from here on, under the next epoch. Answered once the
+   * epoch is in the log of the region's group, so that nothing of the old owner can be decided any more.
+   */
+  commitHandoff: handleUnaryCall<CommitHandoffRequest, CommitHandoffResponse>;
+  /** Ends a handoff that is not committed; the owner goes on. Either side may, and an operator. */
+  abortHandoff: handleUnaryCall<AbortHandoffRequest, AbortHandoffResponse>;
 }
 
 export interface AuthorityDirectoryServiceClient extends Client {
-  /** Makes a game server known, or renews it. A server that is not registered can't write. */
+  /**
+   * Makes a game server known, or renews it. A server that is not registered can't write. Another live
+   * server's name or id is refused with SERVER_ALREADY_REGISTERED.
+   */
   register(
     request: RegisterRequest,
     callback: (error: ServiceError | null, response: RegisterResponse) => void,
@@ -1779,6 +3531,78 @@ export interface AuthorityDirectoryServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ReleaseResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Begins a handoff of a region from its owner to another server: prepared. Both are told. The target
+   * loads the region and calls AcceptHandoff; the owner then lets what it has under way be decided,
+   * keeps back what is new, and calls CommitHandoff. Until then the owner owns, from then on the target.
+   * Everything about handoffs needs cluster version 3, else VERSION_TOO_LOW.
+   */
+  transfer(
+    request: TransferRequest,
+    callback: (error: ServiceError | null, response: TransferResponse) => void,
+  ): ClientUnaryCall;
+  transfer(
+    request: TransferRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: TransferResponse) => void,
+  ): ClientUnaryCall;
+  transfer(
+    request: TransferRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: TransferResponse) => void,
+  ): ClientUnaryCall;
+  /** The target is ready: it has loaded the region and follows it. */
+  acceptHandoff(
+    request: AcceptHandoffRequest,
+    callback: (error: ServiceError | null, response: AcceptHandoffResponse) => void,
+  ): ClientUnaryCall;
+  acceptHandoff(
+    request: AcceptHandoffRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: AcceptHandoffResponse) => void,
+  ): ClientUnaryCall;
+  acceptHandoff(
+    request: AcceptHandoffRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: AcceptHandoffResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * The owner is done: the target owns the region from here on, under the next epoch. Answered once the
+   * epoch is in the log of the region's group, so that nothing of the old owner can be decided any more.
+   */
+  commitHandoff(
+    request: CommitHandoffRequest,
+    callback: (error: ServiceError | null, response: CommitHandoffResponse) => void,
+  ): ClientUnaryCall;
+  commitHandoff(
+    request: CommitHandoffRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CommitHandoffResponse) => void,
+  ): ClientUnaryCall;
+  commitHandoff(
+    request: CommitHandoffRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CommitHandoffResponse) => void,
+  ): ClientUnaryCall;
+  /** Ends a handoff that is not committed; the owner goes on. Either side may, and an operator. */
+  abortHandoff(
+    request: AbortHandoffRequest,
+    callback: (error: ServiceError | null, response: AbortHandoffResponse) => void,
+  ): ClientUnaryCall;
+  abortHandoff(
+    request: AbortHandoffRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: AbortHandoffResponse) => void,
+  ): ClientUnaryCall;
+  abortHandoff(
+    request: AbortHandoffRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: AbortHandoffResponse) => void,
   ): ClientUnaryCall;
 }
 

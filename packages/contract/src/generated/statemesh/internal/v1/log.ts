@@ -13,7 +13,7 @@ import {
   memberChangeKindFromJSON,
   memberChangeKindToJSON,
 } from "../../v1/admin.ts";
-import { GameServer, Lease, LeaseKey, RegionAuthority } from "../../v1/authority.ts";
+import { GameServer, Handoff, Lease, LeaseKey, RegionAuthority, ServerLoad } from "../../v1/authority.ts";
 import {
   ConflictType,
   conflictTypeFromJSON,
@@ -105,9 +105,48 @@ export interface DirectoryCommand {
     | { $case: "renew"; value: RenewLeases }
     | { $case: "release"; value: ReleaseLease }
     | { $case: "expire"; value: ExpireLeases }
+    | //
+    /** These need version 3. */
+    { $case: "prepare"; value: PrepareHandoff }
+    | { $case: "ready"; value: ReadyHandoff }
+    | { $case: "finish"; value: FinishHandoff }
+    | { $case: "backups"; value: AssignBackups }
+    | { $case: "assign"; value: AssignOwners }
     | undefined;
   /** The leader's clock when it proposed, milliseconds since the Unix epoch. */
   nowMs: number;
+}
+
+export interface PrepareHandoff {
+  /** Its phase and reason are not looked at. */
+  handoff: Handoff | undefined;
+}
+
+/** The target has loaded the region. */
+export interface ReadyHandoff {
+  handoffId: string;
+  serverId: number;
+}
+
+export interface FinishHandoff {
+  handoffId: string;
+  /** 0: an operator, who may only abort. */
+  serverId: number;
+  commit: boolean;
+  reason: string;
+}
+
+/** Chooses backups anew, by the state where this is applied. At most 256 regions. */
+export interface AssignBackups {
+  regions: Region[];
+}
+
+/** Gives regions that nobody owns to servers that take some, by the state where this is applied. At most 1,024. */
+export interface AssignOwners {
+  regions: Region[];
+  durationMs: number;
+  /** Registered, and not heard of for some time: none of them is given anything. */
+  silentServerIds: number[];
 }
 
 export interface RegisterServer {
@@ -126,6 +165,8 @@ export interface RenewLeases {
   leases: LeaseKey[];
   durationMs: number;
   ttlMs: number;
+  /** Needs version 3, as players of the leases do. Unset: as it was. */
+  load: ServerLoad | undefined;
 }
 
 export interface ReleaseLease {
@@ -138,6 +179,12 @@ export interface ReleaseLease {
 export interface ExpireLeases {
   leases: LeaseKey[];
   servers: ExpiredServer[];
+  /** All below needs version 3. A backup takes over what ran out. */
+  failover: boolean;
+  /** Registered, and not heard of for some time: none of them takes over. */
+  silentServerIds: number[];
+  /** Handoffs whose time is over. */
+  handoffIds: string[];
 }
 
 export interface ExpiredServer {
@@ -229,6 +276,12 @@ export interface CommandResult {
   /** What belongs to the reason. */
   metadata: Map<string, string>;
   memberChange: MemberChange | undefined;
+  handoff:
+    | Handoff
+    | undefined;
+  /** Regions that are the server's and that it did not name; regions that were given to servers. */
+  assigned: RegionAuthority[];
+  handoffs: Handoff[];
 }
 
 export interface CommandResult_MetadataEntry {
@@ -249,6 +302,10 @@ export interface SnapshotRecord {
     | { $case: "server"; value: GameServer }
     | { $case: "lease"; value: LeaseRecord }
     | { $case: "membership"; value: MembershipRecord }
+    | //
+    /** Needs version 3; so do max_regions of a server, and backups and players of a lease. */
+    { $case: "handoff"; value: Handoff }
+    | { $case: "load"; value: LoadRecord }
     | undefined;
 }
 
@@ -323,6 +380,14 @@ export interface LeaseRecord {
   /** 0: nobody. */
   serverId: number;
   durationMs: number;
+  backupServerIds: number[];
+  players: number;
+}
+
+/** How busy a server said that it is. */
+export interface LoadRecord {
+  serverId: number;
+  load: ServerLoad | undefined;
 }
 
 function createBaseCommand(): Command {
@@ -1227,6 +1292,21 @@ export const DirectoryCommand: MessageFns<DirectoryCommand> = {
       case "expire":
         ExpireLeases.encode(message.command.value, writer.uint32(42).fork()).join();
         break;
+      case "prepare":
+        PrepareHandoff.encode(message.command.value, writer.uint32(58).fork()).join();
+        break;
+      case "ready":
+        ReadyHandoff.encode(message.command.value, writer.uint32(66).fork()).join();
+        break;
+      case "finish":
+        FinishHandoff.encode(message.command.value, writer.uint32(74).fork()).join();
+        break;
+      case "backups":
+        AssignBackups.encode(message.command.value, writer.uint32(82).fork()).join();
+        break;
+      case "assign":
+        AssignOwners.encode(message.command.value, writer.uint32(90).fork()).join();
+        break;
     }
     if (message.nowMs !== 0) {
       writer.uint32(48).int64Number(message.nowMs);
@@ -1287,6 +1367,46 @@ export const DirectoryCommand: MessageFns<DirectoryCommand> = {
             message.command = { $case: "expire", value: ExpireLeases.decode(reader, reader.uint32()) };
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.command = { $case: "prepare", value: PrepareHandoff.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.command = { $case: "ready", value: ReadyHandoff.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.command = { $case: "finish", value: FinishHandoff.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.command = { $case: "backups", value: AssignBackups.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.command = { $case: "assign", value: AssignOwners.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 6: {
             if (tag !== 48) {
               break;
@@ -1319,6 +1439,16 @@ export const DirectoryCommand: MessageFns<DirectoryCommand> = {
         ? { $case: "release", value: ReleaseLease.fromJSON(object.release) }
         : isSet(object.expire)
         ? { $case: "expire", value: ExpireLeases.fromJSON(object.expire) }
+        : isSet(object.prepare)
+        ? { $case: "prepare", value: PrepareHandoff.fromJSON(object.prepare) }
+        : isSet(object.ready)
+        ? { $case: "ready", value: ReadyHandoff.fromJSON(object.ready) }
+        : isSet(object.finish)
+        ? { $case: "finish", value: FinishHandoff.fromJSON(object.finish) }
+        : isSet(object.backups)
+        ? { $case: "backups", value: AssignBackups.fromJSON(object.backups) }
+        : isSet(object.assign)
+        ? { $case: "assign", value: AssignOwners.fromJSON(object.assign) }
         : undefined,
       nowMs: isSet(object.nowMs)
         ? globalThis.Number(object.nowMs)
@@ -1340,6 +1470,16 @@ export const DirectoryCommand: MessageFns<DirectoryCommand> = {
       obj.release = ReleaseLease.toJSON(message.command.value);
     } else if (message.command?.$case === "expire") {
       obj.expire = ExpireLeases.toJSON(message.command.value);
+    } else if (message.command?.$case === "prepare") {
+      obj.prepare = PrepareHandoff.toJSON(message.command.value);
+    } else if (message.command?.$case === "ready") {
+      obj.ready = ReadyHandoff.toJSON(message.command.value);
+    } else if (message.command?.$case === "finish") {
+      obj.finish = FinishHandoff.toJSON(message.command.value);
+    } else if (message.command?.$case === "backups") {
+      obj.backups = AssignBackups.toJSON(message.command.value);
+    } else if (message.command?.$case === "assign") {
+      obj.assign = AssignOwners.toJSON(message.command.value);
     }
     if (message.nowMs !== 0) {
       obj.nowMs = Math.round(message.nowMs);
@@ -1383,8 +1523,517 @@ export const DirectoryCommand: MessageFns<DirectoryCommand> = {
         }
         break;
       }
+      case "prepare": {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: "prepare", value: PrepareHandoff.fromPartial(object.command.value) };
+        }
+        break;
+      }
+      case "ready": {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: "ready", value: ReadyHandoff.fromPartial(object.command.value) };
+        }
+        break;
+      }
+      case "finish": {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: "finish", value: FinishHandoff.fromPartial(object.command.value) };
+        }
+        break;
+      }
+      case "backups": {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: "backups", value: AssignBackups.fromPartial(object.command.value) };
+        }
+        break;
+      }
+      case "assign": {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: "assign", value: AssignOwners.fromPartial(object.command.value) };
+        }
+        break;
+      }
     }
     message.nowMs = object.nowMs ?? 0;
+    return message;
+  },
+};
+
+function createBasePrepareHandoff(): PrepareHandoff {
+  return { handoff: undefined };
+}
+
+export const PrepareHandoff: MessageFns<PrepareHandoff> = {
+  encode(message: PrepareHandoff, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.handoff !== undefined) {
+      Handoff.encode(message.handoff, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PrepareHandoff {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePrepareHandoff();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.handoff = Handoff.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PrepareHandoff {
+    return { handoff: isSet(object.handoff) ? Handoff.fromJSON(object.handoff) : undefined };
+  },
+
+  toJSON(message: PrepareHandoff): unknown {
+    const obj: any = {};
+    if (message.handoff !== undefined) {
+      obj.handoff = Handoff.toJSON(message.handoff);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PrepareHandoff>): PrepareHandoff {
+    return PrepareHandoff.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PrepareHandoff>): PrepareHandoff {
+    const message = createBasePrepareHandoff();
+    message.handoff = (object.handoff !== undefined && object.handoff !== null)
+      ? Handoff.fromPartial(object.handoff)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseReadyHandoff(): ReadyHandoff {
+  return { handoffId: "", serverId: 0 };
+}
+
+export const ReadyHandoff: MessageFns<ReadyHandoff> = {
+  encode(message: ReadyHandoff, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.handoffId !== "") {
+      writer.uint32(10).string(message.handoffId);
+    }
+    if (message.serverId !== 0) {
+      writer.uint32(16).uint32(message.serverId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadyHandoff {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadyHandoff();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.handoffId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.serverId = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReadyHandoff {
+    return {
+      handoffId: isSet(object.handoffId)
+        ? globalThis.String(object.handoffId)
+        : isSet(object.handoff_id)
+        ? globalThis.String(object.handoff_id)
+        : "",
+      serverId: isSet(object.serverId)
+        ? globalThis.Number(object.serverId)
+        : isSet(object.server_id)
+        ? globalThis.Number(object.server_id)
+        : 0,
+    };
+  },
+
+  toJSON(message: ReadyHandoff): unknown {
+    const obj: any = {};
+    if (message.handoffId !== "") {
+      obj.handoffId = message.handoffId;
+    }
+    if (message.serverId !== 0) {
+      obj.serverId = Math.round(message.serverId);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ReadyHandoff>): ReadyHandoff {
+    return ReadyHandoff.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReadyHandoff>): ReadyHandoff {
+    const message = createBaseReadyHandoff();
+    message.handoffId = object.handoffId ?? "";
+    message.serverId = object.serverId ?? 0;
+    return message;
+  },
+};
+
+function createBaseFinishHandoff(): FinishHandoff {
+  return { handoffId: "", serverId: 0, commit: false, reason: "" };
+}
+
+export const FinishHandoff: MessageFns<FinishHandoff> = {
+  encode(message: FinishHandoff, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.handoffId !== "") {
+      writer.uint32(10).string(message.handoffId);
+    }
+    if (message.serverId !== 0) {
+      writer.uint32(16).uint32(message.serverId);
+    }
+    if (message.commit !== false) {
+      writer.uint32(24).bool(message.commit);
+    }
+    if (message.reason !== "") {
+      writer.uint32(34).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FinishHandoff {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFinishHandoff();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.handoffId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.serverId = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.commit = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FinishHandoff {
+    return {
+      handoffId: isSet(object.handoffId)
+        ? globalThis.String(object.handoffId)
+        : isSet(object.handoff_id)
+        ? globalThis.String(object.handoff_id)
+        : "",
+      serverId: isSet(object.serverId)
+        ? globalThis.Number(object.serverId)
+        : isSet(object.server_id)
+        ? globalThis.Number(object.server_id)
+        : 0,
+      commit: isSet(object.commit) ? globalThis.Boolean(object.commit) : false,
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+    };
+  },
+
+  toJSON(message: FinishHandoff): unknown {
+    const obj: any = {};
+    if (message.handoffId !== "") {
+      obj.handoffId = message.handoffId;
+    }
+    if (message.serverId !== 0) {
+      obj.serverId = Math.round(message.serverId);
+    }
+    if (message.commit !== false) {
+      obj.commit = message.commit;
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<FinishHandoff>): FinishHandoff {
+    return FinishHandoff.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FinishHandoff>): FinishHandoff {
+    const message = createBaseFinishHandoff();
+    message.handoffId = object.handoffId ?? "";
+    message.serverId = object.serverId ?? 0;
+    message.commit = object.commit ?? false;
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseAssignBackups(): AssignBackups {
+  return { regions: [] };
+}
+
+export const AssignBackups: MessageFns<AssignBackups> = {
+  encode(message: AssignBackups, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.regions) {
+      Region.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AssignBackups {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAssignBackups();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.regions.push(Region.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AssignBackups {
+    return {
+      regions: globalThis.Array.isArray(object?.regions) ? object.regions.map((e: any) => Region.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: AssignBackups): unknown {
+    const obj: any = {};
+    if (message.regions?.length) {
+      obj.regions = message.regions.map((e) => Region.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<AssignBackups>): AssignBackups {
+    return AssignBackups.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AssignBackups>): AssignBackups {
+    const message = createBaseAssignBackups();
+    message.regions = object.regions?.map((e) => Region.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseAssignOwners(): AssignOwners {
+  return { regions: [], durationMs: 0, silentServerIds: [] };
+}
+
+export const AssignOwners: MessageFns<AssignOwners> = {
+  encode(message: AssignOwners, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.regions) {
+      Region.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.durationMs !== 0) {
+      writer.uint32(16).uint32(message.durationMs);
+    }
+    if (message.silentServerIds.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.silentServerIds) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AssignOwners {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAssignOwners();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.regions.push(Region.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.durationMs = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag === 24) {
+              message.silentServerIds.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.silentServerIds.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AssignOwners {
+    return {
+      regions: globalThis.Array.isArray(object?.regions) ? object.regions.map((e: any) => Region.fromJSON(e)) : [],
+      durationMs: isSet(object.durationMs)
+        ? globalThis.Number(object.durationMs)
+        : isSet(object.duration_ms)
+        ? globalThis.Number(object.duration_ms)
+        : 0,
+      silentServerIds: globalThis.Array.isArray(object?.silentServerIds)
+        ? object.silentServerIds.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.silent_server_ids)
+        ? object.silent_server_ids.map((e: any) => globalThis.Number(e))
+        : [],
+    };
+  },
+
+  toJSON(message: AssignOwners): unknown {
+    const obj: any = {};
+    if (message.regions?.length) {
+      obj.regions = message.regions.map((e) => Region.toJSON(e));
+    }
+    if (message.durationMs !== 0) {
+      obj.durationMs = Math.round(message.durationMs);
+    }
+    if (message.silentServerIds?.length) {
+      obj.silentServerIds = message.silentServerIds.map((e) => Math.round(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<AssignOwners>): AssignOwners {
+    return AssignOwners.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AssignOwners>): AssignOwners {
+    const message = createBaseAssignOwners();
+    message.regions = object.regions?.map((e) => Region.fromPartial(e)) || [];
+    message.durationMs = object.durationMs ?? 0;
+    message.silentServerIds = object.silentServerIds?.map((e) => e) || [];
     return message;
   },
 };
@@ -1592,7 +2241,7 @@ export const GrantLease: MessageFns<GrantLease> = {
 };
 
 function createBaseRenewLeases(): RenewLeases {
-  return { serverId: 0, leases: [], durationMs: 0, ttlMs: 0 };
+  return { serverId: 0, leases: [], durationMs: 0, ttlMs: 0, load: undefined };
 }
 
 export const RenewLeases: MessageFns<RenewLeases> = {
@@ -1608,6 +2257,9 @@ export const RenewLeases: MessageFns<RenewLeases> = {
     }
     if (message.ttlMs !== 0) {
       writer.uint32(32).uint32(message.ttlMs);
+    }
+    if (message.load !== undefined) {
+      ServerLoad.encode(message.load, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -1657,6 +2309,14 @@ export const RenewLeases: MessageFns<RenewLeases> = {
             message.ttlMs = reader.uint32();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.load = ServerLoad.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1687,6 +2347,7 @@ export const RenewLeases: MessageFns<RenewLeases> = {
         : isSet(object.ttl_ms)
         ? globalThis.Number(object.ttl_ms)
         : 0,
+      load: isSet(object.load) ? ServerLoad.fromJSON(object.load) : undefined,
     };
   },
 
@@ -1704,6 +2365,9 @@ export const RenewLeases: MessageFns<RenewLeases> = {
     if (message.ttlMs !== 0) {
       obj.ttlMs = Math.round(message.ttlMs);
     }
+    if (message.load !== undefined) {
+      obj.load = ServerLoad.toJSON(message.load);
+    }
     return obj;
   },
 
@@ -1716,6 +2380,9 @@ export const RenewLeases: MessageFns<RenewLeases> = {
     message.leases = object.leases?.map((e) => LeaseKey.fromPartial(e)) || [];
     message.durationMs = object.durationMs ?? 0;
     message.ttlMs = object.ttlMs ?? 0;
+    message.load = (object.load !== undefined && object.load !== null)
+      ? ServerLoad.fromPartial(object.load)
+      : undefined;
     return message;
   },
 };
@@ -1828,7 +2495,7 @@ export const ReleaseLease: MessageFns<ReleaseLease> = {
 };
 
 function createBaseExpireLeases(): ExpireLeases {
-  return { leases: [], servers: [] };
+  return { leases: [], servers: [], failover: false, silentServerIds: [], handoffIds: [] };
 }
 
 export const ExpireLeases: MessageFns<ExpireLeases> = {
@@ -1838,6 +2505,19 @@ export const ExpireLeases: MessageFns<ExpireLeases> = {
     }
     for (const v of message.servers) {
       ExpiredServer.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.failover !== false) {
+      writer.uint32(24).bool(message.failover);
+    }
+    if (message.silentServerIds.length !== 0) {
+      writer.uint32(34).fork();
+      for (const v of message.silentServerIds) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    for (const v of message.handoffIds) {
+      writer.uint32(42).string(v!);
     }
     return writer;
   },
@@ -1871,6 +2551,40 @@ export const ExpireLeases: MessageFns<ExpireLeases> = {
             message.servers.push(ExpiredServer.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.failover = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag === 32) {
+              message.silentServerIds.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 34) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.silentServerIds.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.handoffIds.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1889,6 +2603,17 @@ export const ExpireLeases: MessageFns<ExpireLeases> = {
       servers: globalThis.Array.isArray(object?.servers)
         ? object.servers.map((e: any) => ExpiredServer.fromJSON(e))
         : [],
+      failover: isSet(object.failover) ? globalThis.Boolean(object.failover) : false,
+      silentServerIds: globalThis.Array.isArray(object?.silentServerIds)
+        ? object.silentServerIds.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.silent_server_ids)
+        ? object.silent_server_ids.map((e: any) => globalThis.Number(e))
+        : [],
+      handoffIds: globalThis.Array.isArray(object?.handoffIds)
+        ? object.handoffIds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.handoff_ids)
+        ? object.handoff_ids.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -1900,6 +2625,15 @@ export const ExpireLeases: MessageFns<ExpireLeases> = {
     if (message.servers?.length) {
       obj.servers = message.servers.map((e) => ExpiredServer.toJSON(e));
     }
+    if (message.failover !== false) {
+      obj.failover = message.failover;
+    }
+    if (message.silentServerIds?.length) {
+      obj.silentServerIds = message.silentServerIds.map((e) => Math.round(e));
+    }
+    if (message.handoffIds?.length) {
+      obj.handoffIds = message.handoffIds;
+    }
     return obj;
   },
 
@@ -1910,6 +2644,9 @@ export const ExpireLeases: MessageFns<ExpireLeases> = {
     const message = createBaseExpireLeases();
     message.leases = object.leases?.map((e) => LeaseKey.fromPartial(e)) || [];
     message.servers = object.servers?.map((e) => ExpiredServer.fromPartial(e)) || [];
+    message.failover = object.failover ?? false;
+    message.silentServerIds = object.silentServerIds?.map((e) => e) || [];
+    message.handoffIds = object.handoffIds?.map((e) => e) || [];
     return message;
   },
 };
@@ -2886,6 +3623,9 @@ function createBaseCommandResult(): CommandResult {
     holder: undefined,
     metadata: new Map(),
     memberChange: undefined,
+    handoff: undefined,
+    assigned: [],
+    handoffs: [],
   };
 }
 
@@ -2923,6 +3663,15 @@ export const CommandResult: MessageFns<CommandResult> = {
     });
     if (message.memberChange !== undefined) {
       MemberChange.encode(message.memberChange, writer.uint32(90).fork()).join();
+    }
+    if (message.handoff !== undefined) {
+      Handoff.encode(message.handoff, writer.uint32(98).fork()).join();
+    }
+    for (const v of message.assigned) {
+      RegionAuthority.encode(v!, writer.uint32(106).fork()).join();
+    }
+    for (const v of message.handoffs) {
+      Handoff.encode(v!, writer.uint32(114).fork()).join();
     }
     return writer;
   },
@@ -3031,6 +3780,30 @@ export const CommandResult: MessageFns<CommandResult> = {
             message.memberChange = MemberChange.decode(reader, reader.uint32());
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.handoff = Handoff.decode(reader, reader.uint32());
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.assigned.push(RegionAuthority.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.handoffs.push(Handoff.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3068,6 +3841,11 @@ export const CommandResult: MessageFns<CommandResult> = {
         : isSet(object.member_change)
         ? MemberChange.fromJSON(object.member_change)
         : undefined,
+      handoff: isSet(object.handoff) ? Handoff.fromJSON(object.handoff) : undefined,
+      assigned: globalThis.Array.isArray(object?.assigned)
+        ? object.assigned.map((e: any) => RegionAuthority.fromJSON(e))
+        : [],
+      handoffs: globalThis.Array.isArray(object?.handoffs) ? object.handoffs.map((e: any) => Handoff.fromJSON(e)) : [],
     };
   },
 
@@ -3109,6 +3887,15 @@ export const CommandResult: MessageFns<CommandResult> = {
     if (message.memberChange !== undefined) {
       obj.memberChange = MemberChange.toJSON(message.memberChange);
     }
+    if (message.handoff !== undefined) {
+      obj.handoff = Handoff.toJSON(message.handoff);
+    }
+    if (message.assigned?.length) {
+      obj.assigned = message.assigned.map((e) => RegionAuthority.toJSON(e));
+    }
+    if (message.handoffs?.length) {
+      obj.handoffs = message.handoffs.map((e) => Handoff.toJSON(e));
+    }
     return obj;
   },
 
@@ -3144,6 +3931,11 @@ export const CommandResult: MessageFns<CommandResult> = {
     message.memberChange = (object.memberChange !== undefined && object.memberChange !== null)
       ? MemberChange.fromPartial(object.memberChange)
       : undefined;
+    message.handoff = (object.handoff !== undefined && object.handoff !== null)
+      ? Handoff.fromPartial(object.handoff)
+      : undefined;
+    message.assigned = object.assigned?.map((e) => RegionAuthority.fromPartial(e)) || [];
+    message.handoffs = object.handoffs?.map((e) => Handoff.fromPartial(e)) || [];
     return message;
   },
 };
@@ -3270,6 +4062,12 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
       case "membership":
         MembershipRecord.encode(message.record.value, writer.uint32(82).fork()).join();
         break;
+      case "handoff":
+        Handoff.encode(message.record.value, writer.uint32(90).fork()).join();
+        break;
+      case "load":
+        LoadRecord.encode(message.record.value, writer.uint32(98).fork()).join();
+        break;
     }
     return writer;
   },
@@ -3367,6 +4165,22 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
             message.record = { $case: "membership", value: MembershipRecord.decode(reader, reader.uint32()) };
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.record = { $case: "handoff", value: Handoff.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.record = { $case: "load", value: LoadRecord.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3401,6 +4215,10 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
         ? { $case: "lease", value: LeaseRecord.fromJSON(object.lease) }
         : isSet(object.membership)
         ? { $case: "membership", value: MembershipRecord.fromJSON(object.membership) }
+        : isSet(object.handoff)
+        ? { $case: "handoff", value: Handoff.fromJSON(object.handoff) }
+        : isSet(object.load)
+        ? { $case: "load", value: LoadRecord.fromJSON(object.load) }
         : undefined,
     };
   },
@@ -3427,6 +4245,10 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
       obj.lease = LeaseRecord.toJSON(message.record.value);
     } else if (message.record?.$case === "membership") {
       obj.membership = MembershipRecord.toJSON(message.record.value);
+    } else if (message.record?.$case === "handoff") {
+      obj.handoff = Handoff.toJSON(message.record.value);
+    } else if (message.record?.$case === "load") {
+      obj.load = LoadRecord.toJSON(message.record.value);
     }
     return obj;
   },
@@ -3494,6 +4316,18 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
       case "membership": {
         if (object.record?.value !== undefined && object.record?.value !== null) {
           message.record = { $case: "membership", value: MembershipRecord.fromPartial(object.record.value) };
+        }
+        break;
+      }
+      case "handoff": {
+        if (object.record?.value !== undefined && object.record?.value !== null) {
+          message.record = { $case: "handoff", value: Handoff.fromPartial(object.record.value) };
+        }
+        break;
+      }
+      case "load": {
+        if (object.record?.value !== undefined && object.record?.value !== null) {
+          message.record = { $case: "load", value: LoadRecord.fromPartial(object.record.value) };
         }
         break;
       }
@@ -4477,7 +5311,7 @@ export const Gone: MessageFns<Gone> = {
 };
 
 function createBaseLeaseRecord(): LeaseRecord {
-  return { region: undefined, epoch: 0, serverId: 0, durationMs: 0 };
+  return { region: undefined, epoch: 0, serverId: 0, durationMs: 0, backupServerIds: [], players: 0 };
 }
 
 export const LeaseRecord: MessageFns<LeaseRecord> = {
@@ -4493,6 +5327,16 @@ export const LeaseRecord: MessageFns<LeaseRecord> = {
     }
     if (message.durationMs !== 0) {
       writer.uint32(32).uint32(message.durationMs);
+    }
+    if (message.backupServerIds.length !== 0) {
+      writer.uint32(42).fork();
+      for (const v of message.backupServerIds) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.players !== 0) {
+      writer.uint32(48).uint32(message.players);
     }
     return writer;
   },
@@ -4542,6 +5386,32 @@ export const LeaseRecord: MessageFns<LeaseRecord> = {
             message.durationMs = reader.uint32();
             continue;
           }
+          case 5: {
+            if (tag === 40) {
+              message.backupServerIds.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 42) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.backupServerIds.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.players = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4568,6 +5438,12 @@ export const LeaseRecord: MessageFns<LeaseRecord> = {
         : isSet(object.duration_ms)
         ? globalThis.Number(object.duration_ms)
         : 0,
+      backupServerIds: globalThis.Array.isArray(object?.backupServerIds)
+        ? object.backupServerIds.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.backup_server_ids)
+        ? object.backup_server_ids.map((e: any) => globalThis.Number(e))
+        : [],
+      players: isSet(object.players) ? globalThis.Number(object.players) : 0,
     };
   },
 
@@ -4585,6 +5461,12 @@ export const LeaseRecord: MessageFns<LeaseRecord> = {
     if (message.durationMs !== 0) {
       obj.durationMs = Math.round(message.durationMs);
     }
+    if (message.backupServerIds?.length) {
+      obj.backupServerIds = message.backupServerIds.map((e) => Math.round(e));
+    }
+    if (message.players !== 0) {
+      obj.players = Math.round(message.players);
+    }
     return obj;
   },
 
@@ -4599,6 +5481,99 @@ export const LeaseRecord: MessageFns<LeaseRecord> = {
     message.epoch = object.epoch ?? 0;
     message.serverId = object.serverId ?? 0;
     message.durationMs = object.durationMs ?? 0;
+    message.backupServerIds = object.backupServerIds?.map((e) => e) || [];
+    message.players = object.players ?? 0;
+    return message;
+  },
+};
+
+function createBaseLoadRecord(): LoadRecord {
+  return { serverId: 0, load: undefined };
+}
+
+export const LoadRecord: MessageFns<LoadRecord> = {
+  encode(message: LoadRecord, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.serverId !== 0) {
+      writer.uint32(8).uint32(message.serverId);
+    }
+    if (message.load !== undefined) {
+      ServerLoad.encode(message.load, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LoadRecord {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLoadRecord();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.serverId = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.load = ServerLoad.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): LoadRecord {
+    return {
+      serverId: isSet(object.serverId)
+        ? globalThis.Number(object.serverId)
+        : isSet(object.server_id)
+        ? globalThis.Number(object.server_id)
+        : 0,
+      load: isSet(object.load) ? ServerLoad.fromJSON(object.load) : undefined,
+    };
+  },
+
+  toJSON(message: LoadRecord): unknown {
+    const obj: any = {};
+    if (message.serverId !== 0) {
+      obj.serverId = Math.round(message.serverId);
+    }
+    if (message.load !== undefined) {
+      obj.load = ServerLoad.toJSON(message.load);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<LoadRecord>): LoadRecord {
+    return LoadRecord.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LoadRecord>): LoadRecord {
+    const message = createBaseLoadRecord();
+    message.serverId = object.serverId ?? 0;
+    message.load = (object.load !== undefined && object.load !== null)
+      ? ServerLoad.fromPartial(object.load)
+      : undefined;
     return message;
   },
 };
