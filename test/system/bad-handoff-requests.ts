@@ -1,5 +1,5 @@
 /** Requests about handoffs that must be refused. */
-import { AbortHandoffRequest, AcceptHandoffRequest, CommitHandoffRequest, type Reason, TransferRequest } from "@statemesh/contract";
+import { AbortHandoffRequest, AcceptHandoffRequest, CommitHandoffRequest, type Reason, TransferRequest, WatchRequest } from "@statemesh/contract";
 import type { KnownWorld } from "./bad-operations.ts";
 import type { Of } from "./bad-requests.ts";
 import { varintField } from "./raw-call.ts";
@@ -26,6 +26,12 @@ export function badHandoffRequests(of: Of, { serverId, otherServerId, owned, own
     add("an epoch that is not", "FENCED", undefined, { epoch: ownedEpoch + 1 });
     add("a region that nobody owns", "FENCED", undefined, { region: free });
     cases.raw("an epoch beyond 2^53", "MALFORMED_MESSAGE", undefined, [varintField(4, PAST_2_53)]);
+  });
+  of("AuthorityDirectoryService/Watch", (cases) => {
+    const add = (name: string, reason: Reason, field: string | undefined, object: object): void => cases.add<WatchRequest>(WatchRequest, name, reason, field, object);
+    add("344 regions", "INVALID_FIELD", "regions", { regions: Array.from({ length: 344 }, (_, x) => ({ x, y: 0, z: 0 })) });
+    add("neighbours of nothing", "INVALID_FIELD", "neighbours", { neighbours: true });
+    add("a token that is none", "INVALID_RESUME_TOKEN", "resume_token", { resumeToken: "nonsense" });
   });
   of("AuthorityDirectoryService/AcceptHandoff", (cases) => {
     const add = (name: string, reason: Reason, field: string | undefined, object: object): void => cases.add<AcceptHandoffRequest>(AcceptHandoffRequest, name, reason, field, { handoffId: "unknown", serverId, ...object });

@@ -6,9 +6,7 @@ import { MeshError, type RaftMessage, RaftMessageType, type SnapshotMeta, type S
 import type { Command, CommandResult } from "@statemesh/contract/log";
 import { commandOf, type GroupState, GroupState as State, type Membership, type PendingOperation, type VersionRange, VERSIONS } from "@statemesh/replica";
 import { DIRECTORY_GROUP, groupOf } from "@statemesh/world";
-import { DirectoryDuties } from "./authority/directory-duties.ts";
-import { type FencedLease, FenceKeeper } from "./authority/fence-keeper.ts";
-import { LeaseClock } from "./authority/lease-clock.ts";
+import { Authority } from "./authority/authority.ts";
 import { CausalLog } from "./causal/index.ts";
 import { EventualStore } from "./eventual/index.ts";
 import { GroupSchedule } from "./group-schedule.ts";
@@ -33,15 +31,12 @@ const ELECTION_MESSAGES: ReadonlySet<number> = new Set([RaftMessageType.PRE_VOTE
 
 /** How long a node may say nothing before it counts as cut off, where no options say otherwise. */
 const SUSPICION_MS = 1_500;
-/** As long as five heartbeats of a game server. */
-const SHARD_SUSPICION_MS = 1_500;
 
 export class MeshNode {
   readonly options: NodeOptions;
   readonly host: Host;
   readonly clock: HybridClock;
-  readonly leases: LeaseClock;
-  readonly fences: FenceKeeper;
+  readonly authority: Authority;
   readonly members: MembershipKeeper;
   readonly leadership: Leadership;
   readonly relay: Relay;
@@ -51,7 +46,6 @@ export class MeshNode {
   readonly partition: PartitionView;
   readonly #contact: QuorumContact;
   readonly groups: readonly GroupReplica[];
-  readonly #duties: DirectoryDuties;
   readonly #remote: RemoteCalls;
   readonly #materializers: readonly Materializer[];
   readonly #schedule: GroupSchedule;
@@ -61,6 +55,8 @@ export class MeshNode {
   readonly subscriptions: SubscriptionHub;
   /** Set by the service, as the next: a subscriber has something to read. Called in the middle of a change. */
   onReadable: (subscriberId: number) => void = () => undefined;
+  /** A watch of the directory has something to read. */
+  onWatchReadable: (watchId: number) => void = () => undefined;
   /** Who is on record as a member may have changed. */
   onMembers: () => void = () => undefined;
   readonly #connected = new Set<number>();
@@ -77,7 +73,6 @@ export class MeshNode {
     this.options = options;
     this.host = host;
     this.clock = new HybridClock({ maxOffsetMs: options.policy.maxOffsetMs });
-    this.leases = new LeaseClock(options.registrationTtlMs);
     this.groups = Array.from({ length: options.groups + 1 }, (_, groupId) => this.#makeGroup(groupId, restored.get(groupId)));
     this.#freshMs = this.groups.map(() => Number.NEGATIVE_INFINITY);
     this.#materializers = options.materialize ? this.groups.map((group) => new Materializer(group, options.clusterId, host)) : [];
@@ -115,23 +110,6 @@ export class MeshNode {
     this.edge = new Edge(shared);
     this.repairs = new Repairs(this.groups, this.relay, host.clock);
     this.#remote = new RemoteCalls(shared);
-    this.fences = new FenceKeeper({
-      groups: options.groups,
-      monotonicMs: shared.monotonicMs,
-      leadsDirectory: () => this.group(DIRECTORY_GROUP).serves,
-      isFenced: (row) => this.#isFenced(row),
-      relayCommand: (groupId, command, deadlineMs, done) => {
-        this.relay.command(groupId, command, deadlineMs, (_, error) => done(error));
-        this.dirty();
-      },
-    });
-    this.#duties = new DirectoryDuties({
-      clock: host.clock,
-      leases: this.leases,
-      fences: this.fences,
-      suspicionMs: options.shardSuspicionMs ?? SHARD_SUSPICION_MS,
-      group: () => this.group(DIRECTORY_GROUP),
-    });
     const membership = (): Membership => this.membership;
     const view = { nodeId: options.nodeId, groups: this.groups, membership, monotonicMs: shared.monotonicMs };
     this.leadership = new Leadership({ ...view, balanceTicks: options.balanceTicks, claimTicks: options.heartbeatTicks, connected: this.#connected, dirty: () => this.dirty() });
@@ -145,7 +123,16 @@ export class MeshNode {
         this.dirty();
       },
     });
-    this.leases.restart(this.directory.directory, host.clock.monotonicMs());
+    this.authority = new Authority({
+      options,
+      clock: host.clock,
+      group: (groupId) => this.group(groupId),
+      relayCommand: (groupId, command, deadlineMs, done) => {
+        this.relay.command(groupId, command, deadlineMs, (_, error) => done(error));
+        this.dirty();
+      },
+      onWatchReadable: (watchId) => this.onWatchReadable(watchId),
+    });
     this.causal = new CausalLog({ nodeId: options.nodeId, incarnation: options.incarnation });
     this.subscriptions = new SubscriptionHub({
       clusterId: options.clusterId,
@@ -187,9 +174,11 @@ export class MeshNode {
         changed: (id, { index, term }, changes) => this.subscriptions.onStrongChange(id, index, term, changes),
         replaced: (id) => {
           this.subscriptions.onGroupReplaced(id);
-          if (id === DIRECTORY_GROUP) this.#membersChanged();
+          if (id !== DIRECTORY_GROUP) return;
+          this.#membersChanged();
+          this.authority.replaced();
         },
-        directoryChanged: (change) => this.#duties.changed(change),
+        directoryChanged: (change) => this.authority.changed(change),
         membershipChanged: () => this.#membersChanged(),
         leaderChanged: (id, leader) => this.#leaderChanged(id, leader),
         dirty: (id) => this.#touched(this.group(id)),
@@ -254,8 +243,7 @@ export class MeshNode {
     this.repairs.tick();
     this.edge.expire();
     this.relay.expire();
-    this.#duties.tick();
-    this.fences.tick();
+    this.authority.tick();
     this.members.tick();
     this.leadership.tick(this.#votes);
     this.#spread();
@@ -410,20 +398,14 @@ export class MeshNode {
       const answer = this.members.answerFor(body.value);
       if (answer !== undefined) return done(answer, undefined);
     }
-    group.command(this.#duties.stamped(command), done);
-  }
-
-  #isFenced(row: FencedLease): boolean {
-    const fence = this.group(groupOf(row.region, this.options.groups)).state.fence(row.region);
-    if (fence === undefined) return false;
-    return fence.epoch > row.epoch || (fence.epoch === row.epoch && (fence.ownerServerId === row.serverId || fence.ownerServerId === 0));
+    group.command(this.authority.stamped(command), done);
   }
 
   #leaderChanged(groupId: number, leader: number): void {
     const leads = leader === this.nodeId;
     this.#ledAnew.push(this.group(groupId));
     if (!leads) this.#materializers[groupId]?.stop();
-    if (groupId === DIRECTORY_GROUP && leads) this.#duties.began();
+    if (groupId === DIRECTORY_GROUP && leads) this.authority.began();
   }
 
   materializedIndex(groupId: number): number {

@@ -16,7 +16,7 @@ function acquire(cluster: VirtualCluster, nodeId: number, serverId: number, regi
   const { lease } = result;
   if (lease === undefined) return result;
   let fenced = false;
-  cluster.node(nodeId).fences.push({ region, epoch: lease.epoch, serverId }, cluster.nowMs + 10_000, (error) => {
+  cluster.node(nodeId).authority.fences.push({ region, epoch: lease.epoch, serverId }, cluster.nowMs + 10_000, (error) => {
     fenced = error === undefined;
   });
   cluster.node(nodeId).dirty();

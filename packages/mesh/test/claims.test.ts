@@ -137,7 +137,7 @@ describe("a lease", () => {
     cluster.directory(1, { $case: "acquire", value: { serverId: 1, region, durationMs: 3_000 } });
     const leader = cluster.leaderOf(0);
     const node = cluster.node(leader);
-    cluster.runUntil(() => node.leases.remainingMs(region, cluster.nowMs) <= 1);
+    cluster.runUntil(() => node.authority.leases.remainingMs(region, cluster.nowMs) <= 1);
     expect(node.directory.directory.lease(region)?.serverId).toBe(1);
     let renewed = 0;
     node.relay.command(

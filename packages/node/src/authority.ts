@@ -99,7 +99,7 @@ export function route(node: AuthorityNode, request: RouteRequest): RouteResponse
 }
 
 function authorityOf(node: AuthorityNode, region: Region): RegionAuthority {
-  const remaining = node.mesh.leases.remainingMs(region, node.mesh.host.clock.monotonicMs());
+  const remaining = node.mesh.authority.leases.remainingMs(region, node.mesh.host.clock.monotonicMs());
   return node.mesh.directory.directory.authority(region, remaining);
 }
 

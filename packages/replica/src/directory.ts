@@ -191,7 +191,7 @@ export class Directory {
       const backups = chooseBackups(tables, row);
       if (backups === row.backups) continue;
       tables.leases.put({ ...row, backups });
-      change.tell({ kind: Kind.BACKUPS_CHANGED, authority: this.authority(region, row.durationMs), previousServerId: row.serverId });
+      change.tell({ kind: Kind.BACKUPS_CHANGED, authority: this.authority(region, row.durationMs), previousServerId: row.serverId, previousBackupServerIds: [...row.backups] });
     }
     return change;
   }

@@ -1,11 +1,14 @@
 // The directory of game servers and region leases.
 import { AuthorityDirectoryServiceService } from "@statemesh/contract";
 import { abortHandoff, acceptHandoff, type AuthorityNode, acquire, commitHandoff, register, release, renew, route, transfer } from "@statemesh/node";
-import { type CallContext, type ServiceBinding, bindService, unary } from "@statemesh/service";
+import { type CallContext, type ServiceBinding, bindService, serverStream, unary } from "@statemesh/service";
 import { deadlineOf } from "./deadlines.ts";
+import { PulledStreams } from "./pulled-streams.ts";
 
 export function authorityService(node: AuthorityNode, defaultDeadlineMs: number): ServiceBinding {
   const deadline = (context: CallContext): number => deadlineOf(context, node.mesh.host.clock.monotonicMs(), defaultDeadlineMs);
+  const watches = new PulledStreams({ next: (id: number) => node.mesh.authority.watch.next(id), close: (id) => node.mesh.authority.watch.close(id) });
+  node.mesh.onWatchReadable = (watchId) => watches.note(watchId);
   return bindService(AuthorityDirectoryServiceService, {
     register: unary((request, context) => register(node, request, deadline(context))),
     route: unary((request) => route(node, request)),
@@ -16,5 +19,6 @@ export function authorityService(node: AuthorityNode, defaultDeadlineMs: number)
     acceptHandoff: unary((request, context) => acceptHandoff(node, request, deadline(context))),
     commitHandoff: unary((request, context) => commitHandoff(node, request, deadline(context))),
     abortHandoff: unary((request, context) => abortHandoff(node, request, deadline(context))),
+    watch: serverStream((request, responses, context) => watches.serve(node.mesh.authority.watch.open(request), responses, context)),
   });
 }

@@ -69,6 +69,8 @@ export function registerMetrics(registry: Registry, node: MeshNode, { storage, r
   single("peers_connected", "Peers that this node can send to.", () => [...runtime.links.keys()].filter((peer) => node.isConnected(peer)).length);
   single("eventual_keys", "Eventual keys held, tombstones included.", () => node.eventual.size);
   single("subscribers", "Subscriptions open.", () => node.subscriptions.statistics().subscribers);
+  single("authority_watches", "Watches of the directory open.", () => node.authority.watch.size);
+  single("handoffs", "Handoffs of regions under way.", () => node.directory.directory.tables.handoffs.size);
   const counters = [
     { name: "snapshot_sent_bytes_total", help: "Bytes of snapshots sent to peers.", value: () => runtime.sender.sentBytes },
     { name: "snapshots_sent_total", help: "Snapshots that peers took.", value: () => runtime.sender.installed },

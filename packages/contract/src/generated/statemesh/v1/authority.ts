@@ -11,7 +11,9 @@ import {
   type ChannelCredentials,
   Client,
   type ClientOptions,
+  type ClientReadableStream,
   type ClientUnaryCall,
+  type handleServerStreamingCall,
   type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
@@ -328,7 +330,11 @@ export interface AuthorityEvent {
     | Handoff
     | undefined;
   /** Of a server's events. */
-  server: GameServer | undefined;
+  server:
+    | GameServer
+    | undefined;
+  /** Who was a backup before, for KIND_BACKUPS_CHANGED. */
+  previousBackupServerIds: number[];
 }
 
 export const AuthorityEvent_Kind = {
@@ -451,6 +457,56 @@ export function authorityEvent_KindToJSON(object: AuthorityEvent_Kind): string {
     default:
       return "UNRECOGNIZED";
   }
+}
+
+/** A node serves 1,024 watches at a time (OVERLOADED). */
+export interface WatchRequest {
+  /** These regions, at most 343. Empty, without a server: everything. */
+  regions: Region[];
+  /** What concerns a game server: the regions that it owns, gets or loses or backs up, and its handoffs. 0: none. */
+  serverId: number;
+  /** The 26 neighbours of these regions, and of those that the server owns, as well: who shares a 100 m overlap zone. */
+  neighbours: boolean;
+  /**
+   * The token of the last message of an earlier stream, of whichever node: continue after it. Where the node keeps
+   * less (about the last 8,192 changes) it begins with a new snapshot.
+   */
+  resumeToken: string;
+}
+
+export interface WatchResponse {
+  event:
+    | //
+    /** How things stand: at the beginning, and where a reader was too slow or away for too long. */
+    { $case: "snapshot"; value: WatchSnapshot }
+    | //
+    /** What changed since. */
+    { $case: "changes"; value: WatchChanges }
+    | undefined;
+  /** Empty within a snapshot, until its last part. */
+  resumeToken: string;
+  /** Where the directory stood: everything up to it that concerns the reader was told. */
+  position: LogPosition | undefined;
+}
+
+/** Replaces everything that the reader knows. */
+export interface WatchSnapshot {
+  /** At most 512 a message. Regions that were asked for, or that have an owner. */
+  authorities: RegionAuthority[];
+  /** Handoffs under way, in the last part. */
+  handoffs: Handoff[];
+  /** The snapshot is complete. */
+  last: boolean;
+  /** The snapshot begins: parts of an earlier one that did not end count for nothing. */
+  first: boolean;
+}
+
+/**
+ * At most 256 changes a message; none: nothing concerned the reader up to the position. Such a message comes about
+ * once a second while the directory's log grows.
+ */
+export interface WatchChanges {
+  events: AuthorityEvent[];
 }
 
 function createBaseGameServer(): GameServer {
@@ -3156,7 +3212,14 @@ export const AbortHandoffResponse: MessageFns<AbortHandoffResponse> = {
 };
 
 function createBaseAuthorityEvent(): AuthorityEvent {
-  return { kind: 0, authority: undefined, previousServerId: 0, handoff: undefined, server: undefined };
+  return {
+    kind: 0,
+    authority: undefined,
+    previousServerId: 0,
+    handoff: undefined,
+    server: undefined,
+    previousBackupServerIds: [],
+  };
 }
 
 export const AuthorityEvent: MessageFns<AuthorityEvent> = {
@@ -3175,6 +3238,13 @@ export const AuthorityEvent: MessageFns<AuthorityEvent> = {
     }
     if (message.server !== undefined) {
       GameServer.encode(message.server, writer.uint32(42).fork()).join();
+    }
+    if (message.previousBackupServerIds.length !== 0) {
+      writer.uint32(50).fork();
+      for (const v of message.previousBackupServerIds) {
+        writer.uint32(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -3232,6 +3302,24 @@ export const AuthorityEvent: MessageFns<AuthorityEvent> = {
             message.server = GameServer.decode(reader, reader.uint32());
             continue;
           }
+          case 6: {
+            if (tag === 48) {
+              message.previousBackupServerIds.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 50) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.previousBackupServerIds.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3255,6 +3343,11 @@ export const AuthorityEvent: MessageFns<AuthorityEvent> = {
         : 0,
       handoff: isSet(object.handoff) ? Handoff.fromJSON(object.handoff) : undefined,
       server: isSet(object.server) ? GameServer.fromJSON(object.server) : undefined,
+      previousBackupServerIds: globalThis.Array.isArray(object?.previousBackupServerIds)
+        ? object.previousBackupServerIds.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.previous_backup_server_ids)
+        ? object.previous_backup_server_ids.map((e: any) => globalThis.Number(e))
+        : [],
     };
   },
 
@@ -3275,6 +3368,9 @@ export const AuthorityEvent: MessageFns<AuthorityEvent> = {
     if (message.server !== undefined) {
       obj.server = GameServer.toJSON(message.server);
     }
+    if (message.previousBackupServerIds?.length) {
+      obj.previousBackupServerIds = message.previousBackupServerIds.map((e) => Math.round(e));
+    }
     return obj;
   },
 
@@ -3294,6 +3390,459 @@ export const AuthorityEvent: MessageFns<AuthorityEvent> = {
     message.server = (object.server !== undefined && object.server !== null)
       ? GameServer.fromPartial(object.server)
       : undefined;
+    message.previousBackupServerIds = object.previousBackupServerIds?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseWatchRequest(): WatchRequest {
+  return { regions: [], serverId: 0, neighbours: false, resumeToken: "" };
+}
+
+export const WatchRequest: MessageFns<WatchRequest> = {
+  encode(message: WatchRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.regions) {
+      Region.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.serverId !== 0) {
+      writer.uint32(16).uint32(message.serverId);
+    }
+    if (message.neighbours !== false) {
+      writer.uint32(24).bool(message.neighbours);
+    }
+    if (message.resumeToken !== "") {
+      writer.uint32(34).string(message.resumeToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.regions.push(Region.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.serverId = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.neighbours = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.resumeToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WatchRequest {
+    return {
+      regions: globalThis.Array.isArray(object?.regions) ? object.regions.map((e: any) => Region.fromJSON(e)) : [],
+      serverId: isSet(object.serverId)
+        ? globalThis.Number(object.serverId)
+        : isSet(object.server_id)
+        ? globalThis.Number(object.server_id)
+        : 0,
+      neighbours: isSet(object.neighbours) ? globalThis.Boolean(object.neighbours) : false,
+      resumeToken: isSet(object.resumeToken)
+        ? globalThis.String(object.resumeToken)
+        : isSet(object.resume_token)
+        ? globalThis.String(object.resume_token)
+        : "",
+    };
+  },
+
+  toJSON(message: WatchRequest): unknown {
+    const obj: any = {};
+    if (message.regions?.length) {
+      obj.regions = message.regions.map((e) => Region.toJSON(e));
+    }
+    if (message.serverId !== 0) {
+      obj.serverId = Math.round(message.serverId);
+    }
+    if (message.neighbours !== false) {
+      obj.neighbours = message.neighbours;
+    }
+    if (message.resumeToken !== "") {
+      obj.resumeToken = message.resumeToken;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<WatchRequest>): WatchRequest {
+    return WatchRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WatchRequest>): WatchRequest {
+    const message = createBaseWatchRequest();
+    message.regions = object.regions?.map((e) => Region.fromPartial(e)) || [];
+    message.serverId = object.serverId ?? 0;
+    message.neighbours = object.neighbours ?? false;
+    message.resumeToken = object.resumeToken ?? "";
+    return message;
+  },
+};
+
+function createBaseWatchResponse(): WatchResponse {
+  return { event: undefined, resumeToken: "", position: undefined };
+}
+
+export const WatchResponse: MessageFns<WatchResponse> = {
+  encode(message: WatchResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.event?.$case) {
+      case "snapshot":
+        WatchSnapshot.encode(message.event.value, writer.uint32(10).fork()).join();
+        break;
+      case "changes":
+        WatchChanges.encode(message.event.value, writer.uint32(18).fork()).join();
+        break;
+    }
+    if (message.resumeToken !== "") {
+      writer.uint32(26).string(message.resumeToken);
+    }
+    if (message.position !== undefined) {
+      LogPosition.encode(message.position, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.event = { $case: "snapshot", value: WatchSnapshot.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.event = { $case: "changes", value: WatchChanges.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.resumeToken = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.position = LogPosition.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WatchResponse {
+    return {
+      event: isSet(object.snapshot)
+        ? { $case: "snapshot", value: WatchSnapshot.fromJSON(object.snapshot) }
+        : isSet(object.changes)
+        ? { $case: "changes", value: WatchChanges.fromJSON(object.changes) }
+        : undefined,
+      resumeToken: isSet(object.resumeToken)
+        ? globalThis.String(object.resumeToken)
+        : isSet(object.resume_token)
+        ? globalThis.String(object.resume_token)
+        : "",
+      position: isSet(object.position) ? LogPosition.fromJSON(object.position) : undefined,
+    };
+  },
+
+  toJSON(message: WatchResponse): unknown {
+    const obj: any = {};
+    if (message.event?.$case === "snapshot") {
+      obj.snapshot = WatchSnapshot.toJSON(message.event.value);
+    } else if (message.event?.$case === "changes") {
+      obj.changes = WatchChanges.toJSON(message.event.value);
+    }
+    if (message.resumeToken !== "") {
+      obj.resumeToken = message.resumeToken;
+    }
+    if (message.position !== undefined) {
+      obj.position = LogPosition.toJSON(message.position);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<WatchResponse>): WatchResponse {
+    return WatchResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WatchResponse>): WatchResponse {
+    const message = createBaseWatchResponse();
+    switch (object.event?.$case) {
+      case "snapshot": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "snapshot", value: WatchSnapshot.fromPartial(object.event.value) };
+        }
+        break;
+      }
+      case "changes": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "changes", value: WatchChanges.fromPartial(object.event.value) };
+        }
+        break;
+      }
+    }
+    message.resumeToken = object.resumeToken ?? "";
+    message.position = (object.position !== undefined && object.position !== null)
+      ? LogPosition.fromPartial(object.position)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseWatchSnapshot(): WatchSnapshot {
+  return { authorities: [], handoffs: [], last: false, first: false };
+}
+
+export const WatchSnapshot: MessageFns<WatchSnapshot> = {
+  encode(message: WatchSnapshot, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.authorities) {
+      RegionAuthority.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.handoffs) {
+      Handoff.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.last !== false) {
+      writer.uint32(24).bool(message.last);
+    }
+    if (message.first !== false) {
+      writer.uint32(32).bool(message.first);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchSnapshot {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchSnapshot();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.authorities.push(RegionAuthority.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.handoffs.push(Handoff.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.last = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.first = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WatchSnapshot {
+    return {
+      authorities: globalThis.Array.isArray(object?.authorities)
+        ? object.authorities.map((e: any) => RegionAuthority.fromJSON(e))
+        : [],
+      handoffs: globalThis.Array.isArray(object?.handoffs) ? object.handoffs.map((e: any) => Handoff.fromJSON(e)) : [],
+      last: isSet(object.last) ? globalThis.Boolean(object.last) : false,
+      first: isSet(object.first) ? globalThis.Boolean(object.first) : false,
+    };
+  },
+
+  toJSON(message: WatchSnapshot): unknown {
+    const obj: any = {};
+    if (message.authorities?.length) {
+      obj.authorities = message.authorities.map((e) => RegionAuthority.toJSON(e));
+    }
+    if (message.handoffs?.length) {
+      obj.handoffs = message.handoffs.map((e) => Handoff.toJSON(e));
+    }
+    if (message.last !== false) {
+      obj.last = message.last;
+    }
+    if (message.first !== false) {
+      obj.first = message.first;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<WatchSnapshot>): WatchSnapshot {
+    return WatchSnapshot.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WatchSnapshot>): WatchSnapshot {
+    const message = createBaseWatchSnapshot();
+    message.authorities = object.authorities?.map((e) => RegionAuthority.fromPartial(e)) || [];
+    message.handoffs = object.handoffs?.map((e) => Handoff.fromPartial(e)) || [];
+    message.last = object.last ?? false;
+    message.first = object.first ?? false;
+    return message;
+  },
+};
+
+function createBaseWatchChanges(): WatchChanges {
+  return { events: [] };
+}
+
+export const WatchChanges: MessageFns<WatchChanges> = {
+  encode(message: WatchChanges, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.events) {
+      AuthorityEvent.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchChanges {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchChanges();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.events.push(AuthorityEvent.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WatchChanges {
+    return {
+      events: globalThis.Array.isArray(object?.events) ? object.events.map((e: any) => AuthorityEvent.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: WatchChanges): unknown {
+    const obj: any = {};
+    if (message.events?.length) {
+      obj.events = message.events.map((e) => AuthorityEvent.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<WatchChanges>): WatchChanges {
+    return WatchChanges.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WatchChanges>): WatchChanges {
+    const message = createBaseWatchChanges();
+    message.events = object.events?.map((e) => AuthorityEvent.fromPartial(e)) || [];
     return message;
   },
 };
@@ -3408,6 +3957,16 @@ export const AuthorityDirectoryServiceService = {
       AbortHandoffResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): AbortHandoffResponse => AbortHandoffResponse.decode(value),
   },
+  /** Who owns what, then every change, in order. Any node answers, from what it has applied. */
+  watch: {
+    path: "/statemesh.v1.AuthorityDirectoryService/Watch" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: WatchRequest): Buffer => WatchRequest.encode(value).finish(),
+    requestDeserialize: (value: Buffer): WatchRequest => WatchRequest.decode(value),
+    responseSerialize: (value: WatchResponse): Buffer => WatchResponse.encode(value).finish(),
+    responseDeserialize: (value: Buffer): WatchResponse => WatchResponse.decode(value),
+  },
 } as const;
 
 export interface AuthorityDirectoryServiceServer extends UntypedServiceImplementation {
@@ -3443,6 +4002,8 @@ export interface AuthorityDirectoryServiceServer extends UntypedServiceImplement
   commitHandoff: handleUnaryCall<CommitHandoffRequest, CommitHandoffResponse>;
   /** Ends a handoff that is not committed; the owner goes on. Either side may, and an operator. */
   abortHandoff: handleUnaryCall<AbortHandoffRequest, AbortHandoffResponse>;
+  /** Who owns what, then every change, in order. Any node answers, from what it has applied. */
+  watch: handleServerStreamingCall<WatchRequest, WatchResponse>;
 }
 
 export interface AuthorityDirectoryServiceClient extends Client {
@@ -3604,6 +4165,13 @@ export interface AuthorityDirectoryServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: AbortHandoffResponse) => void,
   ): ClientUnaryCall;
+  /** Who owns what, then every change, in order. Any node answers, from what it has applied. */
+  watch(request: WatchRequest, options?: Partial<CallOptions>): ClientReadableStream<WatchResponse>;
+  watch(
+    request: WatchRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<WatchResponse>;
 }
 
 export const AuthorityDirectoryServiceClient = makeGenericClientConstructor(

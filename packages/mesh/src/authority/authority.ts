@@ -1,0 +1,88 @@
+// The directory's side of a node: who leads group 0 keeps leases, handoffs and fences; every node keeps the times and is watched.
+import type { MeshError } from "@statemesh/contract";
+import type { Command } from "@statemesh/contract/log";
+import type { DirectoryChange } from "@statemesh/replica";
+import { groupOf } from "@statemesh/world";
+import type { Clock } from "@statemesh/ports";
+import type { NodeOptions } from "../node-options.ts";
+import type { GroupReplica } from "../strong/group-replica.ts";
+import { AuthorityWatch } from "./authority-watch.ts";
+import { DirectoryDuties } from "./directory-duties.ts";
+import { type FencedLease, FenceKeeper } from "./fence-keeper.ts";
+import { LeaseClock } from "./lease-clock.ts";
+
+/** As long as five heartbeats of a game server. */
+const SHARD_SUSPICION_MS = 1_500;
+
+/** What it needs of its node. */
+export interface AuthorityHost {
+  readonly options: NodeOptions;
+  readonly clock: Clock;
+  group(groupId: number): GroupReplica;
+  relayCommand(groupId: number, command: Command, deadlineMs: number, done: (error: MeshError | undefined) => void): void;
+  onWatchReadable(watchId: number): void;
+}
+
+export class Authority {
+  readonly leases: LeaseClock;
+  readonly fences: FenceKeeper;
+  readonly watch: AuthorityWatch;
+  readonly #duties: DirectoryDuties;
+  readonly #host: AuthorityHost;
+
+  constructor(host: AuthorityHost) {
+    const { options, clock } = host;
+    this.#host = host;
+    const directory = (): GroupReplica => host.group(0);
+    this.leases = new LeaseClock(options.registrationTtlMs);
+    this.fences = new FenceKeeper({
+      groups: options.groups,
+      monotonicMs: () => clock.monotonicMs(),
+      leadsDirectory: () => directory().serves,
+      isFenced: (row) => this.#isFenced(row),
+      relayCommand: (groupId, command, deadlineMs, done) => host.relayCommand(groupId, command, deadlineMs, done),
+    });
+    this.#duties = new DirectoryDuties({ clock, leases: this.leases, fences: this.fences, suspicionMs: options.shardSuspicionMs ?? SHARD_SUSPICION_MS, group: directory });
+    this.watch = new AuthorityWatch({
+      clusterId: options.clusterId,
+      state: () => directory().state,
+      monotonicMs: () => clock.monotonicMs(),
+      remainingMs: (row) => this.leases.remainingMs(row.region, clock.monotonicMs()),
+      onReadable: (watchId) => host.onWatchReadable(watchId),
+    });
+    this.leases.restart(directory().state.directory, clock.monotonicMs());
+  }
+
+  #isFenced(row: FencedLease): boolean {
+    const fence = this.#host.group(groupOf(row.region, this.#host.options.groups)).state.fence(row.region);
+    if (fence === undefined) return false;
+    return fence.epoch > row.epoch || (fence.epoch === row.epoch && (fence.ownerServerId === row.serverId || fence.ownerServerId === 0));
+  }
+
+  /** A command of this node's, as it goes into the log. */
+  stamped(command: Command): Command {
+    return this.#duties.stamped(command);
+  }
+
+  /** The directory's log did something. */
+  changed(change: DirectoryChange): void {
+    this.#duties.changed(change);
+    this.watch.changed(change);
+  }
+
+  /** The directory was replaced by a snapshot. */
+  replaced(): void {
+    this.watch.replaced();
+  }
+
+  /** This node leads the directory from now on. */
+  began(): void {
+    this.#duties.began();
+  }
+
+  tick(): void {
+    this.#duties.tick();
+    this.fences.tick();
+    this.watch.tick();
+  }
+}

@@ -1,0 +1,61 @@
+// Streams whose messages are pulled out of the node whenever the caller can take them.
+import { MeshError } from "@statemesh/contract";
+import type { CallContext, ResponseStream } from "@statemesh/service";
+
+/** Where the messages of a stream come from. */
+export interface MessageSource<Response> {
+  /** The next message of a stream; undefined where there is none now. */
+  next(id: number): Response | undefined;
+  /** The stream is over. */
+  close(id: number): void;
+}
+
+/** The open streams of one kind. A change only marks its readers; they are served after it. */
+export class PulledStreams<Response> {
+  readonly #source: MessageSource<Response>;
+  readonly #streams = new Map<number, ResponseStream<Response>>();
+  readonly #readable = new Set<number>();
+  #due = false;
+
+  constructor(source: MessageSource<Response>) {
+    this.#source = source;
+  }
+
+  /** Serves what the source knows as `id`, until the caller goes or the node does. */
+  serve(id: number, responses: ResponseStream<Response>, context: CallContext): void {
+    this.#streams.set(id, responses);
+    context.onEnd(() => {
+      this.#source.close(id);
+      this.#streams.delete(id);
+      this.#readable.delete(id);
+    });
+    context.onShutdown(() => responses.fail(new MeshError("SHUTTING_DOWN", "the node is going down: resume on another")));
+    this.note(id);
+  }
+
+  /** A stream has something to read. */
+  note(id: number): void {
+    this.#readable.add(id);
+    if (this.#due) return;
+    this.#due = true;
+    setImmediate(() => this.#serve());
+  }
+
+  #serve(): void {
+    this.#due = false;
+    const readable = [...this.#readable];
+    this.#readable.clear();
+    for (const id of readable) this.#write(id);
+  }
+
+  /** Writes until there is nothing more, or the stream takes nothing more. */
+  #write(id: number): void {
+    const responses = this.#streams.get(id);
+    while (responses !== undefined && !responses.over) {
+      if (!responses.writable) return responses.onWritable(() => this.note(id));
+      const response = this.#source.next(id);
+      if (response === undefined) return;
+      responses.write(response);
+    }
+  }
+}
