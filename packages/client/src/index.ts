@@ -6,4 +6,6 @@ export { OperationBuilder, type OperationOverrides, type Place } from "./operati
 export { OperationIds } from "./operation-id.ts";
 export { type Decided, OperationStream, type StreamCounts, type StreamOptions, WINDOW_MAX } from "./operation-stream.ts";
 export { Subscription, type SubscriptionTarget } from "./subscription.ts";
+export { ViewWatch } from "./view-watch.ts";
+export type { Heartbeats } from "./heartbeats.ts";
 export type { CallLimits } from "./unary-caller.ts";

@@ -63,13 +63,16 @@ export class LeaseKeeper {
   readonly #leases = new Map<string, HeldLease>();
   readonly #onLost = new Set<LeaseLost>();
   readonly #stop = new AbortController();
+  readonly #registered: () => void;
   #registeredTtlMs = 0;
   #shortestLeaseMs = Number.POSITIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
   #dueMs = 0;
   #renewing = false;
 
-  constructor(caller: UnaryCaller, options: CompiledClientOptions) {
+  /** @param registered the server is known: from then on it says that it is there */
+  constructor(caller: UnaryCaller, options: CompiledClientOptions, registered: () => void) {
+    this.#registered = registered;
     this.#caller = caller;
     this.#options = options;
   }
@@ -104,6 +107,7 @@ export class LeaseKeeper {
     );
     if (response.server === undefined) throw new MeshError("INTERNAL", "the directory answered without a server");
     this.#registeredTtlMs = response.ttlMs;
+    this.#registered();
     this.#schedule();
     return response.server;
   }

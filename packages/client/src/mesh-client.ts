@@ -3,12 +3,14 @@ import {
   type ReadResponse, type RouteRequest, type RouteResponse, type TransactResponse, type VerifyConservationResponse,
 } from "@statemesh/contract";
 import { type ClientOptions, type CompiledClientOptions, compileClientOptions } from "./client-options.ts";
+import { Heartbeats } from "./heartbeats.ts";
 import { LeaseKeeper } from "./lease-keeper.ts";
 import { NodePool } from "./node-pool.ts";
 import { OperationBuilder } from "./operation-builder.ts";
 import { OperationIds } from "./operation-id.ts";
 import { OperationStream, type StreamOptions } from "./operation-stream.ts";
 import { Subscription, type SubscriptionTarget } from "./subscription.ts";
+import { ViewWatch } from "./view-watch.ts";
 import { type CallLimits, OPERATION, READ_CALL, REPEATABLE_WRITE, SINGLE_WRITE, UnaryCaller } from "./unary-caller.ts";
 
 /** A read: the region, and what differs from a linearizable read of all its entities. */
@@ -24,6 +26,8 @@ export class MeshClient {
   readonly operations: OperationBuilder;
   /** Registration and leases of this server. */
   readonly authority: LeaseKeeper;
+  /** Says that this server is there, from its registration on; knows which nodes answer, and on which side of a split they are. */
+  readonly heartbeats: Heartbeats;
   readonly #ids = new OperationIds();
   readonly #options: CompiledClientOptions;
   readonly #pool: NodePool;
@@ -36,7 +40,8 @@ export class MeshClient {
     this.#pool = new NodePool(this.#options.endpoints, this.#options.messageBytesMax);
     this.#caller = new UnaryCaller(this.#pool, this.#options);
     this.operations = new OperationBuilder(this.serverId, this.#ids);
-    this.authority = new LeaseKeeper(this.#caller, this.#options);
+    this.heartbeats = new Heartbeats(this.#pool, this.#options);
+    this.authority = new LeaseKeeper(this.#caller, this.#options, () => this.heartbeats.start());
   }
 
   /** A new id for an operation or a transaction. */
@@ -90,6 +95,11 @@ export class MeshClient {
     return new Subscription(this.#pool, this.#options, target);
   }
 
+  /** Partitions of the mesh: when one starts, changes and ends, on which side the asked node is, and which regions are affected. */
+  watchView(): ViewWatch {
+    return new ViewWatch(this.#pool, this.#options);
+  }
+
   /** Reads entities, balances and eventual values of a region. */
   async read(spec: ReadSpec, limits?: CallLimits): Promise<ReadResponse> {
     const request: ReadRequest = {
@@ -126,6 +136,7 @@ export class MeshClient {
     for (const stream of this.#streams) stream.close();
     this.#streams.clear();
     this.authority.close();
+    this.heartbeats.close();
     this.#pool.close();
   }
 }

@@ -1,6 +1,6 @@
 /** Channels to the nodes of a mesh, and which of them is asked next. */
 import { type ChannelOptions, credentials } from "@grpc/grpc-js";
-import { AuthorityDirectoryServiceClient, ClusterAdminServiceClient, ConsistencyServiceClient, MeshError } from "@statemesh/contract";
+import { AuthorityDirectoryServiceClient, ClusterAdminServiceClient, ConsistencyServiceClient, MeshError, ViewServiceClient } from "@statemesh/contract";
 
 /** One consensus node: the services' stubs share a connection. */
 export interface NodeConnection {
@@ -8,6 +8,7 @@ export interface NodeConnection {
   readonly consistency: ConsistencyServiceClient;
   readonly authority: AuthorityDirectoryServiceClient;
   readonly admin: ClusterAdminServiceClient;
+  readonly views: ViewServiceClient;
 }
 
 /** A dead peer that says nothing is noticed after `keepalive_time + keepalive_timeout`. */
@@ -52,7 +53,12 @@ export class NodePool {
    */
   current(): NodeConnection {
     if (this.#closed) throw new MeshError("CANCELLED", "the client is closed");
-    const address = this.#addresses[this.#at];
+    return this.nth(this.#at);
+  }
+
+  /** The node that stands at a place of the list; beyond its end it begins anew. */
+  nth(place: number): NodeConnection {
+    const address = this.#addresses[place % this.#addresses.length];
     if (address === undefined) throw new Error("a pool of no nodes");
     return this.#open.get(address) ?? this.#connect(address);
   }
@@ -75,6 +81,7 @@ export class NodePool {
       node.consistency.close();
       node.authority.close();
       node.admin.close();
+      node.views.close();
     }
     this.#open.clear();
   }
@@ -88,6 +95,7 @@ export class NodePool {
       consistency,
       authority: new AuthorityDirectoryServiceClient(address, credentials.createInsecure(), { channelOverride }),
       admin: new ClusterAdminServiceClient(address, credentials.createInsecure(), { channelOverride }),
+      views: new ViewServiceClient(address, credentials.createInsecure(), { channelOverride }),
     };
     this.#open.set(address, node);
     return node;

@@ -97,6 +97,6 @@ export class Subscription implements AsyncIterable<SubscribeResponse> {
   }
 }
 
-function isServiceError(thrown: unknown): thrown is ServiceError {
+export function isServiceError(thrown: unknown): thrown is ServiceError {
   return thrown instanceof Error && "code" in thrown && typeof thrown.code === "number" && "details" in thrown;
 }

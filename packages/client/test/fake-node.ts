@@ -2,16 +2,17 @@
 import { type handleBidiStreamingCall, type handleServerStreamingCall, Server, ServerCredentials, type ServiceError, type ServiceDefinition } from "@grpc/grpc-js";
 import {
   AuthorityDirectoryServiceService, ConsistencyServiceService, type Decision, type ExecuteStreamRequest, type ExecuteStreamResponse, MeshError,
-  Outcome, statusFromMeshError, type SubscribeRequest, type SubscribeResponse,
+  Outcome, statusFromMeshError, type SubscribeRequest, type SubscribeResponse, ViewServiceService, type WatchViewRequest, type WatchViewResponse,
 } from "@statemesh/contract";
 
 type Answer = (request: never) => unknown;
 
-/** Unary answers by method name, such as `execute` (undefined: none, ever); and the two streams. */
+/** Unary answers by method name, such as `execute` (undefined: none, ever); and the streams. */
 export interface Answers {
   readonly unary?: Readonly<Record<string, Answer>>;
   readonly executeStream?: handleBidiStreamingCall<ExecuteStreamRequest, ExecuteStreamResponse>;
   readonly subscribe?: handleServerStreamingCall<SubscribeRequest, SubscribeResponse>;
+  readonly watchView?: handleServerStreamingCall<WatchViewRequest, WatchViewResponse>;
 }
 
 /** A MeshError as a server of ours puts it on the wire. */
@@ -25,6 +26,7 @@ function implementation(definition: ServiceDefinition, answers: Answers): Record
   for (const name of Object.keys(definition)) {
     if (name === "executeStream") methods[name] = answers.executeStream ?? ((call: { end(): void }) => call.end());
     else if (name === "subscribe") methods[name] = answers.subscribe ?? ((call: { end(): void }) => call.end());
+    else if (name === "watchView") methods[name] = answers.watchView ?? ((call: { end(): void }) => call.end());
     else {
       methods[name] = (call: { request: never }, done: (error: ServiceError | null, response?: unknown) => void) => {
         const answer = answers.unary?.[name];
@@ -52,7 +54,7 @@ export class FakeNode {
 
   static async start(answers: Answers, port = 0): Promise<FakeNode> {
     const server = new Server();
-    for (const definition of [ConsistencyServiceService, AuthorityDirectoryServiceService] as unknown as ServiceDefinition[]) {
+    for (const definition of [ConsistencyServiceService, AuthorityDirectoryServiceService, ViewServiceService] as unknown as ServiceDefinition[]) {
       server.addService(definition, implementation(definition, answers) as never);
     }
     const bound = await new Promise<number>((resolve, reject) => {

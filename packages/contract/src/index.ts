@@ -7,6 +7,7 @@ export * from "./generated/statemesh/v1/arbiter.ts";
 export * from "./generated/statemesh/v1/region_store.ts";
 export * from "./generated/statemesh/v1/raft.ts";
 export * from "./generated/statemesh/v1/admin.ts";
+export * from "./generated/statemesh/v1/views.ts";
 export * from "./grpc-status.ts";
 export * from "./mesh-error.ts";
 export * from "./reasons.ts";

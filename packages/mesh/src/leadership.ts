@@ -16,10 +16,15 @@ export interface LeadershipNode {
   /** Peers that can be reached. */
   readonly connected: ReadonlySet<number>;
   membership(): Membership;
+  /** Whether a node is in the view in force, or there is none. */
+  isInView(nodeId: number): boolean;
   monotonicMs(): number;
   /** Something is to be sent. */
   dirty(): void;
 }
+
+/** Ticks between two tries to hand on what a node leads that is out of the view: whoever hears it may not be heard by all. */
+const OUT_OF_VIEW_TICKS = 20;
 
 export class Leadership {
   readonly #node: LeadershipNode;
@@ -36,8 +41,9 @@ export class Leadership {
   /** `votes`: this node may stand for election. */
   tick(votes: boolean): void {
     if (votes && this.#claimTicks !== undefined) this.#claim(this.#claimTicks);
-    if (this.isDraining) return this.stepDown();
-    if (this.#node.balanceTicks > 0 && ++this.#ticks % this.#node.balanceTicks === 0) this.#balance();
+    this.#ticks++;
+    if (this.isDraining || (this.#ticks % OUT_OF_VIEW_TICKS === 0 && !this.#node.isInView(this.#node.nodeId))) return this.stepDown();
+    if (this.#node.balanceTicks > 0 && this.#ticks % this.#node.balanceTicks === 0) this.#balance();
   }
 
   /**
@@ -106,10 +112,10 @@ export class Leadership {
     return this.#node.monotonicMs() < this.#drainUntilMs;
   }
 
-  /** Members that shall stay, of those on record. */
+  /** Members that shall stay, of those on record, and that all others hear. */
   #stays(): (nodeId: number) => boolean {
     const membership = this.#node.membership();
-    return (nodeId) => !membership.isOnRecord || (membership.member(nodeId)?.state ?? MemberState.LEAVING) !== MemberState.LEAVING;
+    return (nodeId) => this.#node.isInView(nodeId) && (!membership.isOnRecord || (membership.member(nodeId)?.state ?? MemberState.LEAVING) !== MemberState.LEAVING);
   }
 }
 

@@ -15,6 +15,12 @@ export interface NodeOptions {
   readonly heartbeatTicks: number;
   /** Milliseconds from tick to tick. */
   readonly tickMs: number;
+  /** How often nodes tell one another whom they hear, ms. Default: 300. */
+  readonly beatMs?: number;
+  /** Silence after which a node is suspected, at least, ms. Default: 1,500. */
+  readonly suspicionMs?: number;
+  /** Silence after which a node is removed from the view, ms. Default: 10,000. */
+  readonly removalMs?: number;
   /** Ticks without word of a node after which it counts as cut off. Default: 1.5 s, and five beats at least. */
   readonly suspicionTicks?: number;
   /** A leader with a lease answers reads without asking the others; the same on every node. */

@@ -4,7 +4,7 @@
 import { HybridClock } from "@statemesh/clocks";
 import { MeshError, type RaftMessage, RaftMessageType, type SnapshotMeta, type StreamRequest } from "@statemesh/contract";
 import type { Command, CommandResult } from "@statemesh/contract/log";
-import { commandOf, type GroupState, GroupState as State, type Membership, type PendingOperation, type VersionRange, VERSIONS } from "@statemesh/replica";
+import { commandOf, type GroupState, GroupState as State, type Membership, type PendingOperation, recordOf, type VersionRange, VERSIONS } from "@statemesh/replica";
 import { DIRECTORY_GROUP, groupOf } from "@statemesh/world";
 import { Authority } from "./authority/authority.ts";
 import { CausalLog } from "./causal/index.ts";
@@ -25,12 +25,10 @@ import { operationError } from "./strong/operation-errors.ts";
 import { Relay } from "./strong/relay.ts";
 import { RemoteCalls } from "./strong/remote-calls.ts";
 import { SubscriptionHub } from "./subscriptions/index.ts";
+import { timesOf, ViewKeeper } from "./views/view-keeper.ts";
 
 /** What a node that may not vote does not answer. */
 const ELECTION_MESSAGES: ReadonlySet<number> = new Set([RaftMessageType.PRE_VOTE, RaftMessageType.VOTE, RaftMessageType.TIMEOUT_NOW]);
-
-/** How long a node may say nothing before it counts as cut off, where no options say otherwise. */
-const SUSPICION_MS = 1_500;
 
 export class MeshNode {
   readonly options: NodeOptions;
@@ -38,6 +36,7 @@ export class MeshNode {
   readonly clock: HybridClock;
   readonly authority: Authority;
   readonly members: MembershipKeeper;
+  readonly views: ViewKeeper;
   readonly leadership: Leadership;
   readonly relay: Relay;
   readonly edge: Edge;
@@ -60,7 +59,6 @@ export class MeshNode {
   /** Who is on record as a member may have changed. */
   onMembers: () => void = () => undefined;
   readonly #connected = new Set<number>();
-  readonly #heardMs = new Map<number, number>();
   /** Groups whose leader is another since the last pump. */
   #ledAnew: GroupReplica[] = [];
   readonly #freshMs: number[];
@@ -80,7 +78,7 @@ export class MeshNode {
     this.#watchMembers();
     const { liveness } = this.#schedule;
     const contact = { nodeId: options.nodeId, groups: this.groups, wallMs: () => host.clock.wallMs(), silentTicks: (peer: number) => liveness.silentTicks(peer) };
-    this.partition = this.#contact = new QuorumContact(contact, options.suspicionTicks ?? Math.max(Math.ceil(SUSPICION_MS / options.tickMs), 5 * options.heartbeatTicks));
+    this.partition = this.#contact = new QuorumContact(contact, options.suspicionTicks ?? Math.max(Math.ceil((timesOf(options).suspicionMs) / options.tickMs), 5 * options.heartbeatTicks));
     const shared = {
       nodeId: options.nodeId,
       incarnation: options.incarnation,
@@ -112,7 +110,7 @@ export class MeshNode {
     this.#remote = new RemoteCalls(shared);
     const membership = (): Membership => this.membership;
     const view = { nodeId: options.nodeId, groups: this.groups, membership, monotonicMs: shared.monotonicMs };
-    this.leadership = new Leadership({ ...view, balanceTicks: options.balanceTicks, claimTicks: options.heartbeatTicks, connected: this.#connected, dirty: () => this.dirty() });
+    this.leadership = new Leadership({ ...view, balanceTicks: options.balanceTicks, claimTicks: options.heartbeatTicks, connected: this.#connected, isInView: (peer) => this.views.mayLead(peer), dirty: () => this.dirty() });
     this.members = new MembershipKeeper({
       ...view,
       versions: this.versions,
@@ -123,6 +121,19 @@ export class MeshNode {
         this.dirty();
       },
     });
+    this.views = new ViewKeeper(
+      {
+        ...view,
+        incarnation: options.incarnation,
+        connected: this.#connected,
+        directory: () => this.group(DIRECTORY_GROUP),
+        wallMs: shared.wallMs,
+        send: (peer, heartbeats) => this.#peer(peer).heartbeats(heartbeats),
+        propose: (next, done) => this.#command(DIRECTORY_GROUP, commandOf({ $case: "view", value: recordOf(next) }), done),
+        log: (message, fields) => host.log.info(message, fields),
+      },
+      timesOf(options),
+    );
     this.authority = new Authority({
       options,
       clock: host.clock,
@@ -245,9 +256,11 @@ export class MeshNode {
     this.relay.expire();
     this.authority.tick();
     this.members.tick();
+    const beats = this.#ticks % this.options.heartbeatTicks === 0;
+    this.views.tick(beats);
     this.leadership.tick(this.#votes);
     this.#spread();
-    if (this.#ticks % this.options.heartbeatTicks === 0) for (const peer of this.#connected) this.#peer(peer).beat();
+    if (beats) for (const peer of this.#connected) this.#peer(peer).beat();
     this.dirty();
   }
 
@@ -269,7 +282,7 @@ export class MeshNode {
     this.#connected.add(peer);
     this.eventual.peerUp(peer);
     this.causal.peerUp(peer);
-    this.#heardMs.set(peer, this.host.clock.monotonicMs());
+    this.views.heard(peer);
     this.#schedule.liveness.heard(peer);
     this.dirty();
   }
@@ -322,7 +335,7 @@ export class MeshNode {
     this.peerDisconnected(peer);
     this.#peers.delete(peer);
     this.#schedule.liveness.forget(peer);
-    this.#heardMs.delete(peer);
+    this.views.forget(peer);
   }
 
   isConnected(peer: number): boolean {
@@ -331,16 +344,15 @@ export class MeshNode {
 
   /** Milliseconds since a peer was last heard of; undefined: never. */
   silenceMs(peer: number): number | undefined {
-    const heard = this.#heardMs.get(peer);
-    return heard === undefined ? undefined : Math.max(0, this.host.clock.monotonicMs() - heard);
+    return this.views.silenceMs(peer);
   }
 
   /** A frame from a peer. */
   onFrame(peer: number, frame: StreamRequest): void {
     if (this.#stopped) return;
-    const nowMs = this.host.clock.monotonicMs();
-    this.#heardMs.set(peer, nowMs);
+    this.views.heard(peer);
     this.#schedule.liveness.heard(peer);
+    this.views.onHeartbeats(peer, frame.heartbeats);
     for (const message of frame.raft) {
       const group = this.groups[message.groupId];
       if (group === undefined || message.from !== peer || message.to !== this.nodeId) continue;

@@ -1,6 +1,6 @@
 // What waits to be sent to one peer. Everything that one pump produces for a peer leaves in one frame, or in a few
 // where it is much: a frame has a limit, and Raft must not wait behind a heap of anything.
-import type { CausalBatch, EventualDelta, ForwardedAnswer, ForwardedCall, RaftMessage, StreamRequest } from "@statemesh/contract";
+import type { CausalBatch, EventualDelta, ForwardedAnswer, ForwardedCall, Heartbeat, RaftMessage, StreamRequest } from "@statemesh/contract";
 
 /** A frame is closed when it holds about this many bytes of entries. One entry may go beyond. */
 const FRAME_BYTES = 2 * 1024 * 1024;
@@ -53,6 +53,13 @@ export class PeerFrames {
     this.#close();
   }
 
+  /** What the sender and others say of whom they hear; at most one list a frame. */
+  heartbeats(heartbeats: readonly Heartbeat[]): void {
+    this.#open().heartbeats = [...heartbeats];
+    this.#bytes += heartbeats.length * 128;
+    this.#close();
+  }
+
   /** Sends what waits. */
   flush(): void {
     const frame = this.#frame;
@@ -71,7 +78,7 @@ export class PeerFrames {
   }
 
   #open(): StreamRequest {
-    this.#frame ??= { hello: undefined, raft: [], calls: [], answers: [], deltas: [], causal: [] };
+    this.#frame ??= { hello: undefined, raft: [], calls: [], answers: [], deltas: [], causal: [], heartbeats: [] };
     return this.#frame;
   }
 

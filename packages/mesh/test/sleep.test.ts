@@ -31,14 +31,14 @@ function give(cluster: VirtualCluster, through: number, id: string): number {
 }
 
 describe("a cluster with nothing to do", () => {
-  it("sends one empty frame a pair and heartbeat, however many groups it has", () => {
+  it("sends one small frame a pair and heartbeat, however many groups it has", () => {
     for (const groups of [2, 200]) {
       const cluster = asleep({ groups });
       const { frames, frameBytes } = cluster;
       cluster.run(10_000);
-      // Three nodes with two peers each, every two ticks; now and then a digest of what is eventual.
+      // Three nodes with two peers each, every two ticks; now and then a digest of what is eventual, and three times a second whom nodes hear.
       expect(cluster.frames - frames).toBeLessThanOrEqual(6 * (10_000 / (2 * TICK_MS) + 1));
-      expect(cluster.frameBytes - frameBytes).toBeLessThan(10_000);
+      expect(cluster.frameBytes - frameBytes).toBeLessThan(30_000);
       expect(allSleep(cluster)).toBe(true);
     }
   });

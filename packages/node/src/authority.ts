@@ -61,6 +61,7 @@ export async function register(node: AuthorityNode, request: RegisterRequest, de
   };
   const result = await command(node, deadlineMs, { $case: "register", value: { server, ttlMs: node.registrationTtlMs } });
   await applied(node, deadlineMs, result);
+  node.mesh.views.heardServer(request.serverId, node.registrationTtlMs);
   return { server: result.server, ttlMs: node.registrationTtlMs };
 }
 
@@ -138,6 +139,7 @@ export async function renew(node: AuthorityNode, request: RenewRequest, deadline
     $case: "renew",
     value: { serverId: request.serverId, leases, durationMs: node.leaseMs, ttlMs: node.registrationTtlMs, load: keeps ? load : undefined },
   });
+  node.mesh.views.heardServer(request.serverId, node.leaseMs);
   const { renewed, lost, assigned, handoffs, position } = result;
   return { renewed, lost, assigned, handoffs, position };
 }

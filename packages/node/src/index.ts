@@ -13,4 +13,5 @@ export * from "./snapshot-sender.ts";
 export * from "./snapshot-transfer.ts";
 export * from "./storage.ts";
 export * from "./peer-book.ts";
+export * from "./view-calls.ts";
 export * from "./waiting-room.ts";

@@ -14,6 +14,7 @@ import {
   Outcome,
   type Region,
   type ServerLoad,
+  type View,
 } from "@statemesh/contract";
 import { Command, type CommandResult, type DecidedOperation, type Effect, type MembershipRecord, type RegionFence } from "@statemesh/contract/log";
 import { sameRegion } from "@statemesh/world";
@@ -28,6 +29,7 @@ import { StateHash } from "./state-hash.ts";
 import { TouchLog } from "./touch-log.ts";
 import { TwoGenerations } from "./two-generations.ts";
 import { NewerVersionError, VERSIONS, type VersionRange } from "./versions.ts";
+import { Views } from "./views.ts";
 
 /** The one decision on an operation id, kept to answer retries. */
 export interface DecisionRow {
@@ -104,6 +106,7 @@ export class GroupState {
   readonly ledger: Ledger = new Ledger(this.#hash);
   readonly directory: Directory = new Directory(this.#hash);
   readonly membership: Membership = new Membership(this.#hash);
+  readonly views: Views = new Views(this.#hash);
   readonly decisions: TwoGenerations<DecisionRow>;
   readonly gone: TwoGenerations<GoneRow>;
   readonly #fences = new Map<string, FenceRow>();
@@ -201,6 +204,8 @@ export class GroupState {
         commandResult.position = this.position();
         return { ...NOTHING, membership: true, commandResult };
       }
+      case "view":
+        return { ...NOTHING, commandResult: { ...this.views.apply(command.value, this.membership), position: this.position() } };
       default:
         throw new Error(`group ${this.groupId}: entry ${entry.index} holds a command of a newer version`);
     }
@@ -370,6 +375,7 @@ export class GroupState {
       loads: [...this.directory.tables.loads()],
       needsAuthorityVersion: this.directory.needsAuthorityVersion,
       membership: this.membership.capture(),
+      view: this.views.capture(),
     };
   }
 
@@ -407,6 +413,8 @@ export interface StateCapture {
   readonly needsAuthorityVersion: boolean;
   /** Group 0 only, where the members are on record. */
   readonly membership: MembershipRecord | undefined;
+  /** Group 0 only. */
+  readonly view: View | undefined;
 }
 
 /** Words that recur in every record (kinds, rules, reasons): kept once. The game's own kinds may be many, so there is a limit. */

@@ -16,3 +16,4 @@ export * from "./spatial-index.ts";
 export * from "./touch-log.ts";
 export * from "./membership.ts";
 export * from "./versions.ts";
+export * from "./views.ts";

@@ -2,7 +2,7 @@
 import { BinaryReader, BinaryWriter, SnapshotRecord } from "@statemesh/contract/log";
 import { GroupState, type GroupStateOptions, type StateCapture } from "./group-state.ts";
 import { entityKey } from "./entity-table.ts";
-import { AUTHORITY_VERSION, MEMBERSHIP_VERSION, NewerVersionError } from "./versions.ts";
+import { AUTHORITY_VERSION, MEMBERSHIP_VERSION, NewerVersionError, VIEWS_VERSION } from "./versions.ts";
 
 
 /** A chunk is closed when it has reached this size; one record may push it beyond. */
@@ -25,7 +25,8 @@ export function* encodeSnapshot(capture: StateCapture): Generator<Uint8Array> {
 function* records(capture: StateCapture): Generator<RecordBody> {
   const { groupId, appliedIndex, appliedTerm, forgottenThroughMs, digest, handoffs, loads } = capture;
   // The lowest version that reads what follows: nodes that are older and need it not can take it all the same.
-  const format = capture.needsAuthorityVersion ? AUTHORITY_VERSION : capture.membership === undefined ? 1 : MEMBERSHIP_VERSION;
+  const needed = [1, capture.membership === undefined ? 1 : MEMBERSHIP_VERSION, capture.needsAuthorityVersion ? AUTHORITY_VERSION : 1, capture.view === undefined ? 1 : VIEWS_VERSION];
+  const format = Math.max(...needed);
   yield {
     $case: "header",
     value: { format, groupId, appliedIndex, appliedTerm, forgottenThroughMs, stateDigest: digest },
@@ -41,6 +42,7 @@ function* records(capture: StateCapture): Generator<RecordBody> {
   for (const value of handoffs) yield { $case: "handoff", value };
   for (const [serverId, load] of loads) yield { $case: "load", value: { serverId, load } };
   if (capture.membership !== undefined) yield { $case: "membership", value: capture.membership };
+  if (capture.view !== undefined) yield { $case: "view", value: capture.view };
 }
 
 /**
@@ -125,6 +127,8 @@ export class SnapshotLoader {
       }
       case "membership":
         return state.membership.restore(record.value);
+      case "view":
+        return state.views.restore(record.value);
       default:
         throw new Error("snapshot: a record of a newer version");
     }

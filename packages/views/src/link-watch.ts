@@ -20,6 +20,7 @@ export class LinkWatch {
   #members: readonly number[] = [];
   #quorum: Quorum;
   #sequence = 0;
+  #changes = 0;
 
   /** @param members With this node among them, or it has not come yet. */
   constructor(options: LinkWatchOptions, members: readonly number[], quorum: Quorum) {
@@ -43,6 +44,7 @@ export class LinkWatch {
       this.#reports.forget(nodeId);
     }
     this.#members = [...members].sort((a, b) => a - b);
+    this.#changes++;
     for (const nodeId of this.#members) if (nodeId !== this.#options.nodeId) this.suspicion.watch(nodeId);
   }
 
@@ -58,7 +60,16 @@ export class LinkWatch {
 
   /** A report of a member came, from itself or passed on. False: nothing new. */
   take(report: NodeReport): boolean {
-    return this.#isOther(report.nodeId) && this.#reports.take(report, this.suspicion.ranMs);
+    if (!this.#isOther(report.nodeId)) return false;
+    const before = this.#reports.of(report.nodeId);
+    if (!this.#reports.take(report, this.suspicion.ranMs)) return false;
+    if (before === undefined || !sameMembers(before.hears, report.hears)) this.#changes++;
+    return true;
+  }
+
+  /** Grows whenever somebody hears another or does not any more, but for reports that grow old. */
+  get changes(): number {
+    return this.#changes + this.suspicion.changes;
   }
 
   #isOther(nodeId: number): boolean {

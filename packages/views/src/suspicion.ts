@@ -41,6 +41,7 @@ export class Suspicion {
   #beatMs: number | undefined;
   #health = 0;
   #wellSinceMs = 0;
+  #changes = 0;
 
   constructor(options: SuspicionOptions) {
     this.#options = options;
@@ -49,6 +50,11 @@ export class Suspicion {
   /** 0: this node runs on time; each step up makes it slower to blame others. At most 3. */
   get health(): number {
     return this.#health;
+  }
+
+  /** Grows whenever a peer is suspected, or heard again. */
+  get changes(): number {
+    return this.#changes;
   }
 
   /** Counts for a peer from now on, as if it was heard. */
@@ -94,6 +100,7 @@ export class Suspicion {
     known.heardMs = this.#ranMs;
     if (known.suspected) {
       known.suspected = false;
+      this.#changes++;
       known.sinceMs = this.#ranMs;
       return;
     }
@@ -108,6 +115,7 @@ export class Suspicion {
     if (peer.suspected || this.#ranMs - peer.heardMs < this.#patienceMs(peer)) return;
     peer.breaks = this.#isProven(peer) ? 1 : Math.min(BREAKS_MAX, peer.breaks + 1);
     peer.suspected = true;
+    this.#changes++;
   }
 
   /** It was heard for so long without a break that earlier ones are forgotten. */

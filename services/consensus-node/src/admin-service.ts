@@ -73,6 +73,7 @@ function statusOf(node: AdminNode): GetStatusResponse {
     clusterVersion: mesh.membership.version,
     versionMin: mesh.versions.min,
     versionMax: mesh.versions.max,
+    view: mesh.views.state(),
   };
 }
 

@@ -67,6 +67,12 @@ export function registerMetrics(registry: Registry, node: MeshNode, { storage, r
   single("disk_full", "1 while the disk refuses writes.", () => (storage.isFull ? 1 : 0));
   single("region_store_refused", "1 while the region store holds what is not this cluster's, and nothing is sent to it.", () => (isRefused(node, store) ? 1 : 0));
   single("peers_connected", "Peers that this node can send to.", () => [...runtime.links.keys()].filter((peer) => node.isConnected(peer)).length);
+  single("suspected_peers", "Members that this node does not hear.", () => node.views.suspected.length);
+  single("view_epoch", "Number of the view of the cluster that this node knows to be in force.", () => node.views.view.epoch);
+  single("view_alive", "Nodes that are alive in that view.", () => node.views.view.alive.length);
+  single("view_removed", "Members that are removed in that view.", () => node.views.view.removed.length);
+  single("partition_state", "0: this node is linked with all members; 1: with enough to decide; 2: it is on the losing side of a split.", () => ["whole", "winning", "losing"].indexOf(node.views.side));
+  single("unheard_servers", "Registered game servers that no node on this side hears.", () => node.views.unheard.length);
   single("eventual_keys", "Eventual keys held, tombstones included.", () => node.eventual.size);
   single("subscribers", "Subscriptions open.", () => node.subscriptions.statistics().subscribers);
   single("authority_watches", "Watches of the directory open.", () => node.authority.watch.size);

@@ -19,6 +19,7 @@ import { type NodeConfiguration, program } from "./options.ts";
 import { peerService } from "./peer-service.ts";
 import { GrpcPeer } from "./peer-transport.ts";
 import { StoreLink } from "./store-link.ts";
+import { viewService } from "./view-service.ts";
 
 /**
  * Starts a node and serves. `ownsProcess`: handle signals, and exit where the node cannot go on. A node that has no place in
@@ -140,6 +141,7 @@ async function serveMember({ config, log, versions, owner, again }: Life, folder
         clientAddressOf,
         walBytes: () => storage.sizeBytes,
       }),
+      viewService(mesh),
       peerService(node, log),
     ],
     readiness: () => node.problems,
@@ -172,6 +174,8 @@ function wishedNodeId(config: NodeConfiguration): number | undefined {
 
 function checkTimes(config: NodeConfiguration): void {
   if (config.electionTicks <= config.heartbeatTicks) throw new ConfigurationError("--election-ticks", `must be above --heartbeat-ticks, ${config.heartbeatTicks}`);
+  if (config.suspicionMs < 3 * config.beatMs) throw new ConfigurationError("--suspicion-ms", `must be at least three times --beat-ms, ${config.beatMs}`);
+  if (config.removalMs < 2 * config.suspicionMs) throw new ConfigurationError("--removal-ms", `must be at least twice --suspicion-ms, ${config.suspicionMs}`);
   const least = leastLeaseElectionTicks(config.electionTicks, config.heartbeatTicks);
   if (config.leaseReads && config.electionTicks < least) {
     throw new ConfigurationError("--lease-reads", `needs --election-ticks above --heartbeat-ticks and the margin for clocks together, ${least} or more with these`);

@@ -21,6 +21,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { LogPosition } from "./space.ts";
+import { ViewState } from "./views.ts";
 
 /** Cluster administration: what operators ask a consensus node. */
 
@@ -276,6 +277,8 @@ export interface GetStatusResponse {
   clusterVersion: number;
   versionMin: number;
   versionMax: number;
+  /** The committed view, this node's side and the links between members, as it knows them. */
+  view: ViewState | undefined;
 }
 
 export interface PeerStatus {
@@ -564,6 +567,7 @@ function createBaseGetStatusResponse(): GetStatusResponse {
     clusterVersion: 0,
     versionMin: 0,
     versionMax: 0,
+    view: undefined,
   };
 }
 
@@ -601,6 +605,9 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     }
     if (message.versionMax !== 0) {
       writer.uint32(88).uint32(message.versionMax);
+    }
+    if (message.view !== undefined) {
+      ViewState.encode(message.view, writer.uint32(98).fork()).join();
     }
     return writer;
   },
@@ -706,6 +713,14 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
             message.versionMax = reader.uint32();
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.view = ViewState.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -763,6 +778,7 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
         : isSet(object.version_max)
         ? globalThis.Number(object.version_max)
         : 0,
+      view: isSet(object.view) ? ViewState.fromJSON(object.view) : undefined,
     };
   },
 
@@ -801,6 +817,9 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     if (message.versionMax !== 0) {
       obj.versionMax = Math.round(message.versionMax);
     }
+    if (message.view !== undefined) {
+      obj.view = ViewState.toJSON(message.view);
+    }
     return obj;
   },
 
@@ -820,6 +839,7 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     message.clusterVersion = object.clusterVersion ?? 0;
     message.versionMin = object.versionMin ?? 0;
     message.versionMax = object.versionMax ?? 0;
+    message.view = (object.view !== undefined && object.view !== null) ? ViewState.fromPartial(object.view) : undefined;
     return message;
   },
 };

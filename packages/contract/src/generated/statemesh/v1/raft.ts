@@ -25,6 +25,7 @@ import {
 import { DeliveredEvent, EventualValue, OperationError, OperationResult, VectorClockEntry } from "./consistency.ts";
 import { Operation } from "./operation.ts";
 import { HybridTimestamp, Region } from "./space.ts";
+import { Heartbeat } from "./views.ts";
 
 /** Raft peer transport: consensus nodes among themselves. Not for clients. */
 
@@ -173,6 +174,8 @@ export interface StreamRequest {
   answers: ForwardedAnswer[];
   deltas: EventualDelta[];
   causal: CausalBatch[];
+  /** The sender's own heartbeat first, then those of others that it passes on. At most 16. From cluster version 3 on. */
+  heartbeats: Heartbeat[];
 }
 
 /** The server only ever closes the stream; it answers on the stream that it opens itself. */
@@ -660,7 +663,7 @@ export const IdentifyResponse: MessageFns<IdentifyResponse> = {
 };
 
 function createBaseStreamRequest(): StreamRequest {
-  return { hello: undefined, raft: [], calls: [], answers: [], deltas: [], causal: [] };
+  return { hello: undefined, raft: [], calls: [], answers: [], deltas: [], causal: [], heartbeats: [] };
 }
 
 export const StreamRequest: MessageFns<StreamRequest> = {
@@ -682,6 +685,9 @@ export const StreamRequest: MessageFns<StreamRequest> = {
     }
     for (const v of message.causal) {
       CausalBatch.encode(v!, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.heartbeats) {
+      Heartbeat.encode(v!, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -747,6 +753,14 @@ export const StreamRequest: MessageFns<StreamRequest> = {
             message.causal.push(CausalBatch.decode(reader, reader.uint32()));
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.heartbeats.push(Heartbeat.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -769,6 +783,9 @@ export const StreamRequest: MessageFns<StreamRequest> = {
         : [],
       deltas: globalThis.Array.isArray(object?.deltas) ? object.deltas.map((e: any) => EventualDelta.fromJSON(e)) : [],
       causal: globalThis.Array.isArray(object?.causal) ? object.causal.map((e: any) => CausalBatch.fromJSON(e)) : [],
+      heartbeats: globalThis.Array.isArray(object?.heartbeats)
+        ? object.heartbeats.map((e: any) => Heartbeat.fromJSON(e))
+        : [],
     };
   },
 
@@ -792,6 +809,9 @@ export const StreamRequest: MessageFns<StreamRequest> = {
     if (message.causal?.length) {
       obj.causal = message.causal.map((e) => CausalBatch.toJSON(e));
     }
+    if (message.heartbeats?.length) {
+      obj.heartbeats = message.heartbeats.map((e) => Heartbeat.toJSON(e));
+    }
     return obj;
   },
 
@@ -808,6 +828,7 @@ export const StreamRequest: MessageFns<StreamRequest> = {
     message.answers = object.answers?.map((e) => ForwardedAnswer.fromPartial(e)) || [];
     message.deltas = object.deltas?.map((e) => EventualDelta.fromPartial(e)) || [];
     message.causal = object.causal?.map((e) => CausalBatch.fromPartial(e)) || [];
+    message.heartbeats = object.heartbeats?.map((e) => Heartbeat.fromPartial(e)) || [];
     return message;
   },
 };

@@ -24,6 +24,7 @@ import {
   outcomeToJSON,
 } from "../../v1/operation.ts";
 import { HybridTimestamp, LogPosition, Region } from "../../v1/space.ts";
+import { View } from "../../v1/views.ts";
 
 /**
  * What consensus nodes write into their logs and snapshots. Persistent formats: fields are only ever
@@ -37,6 +38,9 @@ export interface Command {
     | { $case: "directory"; value: DirectoryCommand }
     | { $case: "fence"; value: RegionFence }
     | { $case: "membership"; value: MembershipCommand }
+    | //
+    /** The view that follows the one in force, in group 0. Needs version 3. */
+    { $case: "view"; value: View }
     | undefined;
   /** The lowest version that can apply this command; 0 stands for 1. A node that speaks less stops instead of guessing. */
   format: number;
@@ -306,6 +310,9 @@ export interface SnapshotRecord {
     /** Needs version 3; so do max_regions of a server, and backups and players of a lease. */
     { $case: "handoff"; value: Handoff }
     | { $case: "load"; value: LoadRecord }
+    | //
+    /** Needs version 3. */
+    { $case: "view"; value: View }
     | undefined;
 }
 
@@ -409,6 +416,9 @@ export const Command: MessageFns<Command> = {
       case "membership":
         MembershipCommand.encode(message.command.value, writer.uint32(34).fork()).join();
         break;
+      case "view":
+        View.encode(message.command.value, writer.uint32(42).fork()).join();
+        break;
     }
     if (message.format !== 0) {
       writer.uint32(120).uint32(message.format);
@@ -461,6 +471,14 @@ export const Command: MessageFns<Command> = {
             message.command = { $case: "membership", value: MembershipCommand.decode(reader, reader.uint32()) };
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.command = { $case: "view", value: View.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 15: {
             if (tag !== 120) {
               break;
@@ -491,6 +509,8 @@ export const Command: MessageFns<Command> = {
         ? { $case: "fence", value: RegionFence.fromJSON(object.fence) }
         : isSet(object.membership)
         ? { $case: "membership", value: MembershipCommand.fromJSON(object.membership) }
+        : isSet(object.view)
+        ? { $case: "view", value: View.fromJSON(object.view) }
         : undefined,
       format: isSet(object.format) ? globalThis.Number(object.format) : 0,
     };
@@ -506,6 +526,8 @@ export const Command: MessageFns<Command> = {
       obj.fence = RegionFence.toJSON(message.command.value);
     } else if (message.command?.$case === "membership") {
       obj.membership = MembershipCommand.toJSON(message.command.value);
+    } else if (message.command?.$case === "view") {
+      obj.view = View.toJSON(message.command.value);
     }
     if (message.format !== 0) {
       obj.format = Math.round(message.format);
@@ -540,6 +562,12 @@ export const Command: MessageFns<Command> = {
       case "membership": {
         if (object.command?.value !== undefined && object.command?.value !== null) {
           message.command = { $case: "membership", value: MembershipCommand.fromPartial(object.command.value) };
+        }
+        break;
+      }
+      case "view": {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: "view", value: View.fromPartial(object.command.value) };
         }
         break;
       }
@@ -4068,6 +4096,9 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
       case "load":
         LoadRecord.encode(message.record.value, writer.uint32(98).fork()).join();
         break;
+      case "view":
+        View.encode(message.record.value, writer.uint32(106).fork()).join();
+        break;
     }
     return writer;
   },
@@ -4181,6 +4212,14 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
             message.record = { $case: "load", value: LoadRecord.decode(reader, reader.uint32()) };
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.record = { $case: "view", value: View.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4219,6 +4258,8 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
         ? { $case: "handoff", value: Handoff.fromJSON(object.handoff) }
         : isSet(object.load)
         ? { $case: "load", value: LoadRecord.fromJSON(object.load) }
+        : isSet(object.view)
+        ? { $case: "view", value: View.fromJSON(object.view) }
         : undefined,
     };
   },
@@ -4249,6 +4290,8 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
       obj.handoff = Handoff.toJSON(message.record.value);
     } else if (message.record?.$case === "load") {
       obj.load = LoadRecord.toJSON(message.record.value);
+    } else if (message.record?.$case === "view") {
+      obj.view = View.toJSON(message.record.value);
     }
     return obj;
   },
@@ -4328,6 +4371,12 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
       case "load": {
         if (object.record?.value !== undefined && object.record?.value !== null) {
           message.record = { $case: "load", value: LoadRecord.fromPartial(object.record.value) };
+        }
+        break;
+      }
+      case "view": {
+        if (object.record?.value !== undefined && object.record?.value !== null) {
+          message.record = { $case: "view", value: View.fromPartial(object.record.value) };
         }
         break;
       }
