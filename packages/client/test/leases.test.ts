@@ -1,4 +1,4 @@
-import { type AcquireRequest, MeshError, type RegisterRequest, type RenewRequest } from "@statemesh/contract";
+import { type AcquireRequest, MeshError, RegionAuthority, type RegisterRequest, type RenewRequest } from "@statemesh/contract";
 import { afterEach, describe, expect, it } from "vitest";
 import { connect, type LossReason, type MeshClient } from "../src/index.ts";
 import { FakeNode, until } from "./fake-node.ts";
@@ -30,7 +30,7 @@ describe("leases", () => {
       acquire: lease(1_500),
       renew: ({ leases, serverId }: RenewRequest) => {
         renewals += 1;
-        return { renewed: leases.map((each) => ({ ...each, serverId, durationMs: 60_000 })), lost: [] };
+        return { renewed: leases.map((each) => ({ ...each, serverId, durationMs: 60_000 })), lost: [], assigned: [], handoffs: [] };
       },
     });
     await client.authority.register();
@@ -75,7 +75,9 @@ describe("leases", () => {
       acquire: lease(1_500),
       renew: () => ({
         renewed: [],
-        lost: [{ region, regionText: "region_3_0_-1", owner: { serverId: 9, name: "nine", address: "", priority: 0, incarnation: 1 }, epoch: 6, leaseRemainingMs: 100 }],
+        lost: [RegionAuthority.fromPartial({ region, regionText: "region_3_0_-1", owner: { serverId: 9, name: "nine", address: "", priority: 0, incarnation: 1 }, epoch: 6, leaseRemainingMs: 100 })],
+        assigned: [],
+        handoffs: [],
       }),
     });
     const owners: (number | undefined)[] = [];
@@ -120,7 +122,7 @@ describe("leases", () => {
       renew: () => {
         renewals += 1;
         if (renewals === 2) throw new MeshError("SERVER_NOT_REGISTERED", "who?");
-        return { renewed: [], lost: [] };
+        return { renewed: [], lost: [], assigned: [], handoffs: [] };
       },
     });
     await client.authority.register();

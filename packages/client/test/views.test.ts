@@ -73,7 +73,7 @@ describe("heartbeats", () => {
     const heard = [new Set<string>(), new Set<string>()];
     const node = (at: number): Answers => ({
       unary: {
-        register: () => ({ server: { serverId: 7, name: "shard-7", address: "", priority: 0, incarnation: 3 }, ttlMs: 10_000 }),
+        register: () => ({ server: { serverId: 7, name: "shard-7", address: "", priority: 0, incarnation: 3, maxRegions: 0 }, ttlMs: 10_000 }),
         reportHeartbeat: ({ heartbeat }: { heartbeat: { serverId: number; incarnation: number; hearsNodes: number[] } }) => {
           heard[at]?.add(`${heartbeat.serverId}/${heartbeat.incarnation} hears ${heartbeat.hearsNodes.join()}`);
           return { nodeId: at + 1, side: Side.WHOLE, viewEpoch: 4, heartbeatMs: 50 };
