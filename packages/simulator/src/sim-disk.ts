@@ -201,7 +201,8 @@ export class SimDisk {
   }
 
   append(node: Node, size: number, pieces: readonly Uint8Array[]): number {
-    let free = this.behaviour.capacityBytes - this.usedBytes + (node.length - size);
+    const { capacityBytes } = this.behaviour;
+    let free = capacityBytes === Infinity ? Infinity : capacityBytes - this.usedBytes + (node.length - size);
     let at = size;
     for (const piece of pieces) {
       const bytes = piece.slice(0, Math.max(0, Math.min(piece.length, free)));

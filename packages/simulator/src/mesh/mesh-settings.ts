@@ -54,6 +54,9 @@ export type MeshSettings = {
 
 export const FAULT_CLASSES = ["network", "weather", "process", "disk", "clock", "arbiter", "store", "clients", "operators", "loss of data", "members", "versions"] as const;
 
+/** Load is what a run costs: one under much of it is over sooner. Milliseconds of faults at most, for each of the pace. */
+const SAFETY_MS_A_PACE = 800;
+
 /** Classes that came later are drawn last, so that what a seed drew before stays. */
 const FIRST_CLASSES = 10;
 
@@ -87,7 +90,6 @@ export function drawSettings(random: SimRandom, hints: PlainRecord): MeshSetting
     registrationTtlMs: random.pick([4_000, 10_000]),
     arbiterTimeoutMs: random.pick([50, 500]),
     safetyMs: random.between(10, 40) * 1_000,
-    // Load is what a run costs: a few of them are under much of it.
     paceMs: random.pick([10, 40, 150, 150, 400]),
     mischief: random.pick([0, 0.05, 0.2]),
     leasing: random.chance(0.6),
@@ -104,7 +106,7 @@ export function drawSettings(random: SimRandom, hints: PlainRecord): MeshSetting
     spares: 0,
     oldNodes: 0,
   };
-  return overruled({ ...drawn, ...drawMembers(random, drawn) }, hints);
+  return overruled({ ...drawn, ...drawMembers(random, drawn), safetyMs: Math.min(drawn.safetyMs, drawn.paceMs * SAFETY_MS_A_PACE) }, hints);
 }
 
 /** Who comes and goes, and with which builds. */
