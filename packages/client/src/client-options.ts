@@ -12,6 +12,13 @@ export interface ClientOptions {
   readonly address?: string;
   /** A number of this start of the server, 1..2^53-1. Default: made from the time and chance. */
   readonly incarnation?: number;
+  /** How often registration and leases are renewed, ms; a lease is renewed three times in its length at least. Default 300. */
+  readonly heartbeatMs?: number;
+  /**
+   * Regions that the directory may bring this server to by itself, as a backup or to share load; it has to `follow` the directory
+   * for that. Default 0: it owns only what it acquires or is handed.
+   */
+  readonly maxRegions?: number;
   /** Longest time for a call with all its retries, ms. Default 10,000. */
   readonly deadlineMs?: number;
   /** Longest time for one attempt before another node is asked, ms. Default 2,000. */
@@ -50,6 +57,8 @@ export function compileClientOptions(options: ClientOptions): CompiledClientOpti
     name: options.name,
     address: options.address ?? "",
     incarnation: options.incarnation ?? makeIncarnation(),
+    heartbeatMs: options.heartbeatMs ?? 300,
+    maxRegions: options.maxRegions ?? 0,
     deadlineMs: options.deadlineMs ?? 10_000,
     attemptTimeoutMs: options.attemptTimeoutMs ?? 2_000,
     retryBudget: options.retryBudget ?? 4_096,
@@ -64,6 +73,8 @@ export function compileClientOptions(options: ClientOptions): CompiledClientOpti
   if (compiled.name === "") throw MeshError.field("name", "is required");
   checkNumber("serverId", compiled.serverId, 1, 4_294_967_295);
   checkNumber("incarnation", compiled.incarnation, 1, Number.MAX_SAFE_INTEGER);
+  checkNumber("heartbeatMs", compiled.heartbeatMs, 50, 60_000);
+  checkNumber("maxRegions", compiled.maxRegions, 0, 65_536);
   checkNumber("deadlineMs", compiled.deadlineMs, 1, 600_000);
   checkNumber("attemptTimeoutMs", compiled.attemptTimeoutMs, 1, 600_000);
   checkNumber("retryBudget", compiled.retryBudget, 0, 1_000_000);

@@ -1,20 +1,19 @@
-/**
- * The leases of one game server. A lease counts from before the call that took or renewed it was sent, so that the
- * holder always gives up before the directory gives the region away. Check `held` before each use, also after every
- * await: a process that slept through its lease finds out there.
- */
+/** The registration and the leases of one game server. */
 import {
   type AcquireResponse, type GameServer, type Lease, MeshError, type Region, type RegionAuthority, type RegisterResponse, type ReleaseResponse,
-  type RenewResponse,
+  type RenewResponse, type ServerLoad,
 } from "@statemesh/contract";
 import { formatRegion } from "@statemesh/world";
 import type { CompiledClientOptions } from "./client-options.ts";
-import type { Place } from "./operation-builder.ts";
+import { HeldLease } from "./held-lease.ts";
 import { type CallLimits, REPEATABLE_WRITE, type UnaryCaller } from "./unary-caller.ts";
 
 /** Most leases that one Renew call carries. */
 const LEASES_A_CALL_MAX = 1_024;
-const RENEW_EVERY_MAX_MS = 1_000;
+/** Regions that were given up and are remembered. */
+const GIVEN_UP_MAX = 65_536;
+/** Renewals follow each other no faster, ms. */
+const RENEW_EVERY_MIN_MS = 50;
 
 /** Why a lease ended without being released. */
 export type LossReason = "expired" | "taken";
@@ -22,46 +21,18 @@ export type LossReason = "expired" | "taken";
 /** Told once a lease that ends without being released; `now` is who owns the region, where that is known. */
 export type LeaseLost = (lease: HeldLease, reason: LossReason, now: RegionAuthority | undefined) => void;
 
-/** The right to write a region, as long as `held` says so. */
-export class HeldLease implements Place {
-  readonly region: Region;
-  readonly epoch: number;
-  #endMs: number;
-  #over = false;
-
-  constructor(region: Region, epoch: number, endMs: number) {
-    this.region = region;
-    this.epoch = epoch;
-    this.#endMs = endMs;
-  }
-
-  /** Whether the lease runs, by this process's monotonic clock. */
-  get held(): boolean {
-    return this.remainingMs > 0;
-  }
-
-  /** What is left of it, ms; 0 once it is over. */
-  get remainingMs(): number {
-    return this.#over ? 0 : Math.max(0, this.#endMs - performance.now());
-  }
-
-  /** For the keeper: the directory extended it. A lease that is over stays over. */
-  extend(endMs: number): void {
-    if (!this.#over) this.#endMs = Math.max(this.#endMs, endMs);
-  }
-
-  /** For the keeper: it was released, taken or ran out. */
-  end(): void {
-    this.#over = true;
-  }
-}
-
 /** Registers a game server, takes leases and renews them until they are released or lost. */
 export class LeaseKeeper {
   readonly #caller: UnaryCaller;
   readonly #options: CompiledClientOptions;
   readonly #leases = new Map<string, HeldLease>();
   readonly #onLost = new Set<LeaseLost>();
+  readonly #onRenewed = new Set<(response: RenewResponse) => void>();
+  /** What is under way for a region: acquiring and releasing it take turns. */
+  readonly #turns = new Map<string, Promise<unknown>>();
+  /** The last epoch that was given up, of the regions of late. */
+  readonly #givenUp = new Map<string, number>();
+  #readLoad: (() => ServerLoad) | undefined;
   readonly #stop = new AbortController();
   readonly #registered: () => void;
   #registeredTtlMs = 0;
@@ -82,6 +53,16 @@ export class LeaseKeeper {
     this.#onLost.add(lost);
   }
 
+  /** Calls `renewed` with every answer to a renewal: what was given to this server, and its handoffs. */
+  onRenewed(renewed: (response: RenewResponse) => void): void {
+    this.#onRenewed.add(renewed);
+  }
+
+  /** From now on each renewal says how busy the server is. The directory places regions by it. */
+  reportLoad(read: () => ServerLoad): void {
+    this.#readLoad = read;
+  }
+
   /** Leases that run. */
   get leases(): HeldLease[] {
     return [...this.#leases.values()].filter((lease) => lease.held);
@@ -93,15 +74,22 @@ export class LeaseKeeper {
     return lease?.held === true ? lease : undefined;
   }
 
+  /** Whether the lease of this epoch is held here or was given up, or an acquire or a release of the region is under way. */
+  knows(region: Region, epoch: number): boolean {
+    const key = formatRegion(region);
+    // What was said before a lease was given up may arrive after it.
+    return this.#turns.has(key) || epoch <= (this.#givenUp.get(key) ?? 0) || this.leaseOf(region)?.epoch === epoch;
+  }
+
   /**
    * Makes the server known and keeps it known from then on.
    *
    * @throws MeshError SERVER_ALREADY_REGISTERED where another start of the server lives
    */
   async register(limits?: CallLimits): Promise<GameServer> {
-    const { serverId, name, address, incarnation } = this.#options;
+    const { serverId, name, address, incarnation, maxRegions } = this.#options;
     const response = await this.#caller.call<RegisterResponse>(
-      (node, metadata, options, done) => node.authority.register({ serverId, name, address, incarnation, maxRegions: 0 }, metadata, options, done),
+      (node, metadata, options, done) => node.authority.register({ serverId, name, address, incarnation, maxRegions }, metadata, options, done),
       REPEATABLE_WRITE,
       limits,
     );
@@ -113,11 +101,16 @@ export class LeaseKeeper {
   }
 
   /**
-   * Takes the lease of a region and renews it until it is released or lost.
+   * Takes the lease of a region and renews it until it is released or lost. Waits for a release of the region that is under way.
+   * An answer that comes after the caller's time gives no lease: what it granted runs out.
    *
    * @throws MeshError LEASE_HELD while another server's lease runs; SERVER_NOT_REGISTERED
    */
   async acquire(region: Region, limits?: CallLimits): Promise<HeldLease> {
+    return await this.#inTurn(region, () => this.#acquire(region, limits));
+  }
+
+  async #acquire(region: Region, limits?: CallLimits): Promise<HeldLease> {
     let sentMs = 0;
     const response = await this.#caller.call<AcquireResponse>(
       (node, metadata, options, done) => {
@@ -134,6 +127,7 @@ export class LeaseKeeper {
     this.#shortestLeaseMs = Math.min(this.#shortestLeaseMs, response.lease.durationMs);
     this.#schedule();
     const key = formatRegion(region);
+    this.#givenUp.delete(key);
     const before = this.#leases.get(key);
     if (before?.epoch === lease.epoch) {
       // Taken twice, it is one lease: there is one that is renewed, and one that is released.
@@ -145,11 +139,54 @@ export class LeaseKeeper {
     return lease;
   }
 
-  /** Gives a lease up. It is over for the caller at once, whatever the directory answers. */
+  /**
+   * Gives a lease up. It is over for the caller at once, whatever the directory answers. Waits for an acquire of the region that is
+   * under way: what that brings under the same epoch is the same lease, and ends with it.
+   */
   async release(lease: HeldLease, limits?: CallLimits): Promise<boolean> {
     lease.end();
+    this.#noteGivenUp(formatRegion(lease.region), lease.epoch);
+    return await this.#inTurn(lease.region, () => this.#release(lease, limits));
+  }
+
+  /** Ends a lease for its holder alone: the directory hands it to somebody else. */
+  handOver(lease: HeldLease): void {
+    lease.end();
     const key = formatRegion(lease.region);
+    this.#noteGivenUp(key, lease.epoch);
     if (this.#leases.get(key) === lease) this.#leases.delete(key);
+  }
+
+  #noteGivenUp(key: string, epoch: number): void {
+    this.#givenUp.delete(key);
+    this.#givenUp.set(key, epoch);
+    if (this.#givenUp.size <= GIVEN_UP_MAX) return;
+    for (const oldest of this.#givenUp.keys()) {
+      this.#givenUp.delete(oldest);
+      break;
+    }
+  }
+
+  async #inTurn<T>(region: Region, run: () => Promise<T>): Promise<T> {
+    const key = formatRegion(region);
+    // How the one before ended is for its own caller.
+    const turn = (this.#turns.get(key) ?? Promise.resolve()).then(run, run);
+    this.#turns.set(key, turn);
+    try {
+      return await turn;
+    } finally {
+      if (this.#turns.get(key) === turn) this.#turns.delete(key);
+    }
+  }
+
+  async #release(lease: HeldLease, limits?: CallLimits): Promise<boolean> {
+    const key = formatRegion(lease.region);
+    const current = this.#leases.get(key);
+    if (current?.epoch === lease.epoch) {
+      current.end();
+      this.#leases.delete(key);
+      this.#noteGivenUp(key, lease.epoch);
+    }
     const request = { serverId: this.#options.serverId, region: lease.region, epoch: lease.epoch };
     const response = await this.#caller.call<ReleaseResponse>(
       (node, metadata, options, done) => node.authority.release(request, metadata, options, done), REPEATABLE_WRITE, limits,
@@ -168,7 +205,7 @@ export class LeaseKeeper {
   #schedule(): void {
     if (this.#stop.signal.aborted || this.#renewing) return;
     const shortest = Math.min(this.#shortestLeaseMs, this.#registeredTtlMs === 0 ? Number.POSITIVE_INFINITY : this.#registeredTtlMs);
-    const dueMs = performance.now() + Math.max(50, Math.min(RENEW_EVERY_MAX_MS, shortest / 3));
+    const dueMs = performance.now() + Math.max(RENEW_EVERY_MIN_MS, Math.min(this.#options.heartbeatMs, shortest / 3));
     // A shorter lease brings the next round forward; a later call never puts it off.
     if (this.#timer !== undefined && this.#dueMs <= dueMs) return;
     clearTimeout(this.#timer);
@@ -202,7 +239,7 @@ export class LeaseKeeper {
 
   async #renew(leases: readonly HeldLease[]): Promise<void> {
     let sentMs = 0;
-    const request = { serverId: this.#options.serverId, leases: leases.map(({ region, epoch }) => ({ region, epoch, players: 0 })), load: undefined };
+    const request = { serverId: this.#options.serverId, leases: leases.map(({ region, epoch, players }) => ({ region, epoch, players })), load: this.#readLoad?.() };
     const response = await this.#caller.call<RenewResponse>(
       (node, metadata, options, done) => {
         sentMs = performance.now();
@@ -216,6 +253,7 @@ export class LeaseKeeper {
       const lease = lost.region === undefined ? undefined : this.#leases.get(formatRegion(lost.region));
       if (lease !== undefined && leases.includes(lease)) this.#lose(lease, "taken", lost);
     }
+    for (const renewed of this.#onRenewed) renewed(response);
   }
 
   #extend(renewed: Lease, sentMs: number): void {

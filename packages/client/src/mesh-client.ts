@@ -2,6 +2,7 @@ import {
   type Decision, type ExecuteResponse, type GetStatusResponse, MeshError, type Operation, type PublishRequest, type PublishResponse, type ReadRequest,
   type ReadResponse, type RouteRequest, type RouteResponse, type TransactResponse, type VerifyConservationResponse,
 } from "@statemesh/contract";
+import { AuthorityWatch, type WatchTarget } from "./authority-watch.ts";
 import { type ClientOptions, type CompiledClientOptions, compileClientOptions } from "./client-options.ts";
 import { Heartbeats } from "./heartbeats.ts";
 import { LeaseKeeper } from "./lease-keeper.ts";
@@ -9,6 +10,7 @@ import { NodePool } from "./node-pool.ts";
 import { OperationBuilder } from "./operation-builder.ts";
 import { OperationIds } from "./operation-id.ts";
 import { OperationStream, type StreamOptions } from "./operation-stream.ts";
+import { RegionFollower, type RegionHandlers } from "./region-follower.ts";
 import { Subscription, type SubscriptionTarget } from "./subscription.ts";
 import { ViewWatch } from "./view-watch.ts";
 import { type CallLimits, OPERATION, READ_CALL, REPEATABLE_WRITE, SINGLE_WRITE, UnaryCaller } from "./unary-caller.ts";
@@ -33,6 +35,7 @@ export class MeshClient {
   readonly #pool: NodePool;
   readonly #caller: UnaryCaller;
   readonly #streams = new Set<OperationStream>();
+  readonly #followers = new Set<{ close(): void }>();
 
   constructor(options: ClientOptions) {
     this.#options = compileClientOptions(options);
@@ -100,6 +103,22 @@ export class MeshClient {
     return new ViewWatch(this.#pool, this.#options);
   }
 
+  /** Watches who owns what. */
+  watch(target: WatchTarget = {}): AuthorityWatch {
+    return new AuthorityWatch(this.#pool, this.#options, target);
+  }
+
+  /**
+   * Does what the directory wants of this server: regions come and go by handoff, and where `maxRegions` is set it takes over what is
+   * given to it. Register first.
+   */
+  follow<Action = never>(handlers: RegionHandlers<Action>): RegionFollower<Action> {
+    const parts = { serverId: this.serverId, caller: this.#caller, authority: this.authority, watch: () => this.watch({ serverId: this.serverId, neighbours: true }), nextId: () => this.nextId() };
+    const follower = new RegionFollower(parts, handlers);
+    this.#followers.add(follower);
+    return follower;
+  }
+
   /** Reads entities, balances and eventual values of a region. */
   async read(spec: ReadSpec, limits?: CallLimits): Promise<ReadResponse> {
     const request: ReadRequest = {
@@ -135,6 +154,8 @@ export class MeshClient {
   close(): void {
     for (const stream of this.#streams) stream.close();
     this.#streams.clear();
+    for (const follower of this.#followers) follower.close();
+    this.#followers.clear();
     this.authority.close();
     this.heartbeats.close();
     this.#pool.close();

@@ -4,7 +4,7 @@ import { MeshError, meshErrorFromServiceError, PartitionEvent, Side, type WatchV
 import type { CompiledClientOptions } from "./client-options.ts";
 import type { NodePool } from "./node-pool.ts";
 import { backoffMs, isNodeAtFault, isRetryable } from "./retry.ts";
-import { isServiceError } from "./subscription.ts";
+import { isServiceError } from "./resuming-stream.ts";
 import { sleep } from "./unary-caller.ts";
 
 /**

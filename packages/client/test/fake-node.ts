@@ -2,7 +2,8 @@
 import { type handleBidiStreamingCall, type handleServerStreamingCall, Server, ServerCredentials, type ServiceError, type ServiceDefinition } from "@grpc/grpc-js";
 import {
   AuthorityDirectoryServiceService, ConsistencyServiceService, type Decision, type ExecuteStreamRequest, type ExecuteStreamResponse, MeshError,
-  Outcome, statusFromMeshError, type SubscribeRequest, type SubscribeResponse, ViewServiceService, type WatchViewRequest, type WatchViewResponse,
+  Outcome, statusFromMeshError, type SubscribeRequest, type SubscribeResponse, ViewServiceService, type WatchRequest, type WatchResponse, type WatchViewRequest,
+  type WatchViewResponse,
 } from "@statemesh/contract";
 
 type Answer = (request: never) => unknown;
@@ -10,7 +11,10 @@ type Answer = (request: never) => unknown;
 /** Unary answers by method name, such as `execute` (undefined: none, ever); and the streams. */
 export interface Answers {
   readonly unary?: Readonly<Record<string, Answer>>;
+  /** Unary answers that take their time. */
+  readonly slow?: Readonly<Record<string, (request: never) => Promise<unknown>>>;
   readonly executeStream?: handleBidiStreamingCall<ExecuteStreamRequest, ExecuteStreamResponse>;
+  readonly watch?: handleServerStreamingCall<WatchRequest, WatchResponse>;
   readonly subscribe?: handleServerStreamingCall<SubscribeRequest, SubscribeResponse>;
   readonly watchView?: handleServerStreamingCall<WatchViewRequest, WatchViewResponse>;
 }
@@ -25,10 +29,13 @@ function implementation(definition: ServiceDefinition, answers: Answers): Record
   const methods: Record<string, unknown> = {};
   for (const name of Object.keys(definition)) {
     if (name === "executeStream") methods[name] = answers.executeStream ?? ((call: { end(): void }) => call.end());
+    else if (name === "watch") methods[name] = answers.watch ?? ((call: { end(): void }) => call.end());
     else if (name === "subscribe") methods[name] = answers.subscribe ?? ((call: { end(): void }) => call.end());
     else if (name === "watchView") methods[name] = answers.watchView ?? ((call: { end(): void }) => call.end());
     else {
       methods[name] = (call: { request: never }, done: (error: ServiceError | null, response?: unknown) => void) => {
+        const slow = answers.slow?.[name];
+        if (slow !== undefined) return void slow(call.request).then((response) => done(null, response));
         const answer = answers.unary?.[name];
         if (answer === undefined) return done(serviceError(new MeshError("INTERNAL", `the test gave no answer for ${name}`)));
         try {

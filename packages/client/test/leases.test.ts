@@ -1,4 +1,4 @@
-import { type AcquireRequest, MeshError, RegionAuthority, type RegisterRequest, type RenewRequest } from "@statemesh/contract";
+import { type AcquireRequest, MeshError, type RegisterRequest, type ReleaseRequest, type RenewRequest } from "@statemesh/contract";
 import { afterEach, describe, expect, it } from "vitest";
 import { connect, type LossReason, type MeshClient } from "../src/index.ts";
 import { FakeNode, until } from "./fake-node.ts";
@@ -54,6 +54,75 @@ describe("leases", () => {
     await expect(client.authority.acquire(region)).rejects.toMatchObject({ reason: "OUTCOME_UNKNOWN" });
   });
 
+  it("are given up by a release that waits for an acquire under way, and the other way round", async () => {
+    const calls: string[] = [];
+    const answers: (() => void)[] = [];
+    const node = await FakeNode.start({
+      unary: { release: ({ epoch }: ReleaseRequest) => (calls.push(`release ${epoch}`), { released: true }) },
+      slow: {
+        acquire: async (request: AcquireRequest) => {
+          calls.push("acquire");
+          await new Promise<void>((resolve) => answers.push(resolve));
+          return lease(60_000)(request);
+        },
+      },
+    });
+    const client = connect({ endpoints: [node.address], serverId: 7, name: "seven" });
+    closing.push(() => client.close(), () => node.kill());
+    const first = client.authority.acquire(region);
+    await until(() => answers.length === 1);
+    answers[0]?.();
+    const held = await first;
+    const again = client.authority.acquire(region);
+    await until(() => answers.length === 2);
+    const released = client.authority.release(held);
+    expect(held.held).toBe(false);
+    expect(calls).toEqual(["acquire", "acquire"]);
+    answers[1]?.();
+    await expect(released).resolves.toBe(true);
+    // It is the same lease, under the same epoch: the later word counts.
+    expect((await again).held).toBe(false);
+    expect(client.authority.leases).toEqual([]);
+    expect(calls).toEqual(["acquire", "acquire", "release 5"]);
+    expect(client.authority.knows(region, 5)).toBe(true);
+    expect(client.authority.knows(region, 6)).toBe(false);
+  });
+
+  it("are not got by an answer that comes after the caller's time", async () => {
+    let answers = 0;
+    const node = await FakeNode.start({
+      slow: {
+        acquire: async (request: AcquireRequest) => {
+          await new Promise((resolve) => setTimeout(resolve, 300));
+          answers++;
+          return lease(60_000)(request);
+        },
+      },
+    });
+    const client = connect({ endpoints: [node.address], serverId: 7, name: "seven" });
+    closing.push(() => client.close(), () => node.kill());
+    await expect(client.authority.acquire(region, { deadlineMs: 50 })).rejects.toMatchObject({ reason: "OUTCOME_UNKNOWN" });
+    await until(() => answers > 0);
+    expect(client.authority.leases).toEqual([]);
+    expect(client.authority.leaseOf(region)).toBeUndefined();
+  });
+
+  it("are renewed with what the server says of its load and its players", async () => {
+    const said: RenewRequest[] = [];
+    const client = await clientOf({
+      acquire: lease(60_000),
+      renew: (request: RenewRequest) => {
+        said.push(request);
+        return { renewed: request.leases.map((each) => ({ ...each, serverId: 7, durationMs: 60_000 })), lost: [], assigned: [], handoffs: [] };
+      },
+    });
+    await client.authority.register();
+    client.authority.reportLoad(() => ({ players: 12, tickUs: 9_000, cpuPermille: 300 }));
+    (await client.authority.acquire(region)).players = 11;
+    await until(() => said.some(({ leases }) => leases.length > 0));
+    expect(said.find(({ leases }) => leases.length > 0)).toMatchObject({ load: { players: 12, tickUs: 9_000, cpuPermille: 300 }, leases: [{ epoch: 5, players: 11 }] });
+  });
+
   it("are over when they could not be renewed in time, and the holder is told once", async () => {
     const client = await clientOf({
       acquire: lease(1_000),
@@ -75,7 +144,7 @@ describe("leases", () => {
       acquire: lease(1_500),
       renew: () => ({
         renewed: [],
-        lost: [RegionAuthority.fromPartial({ region, regionText: "region_3_0_-1", owner: { serverId: 9, name: "nine", address: "", priority: 0, incarnation: 1 }, epoch: 6, leaseRemainingMs: 100 })],
+        lost: [{ region, regionText: "region_3_0_-1", owner: { serverId: 9, name: "nine", address: "", priority: 0, incarnation: 1, maxRegions: 0 }, epoch: 6, leaseRemainingMs: 100, backupServerIds: [] }],
         assigned: [],
         handoffs: [],
       }),

@@ -45,7 +45,7 @@ export async function commitHandoff(node: AuthorityNode, { handoffId, serverId }
   if (handoff?.region === undefined) throw new MeshError("INTERNAL", "a committed handoff without its region");
   // From here on nothing of the old owner can be decided.
   await fence(node, deadlineMs, { region: handoff.region, serverId: handoff.toServerId, epoch: handoff.epoch + 1, durationMs: node.leaseMs }, handoff.toServerId);
-  return { handoff };
+  return { handoff, owner: node.mesh.directory.directory.server(handoff.toServerId) };
 }
 
 export async function abortHandoff(node: AuthorityNode, { handoffId, serverId, reason }: AbortHandoffRequest, deadlineMs: number): Promise<AbortHandoffResponse> {

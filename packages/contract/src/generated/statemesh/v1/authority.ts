@@ -298,7 +298,11 @@ export interface CommitHandoffRequest {
 }
 
 export interface CommitHandoffResponse {
-  handoff: Handoff | undefined;
+  handoff:
+    | Handoff
+    | undefined;
+  /** The new owner, so that what was kept back can be passed on to it. */
+  owner: GameServer | undefined;
 }
 
 export interface AbortHandoffRequest {
@@ -2965,13 +2969,16 @@ export const CommitHandoffRequest: MessageFns<CommitHandoffRequest> = {
 };
 
 function createBaseCommitHandoffResponse(): CommitHandoffResponse {
-  return { handoff: undefined };
+  return { handoff: undefined, owner: undefined };
 }
 
 export const CommitHandoffResponse: MessageFns<CommitHandoffResponse> = {
   encode(message: CommitHandoffResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.handoff !== undefined) {
       Handoff.encode(message.handoff, writer.uint32(10).fork()).join();
+    }
+    if (message.owner !== undefined) {
+      GameServer.encode(message.owner, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -2997,6 +3004,14 @@ export const CommitHandoffResponse: MessageFns<CommitHandoffResponse> = {
             message.handoff = Handoff.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.owner = GameServer.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3010,13 +3025,19 @@ export const CommitHandoffResponse: MessageFns<CommitHandoffResponse> = {
   },
 
   fromJSON(object: any): CommitHandoffResponse {
-    return { handoff: isSet(object.handoff) ? Handoff.fromJSON(object.handoff) : undefined };
+    return {
+      handoff: isSet(object.handoff) ? Handoff.fromJSON(object.handoff) : undefined,
+      owner: isSet(object.owner) ? GameServer.fromJSON(object.owner) : undefined,
+    };
   },
 
   toJSON(message: CommitHandoffResponse): unknown {
     const obj: any = {};
     if (message.handoff !== undefined) {
       obj.handoff = Handoff.toJSON(message.handoff);
+    }
+    if (message.owner !== undefined) {
+      obj.owner = GameServer.toJSON(message.owner);
     }
     return obj;
   },
@@ -3028,6 +3049,9 @@ export const CommitHandoffResponse: MessageFns<CommitHandoffResponse> = {
     const message = createBaseCommitHandoffResponse();
     message.handoff = (object.handoff !== undefined && object.handoff !== null)
       ? Handoff.fromPartial(object.handoff)
+      : undefined;
+    message.owner = (object.owner !== undefined && object.owner !== null)
+      ? GameServer.fromPartial(object.owner)
       : undefined;
     return message;
   },

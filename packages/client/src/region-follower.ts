@@ -1,0 +1,333 @@
+/**
+ * Does what the directory wants of a game server: takes regions that are handed or given to it, and hands its own on without
+ * a gap. What it hears comes from a watch, and once more with each renewal, so that nothing hangs on one message.
+ */
+import {
+  type AbortHandoffResponse, type AcceptHandoffResponse, AuthorityEvent_Kind as Kind, type AuthorityEvent, type CommitHandoffResponse, type GameServer, type Handoff,
+  HandoffPhase, MeshError, type Region, type RegionAuthority, type TransferResponse, type WatchResponse,
+} from "@statemesh/contract";
+import { formatRegion } from "@statemesh/world";
+import type { AuthorityWatch } from "./authority-watch.ts";
+import type { HeldLease } from "./held-lease.ts";
+import type { LeaseKeeper } from "./lease-keeper.ts";
+import { REPEATABLE_WRITE, sleep, type UnaryCaller } from "./unary-caller.ts";
+
+/** Actions that are kept back for one region while it is handed over. */
+const HELD_MAX = 4_096;
+/** Renewals that a watch may be behind before it is opened elsewhere. */
+const BEHIND_MAX = 10;
+const REASON_CHARS = 80;
+/** How often who began a handoff asks how it stands, ms. */
+const LOOK_MS = 1_000;
+
+/** Why a region comes: from its owner, or because its owner is gone or nobody had it. */
+export type TakeReason = "handoff" | "takeover";
+
+/** What the game does when regions come and go. `Action`: what it keeps back while a region is on its way. */
+export interface RegionHandlers<Action> {
+  /** Loads the region and follows it. With a handoff the owner still owns; `signal`: nothing comes of it. Rejects: this server doesn't take it. */
+  load(region: Region, why: TakeReason, signal: AbortSignal): Promise<void>;
+  /** The region is this server's: begin. */
+  begin(lease: HeldLease, why: TakeReason): void;
+  /** New actions go to `hold` from now on. Resolves once everything under way is decided. Rejects: it stays. */
+  drain(lease: HeldLease, toServerId: number): Promise<void>;
+  /** The region is `owner`'s, who is to get what was kept back; undefined: who has it is not known, ask `route`. */
+  handedOver(region: Region, owner: GameServer | undefined, held: readonly Action[]): void;
+  /** Nothing came of the handoff: go on, with what was kept back. */
+  resume(lease: HeldLease, held: readonly Action[]): void;
+  /** Something did not work. What follows is the directory's: the handoff is aborted, or the lease runs out. */
+  failed(region: Region, error: MeshError): void;
+}
+
+interface Giving<Action> {
+  readonly handoffId: string;
+  readonly lease: HeldLease;
+  readonly held: Action[];
+  /** The lease is given up here: only the directory can say who owns the region. */
+  committing: boolean;
+}
+
+/** What a follower needs of its client. */
+export interface FollowerParts {
+  readonly serverId: number;
+  readonly caller: UnaryCaller;
+  readonly authority: LeaseKeeper;
+  /** Opens a watch of what concerns this server, and of who is beside it. */
+  watch(): AuthorityWatch;
+  nextId(): string;
+}
+
+export class RegionFollower<Action = never> {
+  readonly #parts: FollowerParts;
+  readonly #handlers: RegionHandlers<Action>;
+  readonly #giving = new Map<string, Giving<Action>>();
+  readonly #taking = new Map<string, { readonly handoffId: string; readonly abort: AbortController }>();
+  readonly #beginning = new Map<string, TakeReason>();
+  readonly #waiting = new Map<string, (handoff: Handoff) => void>();
+  readonly #owners = new Map<string, RegionAuthority>();
+  readonly #watch: AuthorityWatch;
+  #watchedIndex = 0;
+  #behind = 0;
+  #closed = false;
+  /** Settles when the follower has ended; rejects with what ended it before `close`. */
+  readonly ended: Promise<void>;
+
+  constructor(parts: FollowerParts, handlers: RegionHandlers<Action>) {
+    this.#parts = parts;
+    this.#handlers = handlers;
+    this.#watch = parts.watch();
+    parts.authority.onRenewed(({ assigned, handoffs, position }) => {
+      if (this.#closed) return;
+      for (const authority of assigned) this.#given(authority, "takeover");
+      for (const handoff of handoffs) this.#onHandoff(handoff);
+      this.#compare(position?.index ?? 0);
+    });
+    this.ended = this.#run();
+    // Whoever does not look at it goes on with renewals alone.
+    this.ended.catch(MeshError.from);
+  }
+
+  /** Who is known to own a region: this server's own and those beside them. */
+  ownerOf(region: Region): RegionAuthority | undefined {
+    return this.#owners.get(formatRegion(region));
+  }
+
+  /**
+   * Keeps an action back where its region is being handed over: true. False: the region stays, so do it.
+   *
+   * @throws MeshError OVERLOADED where 4,096 are kept back already
+   */
+  hold(region: Region, action: Action): boolean {
+    const giving = this.#giving.get(formatRegion(region));
+    if (giving === undefined) return false;
+    if (giving.held.length >= HELD_MAX) throw new MeshError("OVERLOADED", `actions kept back for ${formatRegion(region)}: the limit of ${HELD_MAX} is reached`, { retryDelayMs: 50 });
+    giving.held.push(action);
+    return true;
+  }
+
+  /**
+   * Hands a region to another server: resolves with the handoff committed or aborted.
+   *
+   * @throws MeshError FENCED, HANDOFF_PENDING, SERVER_NOT_REGISTERED, VERSION_TOO_LOW
+   */
+  async handOver({ region, epoch }: HeldLease, toServerId: number, timeoutMs = 10_000): Promise<Handoff> {
+    const handoffId = this.#parts.nextId();
+    const wake = new AbortController();
+    let ended: Handoff | undefined;
+    this.#waiting.set(handoffId, (handoff) => {
+      ended = handoff;
+      wake.abort();
+    });
+    const request = { handoffId, region, fromServerId: this.#parts.serverId, epoch, toServerId, timeoutMs };
+    try {
+      for (;;) {
+        // Asked again, the same call answers how the handoff stands: its end may not have been heard.
+        const { handoff } = await this.#parts.caller.call<TransferResponse>((node, metadata, options, done) => node.authority.transfer(request, metadata, options, done), REPEATABLE_WRITE);
+        if (handoff?.phase === HandoffPhase.COMMITTED || handoff?.phase === HandoffPhase.ABORTED) return handoff;
+        await sleep(LOOK_MS, wake.signal);
+        if (ended !== undefined) return ended;
+        if (this.#closed) throw new MeshError("CANCELLED", "the follower was closed");
+      }
+    } finally {
+      this.#waiting.delete(handoffId);
+    }
+  }
+
+  /** Follows no more. Leases go on; handoffs under way end by their time. */
+  close(): void {
+    this.#closed = true;
+    this.#watch.close();
+    for (const { abort } of this.#taking.values()) abort.abort();
+  }
+
+  async #run(): Promise<void> {
+    for await (const { event, position } of this.#watch) {
+      this.#watchedIndex = position?.index ?? 0;
+      this.#behind = 0;
+      this.#take(event);
+    }
+  }
+
+  #take(event: WatchResponse["event"]): void {
+    if (event?.$case === "snapshot") {
+      if (event.value.first) this.#owners.clear();
+      for (const authority of event.value.authorities) {
+        this.#note(authority);
+        if (authority.owner?.serverId === this.#parts.serverId) this.#given(authority, "takeover");
+      }
+      for (const handoff of event.value.handoffs) this.#onHandoff(handoff);
+      return;
+    }
+    for (const each of event?.value.events ?? []) this.#onEvent(each);
+  }
+
+  #onEvent({ kind, authority, handoff }: AuthorityEvent): void {
+    if (authority !== undefined) this.#note(authority);
+    if (handoff !== undefined) this.#onHandoff(handoff);
+    if (authority?.owner?.serverId !== this.#parts.serverId) return;
+    if (kind === Kind.TAKEN_OVER) this.#given(authority, "takeover");
+    else if (kind === Kind.TRANSFERRED) this.#given(authority, "handoff");
+  }
+
+  #note(authority: RegionAuthority): void {
+    if (authority.owner === undefined) this.#owners.delete(authority.regionText);
+    else this.#owners.set(authority.regionText, authority);
+  }
+
+  /** A watch that is behind what renewals see is on a node that is cut off. */
+  #compare(index: number): void {
+    if (index <= this.#watchedIndex) this.#behind = 0;
+    else if (++this.#behind > BEHIND_MAX) {
+      this.#behind = 0;
+      this.#watch.elsewhere();
+    }
+  }
+
+  #onHandoff(handoff: Handoff): void {
+    const { serverId } = this.#parts;
+    if (handoff.region === undefined) return;
+    const { region, phase, handoffId } = handoff;
+    if (phase === HandoffPhase.COMMITTED || phase === HandoffPhase.ABORTED) {
+      this.#waiting.get(handoffId)?.(handoff);
+      this.#waiting.delete(handoffId);
+    }
+    if (phase === HandoffPhase.ABORTED) return this.#aborted(region, handoffId);
+    if (handoff.toServerId === serverId && (phase === HandoffPhase.PREPARED || phase === HandoffPhase.ACCEPTED)) void this.#takeRegion(region, handoff);
+    if (handoff.fromServerId === serverId && phase === HandoffPhase.ACCEPTED) void this.#giveRegion(region, handoff);
+  }
+
+  #aborted(region: Region, handoffId: string): void {
+    const key = formatRegion(region);
+    const taking = this.#taking.get(key);
+    if (taking?.handoffId === handoffId) {
+      this.#taking.delete(key);
+      taking.abort.abort();
+    }
+    const giving = this.#giving.get(key);
+    // One whose commit is under way hears of it there.
+    if (giving?.handoffId !== handoffId || giving.committing) return;
+    this.#giving.delete(key);
+    if (giving.lease.held) this.#handlers.resume(giving.lease, giving.held);
+  }
+
+  // ---- a region comes ----
+
+  async #takeRegion(region: Region, { handoffId }: Handoff): Promise<void> {
+    const key = formatRegion(region);
+    if (this.#closed || this.#taking.get(key)?.handoffId === handoffId) return;
+    this.#taking.get(key)?.abort.abort();
+    const abort = new AbortController();
+    this.#taking.set(key, { handoffId, abort });
+    try {
+      await this.#handlers.load(region, "handoff", abort.signal);
+      if (abort.signal.aborted) return;
+      const request = { handoffId, serverId: this.#parts.serverId };
+      await this.#parts.caller.call<AcceptHandoffResponse>((node, metadata, options, done) => node.authority.acceptHandoff(request, metadata, options, done), REPEATABLE_WRITE, { signal: abort.signal });
+    } catch (thrown) {
+      if (abort.signal.aborted) return;
+      if (this.#taking.get(key)?.handoffId === handoffId) this.#taking.delete(key);
+      await this.#failed(region, handoffId, thrown);
+    }
+  }
+
+  /** The directory says that the region is this server's: under which epoch, and whether that still holds, `acquire` says. */
+  #given({ region, regionText, epoch }: RegionAuthority, why: TakeReason): void {
+    if (this.#closed || region === undefined || this.#beginning.has(regionText) || this.#giving.has(regionText)) return;
+    if (this.#parts.authority.knows(region, epoch)) return;
+    // The target of a handoff has loaded the region, however it hears of the end.
+    const reason = this.#taking.has(regionText) ? "handoff" : why;
+    this.#beginning.set(regionText, reason);
+    void this.#begin(region, reason);
+  }
+
+  async #begin(region: Region, why: TakeReason): Promise<void> {
+    const key = formatRegion(region);
+    const loaded = this.#taking.has(key);
+    this.#taking.delete(key);
+    let lease: HeldLease | undefined;
+    try {
+      lease = await this.#parts.authority.acquire(region);
+      if (!loaded) await this.#handlers.load(region, why, new AbortController().signal);
+      // It took its time, and the lease may be over.
+      if (lease.held) this.#handlers.begin(lease, why);
+    } catch (thrown) {
+      if (lease !== undefined) await this.#parts.authority.release(lease).catch(MeshError.from);
+      this.#handlers.failed(region, MeshError.from(thrown));
+    } finally {
+      this.#beginning.delete(key);
+    }
+  }
+
+  // ---- a region goes ----
+
+  async #giveRegion(region: Region, { handoffId, toServerId, epoch }: Handoff): Promise<void> {
+    const key = formatRegion(region);
+    const lease = this.#parts.authority.leaseOf(region);
+    if (this.#closed || lease?.epoch !== epoch || this.#giving.has(key)) return;
+    const giving: Giving<Action> = { handoffId, lease, held: [], committing: false };
+    this.#giving.set(key, giving);
+    try {
+      await this.#handlers.drain(lease, toServerId);
+    } catch (thrown) {
+      // The abort comes back as an event, which goes on with what was held.
+      return this.#failed(region, handoffId, thrown);
+    }
+    if (this.#giving.get(key) !== giving || !lease.held) return this.#dropGiving(key, giving);
+    giving.committing = true;
+    // From here on the region is not written any more, whatever the answer is and however late it comes.
+    this.#parts.authority.handOver(lease);
+    await this.#commit(region, giving, toServerId);
+  }
+
+  /** The lease is over, or the handoff came to nothing meanwhile. */
+  #dropGiving(key: string, giving: Giving<Action>): void {
+    if (this.#giving.get(key) !== giving) return;
+    this.#giving.delete(key);
+    this.#handlers.handedOver(giving.lease.region, undefined, giving.held);
+  }
+
+  async #commit(region: Region, giving: Giving<Action>, toServerId: number): Promise<void> {
+    const key = formatRegion(region);
+    const request = { handoffId: giving.handoffId, serverId: this.#parts.serverId };
+    try {
+      const { handoff, owner } = await this.#parts.caller.call<CommitHandoffResponse>((node, metadata, options, done) => node.authority.commitHandoff(request, metadata, options, done), REPEATABLE_WRITE);
+      this.#giving.delete(key);
+      this.#handlers.handedOver(region, owner ?? this.#ownerNamed(region, toServerId), giving.held);
+      if (handoff !== undefined) this.#onHandoff(handoff);
+    } catch (thrown) {
+      await this.#afterDoubt(region, giving, MeshError.from(thrown));
+    }
+  }
+
+  /** The commit was refused, or nobody knows: who owns the region is asked by taking it. */
+  async #afterDoubt(region: Region, giving: Giving<Action>, error: MeshError): Promise<void> {
+    const key = formatRegion(region);
+    try {
+      const lease = await this.#parts.authority.acquire(region);
+      this.#giving.delete(key);
+      this.#handlers.resume(lease, giving.held);
+    } catch {
+      this.#giving.delete(key);
+      this.#handlers.failed(region, error);
+      this.#handlers.handedOver(region, this.ownerOf(region)?.owner, giving.held);
+    }
+  }
+
+  #ownerNamed(region: Region, serverId: number): GameServer | undefined {
+    const owner = this.ownerOf(region)?.owner;
+    return owner?.serverId === serverId ? owner : undefined;
+  }
+
+  /** This side can't go on with a handoff. */
+  async #failed(region: Region, handoffId: string, thrown: unknown): Promise<void> {
+    const error = MeshError.from(thrown);
+    this.#handlers.failed(region, error);
+    const request = { handoffId, serverId: this.#parts.serverId, reason: error.message.slice(0, REASON_CHARS) };
+    try {
+      await this.#parts.caller.call<AbortHandoffResponse>((node, metadata, options, done) => node.authority.abortHandoff(request, metadata, options, done), REPEATABLE_WRITE);
+    } catch (refused) {
+      // It has ended already, or ends by its time.
+      this.#handlers.failed(region, MeshError.from(refused));
+    }
+  }
+}

@@ -1,0 +1,197 @@
+import type { ServerWritableStream } from "@grpc/grpc-js";
+import {
+  type AcceptHandoffRequest, type AbortHandoffRequest, type AcquireRequest, AuthorityEvent, AuthorityEvent_Kind as Kind, type CommitHandoffRequest, Handoff, HandoffPhase, MeshError,
+  RegionAuthority, type RegisterRequest, type RenewRequest, type TransferRequest, type WatchRequest, WatchResponse,
+} from "@statemesh/contract";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { connect, type MeshClient, type RegionFollower } from "../src/index.ts";
+import { FakeNode, until } from "./fake-node.ts";
+
+const region = { x: 3, y: 0, z: -1 };
+const ME = 7;
+const OTHER = 8;
+
+function authority(serverId: number, epoch: number): RegionAuthority {
+  const owner = { serverId, name: `s${serverId}`, address: `host-${serverId}:1`, priority: 0, incarnation: 1, maxRegions: 1 };
+  return RegionAuthority.fromPartial({ region, regionText: "region_3_0_-1", epoch, ...(serverId === 0 ? {} : { owner }) });
+}
+
+function handoff(fromServerId: number, toServerId: number, phase: HandoffPhase, reason = ""): Handoff {
+  return Handoff.fromPartial({ handoffId: "h", region, fromServerId, toServerId, epoch: 5, phase, reason, timeoutMs: 5_000 });
+}
+
+/** A server that follows a directory whose every word the test says. */
+describe("a server that follows the directory", () => {
+  let node: FakeNode;
+  let client: MeshClient;
+  let follower: RegionFollower<string>;
+  let stream: ServerWritableStream<WatchRequest, WatchResponse> | undefined;
+  let assigned: RegionAuthority[];
+  let epoch: number;
+  let log: string[];
+  let load: () => Promise<void>;
+  let drain: () => Promise<void>;
+  let commit: (request: CommitHandoffRequest) => unknown;
+  let index: number;
+  let renewals = 0;
+
+  beforeEach(async () => {
+    stream = undefined;
+    assigned = [];
+    epoch = 5;
+    log = [];
+    index = 1;
+    load = () => Promise.resolve();
+    drain = () => Promise.resolve();
+    commit = () => ({ handoff: handoff(ME, OTHER, HandoffPhase.COMMITTED), owner: authority(OTHER, 6).owner });
+    node = await FakeNode.start({
+      unary: {
+        register: (request: RegisterRequest) => ({ server: { ...request, priority: 0 }, ttlMs: 10_000 }),
+        acquire: ({ serverId }: AcquireRequest) => {
+          if (epoch === 0) throw new MeshError("LEASE_HELD", "another's");
+          return { lease: { region, serverId, epoch, durationMs: 60_000 } };
+        },
+        renew: ({ leases, serverId }: RenewRequest) => (renewals++, { renewed: leases.map((each) => ({ ...each, serverId, durationMs: 60_000 })), lost: [], assigned, handoffs: [] }),
+        release: () => ({ released: true }),
+        transfer: (_: TransferRequest) => ({ handoff: handoff(ME, OTHER, HandoffPhase.PREPARED) }),
+        acceptHandoff: ({ handoffId }: AcceptHandoffRequest) => (log.push(`accept ${handoffId}`), { handoff: handoff(OTHER, ME, HandoffPhase.ACCEPTED) }),
+        abortHandoff: ({ reason }: AbortHandoffRequest) => (log.push(`abort: ${reason}`), { handoff: handoff(OTHER, ME, HandoffPhase.ABORTED) }),
+        commitHandoff: (request: CommitHandoffRequest) => (log.push("commit"), commit(request)),
+      },
+      watch: (call) => {
+        stream = call;
+      },
+    });
+    client = connect({ endpoints: [node.address], serverId: ME, name: "seven", maxRegions: 10, heartbeatMs: 50, backoffMinMs: 1, backoffMaxMs: 5 });
+    await client.authority.register();
+    follower = client.follow<string>({
+      load: async (_, why, signal) => {
+        log.push(`load for a ${why}`);
+        signal.addEventListener("abort", () => log.push("load is for nothing"));
+        await load();
+      },
+      begin: (lease, why) => log.push(`begin ${lease.epoch} after a ${why}`),
+      drain: async (_, to) => {
+        log.push(`drain for ${to}`);
+        await drain();
+      },
+      handedOver: (_, owner, held) => log.push(`handed to ${owner?.address ?? "somebody"} with ${held.join() || "nothing"}`),
+      resume: (lease, held) => log.push(`resume ${lease.held ? lease.epoch : "without a lease"} with ${held.join() || "nothing"}`),
+      failed: (_, error) => log.push(`failed: ${error.reason}`),
+    });
+    await until(() => stream !== undefined);
+  });
+
+  afterEach(() => {
+    client.close();
+    node.kill();
+  });
+
+  const say = (event: Parameters<typeof AuthorityEvent.fromPartial>[0]): void => {
+    stream?.write(WatchResponse.fromPartial({ event: { $case: "changes", value: { events: [AuthorityEvent.fromPartial(event)] } }, position: { index: ++index } }));
+  };
+  const about = (kind: Kind, each: Handoff, owner = authority(each.fromServerId, 5)): void => say({ kind, handoff: each, authority: owner });
+  const logged = async (entry: string): Promise<void> => await until(() => log.includes(entry));
+
+  it("loads what is handed to it, says so, and begins with the commit", async () => {
+    about(Kind.HANDOFF_PREPARED, handoff(OTHER, ME, HandoffPhase.PREPARED));
+    await logged("accept h");
+    about(Kind.HANDOFF_ACCEPTED, handoff(OTHER, ME, HandoffPhase.ACCEPTED));
+    epoch = 6;
+    about(Kind.TRANSFERRED, handoff(OTHER, ME, HandoffPhase.COMMITTED), authority(ME, 6));
+    await logged("begin 6 after a handoff");
+    expect(log).toEqual(["load for a handoff", "accept h", "begin 6 after a handoff"]);
+    expect(follower.ownerOf(region)?.owner?.serverId).toBe(ME);
+  });
+
+  it("gives up loading where the handoff is aborted, and aborts where it can't load", async () => {
+    let finish: () => void = () => undefined;
+    load = () => new Promise((resolve) => (finish = resolve));
+    about(Kind.HANDOFF_PREPARED, handoff(OTHER, ME, HandoffPhase.PREPARED));
+    await logged("load for a handoff");
+    about(Kind.HANDOFF_ABORTED, handoff(OTHER, ME, HandoffPhase.ABORTED, "DEADLINE"));
+    await logged("load is for nothing");
+    finish();
+    load = () => Promise.reject(new MeshError("STORE_UNAVAILABLE", "no database"));
+    about(Kind.HANDOFF_PREPARED, handoff(OTHER, ME, HandoffPhase.PREPARED));
+    await logged("abort: no database");
+    expect(log).not.toContain("accept h");
+  });
+
+  it("drains what it gives away, holds back what comes meanwhile and passes it on", async () => {
+    const lease = await client.authority.acquire(region);
+    expect(follower.hold(region, "early")).toBe(false);
+    const handedOver = follower.handOver(lease, OTHER);
+    let finish: () => void = () => undefined;
+    drain = () => new Promise((resolve) => (finish = resolve));
+    about(Kind.HANDOFF_ACCEPTED, handoff(ME, OTHER, HandoffPhase.ACCEPTED));
+    await logged(`drain for ${OTHER}`);
+    expect(lease.held).toBe(true);
+    expect(follower.hold(region, "a")).toBe(true);
+    expect(follower.hold(region, "b")).toBe(true);
+    commit = () => {
+      log.push(lease.held ? "the lease still runs" : "the lease is over");
+      return { handoff: handoff(ME, OTHER, HandoffPhase.COMMITTED), owner: authority(OTHER, 6).owner };
+    };
+    finish();
+    await logged(`handed to host-${OTHER}:1 with a,b`);
+    expect(log).toEqual([`drain for ${OTHER}`, "commit", "the lease is over", `handed to host-${OTHER}:1 with a,b`]);
+    expect(follower.hold(region, "late")).toBe(false);
+    // Under the id that the client chose, the handoff of the directory's words is another one: it asks how its own stands.
+    void handedOver.catch(MeshError.from);
+  });
+
+  it("goes on with what it held back where the handoff is aborted, before the commit and by it", async () => {
+    const lease = await client.authority.acquire(region);
+    let finish: () => void = () => undefined;
+    drain = () => new Promise((resolve) => (finish = resolve));
+    about(Kind.HANDOFF_ACCEPTED, handoff(ME, OTHER, HandoffPhase.ACCEPTED));
+    await logged(`drain for ${OTHER}`);
+    follower.hold(region, "a");
+    about(Kind.HANDOFF_ABORTED, handoff(ME, OTHER, HandoffPhase.ABORTED, "TARGET_LOST"));
+    await logged("resume 5 with a");
+    finish();
+    expect(lease.held).toBe(true);
+
+    drain = () => Promise.resolve();
+    commit = () => {
+      throw new MeshError("HANDOFF_PHASE", "aborted");
+    };
+    about(Kind.HANDOFF_ACCEPTED, Handoff.fromPartial({ ...handoff(ME, OTHER, HandoffPhase.ACCEPTED), handoffId: "h2" }));
+    await logged("resume 5 with nothing");
+    expect(lease.held).toBe(false);
+    expect(client.authority.leaseOf(region)?.held).toBe(true);
+    // Who can't drain keeps the region.
+    drain = () => Promise.reject(new MeshError("OVERLOADED", "too busy"));
+    about(Kind.HANDOFF_ACCEPTED, Handoff.fromPartial({ ...handoff(ME, OTHER, HandoffPhase.ACCEPTED), handoffId: "h3" }));
+    await logged("abort: too busy");
+  });
+
+  it("believes neither side where a commit is in doubt and another server holds the region", async () => {
+    await client.authority.acquire(region);
+    commit = () => {
+      epoch = 0;
+      throw new MeshError("HANDOFF_PHASE", "over");
+    };
+    about(Kind.HANDOFF_ACCEPTED, handoff(ME, OTHER, HandoffPhase.ACCEPTED));
+    await until(() => log.some((entry) => entry.startsWith("handed to")));
+    expect(client.authority.leases).toEqual([]);
+  });
+
+  it("takes over what the directory gives it, by the watch or by its renewals alone, and not what it gave up", async () => {
+    say({ kind: Kind.TAKEN_OVER, authority: authority(ME, 5), previousServerId: OTHER });
+    await logged("begin 5 after a takeover");
+    expect(log).toEqual(["load for a takeover", "begin 5 after a takeover"]);
+    const lease = client.authority.leaseOf(region);
+    if (lease === undefined) throw new Error("no lease");
+    await client.authority.release(lease);
+    // A renewal's answer that was on its way says that the region is still this server's.
+    assigned = [authority(ME, 5)];
+    const before = renewals;
+    await until(() => renewals > before + 2);
+    expect(client.authority.leaseOf(region)).toBeUndefined();
+    epoch = 9;
+    assigned = [authority(ME, 9)];
+    await logged("begin 9 after a takeover");
+  });
+});
