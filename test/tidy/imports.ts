@@ -2,7 +2,7 @@ import { join, posix } from "node:path";
 import type { ProjectFile } from "./project-files.ts";
 
 /** Packages in the order of their direction: each imports from earlier ones only. */
-export const DIRECTION = ["contract", "world", "clocks", "conflict", "raft", "views", "replica", "ports", "wal", "mesh", "node", "checker", "store", "simulator", "service", "client"] as const;
+export const DIRECTION = ["contract", "merge", "world", "clocks", "conflict", "raft", "views", "replica", "ports", "wal", "mesh", "node", "checker", "store", "simulator", "service", "client"] as const;
 
 /** Module specifiers of a file's imports and exports. */
 export function specifiers(text: string): string[] {

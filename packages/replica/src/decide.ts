@@ -3,6 +3,7 @@
 // zero, what is removed exists), and its effects are written down. Nothing here changes the state.
 import { ConflictType, Outcome, type Verdict } from "@statemesh/contract";
 import type { DecidedOperation } from "@statemesh/contract/log";
+import { UNCONTESTED } from "@statemesh/conflict";
 import { effectsOf, type Overlay, type Refusal } from "./effects.ts";
 import { EntityOverlay } from "./entity-overlay.ts";
 import type { GroupState } from "./group-state.ts";
@@ -174,7 +175,11 @@ function decideOne(pending: PendingOperation, verdict: Verdict, overlay: Overlay
   const result = effectsOf(pending, overlay);
   if ("reason" in result) return refusedBy(result, decided);
   decided.effects = result.effects;
-  overlay.entities.add(decided);
+  if (result.merged === true) {
+    decided.outcome = Outcome.MERGED;
+    if (decided.rule === UNCONTESTED) decided.rule = "merge";
+  }
+  overlay.entities.add(decided, pending.type.stateMerge !== undefined);
   return decided;
 }
 

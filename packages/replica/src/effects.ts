@@ -1,8 +1,9 @@
 // What an operation does to the state, or why the state refuses it: what must hold whatever the rules say. Nothing
 // here changes the state.
-import { type Entity, type PlayerInventory, PlayerInventory_Action, TerrainModification_Mode } from "@statemesh/contract";
+import { type Bounds, type Entity, type PlayerInventory, PlayerInventory_Action, TerrainModification_Mode } from "@statemesh/contract";
 import type { Effect, Posting } from "@statemesh/contract/log";
-import { regionOf, sameRegion } from "@statemesh/world";
+import { MergeLimitError, type StateMerge, StateProblem } from "@statemesh/merge";
+import { regionOf, sameRegion, STATE_BYTES_MAX } from "@statemesh/world";
 import type { EntityOverlay } from "./entity-overlay.ts";
 import { groundAccount, playerAccount } from "./ledger.ts";
 import type { LedgerOverlay } from "./ledger-overlay.ts";
@@ -10,7 +11,7 @@ import type { PendingOperation } from "./pending-operation.ts";
 
 /** Why an operation is refused by the state of the world. */
 export interface Refusal {
-  readonly rule: "existence" | "balance" | "holder";
+  readonly rule: "existence" | "balance" | "holder" | "merge";
   readonly reason: string;
   readonly winnerOperationId?: string;
 }
@@ -23,7 +24,8 @@ export interface Overlay {
 
 const NO_EFFECTS: readonly Effect[] = [];
 
-export type EffectsOrRefusal = { readonly effects: Effect[] } | Refusal;
+/** What an operation does; `merged`: into a state that was there. */
+export type EffectsOrRefusal = { readonly effects: Effect[]; readonly merged?: boolean } | Refusal;
 
 /** Writes down what an operation does where nothing stands against it. Takes its postings from the overlay's ledger. */
 export function effectsOf(pending: PendingOperation, { entities, ledger }: Overlay): EffectsOrRefusal {
@@ -77,12 +79,38 @@ export function effectsOf(pending: PendingOperation, { entities, ledger }: Overl
     }
     case "custom": {
       const { entityId, state: bytes } = body.value;
+      if (bytes.length > 0 && pending.type.stateMerge !== undefined) return mergeInto(entities, pending, entityId, bytes, pending.type.stateMerge);
       if (bytes.length > 0) return put(entity(operation.type, entityId, { state: bytes, bounds: operation.footprint?.bounds }));
       return removeHere(entities, pending, operation.type, entityId);
     }
     default:
       throw new Error(`decide: ${operation.type} has no strong effects`);
   }
+}
+
+/** The entity's state with an update in it. What was never written, or was removed, begins anew. */
+function mergeInto(entities: EntityOverlay, { operation, stamp }: PendingOperation, entityId: string, update: Uint8Array, merge: StateMerge): EffectsOrRefusal {
+  const before = entities.get(operation.type, entityId);
+  const { serverId, operationId } = operation;
+  try {
+    const state = merge.apply(before?.state, update, { ...stamp, serverId, operationId }, STATE_BYTES_MAX);
+    return { ...put(entity(operation.type, entityId, { state, bounds: hullOf(before?.bounds, operation.footprint?.bounds) })), merged: before !== undefined };
+  } catch (error) {
+    const winnerOperationId = before?.operationId ?? "";
+    if (error instanceof MergeLimitError) return { rule: "merge", reason: "MERGE_LIMIT", winnerOperationId };
+    // What is there was written while the type had another merge, or none.
+    if (error instanceof StateProblem) return { rule: "merge", reason: "NOT_MERGEABLE", winnerOperationId };
+    throw error;
+  }
+}
+
+/** The smallest box around both. */
+function hullOf(a: Bounds | undefined, b: Bounds | undefined): Bounds | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return {
+    minX: Math.min(a.minX, b.minX), minY: Math.min(a.minY, b.minY), minZ: Math.min(a.minZ, b.minZ),
+    maxX: Math.max(a.maxX, b.maxX), maxY: Math.max(a.maxY, b.maxY), maxZ: Math.max(a.maxZ, b.maxZ),
+  };
 }
 
 function inventoryEffects(entities: EntityOverlay, action: PlayerInventory, ledger: Overlay["ledger"]): EffectsOrRefusal {

@@ -37,11 +37,16 @@ export class EntityOverlay {
     return (this.#state.entities.get(kind, entityId) ?? this.#state.gone.get(key))?.operationId;
   }
 
-  /** Takes in what an operation was decided to do. */
-  add(decided: DecidedOperation): void {
+  /**
+   * Takes in what an operation was decided to do. `contains`: what it puts has in it what was put there before in this set, so
+   * that the earlier state need not be written down as well.
+   */
+  add(decided: DecidedOperation, contains: boolean): void {
     for (const { effect } of decided.effects) {
       if (effect?.$case !== "put" && effect?.$case !== "remove") continue;
       const put = effect.$case === "put" ? effect.value : undefined;
+      const earlier = contains ? this.#changes?.get(entityKey(effect.value.kind, effect.value.entityId)) : undefined;
+      if (earlier?.put !== undefined) earlier.by.effects = earlier.by.effects.filter((own) => own.effect?.value !== earlier.put);
       (this.#changes ??= new Map()).set(entityKey(effect.value.kind, effect.value.entityId), { put, by: decided });
     }
   }

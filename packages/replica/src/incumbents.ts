@@ -60,7 +60,7 @@ export function collectIncumbents(
     }
     default:
       // Inventories and trades never exclude each other: balances decide. Types of the operator's own write
-      // over what is there; only writes in one batch compete.
+      // over what is there, or merge with it; only what is decided in one set competes.
       return;
   }
 }

@@ -13,8 +13,8 @@ export const REACHED_REGIONS_MAX = 27;
 /** What an operation touches. */
 export interface TouchedSet {
   /**
-   * Names that one operation can win at a time: `structure:ID`, `claim:ID`, `item:ID`, `creature:ID`, and
-   * `key:NAME` for the keys of `operation.footprint`.
+   * Names that one operation can win at a time: `structure:ID`, `claim:ID`, `item:ID`, `creature:ID`,
+   * `entity:TYPE:ID` where the type's states merge, and `key:NAME` for the keys of `operation.footprint`.
    */
   readonly keys: string[];
   /** Names that only order decisions, and never make a conflict: `account:PLAYER`, `entity:TYPE:ID`. */
@@ -87,9 +87,10 @@ export function footprintOf(op: Operation, type: OperationType): TouchedSet {
       keys.push("creature:" + body.value.creatureId);
       break;
     case "custom":
-      shared.push("entity:" + type.name + ":" + body.value.entityId);
+      // Updates that merge meet, and are told so. A removal can't be merged: it competes with them.
+      (type.stateMerge === undefined ? shared : keys).push("entity:" + type.name + ":" + body.value.entityId);
       if (footprint?.bounds !== undefined) bounds = quantizeBounds(footprint.bounds);
-      if (type.merge) mergeClass = type.name;
+      if (type.merge && (type.stateMerge === undefined || body.value.state.length > 0)) mergeClass = type.name;
       break;
   }
 

@@ -3,12 +3,14 @@
  * handed in, and the file's name only appears in errors.
  */
 import { ConflictType } from "@statemesh/contract";
+import { StateMerge } from "@statemesh/merge";
 import { isMap, isNode, isScalar, isSeq, LineCounter, type Node, parseDocument } from "yaml";
 import { z } from "zod";
 import { BUILT_IN_TYPES, RESERVED_NAMES } from "./built-in-types.ts";
 import { DEFAULT_POLICY_TEXT } from "./default-policy.ts";
 import { type Consistency, type OperationType, type Policy, policyOf, type PolicyTable, type Rule } from "./policy.ts";
 import { PolicyError, type PolicyProblem } from "./policy-error.ts";
+import { mergeSpecOf } from "./policy-merge.ts";
 
 /** Longest policy file, characters. */
 export const POLICY_TEXT_MAX = 1_048_576;
@@ -28,7 +30,8 @@ const PrioritySchema = z.int().min(-2_147_483_648).max(2_147_483_647);
 const TypeSchema = z.strictObject({
   consistency: z.enum(["strong", "eventual", "causal"]).optional(),
   chain: z.array(z.enum(RULES)).min(1).max(RULES.length).optional(),
-  merge: z.boolean().optional(),
+  // A function by name, or fields: see policy-merge.ts.
+  merge: z.unknown().optional(),
 });
 const FileSchema = z.strictObject({
   version: z.literal(1),
@@ -116,6 +119,19 @@ function checkChain(name: string, chain: readonly Rule[], consistency: Consisten
   }
 }
 
+/** How states merge: from what `merge` says beyond yes and no. */
+function stateMergeOf(name: string, { merge }: TypeEntry, base: OperationType | undefined, problems: Problems): StateMerge | undefined {
+  if (merge === undefined) return base?.stateMerge;
+  if (typeof merge === "boolean") return undefined;
+  const path = ["types", name, "merge"];
+  if (BUILT_IN_TYPES.has(name)) {
+    problems.add(path, `must be true or false: only types of your own have a state to merge`);
+    return undefined;
+  }
+  const spec = mergeSpecOf(merge, path, (at, rule) => problems.add(at, rule));
+  return spec === undefined ? undefined : new StateMerge(spec);
+}
+
 function typeOf(name: string, entry: TypeEntry, base: OperationType | undefined, problems: Problems): OperationType | undefined {
   const path = ["types", name];
   const builtIn = BUILT_IN_TYPES.get(name);
@@ -128,18 +144,21 @@ function typeOf(name: string, entry: TypeEntry, base: OperationType | undefined,
   const consistency = builtIn?.consistency ?? entry.consistency;
   const mergeable = builtIn === undefined ? consistency === "strong" : builtIn.mergeable;
   const chain = entry.chain ?? base?.chain.filter((rule) => rule !== "merge" || entry.merge !== false);
+  const merges = entry.merge !== undefined && entry.merge !== false;
+  const stateMerge = stateMergeOf(name, entry, base, problems);
   if (consistency === undefined) problems.add(path, "consistency is required: strong, eventual or causal");
   if (chain === undefined) problems.add(path, "chain is required");
   if (consistency === undefined || chain === undefined) return undefined;
-  if (entry.merge === true && !mergeable) problems.add([...path, "merge"], `operations of type ${name} can't be merged`);
+  if (merges && !mergeable) problems.add([...path, "merge"], `operations of type ${name} can't be merged`);
   if (entry.merge === false && chain.includes("merge")) problems.add([...path, "merge"], "must not be false where the chain has merge");
   checkChain(name, chain, consistency, mergeable, problems);
-  const complete = completeChain(chain, entry.merge === true, consistency);
+  const complete = completeChain(chain, merges, consistency);
   return {
     name,
     consistency,
     chain: complete,
     merge: complete.includes("merge"),
+    stateMerge,
     builtIn: builtIn !== undefined,
     conflict: builtIn?.conflict ?? (consistency === "strong" ? ConflictType.KEY : ConflictType.UNSPECIFIED),
     layer: builtIn?.layer ?? (consistency === "strong" ? name : ""),

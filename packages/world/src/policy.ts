@@ -1,5 +1,6 @@
 /** The policy table: which consistency class, rules and priorities hold. Read from a file, see policy-file.ts. */
 import type { ConflictType } from "@statemesh/contract";
+import type { StateMerge } from "@statemesh/merge";
 
 /** How an operation of a type is replicated. */
 export type Consistency = "strong" | "eventual" | "causal";
@@ -19,6 +20,8 @@ export interface OperationType {
   readonly chain: readonly Rule[];
   /** The chain has `merge`. */
   readonly merge: boolean;
+  /** How states of the operator's own type merge; undefined: they are opaque, and a later write replaces an earlier one. */
+  readonly stateMerge: StateMerge | undefined;
   /** One of the contract's own types; otherwise the operator's. */
   readonly builtIn: boolean;
   /** How two operations of the type meet. */

@@ -1,5 +1,6 @@
 /** Rules of an operation as it comes in. What depends on time, leases or sessions is checked by the node. */
 import { type Footprint, MeshError, type Operation, type Region } from "@statemesh/contract";
+import { type StateMerge, StateProblem } from "@statemesh/merge";
 import { countRegionsOfBounds, quantizeBounds, reachesRegion, regionsOfBounds } from "./bounds.ts";
 import { checkBounds, checkInteger, checkList, checkName, checkRegion, ID_BYTES_MAX, isMessage } from "./field-check.ts";
 import { REACHED_REGIONS_MAX } from "./footprint.ts";
@@ -36,6 +37,18 @@ function checkBodyOfType(op: Operation, type: OperationType, home: Region, path:
     throw MeshError.field(`${path}.body`, type.builtIn ? `must be ${type.name}, as the type says` : "must be custom for a type of the operator's own");
   }
   validateBody(body, home, `${path}.body`);
+  if (type.stateMerge !== undefined && body.$case === "custom") checkUpdate(body.value.state, type.stateMerge, `${path}.body.custom.state`);
+}
+
+/** What is to be merged must be an update that the type's functions understand; empty removes the entity. */
+function checkUpdate(state: Uint8Array, merge: StateMerge, path: string): void {
+  if (state.length === 0) return;
+  try {
+    merge.check(state);
+  } catch (error) {
+    if (error instanceof StateProblem) throw MeshError.field(path, error.message);
+    throw error;
+  }
 }
 
 function checkReachedByBox(footprint: Footprint, type: OperationType, home: Region, path: string): void {
@@ -58,7 +71,8 @@ function checkReachedByBox(footprint: Footprint, type: OperationType, home: Regi
 
 function checkFootprint(footprint: Footprint, type: OperationType, home: Region, path: string): void {
   if (!isMessage(footprint)) throw MeshError.field(path, "must be a footprint");
-  const keysMax = type.builtIn ? KEYS_MAX - 1 : KEYS_MAX;
+  // One is derived: from the body of a built-in type, or from the entity whose state is merged.
+  const keysMax = type.builtIn || type.stateMerge !== undefined ? KEYS_MAX - 1 : KEYS_MAX;
   checkList(footprint.keys, keysMax, path, "keys");
   for (let at = 0; at < footprint.keys.length; at++) {
     checkName(footprint.keys[at], 1, KEY_BYTES_MAX, path, `keys[${at}]`);

@@ -42,7 +42,7 @@ describe("the default policy", () => {
 describe("a policy file", () => {
   it("adds types and priorities, and leaves the rest as it is", () => {
     const policy = parsePolicy(CUSTOM_POLICY, "policy.yaml");
-    expect(policy.typeOf("spell")).toEqual({ name: "spell", consistency: "strong", chain: ["priority", "timestamp", "operation_id"], merge: false, builtIn: false, conflict: ConflictType.KEY, layer: "spell" });
+    expect(policy.typeOf("spell")).toEqual({ name: "spell", consistency: "strong", chain: ["priority", "timestamp", "operation_id"], merge: false, stateMerge: undefined, builtIn: false, conflict: ConflictType.KEY, layer: "spell" });
     expect(policy.typeOf("growth")?.chain).toEqual(["merge", "timestamp", "operation_id"]);
     expect([policy.priorityOf(7), policy.priorityOf(8)]).toEqual([100, 1]);
     expect(policy.typeOf("trade")).toEqual(DEFAULT_POLICY.typeOf("trade"));
@@ -60,7 +60,20 @@ describe("a policy file", () => {
     expect(parsePolicy("version: 1\ntypes:\n  terrain_modification: {merge: false}\n", "p").typeOf("terrain_modification")).toMatchObject({ chain: ["timestamp", "server_id", "operation_id"], merge: false });
   });
 
+  it("names merge functions for types of the operator's own", () => {
+    const policy = parsePolicy("version: 1\ntypes:\n  vault: {consistency: strong, chain: [timestamp], merge: counter}\n  hero: {consistency: strong, chain: [timestamp], merge: {fields: {hp: counter, bag: {fields: {gems: set}}}}}\n", "p");
+    expect(policy.typeOf("vault")).toMatchObject({ chain: ["merge", "timestamp", "operation_id"], merge: true, stateMerge: { spec: "counter" } });
+    expect(policy.typeOf("hero")?.stateMerge?.spec).toEqual(new Map<string, unknown>([["hp", "counter"], ["bag", new Map([["gems", "set"]])]]));
+  });
+
   it.each([
+    ["version: 1\ntypes:\n  vault:\n    consistency: strong\n    chain: [timestamp]\n    merge: sum\n", 6, "types.vault.merge", "must be true, false, counter, set, last_write_wins, terrain, tree"],
+    ["version: 1\ntypes:\n  vault:\n    consistency: strong\n    chain: [timestamp]\n    merge: {fields: {}}\n", 6, "types.vault.merge", "at least one field"],
+    ["version: 1\ntypes:\n  vault:\n    consistency: strong\n    chain: [timestamp]\n    merge:\n      fields:\n        Hp: counter\n", 8, "types.vault.merge.fields.Hp", "a letter first"],
+    ["version: 1\ntypes:\n  vault:\n    consistency: strong\n    chain: [timestamp]\n    merge:\n      fields:\n        hp: 7\n", 8, "types.vault.merge.fields.hp", "must be counter"],
+    ["version: 1\ntypes:\n  vault:\n    consistency: strong\n    chain: [timestamp]\n    merge:\n      field: {hp: counter}\n", 7, "types.vault.merge.field", "is no field here"],
+    ["version: 1\ntypes:\n  vault:\n    consistency: eventual\n    chain: [last_write_wins, server_id]\n    merge: counter\n", 6, "types.vault.merge", "can't be merged"],
+    ["version: 1\ntypes:\n  trade:\n    merge: counter\n", 4, "types.trade.merge", "only types of your own"],
     ["", 1, "", "expected"],
     ["version: 2\n", 1, "version", "expected 1"],
     ["version: 1\ncolour: red\n", 2, "colour", "is not a field"],

@@ -71,7 +71,7 @@ export class Decider {
     if (problem !== undefined) return failAll(operations, waiter, problem);
     const first = operations[0];
     if (first === undefined) return;
-    this.#queue.push({ operations, transactionId, waiters: [waiter], sizeBytes: unitBytes(operations), proposed: false });
+    this.#queue.push({ operations, transactionId, waiters: [waiter], sizeBytes: unitBytes(operations, this.#group.state), proposed: false });
     this.#group.dirty();
   }
 

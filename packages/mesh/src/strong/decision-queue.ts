@@ -2,7 +2,7 @@
 // other; others side by side. So a decision never needs to see anything that is not applied yet.
 import type { Decision, OperationError } from "@statemesh/contract";
 import type { DecisionUnit, PendingOperation } from "@statemesh/replica";
-import { Occupancy } from "./occupancy.ts";
+import { Occupancy, Owners } from "./occupancy.ts";
 
 /** Who hears what became of an operation. Called once an operation. */
 export interface Waiter {
@@ -80,7 +80,7 @@ export class DecisionQueue {
   /**
    * The next batch, or undefined where everything that waits meets something in flight. First come, first
    * served: a unit never passes an earlier one that it meets. Two operations of one server never compete: the
-   * second waits until the first is decided.
+   * second waits until the first is decided. Those whose states merge do not compete.
    */
   takeBatch(): DecisionBatch | undefined {
     if (this.#waiting.length === 0) return undefined;
@@ -142,7 +142,7 @@ export class DecisionQueue {
 class Scan {
   readonly #inFlight: Occupancy;
   readonly #chosen = new Occupancy();
-  readonly #owners = new Map<string, Set<number>>();
+  readonly #owners = new Owners();
   #blocked: Occupancy | undefined;
 
   constructor(inFlight: Occupancy) {
@@ -157,11 +157,7 @@ class Scan {
     }
     for (const pending of unit.operations) {
       this.#chosen.add(pending);
-      for (const key of pending.touched.keys) {
-        const owners = this.#owners.get(key);
-        if (owners === undefined) this.#owners.set(key, new Set([pending.operation.serverId]));
-        else owners.add(pending.operation.serverId);
-      }
+      this.#owners.add(pending);
       // A transaction is decided as a set of its own, so nothing that meets it may be chosen beside it.
       if (unit.transactionId !== "") (this.#blocked ??= new Occupancy()).add(pending);
     }

@@ -42,14 +42,43 @@ export class Occupancy {
     return this.#layers.get(layer)?.visitOverlapping(bounds, always) ?? false;
   }
 
-  /** True where an exclusive name or a box is shared with an operation of the same server. */
-  meetsOwn(pending: PendingOperation, owners: ReadonlyMap<string, ReadonlySet<number>>): boolean {
+  /** True where an exclusive name or a box is shared with an operation of the same server, unless their states merge. */
+  meetsOwn(pending: PendingOperation, owners: Owners): boolean {
     const { keys, bounds, layer } = pending.touched;
-    const serverId = pending.operation.serverId;
-    for (const key of keys) if (owners.get(key)?.has(serverId) === true) return true;
+    if (owners.meets(pending, keys)) return true;
     if (bounds === undefined) return false;
-    return this.#layers.get(layer)?.visitOverlapping(bounds, (other) => other.operation.serverId === serverId) ?? false;
+    const { serverId } = pending.operation;
+    return this.#layers.get(layer)?.visitOverlapping(bounds, (other) => other.operation.serverId === serverId && !merges(other, pending)) ?? false;
   }
+}
+
+/** Which servers' operations hold exclusive names. */
+export class Owners {
+  readonly #held = new Map<string, Map<number, PendingOperation>>();
+
+  add(pending: PendingOperation): void {
+    for (const key of pending.touched.keys) {
+      let servers = this.#held.get(key);
+      if (servers === undefined) {
+        servers = new Map();
+        this.#held.set(key, servers);
+      }
+      // Those of one server on one name merge with one another, so that any of them stands for all.
+      servers.set(pending.operation.serverId, pending);
+    }
+  }
+
+  meets(pending: PendingOperation, keys: readonly string[]): boolean {
+    return keys.some((key) => {
+      const own = this.#held.get(key)?.get(pending.operation.serverId);
+      return own !== undefined && !merges(own, pending);
+    });
+  }
+}
+
+/** Both end in one state, in whatever order they are decided. */
+function merges(a: PendingOperation, b: PendingOperation): boolean {
+  return a.type.stateMerge !== undefined && a.touched.mergeClass !== "" && a.touched.mergeClass === b.touched.mergeClass;
 }
 
 function always(): boolean {

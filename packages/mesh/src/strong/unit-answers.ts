@@ -1,5 +1,5 @@
 import { type CandidateSet, type MeshError, Outcome, type Verdict } from "@statemesh/contract";
-import type { PendingOperation } from "@statemesh/replica";
+import type { GroupState, PendingOperation } from "@statemesh/replica";
 import { type QueuedUnit, type Waiter, operationBytes } from "./decision-queue.ts";
 import { operationError } from "./operation-errors.ts";
 
@@ -15,10 +15,14 @@ export function answersAll(set: CandidateSet, verdicts: readonly Verdict[] | und
   });
 }
 
-/** About how many bytes the operations take in a log entry. */
-export function unitBytes(operations: readonly PendingOperation[]): number {
+/** About how many bytes the operations take in a log entry. What is merged into a state takes the room of the whole state. */
+export function unitBytes(operations: readonly PendingOperation[], state: GroupState): number {
   let bytes = 0;
-  for (const pending of operations) bytes += operationBytes(pending);
+  for (const pending of operations) {
+    bytes += operationBytes(pending);
+    const body = pending.operation.body;
+    if (pending.type.stateMerge !== undefined && body?.$case === "custom") bytes += state.entities.get(pending.type.name, body.value.entityId)?.state.length ?? 0;
+  }
   return bytes;
 }
 

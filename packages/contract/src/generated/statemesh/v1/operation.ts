@@ -470,7 +470,10 @@ export interface CreatureOwnership {
 export interface CustomAction {
   /** 1..64 bytes. */
   entityId: string;
-  /** The game's own state, at most 65,536 bytes; empty removes the entity. */
+  /**
+   * The game's own state, at most 65,536 bytes; empty removes the entity. Where the policy names a merge function for
+   * the type: an update in JSON as docs/policy.md says.
+   */
   state: Uint8Array;
 }
 
@@ -480,7 +483,7 @@ export interface Decision {
   outcome: Outcome;
   /**
    * The rule that decided: `uncontested`, a rule of the chain (`priority`, `timestamp`, `server_id`,
-   * `operation_id`, `merge`, `last_write_wins`), `incumbent`, or an invariant (`balance`, `existence`).
+   * `operation_id`, `merge`, `last_write_wins`), `incumbent`, or an invariant (`balance`, `existence`, `holder`).
    */
   rule: string;
   /** Who won what this operation asked for: its own id where it won. */
@@ -494,7 +497,7 @@ export interface Decision {
   conflict: ConflictType;
   /**
    * For OUTCOME_REJECTED: `CONFLICT`, `NOT_FOUND`, `ALREADY_EXISTS`, `NOT_HOLDER`, `INSUFFICIENT_ITEMS`,
-   * `BALANCE_OVERFLOW`, `TRANSACTION_ABORTED`.
+   * `BALANCE_OVERFLOW`, `MERGE_LIMIT`, `NOT_MERGEABLE`, `TRANSACTION_ABORTED`.
    */
   reason: string;
   /** The order that counted: the receiver's stamp, or the claimed time inside the compensation window. */
@@ -531,7 +534,7 @@ export interface Entity {
   /** Number of items, for `item`. */
   quantity: number;
   attributes: Map<string, string>;
-  /** Opaque state: brush of a terrain edit, state of a custom entity. */
+  /** Opaque state: brush of a terrain edit, state of a custom entity. JSON where the type's states merge. */
   state: Uint8Array;
   stamp:
     | HybridTimestamp
