@@ -29,6 +29,8 @@ export interface MeshOptions {
   readonly redis?: string | undefined;
   /** Default true. */
   readonly arbiter?: boolean;
+  /** Replicas of the arbiter. Default 1. */
+  readonly arbiters?: number;
   /** Default: true where `postgres` is given. */
   readonly regionStore?: boolean;
   /** More flags by service: `consensus-node`, `conflict-arbiter`, `region-store`. */
@@ -37,7 +39,7 @@ export interface MeshOptions {
   readonly nodeMain?: (nodeId: number) => string | undefined;
   /** True: the services' documented ports, each replaced by another where it is taken. Default: any stable ones. */
   readonly fixedPorts?: boolean;
-  /** Where each process runs, by its name (`node-1`, `arbiter`, `region-store`); undefined or left out: on 127.0.0.1. */
+  /** Where each process runs, by its name (`node-1`, `arbiter`, `arbiter-2`, `region-store`); undefined or left out: on 127.0.0.1. */
   readonly place?: (name: string) => Placement | undefined;
   /** Told when a process ends without being asked to, and how. */
   readonly onCrash?: (process: ServiceProcess, how: string) => void;
@@ -79,15 +81,20 @@ const PROCESSES_FILE = "processes.json";
 /** A running mesh. */
 export class Mesh {
   readonly nodes: readonly MeshNode[];
-  readonly arbiter: ServiceProcess | undefined;
+  readonly arbiters: readonly ServiceProcess[];
   readonly regionStore: ServiceProcess | undefined;
   readonly #dataDir: string;
 
-  constructor(dataDir: string, nodes: readonly MeshNode[], arbiter: ServiceProcess | undefined, regionStore: ServiceProcess | undefined) {
+  constructor(dataDir: string, nodes: readonly MeshNode[], arbiters: readonly ServiceProcess[], regionStore: ServiceProcess | undefined) {
     this.#dataDir = dataDir;
     this.nodes = nodes;
-    this.arbiter = arbiter;
+    this.arbiters = arbiters;
     this.regionStore = regionStore;
+  }
+
+  /** The first arbiter. */
+  get arbiter(): ServiceProcess | undefined {
+    return this.arbiters[0];
   }
 
   /** Client addresses of all nodes. */
@@ -97,13 +104,13 @@ export class Mesh {
 
   /** Every process, in the order in which they start. */
   get processes(): ServiceProcess[] {
-    return [this.regionStore, this.arbiter, ...this.nodes].filter((each) => each !== undefined);
+    return [this.regionStore, ...this.arbiters, ...this.nodes].filter((each) => each !== undefined);
   }
 
   /** Stops everything in order: nodes first, so that they hand over what they have, then what they call. */
   async stop(): Promise<void> {
     await Promise.all(this.nodes.map((node) => node.stop()));
-    await Promise.all([this.arbiter?.stop(), this.regionStore?.stop()]);
+    await Promise.all([this.regionStore, ...this.arbiters].map((each) => each?.stop()));
     rmSync(join(this.#dataDir, PROCESSES_FILE), { force: true });
   }
 
@@ -172,7 +179,10 @@ async function layOut(dataDir: string, options: MeshOptions): Promise<Mesh> {
     return { name, service, flags: own, address, metricsAddress, logFile: join(dataDir, "logs", `${name}.log`), launcher, environment };
   };
 
-  const arbiter = options.arbiter === false ? undefined : new ServiceProcess(await spec("conflict-arbiter", "arbiter", 0, []));
+  const arbiters: ServiceProcess[] = [];
+  for (let at = 0; options.arbiter !== false && at < (options.arbiters ?? 1); at++) {
+    arbiters.push(new ServiceProcess(await spec("conflict-arbiter", at === 0 ? "arbiter" : `arbiter-${at + 1}`, at, [])));
+  }
   let regionStore: ServiceProcess | undefined;
   if (options.regionStore ?? options.postgres !== undefined) {
     const flags = options.postgres === undefined ? [] : ["--database-url", options.postgres];
@@ -188,11 +198,11 @@ async function layOut(dataDir: string, options: MeshOptions): Promise<Mesh> {
     const flags = ["--node-id", String(at + 1), "--cluster-id", LOCAL_CLUSTER, "--peers", peers, "--advertise-address", each.address];
     flags.push("--data-dir", options.place?.(each.name)?.dataDir ?? join(dataDir, each.name));
     if (options.groups !== undefined) flags.push("--groups", String(options.groups));
-    if (arbiter !== undefined) flags.push("--arbiter-address", arbiter.address);
+    if (arbiters.length > 0) flags.push("--arbiter-address", arbiters.map(({ address }) => address).join(","));
     if (regionStore !== undefined) flags.push("--region-store-address", regionStore.address);
     return new NodeProcess(at + 1, { ...each, flags: [...flags, ...each.flags], main: () => options.nodeMain?.(at + 1) });
   });
-  return new Mesh(dataDir, nodes, arbiter, regionStore);
+  return new Mesh(dataDir, nodes, arbiters, regionStore);
 }
 
 interface RecordedProcess {

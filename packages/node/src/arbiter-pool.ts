@@ -1,20 +1,55 @@
-// The arbiters that a leader asks, in turn. One that fails is left alone for a moment; where none answers in time
-// the leader decides by the same rules itself.
+// The arbiters that a leader asks. Each batch goes to the one with the least to do; one that fails is passed over for a while, and
+// is then tried with one batch before it gets more. Where none answers in time the leader decides by the same rules itself.
 import type { ArbitrateRequest, ArbitrateResponse } from "@statemesh/contract";
 import type { Log } from "@statemesh/mesh";
 import type { Clock } from "@statemesh/ports";
 import type { ArbiterPort } from "./node-ports.ts";
 
-/** How long an arbiter that failed is passed over. */
+/** How long an arbiter that failed is passed over; twice as long after each further failure, up to the maximum. */
 const PASSED_OVER_MS = 250;
+const PASSED_OVER_MAX_MS = 4_000;
+/**
+ * Candidates that one arbiter has to decide at a time, at most; a single batch may go beyond. One that has as many is as slow as
+ * no arbiter at all (it decides some hundred a millisecond), so the next batch is decided here, where nobody waits for it.
+ */
+const CANDIDATES_IN_FLIGHT = 16_384;
+/** Batches that one arbiter has at a time, at most. */
+const BATCHES_IN_FLIGHT = 64;
 
-interface Arbiter {
+type Done = (response: ArbitrateResponse | undefined) => void;
+
+/** One arbiter, as this node sees it. */
+class Asked {
   readonly port: ArbiterPort;
-  notBeforeMs: number;
+  batches = 0;
+  candidates = 0;
+  #failures = 0;
+  #notBeforeMs = Number.NEGATIVE_INFINITY;
+
+  constructor(port: ArbiterPort) {
+    this.port = port;
+  }
+
+  /** It may get another batch. One that failed last gets one at a time. */
+  isFree(nowMs: number): boolean {
+    if (this.#failures > 0) return this.batches === 0 && this.#notBeforeMs <= nowMs;
+    return this.batches < BATCHES_IN_FLIGHT && this.candidates < CANDIDATES_IN_FLIGHT;
+  }
+
+  answered(): void {
+    this.#failures = 0;
+  }
+
+  /** True where it was well before. */
+  failed(nowMs: number): boolean {
+    this.#notBeforeMs = nowMs + Math.min(PASSED_OVER_MS * 2 ** this.#failures, PASSED_OVER_MAX_MS);
+    this.#failures = Math.min(this.#failures + 1, 16);
+    return this.#failures === 1;
+  }
 }
 
 export class ArbiterPool {
-  readonly #arbiters: Arbiter[];
+  readonly #arbiters: readonly Asked[];
   readonly #timeoutMs: number;
   readonly #clock: Clock;
   readonly #defer: (task: () => void) => void;
@@ -22,7 +57,7 @@ export class ArbiterPool {
   #next = 0;
 
   constructor(ports: readonly ArbiterPort[], timeoutMs: number, clock: Clock, defer: (task: () => void) => void, log: Log) {
-    this.#arbiters = ports.map((port) => ({ port, notBeforeMs: Number.NEGATIVE_INFINITY }));
+    this.#arbiters = ports.map((port) => new Asked(port));
     this.#timeoutMs = timeoutMs;
     this.#clock = clock;
     this.#defer = defer;
@@ -30,26 +65,56 @@ export class ArbiterPool {
   }
 
   /** `done` gets undefined where no arbiter can be asked or none answers within the timeout. */
-  arbitrate(request: ArbitrateRequest, done: (response: ArbitrateResponse | undefined) => void): void {
-    const arbiter = this.#pick();
+  arbitrate(request: ArbitrateRequest, done: Done): void {
+    this.#ask(request, this.#clock.monotonicMs() + this.#timeoutMs, new Set(), done);
+  }
+
+  /** Asks one after the other while there is time. */
+  #ask(request: ArbitrateRequest, deadlineMs: number, asked: Set<Asked>, done: Done): void {
+    const nowMs = this.#clock.monotonicMs();
+    const leftMs = Math.floor(deadlineMs - nowMs);
+    const arbiter = leftMs < 1 ? undefined : this.#pick(nowMs, asked);
     if (arbiter === undefined) {
       this.#defer(() => done(undefined));
       return;
     }
-    arbiter.port.ask(request, this.#timeoutMs, done, (reason) => {
-      arbiter.notBeforeMs = this.#clock.monotonicMs() + PASSED_OVER_MS;
-      this.#log.warn("an arbiter did not answer: deciding here", { arbiter: arbiter.port.address, reason });
-      done(undefined);
-    });
+    asked.add(arbiter);
+    const candidates = request.sets.reduce((sum, set) => sum + set.candidates.length, 0);
+    arbiter.batches++;
+    arbiter.candidates += candidates;
+    const back = (): void => {
+      arbiter.batches--;
+      arbiter.candidates -= candidates;
+    };
+    // The first that is asked leaves time for another, where there is one.
+    const tryMs = asked.size < this.#arbiters.length ? Math.max(1, Math.floor(leftMs / 2)) : leftMs;
+    arbiter.port.ask(
+      request,
+      tryMs,
+      (response) => {
+        back();
+        arbiter.answered();
+        done(response);
+      },
+      (reason) => {
+        back();
+        if (arbiter.failed(this.#clock.monotonicMs())) this.#log.warn("an arbiter did not answer", { arbiter: arbiter.port.address, reason });
+        this.#ask(request, deadlineMs, asked, done);
+      },
+    );
   }
 
-  #pick(): Arbiter | undefined {
-    const nowMs = this.#clock.monotonicMs();
-    for (let tried = 0; tried < this.#arbiters.length; tried++) {
-      const arbiter = this.#arbiters[this.#next++ % this.#arbiters.length];
-      if (arbiter !== undefined && arbiter.notBeforeMs <= nowMs) return arbiter;
+  /** The free one with the least to do; among equals each in turn. */
+  #pick(nowMs: number, asked: ReadonlySet<Asked>): Asked | undefined {
+    const count = this.#arbiters.length;
+    const start = this.#next++;
+    let least: Asked | undefined;
+    for (let i = 0; i < count; i++) {
+      const arbiter = this.#arbiters[(start + i) % count];
+      if (arbiter === undefined || asked.has(arbiter) || !arbiter.isFree(nowMs)) continue;
+      if (least === undefined || arbiter.candidates < least.candidates) least = arbiter;
     }
-    return undefined;
+    return least;
   }
 
   close(): void {

@@ -65,7 +65,7 @@ export const program = defineProgram({
     advertiseAddress: address({ doc: "Where clients reach this node; told to other nodes for redirects. Default: its address among the peers, else `--listen-address`. A node that joins is reached there by the other nodes too." }),
     dataDir: text({ default: DATA_DIR, doc: "Folder of the write-ahead log and the snapshots. One node a folder." }),
     groups: integer({ default: 4, min: 1, max: 1_000, mustMatch: true, doc: "Raft groups that hold regions, besides group 0, the directory. Fixed for the life of the cluster: sectors map to groups by it." }),
-    arbiterAddress: text({ maxLength: 1_024, doc: "Where the conflict-arbiter answers, `host:port`; several, separated by commas, are used in turn. Without one the node decides by the same rules itself." }),
+    arbiterAddress: text({ maxLength: 1_024, doc: "Where the conflict-arbiter answers, `host:port`; several, separated by commas, share the work. Without one the node decides by the same rules itself." }),
     arbiterTimeoutMs: integer({ default: 500, min: 1, max: 10_000, unit: "ms", doc: "How long a leader waits for an arbiter before it decides by itself, which is counted." }),
     regionStoreAddress: text({ maxLength: 1_024, doc: "Where the region-store answers, `host:port`. Without one nothing is materialised." }),
     regionStoreTimeoutMs: integer({ default: 10_000, min: 100, max: 120_000, unit: "ms", doc: "How long a batch for the region store may take." }),
