@@ -9,6 +9,7 @@ import { groupOf } from "@statemesh/world";
 import { credentials } from "@grpc/grpc-js";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { type LoadResult, type LoadTarget, OperationMix, streamLoad, unaryLoad } from "./bench-load.ts";
+import { type AuthorityTimes, measureFailovers, measureHandoffs } from "./bench-authority.ts";
 import { type Comparison, comparisonLine, measureBesideEtcd } from "./bench-etcd.ts";
 import { type GroupsResult, measureGroups, processorMs, residentMiB } from "./bench-groups.ts";
 import { type Mesh, startMesh } from "./mesh-processes.ts";
@@ -20,6 +21,7 @@ const SERVER_ID = 4_000_000_000;
 interface Options {
   readonly seconds: number;
   readonly kills: number;
+  readonly handoffs: number;
   readonly json: boolean;
   readonly only: string | undefined;
   readonly besideEtcd: boolean;
@@ -27,10 +29,11 @@ interface Options {
 }
 
 const options = new Command("./dev bench")
-  .description("Measures a mesh of three consensus nodes and an arbiter, real processes with fsync on: strong operations unary and streamed, the time from kill -9 of a leader to the next commit, and what a thousand groups cost beside four. Memory of each process follows the load.")
+  .description("Measures a mesh of three consensus nodes and an arbiter, real processes with fsync on: strong operations unary and streamed, the time from kill -9 of a leader to the next commit, regions handed over and taken over from killed owners, and what a thousand groups cost beside four. Memory of each process follows the load.")
   .option("--seconds <n>", "length of each measurement", wholeNumber(1, 600), 8)
-  .option("--kills <n>", "leaders to kill", wholeNumber(0, 1_000), 20)
-  .addOption(new Option("--only <part>", "one part").choices(["unary", "stream", "kills", "groups", "etcd"]))
+  .option("--kills <n>", "leaders to kill, and owners of regions", wholeNumber(0, 1_000), 20)
+  .option("--handoffs <n>", "regions to hand over", wholeNumber(1, 100_000), 1_000)
+  .addOption(new Option("--only <part>", "one part").choices(["unary", "stream", "kills", "handoff", "failover", "groups", "etcd"]))
   .option("--beside-etcd", "also the same work beside etcd (Debian's etcd-server), in turns, with ratios of medians", false)
   .option("--rounds <n>", "turns of the comparison with etcd", wholeNumber(1, 100), 3)
   .option("--json", "print one JSON object", false)
@@ -158,9 +161,10 @@ let outages: number[] = [];
 let memoryMiB: Record<string, number> = {};
 const groupsResults: GroupsResult[] = [];
 let comparisons: Comparison[] = [];
+let authority: AuthorityTimes = { handoffMs: [], gapMs: [], failoverMs: [] };
 const wants = (part: string): boolean => (options.only === undefined ? part !== "etcd" || options.besideEtcd : options.only === part);
 try {
-  if (wants("unary") || wants("stream") || wants("kills") || wants("etcd")) await measureMesh();
+  if (["unary", "stream", "kills", "handoff", "failover", "etcd"].some(wants)) await measureMesh();
   if (wants("groups")) for (const groups of [GROUPS, MANY_GROUPS]) groupsResults.push(await measureGroups(groups, dataDir, { idleSeconds: options.seconds, say, adminOf, load: measureOperations }));
 } finally {
   rmSync(dataDir, { recursive: true, force: true });
@@ -190,6 +194,15 @@ async function measureMesh(): Promise<void> {
     if (wants("kills") && options.kills > 0) {
       outages = await leaderKills(mesh, options.kills);
       say(`kill -9 of the leader, ${outages.length} times: median ${percentile(outages, 50).toFixed(0)} ms, worst ${percentile(outages, 100).toFixed(0)} ms to the next commit`);
+    }
+    if (wants("handoff")) {
+      const { handoffMs, gapMs } = await measureHandoffs(mesh, options.handoffs);
+      authority = { ...authority, handoffMs, gapMs };
+      say(`${handoffMs.length} handoffs of a region: ${spread(handoffMs)}; of that without an owner who writes: ${spread(gapMs)}`);
+    }
+    if (wants("failover") && options.kills > 0) {
+      authority = { ...authority, failoverMs: await measureFailovers(mesh, options.kills, say) };
+      say(`kill -9 of a region's owner, lease 3 s: ${spread(authority.failoverMs)} to the backup's first operation`);
     }
     end();
   } finally {
@@ -222,8 +235,13 @@ function adminOf(node: Mesh["nodes"][number]): ClusterAdminServiceClient {
   return new ClusterAdminServiceClient(node.clientAddress, credentials.createInsecure(), clientOptions({ ownConnection: true }));
 }
 
-if (options.json) process.stdout.write(`${JSON.stringify({ results, outagesMs: outages, memoryMiB, groups: groupsResults, besideEtcd: comparisons }, undefined, 2)}\n`);
+if (options.json) process.stdout.write(`${JSON.stringify({ results, outagesMs: outages, memoryMiB, authority, groups: groupsResults, besideEtcd: comparisons }, undefined, 2)}\n`);
 process.exit(0);
+
+/** Ascending milliseconds in a line. */
+function spread(sorted: readonly number[]): string {
+  return `p50 ${percentile(sorted, 50).toFixed(1)} ms, p99 ${percentile(sorted, 99).toFixed(1)} ms, worst ${percentile(sorted, 100).toFixed(1)} ms`;
+}
 
 function percentile(sorted: readonly number[], at: number): number {
   return sorted[Math.min(sorted.length - 1, Math.ceil((sorted.length * at) / 100) - 1)] ?? 0;

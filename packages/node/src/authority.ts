@@ -185,6 +185,7 @@ export async function command(node: AuthorityNode, deadlineMs: number, body: Non
 export async function fence(node: AuthorityNode, deadlineMs: number, lease: Lease, ownerServerId: number): Promise<void> {
   const { region, epoch } = lease;
   if (region === undefined) throw new MeshError("INTERNAL", "a lease without a region");
+  if (node.mesh.authority.isFenced({ region, epoch, serverId: ownerServerId })) return;
   await relayed(node, groupOf(region, node.mesh.options.groups), deadlineMs, commandOf({ $case: "fence", value: { region, epoch, ownerServerId } }));
 }
 

@@ -39,7 +39,7 @@ export class Authority {
       groups: options.groups,
       monotonicMs: () => clock.monotonicMs(),
       leadsDirectory: () => directory().serves,
-      isFenced: (row) => this.#isFenced(row),
+      isFenced: (row) => this.isFenced(row),
       relayCommand: (groupId, command, deadlineMs, done) => host.relayCommand(groupId, command, deadlineMs, done),
     });
     this.#duties = new DirectoryDuties({ clock, leases: this.leases, fences: this.fences, suspicionMs: options.shardSuspicionMs ?? SHARD_SUSPICION_MS, group: directory });
@@ -53,7 +53,8 @@ export class Authority {
     this.leases.restart(directory().state.directory, clock.monotonicMs());
   }
 
-  #isFenced(row: FencedLease): boolean {
+  /** True where this node's replica of the region's group already stands at the row: then it is committed there. */
+  isFenced(row: FencedLease): boolean {
     const fence = this.#host.group(groupOf(row.region, this.#host.options.groups)).state.fence(row.region);
     if (fence === undefined) return false;
     return fence.epoch > row.epoch || (fence.epoch === row.epoch && (fence.ownerServerId === row.serverId || fence.ownerServerId === 0));
