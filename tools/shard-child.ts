@@ -18,6 +18,8 @@ class Shard {
   readonly #unknown: number[] = [];
   readonly #stalled = new Set<"load" | "drain">();
   readonly #undecided = new Map<string, number>();
+  /** Actions of others that wait for the region. */
+  readonly #adopted: number[] = [];
   /** Actions are numbered through all shards: the shard's id above, a count below. */
   #count = 0;
   readonly #serverId: number;
@@ -30,12 +32,13 @@ class Shard {
     this.#client.authority.onLost(({ region, epoch }, reason) => say({ news: "lost", region, epoch, reason, atMs: Date.now() }));
     this.#follower = this.#client.follow<number>({
       load: async (region) => {
-        say({ news: "load", region, atMs: Date.now() });
         await this.#stallAt("load", region);
       },
-      begin: ({ region, epoch }) => say({ news: "begin", region, epoch, atMs: Date.now() }),
+      begin: ({ region, epoch }) => {
+        say({ news: "begin", region, epoch, atMs: Date.now() });
+        for (const action of this.#adopted.splice(0)) this.#build(region, action);
+      },
       drain: async ({ region }) => {
-        say({ news: "drain", region, atMs: Date.now() });
         await this.#stallAt("drain", region);
         while ((this.#undecided.get(formatRegion(region)) ?? 0) > 0) await new Promise((resolve) => setTimeout(resolve, 1));
       },
@@ -68,7 +71,8 @@ class Shard {
         await this.#stream.drain();
         return {};
       case "adopt":
-        for (const action of order.actions) this.#build(order.region, action);
+        if (this.#client.authority.leaseOf(order.region) === undefined) this.#adopted.push(...order.actions);
+        else for (const action of order.actions) this.#build(order.region, action);
         return {};
       case "hand over": {
         const lease = this.#client.authority.leaseOf(order.region);

@@ -15,7 +15,7 @@ export type Order =
   /** Places structures in the region as long as it is this shard's, one every `everyMs`. */
   | { readonly order: "build"; readonly region: Region; readonly everyMs: number }
   | { readonly order: "rest" }
-  /** Does what another shard kept back. */
+  /** Does what another shard kept back, once the region is this shard's. */
   | { readonly order: "adopt"; readonly region: Region; readonly actions: readonly number[] }
   | { readonly order: "hand over"; readonly region: Region; readonly toServerId: number; readonly timeoutMs: number }
   /** The next `load` (of a region that comes) or `drain` (of one that goes) never ends. */
@@ -36,8 +36,9 @@ export interface ShardReport {
 /** What happened to a shard, or an answer to an order. `atMs`: wall time. */
 export type ShardNews =
   | { readonly news: "answer"; readonly to: number; readonly error: string; readonly report?: ShardReport; readonly phase?: number }
-  | { readonly news: "load" | "drain" | "stalled"; readonly region: Region; readonly atMs: number }
-  | { readonly news: "begin" | "resume"; readonly region: Region; readonly epoch: number; readonly atMs: number }
+  | { readonly news: "stalled"; readonly region: Region; readonly atMs: number }
+  | { readonly news: "begin"; readonly region: Region; readonly epoch: number; readonly atMs: number }
+  | { readonly news: "resume"; readonly region: Region; readonly epoch: number; readonly atMs: number }
   | { readonly news: "handed over"; readonly region: Region; readonly toServerId: number; readonly held: readonly number[]; readonly atMs: number }
   | { readonly news: "lost"; readonly region: Region; readonly epoch: number; readonly reason: string; readonly atMs: number };
 
