@@ -4,6 +4,8 @@
 import type {
   ArbitrateRequest,
   ArbitrateResponse,
+  EventualValue,
+  LoadEventualValuesResponse,
   LogEntry,
   MaterializeRequest,
   MaterializeResponse,
@@ -64,6 +66,13 @@ export interface Host {
   materialize(request: MaterializeRequest, done: (response: MaterializeResponse | undefined) => void): void;
   /** Where the region store stands, by group. `done` gets undefined where it did not say. */
   watermarks(done: (watermarks: ReadonlyMap<number, number> | undefined) => void): void;
+  /**
+   * Hands eventual values to the region store, at most 4,096, each key once; deletions stamped before `forgetDeletedBeforeMs`, wall clock,
+   * may be forgotten there. `stored` is false where that is not known.
+   */
+  storeEventual(values: readonly EventualValue[], forgetDeletedBeforeMs: number, done: (stored: boolean) => void): void;
+  /** A page of the eventual values that the region store has; the first for an empty token. `done` gets undefined where it did not say. */
+  loadEventual(pageToken: string, done: (page: LoadEventualValuesResponse | undefined) => void): void;
   /** The node cannot go on: its disk failed, or its replicas have diverged. */
   fail(error: unknown): void;
 }

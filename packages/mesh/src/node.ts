@@ -4,11 +4,11 @@
 import { HybridClock } from "@statemesh/clocks";
 import { MeshError, type RaftMessage, RaftMessageType, type SnapshotMeta, type StreamRequest } from "@statemesh/contract";
 import type { Command, CommandResult } from "@statemesh/contract/log";
-import { commandOf, type GroupState, GroupState as State, type Membership, type PendingOperation, recordOf, type VersionRange, VERSIONS } from "@statemesh/replica";
+import { commandOf, type GroupState, GroupState as State, type Membership, type PendingOperation, recordOf, REPAIR_VERSION, type VersionRange, VERSIONS } from "@statemesh/replica";
 import { DIRECTORY_GROUP, groupOf } from "@statemesh/world";
 import { Authority } from "./authority/authority.ts";
 import { CausalLog } from "./causal/index.ts";
-import { EventualStore } from "./eventual/index.ts";
+import { EventualStorage, EventualStore } from "./eventual/index.ts";
 import { GroupSchedule } from "./group-schedule.ts";
 import { type PartitionView, QuorumContact } from "./healing/losing-side.ts";
 import type { GroupWrite, Host } from "./host.ts";
@@ -49,7 +49,9 @@ export class MeshNode {
   readonly #materializers: readonly Materializer[];
   readonly #schedule: GroupSchedule;
   readonly #peers = new Map<number, PeerFrames>();
-  readonly eventual: EventualStore = new EventualStore();
+  readonly eventual: EventualStore;
+  /** Undefined without a region store. */
+  readonly eventualStorage: EventualStorage | undefined;
   readonly causal: CausalLog;
   readonly subscriptions: SubscriptionHub;
   /** Set by the service, as the next: a subscriber has something to read. Called in the middle of a change. */
@@ -144,6 +146,10 @@ export class MeshNode {
       },
       onWatchReadable: (watchId) => this.onWatchReadable(watchId),
     });
+    this.eventual = new EventualStore({}, { incarnation: options.incarnation, inParts: () => this.membership.version >= REPAIR_VERSION });
+    if (options.materialize) {
+      this.eventualStorage = new EventualStorage(host, this.eventual, (region) => groupOf(region, options.groups), (groupId) => this.group(groupId).leader === options.nodeId);
+    }
     this.causal = new CausalLog({ nodeId: options.nodeId, incarnation: options.incarnation });
     this.subscriptions = new SubscriptionHub({
       clusterId: options.clusterId,
@@ -255,6 +261,7 @@ export class MeshNode {
     this.edge.expire();
     this.relay.expire();
     this.authority.tick();
+    this.eventualStorage?.tick();
     this.members.tick();
     const beats = this.#ticks % this.options.heartbeatTicks === 0;
     this.views.tick(beats);
@@ -333,6 +340,7 @@ export class MeshNode {
   /** A node that is not a member any more: nothing is kept for it. */
   forget(peer: number): void {
     this.peerDisconnected(peer);
+    this.eventual.forget(peer);
     this.#peers.delete(peer);
     this.#schedule.liveness.forget(peer);
     this.views.forget(peer);
@@ -417,6 +425,7 @@ export class MeshNode {
     const leads = leader === this.nodeId;
     this.#ledAnew.push(this.group(groupId));
     if (!leads) this.#materializers[groupId]?.stop();
+    this.eventualStorage?.behind.leaderChanged(groupId, leads);
     if (groupId === DIRECTORY_GROUP && leads) this.authority.began();
   }
 

@@ -43,7 +43,7 @@ export class PeerFrames {
 
   delta(delta: EventualDelta): void {
     this.#open().deltas.push(delta);
-    this.#bytes += delta.values.length * 128;
+    this.#bytes += (delta.values.length + delta.unchanged.length) * 128;
     this.#close();
   }
 

@@ -1,6 +1,5 @@
 import { HybridClock } from "@statemesh/clocks";
-import type { EventualDelta, EventualUpdate, EventualValue, Region } from "@statemesh/contract";
-import { MeshError } from "@statemesh/contract";
+import { EventualDelta, type EventualUpdate, type EventualValue, MeshError, type Region } from "@statemesh/contract";
 import { DEFAULT_POLICY } from "@statemesh/world";
 import { describe, expect, it } from "vitest";
 import { EventualStore, type EventualLimits } from "../src/eventual/index.ts";
@@ -27,8 +26,8 @@ class Node {
     return this.store.publish(updates, serverId, this.nowMs, this.clock, DEFAULT_POLICY);
   }
 
-  receive(from: number, delta: EventualDelta): void {
-    this.store.onDelta(from, delta, this.nowMs, this.clock);
+  receive(from: number, delta: Partial<EventualDelta>): void {
+    this.store.onDelta(from, EventualDelta.fromPartial(delta), this.nowMs, this.clock);
   }
 
   text(key: string, region: Region = HOME): string | undefined {
@@ -153,14 +152,14 @@ describe("eventual state: refusals change nothing", () => {
 });
 
 describe("eventual state: what ticks carry", () => {
-  it("sends only the latest value of a key, to every peer, as one shared delta", () => {
+  it("sends only the latest value of a key, to every peer, in one shared list", () => {
     const node = new Node();
     node.store.peerUp(2);
     node.store.peerUp(3);
     for (let i = 0; i < 10; i += 1) node.publish([update("wolf", String(i)), update("bear", String(i))]);
     const deltas = node.store.tick(node.nowMs);
     expect(deltas.map(({ to }) => to)).toEqual([2, 3]);
-    expect(deltas[0]?.delta).toBe(deltas[1]?.delta);
+    expect(deltas[0]?.delta.values).toBe(deltas[1]?.delta.values);
     expect(deltas[0]?.delta.values.map((v) => [v.key, new TextDecoder().decode(v.value)])).toEqual([["wolf", "9"], ["bear", "9"]]);
     expect(node.store.tick(node.nowMs)).toEqual([]);
   });

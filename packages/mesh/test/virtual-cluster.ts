@@ -157,6 +157,8 @@ export class VirtualCluster {
       },
       materialize: (request, done) => this.at(2, () => alive() && done(options.store?.(request))),
       watermarks: (done) => this.at(2, () => alive() && done(options.watermarks?.())),
+      storeEventual: (_values, _beforeMs, done) => this.at(2, () => alive() && done(false)),
+      loadEventual: (_token, done) => this.at(2, () => alive() && done(undefined)),
       fail: (error) => this.failures.push(error instanceof Error ? error : new Error("a node failed", { cause: error })),
     };
     const nodeOptions: NodeOptions = {

@@ -1,5 +1,5 @@
 // The host of a node: what the protocols ask for, done with the node's ports.
-import type { ArbitrateRequest, ArbitrateResponse, InstallSnapshotRequest, MaterializeRequest, MaterializeResponse, RaftMessage, SnapshotMeta, StreamRequest } from "@statemesh/contract";
+import type { ArbitrateRequest, ArbitrateResponse, EventualValue, InstallSnapshotRequest, LoadEventualValuesResponse, MaterializeRequest, MaterializeResponse, RaftMessage, SnapshotMeta, StreamRequest } from "@statemesh/contract";
 import type { GroupWrite, Host, Log, SnapshotHeading } from "@statemesh/mesh";
 import { type Clock, DiskError, type Random } from "@statemesh/ports";
 import type { ArbiterPool } from "./arbiter-pool.ts";
@@ -134,6 +134,16 @@ export class NodeHost implements Host {
       this.#askingWatermarks = [];
       for (const each of asking) each(watermarks);
     });
+  }
+
+  storeEventual(values: readonly EventualValue[], forgetDeletedBeforeMs: number, done: (stored: boolean) => void): void {
+    if (this.#parts.ports.store === undefined) done(false);
+    else this.#parts.ports.store.storeEventual(values, forgetDeletedBeforeMs, done);
+  }
+
+  loadEventual(pageToken: string, done: (page: LoadEventualValuesResponse | undefined) => void): void {
+    if (this.#parts.ports.store === undefined) done(undefined);
+    else this.#parts.ports.store.loadEventual(pageToken, done);
   }
 
   #askWatermarks(done: (watermarks: ReadonlyMap<number, number> | undefined) => void): void {

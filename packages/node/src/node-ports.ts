@@ -1,5 +1,5 @@
 // What a node needs from the outside. A real process gives it sockets, a folder and timers, the simulator virtual ones.
-import type { ArbitrateRequest, ArbitrateResponse, InstallSnapshotRequest, MaterializeRequest, MaterializeResponse, StreamRequest } from "@statemesh/contract";
+import type { ArbitrateRequest, ArbitrateResponse, EventualValue, InstallSnapshotRequest, LoadEventualValuesResponse, MaterializeRequest, MaterializeResponse, StreamRequest } from "@statemesh/contract";
 import type { Log } from "@statemesh/mesh";
 import type { Clock, Disk, Random, Timers } from "@statemesh/ports";
 
@@ -55,6 +55,9 @@ export interface StorePort {
   readonly isRefused: boolean;
   materialize(request: MaterializeRequest, done: (response: MaterializeResponse | undefined) => void): void;
   watermarks(done: (watermarks: ReadonlyMap<number, number> | undefined) => void): void;
+  /** See Host.storeEventual and Host.loadEventual. */
+  storeEventual(values: readonly EventualValue[], forgetDeletedBeforeMs: number, done: (stored: boolean) => void): void;
+  loadEventual(pageToken: string, done: (page: LoadEventualValuesResponse | undefined) => void): void;
   close(): void;
 }
 

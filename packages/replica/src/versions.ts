@@ -13,7 +13,7 @@ export interface VersionRange {
  * What this code reads and says.
  * - 1: operations, the directory, fences.
  * - 2: the cluster's version and its members are on record in group 0.
- * - 3: views, handoffs, backups that take over, what game servers say of their load.
+ * - 3: views, handoffs, backups that take over, what game servers say of their load; eventual values are repaired in parts.
  */
 export const VERSIONS: VersionRange = { min: 1, max: 3 };
 
@@ -25,6 +25,9 @@ export const AUTHORITY_VERSION = 3;
 
 /** From this version on nodes tell one another whom they hear, and agree on views. */
 export const VIEWS_VERSION = 3;
+
+/** From this version on nodes ask each other for the parts of regions whose eventual values differ. */
+export const REPAIR_VERSION = 3;
 
 /** What is to be read was written by a newer version. The node has to stop: guessing would make its state another one than the others'. */
 export class NewerVersionError extends Error {

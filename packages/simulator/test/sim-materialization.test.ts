@@ -1,3 +1,4 @@
+import { eventualContract } from "../../store/test/eventual-contract.ts";
 import { materializationContract, type StoreUnderTest } from "../../store/test/materialization-contract.ts";
 import { materializedRows, SimMaterialization, SimSql, SimSqlClient, SimTimers, Simulation } from "../src/index.ts";
 
@@ -18,3 +19,4 @@ async function simulated(): Promise<StoreUnderTest> {
 }
 
 materializationContract(`a simulated database (seed ${SEED})`, simulated);
+eventualContract(`a simulated database (seed ${SEED})`, simulated);

@@ -1,5 +1,6 @@
 // The region store's protocols over ports: the service and the simulator run the same.
 export * from "./circuit-breaker.ts";
+export * from "./eventual-values.ts";
 export * from "./field-rules.ts";
 export * from "./limits.ts";
 export * from "./materialization-store.ts";

@@ -1,4 +1,4 @@
-import type { Balance, Entity, ItemTotal, RegionEpoch, RemovedEntity } from "@statemesh/contract";
+import type { Balance, Entity, EventualValue, ItemTotal, RegionEpoch, RemovedEntity } from "@statemesh/contract";
 import type { Caller, TransactionOptions } from "./work-runner.ts";
 
 /** Where the store stands for a group. */
@@ -49,6 +49,19 @@ export interface MaterializationRows {
   raiseEpochs(epochs: readonly RegionEpoch[]): Promise<void>;
   /** Removes entities, balances and totals that the full copy did not name. Answers the Morton keys of the entities' regions. */
   sweep(groupId: number, copyId: number): Promise<string[]>;
+
+  /** Writes eventual values where they win over what is there. */
+  writeEventual(values: readonly EventualValue[]): Promise<void>;
+  /** Removes deletions stamped before, at most `limit`. */
+  forgetDeletedEventual(beforeMs: number, limit: number): Promise<void>;
+}
+
+/** Where a page of eventual values ended. */
+export interface EventualPlace {
+  /** Morton key of the region. */
+  readonly regionKey: bigint;
+  readonly type: string;
+  readonly key: string;
 }
 
 /** SQL as the materializer sees it. Adapters: PostgreSQL and CockroachDB in the region store, a simulated database in the simulator. */
@@ -57,4 +70,6 @@ export interface MaterializationStore {
   transaction<T>(work: (rows: MaterializationRows) => Promise<T>, options: TransactionOptions): Promise<T>;
   /** Log index by group, and whose they are; read in this order. Throws MeshError. */
   watermarks(caller?: Caller): Promise<{ readonly byGroup: Map<number, number>; readonly owner: string | undefined }>;
+  /** Eventual values after a place, or from the first on, at most `limit`, in an order that is always the same; and whose they are. Throws MeshError. */
+  eventualAfter(place: EventualPlace | undefined, limit: number, caller?: Caller): Promise<{ readonly values: EventualValue[]; readonly owner: string | undefined }>;
 }

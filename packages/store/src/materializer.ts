@@ -3,7 +3,8 @@ import { mortonKey } from "@statemesh/world";
 import type { MaterializationRows, MaterializationStore, WatermarkRow } from "./materialization-store.ts";
 import { checkClusterId, checkMaterialize } from "./materialize-rules.ts";
 import { entitiesKey } from "./region-cache.ts";
-import { type Caller, WorkConflict } from "./work-runner.ts";
+import { checkOwner, claimStore } from "./store-owner.ts";
+import type { Caller } from "./work-runner.ts";
 
 /** What forgets regions that changed: the caches. */
 export interface Invalidations {
@@ -48,23 +49,6 @@ export class Materializer {
     checkOwner(owner, request.clusterId);
     return { watermarks: byGroup };
   }
-}
-
-/** Makes the store this cluster's where it is nobody's. Throws CLUSTER_MISMATCH where it is another's. */
-async function claimStore(rows: MaterializationRows, clusterId: string): Promise<void> {
-  let owner = await rows.owner();
-  if (owner === undefined) {
-    await rows.claim(clusterId);
-    owner = await rows.owner();
-    if (owner === undefined) throw new WorkConflict("the row of the owning cluster cannot be seen yet");
-  }
-  checkOwner(owner, clusterId);
-}
-
-/** Throws CLUSTER_MISMATCH. */
-function checkOwner(owner: string | undefined, clusterId: string): void {
-  if (owner === undefined || owner === clusterId) return;
-  throw new MeshError("CLUSTER_MISMATCH", `this region store holds the state of cluster ${owner}, not of ${clusterId}`, { metadata: { stored_cluster_id: owner } });
 }
 
 async function applyBatch(rows: MaterializationRows, request: MaterializeRequest, touched: Set<string>): Promise<MaterializeResponse> {

@@ -74,6 +74,7 @@ export function registerMetrics(registry: Registry, node: MeshNode, { storage, r
   single("partition_state", "0: this node is linked with all members; 1: with enough to decide; 2: it is on the losing side of a split.", () => ["whole", "winning", "losing"].indexOf(node.views.side));
   single("unheard_servers", "Registered game servers that no node on this side hears.", () => node.views.unheard.length);
   single("eventual_keys", "Eventual keys held, tombstones included.", () => node.eventual.size);
+  single("eventual_waiting_for_store", "Eventual keys that wait to be written to the region store.", () => node.eventualStorage?.behind.statistics().waiting ?? 0);
   single("subscribers", "Subscriptions open.", () => node.subscriptions.statistics().subscribers);
   single("authority_watches", "Watches of the directory open.", () => node.authority.watch.size);
   single("handoffs", "Handoffs of regions under way.", () => node.directory.directory.tables.handoffs.size);
@@ -84,6 +85,10 @@ export function registerMetrics(registry: Registry, node: MeshNode, { storage, r
     { name: "snapshots_received_total", help: "Snapshots taken in from peers.", value: () => runtime.received },
     { name: "arbiter_fallbacks_total", help: "Batches decided by the leader because no arbiter answered.", value: () => node.groups.reduce((sum, group) => sum + group.arbiterFallbacks, 0) },
     { name: "wal_syncs_total", help: "Syncs of the write-ahead log.", value: () => storage.syncs },
+    { name: "eventual_written_behind_total", help: "Eventual values that the region store took.", value: () => node.eventualStorage?.behind.statistics().written ?? 0 },
+    { name: "eventual_write_behind_overflows_total", help: "Times that more eventual keys waited for the region store than may; all are written then.", value: () => node.eventualStorage?.behind.statistics().overflowed ?? 0 },
+    { name: "eventual_repairs_total", help: "Regions whose eventual values differed from a peer's, and were asked for.", value: () => node.eventual.statistics().repairsAsked },
+    { name: "eventual_buried_total", help: "Eventual values that were deleted elsewhere while this node was away for longer than tombstones are kept.", value: () => node.eventual.statistics().buried },
     { name: "peer_frames_dropped_total", help: "Frames to peers that were given up.", value: () => [...runtime.links.values()].reduce((sum, link) => sum + link.dropped, 0) },
   ];
   for (const { name, help, value } of counters) {

@@ -1,10 +1,12 @@
 // The way to the region store. What fails here is tried again by the materialiser, from where the store stands.
-import { type MaterializeRequest, type MaterializeResponse, RegionStoreServiceClient, meshErrorFromServiceError } from "@statemesh/contract";
+import { type EventualValue, type LoadEventualValuesResponse, type MaterializeRequest, type MaterializeResponse, RegionStoreServiceClient, meshErrorFromServiceError } from "@statemesh/contract";
 import type { StorePort } from "@statemesh/node";
 import { type Logger, connect } from "@statemesh/service";
-import { Metadata, type ServiceError } from "@grpc/grpc-js";
+import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
 
 const NO_METADATA = new Metadata();
+/** Eventual values in one answer. */
+const LOAD_PAGE_SIZE = 1_000;
 
 export class StoreLink implements StorePort {
   readonly #client: RegionStoreServiceClient;
@@ -13,6 +15,7 @@ export class StoreLink implements StorePort {
   readonly #log: Logger;
   #silent = false;
   #refused = false;
+  #isOld = false;
 
   constructor(address: string, clusterId: string, timeoutMs: number, log: Logger) {
     this.#client = connect(RegionStoreServiceClient, address, { ownConnection: true });
@@ -38,6 +41,29 @@ export class StoreLink implements StorePort {
       this.#note(error);
       done(error === null ? response.watermarks : undefined);
     });
+  }
+
+  storeEventual(values: readonly EventualValue[], forgetDeletedBeforeMs: number, done: (stored: boolean) => void): void {
+    const request = { clusterId: this.#clusterId, values: [...values], forgetDeletedBeforeMs };
+    this.#client.storeEventualValues(request, NO_METADATA, { deadline: Date.now() + this.#timeoutMs }, (error) => {
+      this.#noteEventual(error);
+      done(error === null);
+    });
+  }
+
+  loadEventual(pageToken: string, done: (page: LoadEventualValuesResponse | undefined) => void): void {
+    const request = { clusterId: this.#clusterId, pageSize: LOAD_PAGE_SIZE, pageToken };
+    this.#client.loadEventualValues(request, NO_METADATA, { deadline: Date.now() + this.#timeoutMs }, (error, response) => {
+      this.#noteEventual(error);
+      done(error === null ? response : undefined);
+    });
+  }
+
+  /** An older region store takes strong state, and no eventual values: said once, too. */
+  #noteEventual(error: ServiceError | null): void {
+    if (error?.code !== status.UNIMPLEMENTED) return this.#note(error);
+    if (!this.#isOld) this.#log.error("the region store is too old to keep eventual values: they last as long as one node does, until it is replaced by a newer one");
+    this.#isOld = true;
   }
 
   /** Says it once that the store is away or another cluster's, and once that it is back. */

@@ -6,6 +6,8 @@ import type {
   GetWatermarksResponse,
   ListRegionsRequest,
   ListRegionsResponse,
+  LoadEventualValuesRequest,
+  LoadEventualValuesResponse,
   LoadRegionRequest,
   LoadRegionResponse,
   MaterializeRequest,
@@ -16,13 +18,15 @@ import type {
   QueryEntitiesResponse,
   QueryRegionsRequest,
   QueryRegionsResponse,
+  StoreEventualValuesRequest,
+  StoreEventualValuesResponse,
   StoreRegionRequest,
   StoreRegionResponse,
   TransactRegionsRequest,
   TransactRegionsResponse,
 } from "@statemesh/contract";
 import { SystemClock } from "@statemesh/ports";
-import { type Caller, Materializer, MemoryCache, type SharedCache, TieredCache } from "@statemesh/store";
+import { type Caller, EventualValues, Materializer, MemoryCache, type SharedCache, TieredCache } from "@statemesh/store";
 import { openRedisCache } from "./cache/redis-connection.ts";
 import type { StoreSettings } from "./configuration.ts";
 import { DatabaseMonitor } from "./database-monitor.ts";
@@ -55,6 +59,7 @@ export class RegionStore {
   readonly #reader: RegionReader;
   readonly #writer: RegionWriter;
   readonly #materializer: Materializer;
+  readonly #eventual: EventualValues;
   readonly #monitor: DatabaseMonitor;
   readonly #nowMs: () => number;
   readonly #events: StoreEvents;
@@ -89,7 +94,9 @@ export class RegionStore {
     if (this.#redis !== undefined) this.#cache.setSubscribed(false);
     this.#reader = new RegionReader(this.#database, this.#cache);
     this.#writer = new RegionWriter({ database: this.#database, cache: this.#cache, nowMs, requestRetentionMs: settings.requestRetentionMs });
-    this.#materializer = new Materializer(new SqlMaterialization(this.#database), this.#cache);
+    const rows = new SqlMaterialization(this.#database);
+    this.#materializer = new Materializer(rows, this.#cache);
+    this.#eventual = new EventualValues(rows);
     this.#monitor = new DatabaseMonitor(this.#database, migrations, nowMs, {
       onChange: events.databaseChanged,
       onWrongSchema: events.wrongSchema,
@@ -159,6 +166,14 @@ export class RegionStore {
 
   async getWatermarks(request: GetWatermarksRequest, caller?: Caller): Promise<GetWatermarksResponse> {
     return await this.#materializer.watermarks(request, caller);
+  }
+
+  async storeEventualValues(request: StoreEventualValuesRequest, caller?: Caller): Promise<StoreEventualValuesResponse> {
+    return await this.#eventual.store(request, caller);
+  }
+
+  async loadEventualValues(request: LoadEventualValuesRequest, caller?: Caller): Promise<LoadEventualValuesResponse> {
+    return await this.#eventual.load(request, caller);
   }
 
   getCacheStatistics(): GetCacheStatisticsResponse {

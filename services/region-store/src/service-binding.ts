@@ -15,6 +15,8 @@ export function bindRegionStore(store: RegionStore): ServiceBinding {
     transactRegions: unary((request, context) => store.transactRegions(request, context)),
     materialize: unary((request, context) => store.materialize(request, context)),
     getWatermarks: unary((request, context) => store.getWatermarks(request, context)),
+    storeEventualValues: unary((request, context) => store.storeEventualValues(request, context)),
+    loadEventualValues: unary((request, context) => store.loadEventualValues(request, context)),
     getCacheStatistics: unary(() => store.getCacheStatistics()),
   });
 }

@@ -1,5 +1,6 @@
 import { Entity } from "@statemesh/contract";
 import { startPostgres } from "../../../tools/local-postgres.ts";
+import { eventualContract } from "../../../packages/store/test/eventual-contract.ts";
 import { materializationContract, type StoreUnderTest } from "../../../packages/store/test/materialization-contract.ts";
 import { SqlMaterialization } from "../src/entities/sql-materialization.ts";
 import { Database } from "../src/sql/database.ts";
@@ -44,3 +45,4 @@ async function postgresql(): Promise<StoreUnderTest> {
 }
 
 materializationContract("PostgreSQL", postgresql);
+eventualContract("PostgreSQL", postgresql);

@@ -1,12 +1,14 @@
 // Eventual state: last-write-wins registers on every node. A publish changes this node and returns; ticks carry
 // the latest value of each changed key to the peers; digests of regions find and repair whatever got lost.
 import { type HybridClock } from "@statemesh/clocks";
-import { type EventualDelta, type EventualUpdate, type EventualValue, type HybridTimestamp, MeshError, type Region, type RegionDigest } from "@statemesh/contract";
+import { type EventualDelta, type EventualUpdate, type EventualValue, type HybridTimestamp, MeshError, type Region } from "@statemesh/contract";
+import { AntiEntropy } from "./anti-entropy.ts";
 import { ElapsedTime } from "./elapsed-time.ts";
+import { compareWrites } from "./last-write-wins.ts";
 import { DEFAULT_EVENTUAL_LIMITS, type EventualLimits } from "./limits.ts";
-import { encodedSize, PeerOutbox, registersOf } from "./peer-outbox.ts";
-import { RegionMap } from "./region-map.ts";
-import { type Register, type RegionRegisters, RegisterTable } from "./register-table.ts";
+import { emptyDelta, encodedSize, isEmpty, PeerOutbox } from "./peer-outbox.ts";
+import { registersOf } from "./region-sketch.ts";
+import { type Register, RegisterTable } from "./register-table.ts";
 import { type PublishPolicy, validateUpdates } from "./validate-update.ts";
 
 /** What became of published updates. */
@@ -17,7 +19,7 @@ export interface PublishCounts {
   readonly staleUpdates: number;
 }
 
-/** One peer's share of a tick. Several peers may get the same delta object: encode it once. */
+/** One peer's share of a tick. Several peers may get the same list of values. */
 export interface PeerDelta {
   readonly to: number;
   readonly delta: EventualDelta;
@@ -45,9 +47,19 @@ export interface EventualStatistics {
   refused: number;
   /** Keys left to digest repair because a peer's backlog was full. */
   overflowed: number;
-  /** Whole regions asked for, and answered. */
+  /** Regions that differed: asked for, and answered. */
   repairsAsked: number;
   repairsAnswered: number;
+  /** Values that were deleted elsewhere while this node was away for longer than tombstones are kept. */
+  buried: number;
+}
+
+/** What the others know a node by, and understand. */
+export interface EventualIdentity {
+  /** A number of this start of the node, 1..2^32-1, greater with every start. */
+  readonly incarnation: number;
+  /** Whether every member reads sketches of regions: cluster version 3. */
+  readonly inParts: () => boolean;
 }
 
 const EMPTY = new Uint8Array(0);
@@ -57,20 +69,25 @@ export class EventualStore {
   readonly limits: EventualLimits;
   readonly #table: RegisterTable;
   readonly #peers = new Map<number, PeerOutbox>();
-  readonly #counters = { published: 0, stale: 0, received: 0, receivedStale: 0, refused: 0, overflowed: 0, repairsAsked: 0, repairsAnswered: 0 };
+  readonly #counters = { published: 0, stale: 0, received: 0, receivedStale: 0, refused: 0, overflowed: 0 };
+  readonly #repair: AntiEntropy;
+  readonly #identity: EventualIdentity;
   #listener: EventualListener | undefined;
+  #behind: ((value: EventualValue, register: object) => void) | undefined;
   // Keys that were published here since the last tick.
   #fresh: Register[] = [];
   #ticks = 0;
   // Intervals are counted in ticks' time: the wall clock may jump.
   readonly #elapsed = new ElapsedTime();
   #restlessMs = Number.NEGATIVE_INFINITY;
-  // When a region was last asked for, of any peer, while it differs.
-  readonly #askedMs = new RegionMap<number>();
+  // The wall clock at the last event.
+  #nowMs = 0;
 
-  constructor(limits: Partial<EventualLimits> = {}) {
+  constructor(limits: Partial<EventualLimits> = {}, identity: EventualIdentity = { incarnation: 1, inParts: () => true }) {
     this.limits = { ...DEFAULT_EVENTUAL_LIMITS, ...limits };
+    this.#identity = identity;
     this.#table = new RegisterTable(this.limits.maxRegisters, this.limits.maxBytes);
+    this.#repair = new AntiEntropy({ table: this.#table, limits: this.limits, inParts: identity.inParts, bury: (register) => this.#bury(register) });
   }
 
   /** Registers held, tombstones included. */
@@ -94,6 +111,12 @@ export class EventualStore {
     if (outbox === undefined) return;
     this.#counters.overflowed += outbox.overflowed;
     this.#peers.delete(peer);
+  }
+
+  /** A node that is no member any more. */
+  forget(peer: number): void {
+    this.peerDown(peer);
+    this.#repair.forget(peer);
   }
 
   /** Throws what `publish` would throw, and changes nothing. */
@@ -141,13 +164,33 @@ export class EventualStore {
     return { updates: taken, staleUpdates };
   }
 
+  /** Takes what the region store has. */
+  restore(values: readonly EventualValue[], nowMs: number): void {
+    this.#nowMs = nowMs;
+    for (const value of values) if (this.#wellFormed(value, nowMs)) this.#apply(value, nowMs);
+  }
+
+  /** A second listener of the same writes: who writes them to the region store. */
+  listenBehind(changed: (value: EventualValue, register: object) => void): void {
+    this.#behind = changed;
+  }
+
+  /** Everything that is held of regions, deletions included; goes on over changes made meanwhile. */
+  *valuesWhere(wants: (region: Region) => boolean): Generator<{ readonly value: EventualValue; readonly register: object }, void> {
+    for (const home of this.#table.regions.filter(({ region }) => wants(region))) {
+      for (const register of registersOf(home)) yield { value: register.value, register };
+    }
+  }
+
   /** Takes a peer's delta: values that win, digests to compare, regions that it wants. */
   onDelta(from: number, delta: EventualDelta, nowMs: number, clock: HybridClock): void {
     let latest: HybridTimestamp | undefined;
-    for (const value of delta.values) {
+    this.#nowMs = nowMs;
+    this.#repair.heard(from, delta);
+    const take = (value: EventualValue): void => {
       if (!this.#wellFormed(value, nowMs)) {
         this.#counters.refused += 1;
-        continue;
+        return;
       }
       const stamp = value.stamp as HybridTimestamp;
       if (latest === undefined || stamp.physicalMs > latest.physicalMs || (stamp.physicalMs === latest.physicalMs && stamp.logical > latest.logical)) {
@@ -156,16 +199,23 @@ export class EventualStore {
       if (value.deleted && value.value.length > 0) value.value = EMPTY;
       if (this.#apply(value, nowMs)) this.#counters.received += 1;
       else this.#counters.receivedStale += 1;
-    }
+      const register = this.#table.lastRegister;
+      if (register === undefined) return;
+      this.#repair.named(from, register);
+      // The peer has not heard that it is deleted.
+      if (register.buriedMs !== 0 && !value.deleted) this.#peers.get(from)?.push([register]);
+    };
+    for (const value of delta.values) take(value);
+    // Who does not hold the key has deleted it since it had the value.
+    for (const value of delta.unchanged) if (value.region !== undefined && this.#table.find(value.type, value.region, value.key) !== undefined) take(value);
     // Writes that this node stamps from now on follow what it has just seen.
     if (latest !== undefined) clock.observe(latest, nowMs);
     const outbox = this.#peers.get(from);
     if (outbox === undefined) return;
-    for (const digest of delta.digests) this.#compare(outbox, digest, this.#elapsed.ms);
-    for (const region of delta.wanted) {
-      const home = this.#table.regionOf(region);
-      if (home !== undefined && outbox.repair(home)) this.#counters.repairsAnswered += 1;
-    }
+    for (const answered of delta.answered) this.#repair.finish(from, answered);
+    for (const digest of delta.digests) this.#repair.compare(from, outbox, digest, this.#elapsed.ms);
+    for (const region of delta.wanted) this.#repair.answerWhole(outbox, region);
+    for (const sketch of delta.sketches) this.#repair.answer(from, outbox, sketch);
   }
 
   /**
@@ -174,30 +224,30 @@ export class EventualStore {
    */
   tick(nowMs: number, writable: (peer: number) => boolean = () => true): PeerDelta[] {
     this.#ticks += 1;
+    this.#nowMs = nowMs;
+    this.#repair.tick();
     const elapsedMs = this.#elapsed.advance(nowMs);
     const deltas: PeerDelta[] = [];
     const fresh = this.#fresh;
     this.#fresh = [];
-    const shared = this.#sharedDelta(fresh);
+    const shared = this.#sharedValues(fresh);
     const digestRound = this.#ticks % this.limits.digestEveryTicks === 0;
     const restless = digestRound && elapsedMs - this.#restlessMs >= this.limits.restlessMs;
     if (restless) this.#restlessMs = elapsedMs;
+    const incarnation = this.#identity.inParts() ? this.#identity.incarnation : 0;
     for (const [peer, outbox] of this.#peers) {
       const ready = writable(peer);
       const direct = ready && shared !== undefined && outbox.backlog === 0;
       if (!direct) outbox.push(fresh);
       if (!ready) continue;
-      const own: EventualDelta = { values: [], digests: [], wanted: [] };
-      outbox.drain(own);
-      if (digestRound) this.#addDigests(outbox, own, restless ? Number.POSITIVE_INFINITY : elapsedMs - this.limits.settleMs);
-      if (direct && shared.values.length > 0) {
-        if (own.values.length + own.digests.length + own.wanted.length === 0) {
-          deltas.push({ to: peer, delta: shared });
-          continue;
-        }
-        own.values = shared.values.concat(own.values);
-      }
-      if (own.values.length + own.digests.length + own.wanted.length > 0) deltas.push({ to: peer, delta: own });
+      const delta = emptyDelta();
+      outbox.drain(delta);
+      if (digestRound) this.#repair.addDigests(outbox, delta, restless ? Number.POSITIVE_INFINITY : elapsedMs - this.limits.settleMs);
+      if (direct) delta.values = delta.values.length === 0 ? shared : shared.concat(delta.values);
+      if (isEmpty(delta)) continue;
+      delta.incarnation = incarnation;
+      delta.number = incarnation === 0 ? 0 : outbox.nextNumber();
+      deltas.push({ to: peer, delta });
     }
     this.#table.collect(nowMs - this.limits.tombstoneHorizonMs, 4_096, (register) => this.#forget(register));
     return deltas;
@@ -236,19 +286,25 @@ export class EventualStore {
     let overflowed = this.#counters.overflowed;
     for (const outbox of this.#peers.values()) overflowed += outbox.overflowed;
     const { registers, tombstones, bytes } = this.#table;
-    return { ...this.#counters, overflowed, registers, tombstones, bytes, regions: this.#table.regions.length };
+    return { ...this.#counters, ...this.#repair.counters, overflowed, registers, tombstones, bytes, regions: this.#table.regions.length };
   }
 
   /** Applies a write; true where it took effect. */
   #apply(value: EventualValue, nowMs: number): boolean {
-    if (value.deleted && this.#isPast(value, nowMs) && this.#table.find(value.type, value.region as Region, value.key) === undefined) {
-      // Collected already, or would be at once.
-      return false;
+    if (value.deleted && this.#isPast(value, nowMs)) {
+      const held = this.#table.find(value.type, value.region as Region, value.key);
+      this.#table.lastRegister = held;
+      // Of a key that is not held it is collected already, or would be at once.
+      if (held === undefined || compareWrites(value, held.value) <= 0) return false;
+      if (!held.value.deleted) {
+        this.#bury(held, value);
+        return true;
+      }
     }
     const result = this.#table.write(value, this.#elapsed.ms);
     if (result === "full") this.#counters.refused += 1;
     if (result !== "applied") return false;
-    this.#listener?.changed(value, this.#table.lastRegister as Register);
+    this.#tell(this.#table.lastRegister as Register);
     return true;
   }
 
@@ -292,8 +348,8 @@ export class EventualStore {
     return (value.stamp as HybridTimestamp).physicalMs < nowMs - this.limits.tombstoneHorizonMs;
   }
 
-  /** This tick's changes as one delta for every peer that has nothing else waiting; undefined where they pass the limits. */
-  #sharedDelta(fresh: readonly Register[]): EventualDelta | undefined {
+  /** This tick's changes as one list for every peer that has nothing else waiting; undefined where they pass the limits. */
+  #sharedValues(fresh: readonly Register[]): EventualValue[] | undefined {
     const values: EventualValue[] = [];
     let bytes = 0;
     for (const register of fresh) {
@@ -301,49 +357,18 @@ export class EventualStore {
       bytes += encodedSize(register.value);
       values.push(register.value);
     }
-    if (values.length > this.limits.maxValuesPerTick || bytes > this.limits.maxBytesPerTick) return undefined;
-    return { values, digests: [], wanted: [] };
+    return values.length > this.limits.maxValuesPerTick || bytes > this.limits.maxBytesPerTick ? undefined : values;
   }
 
-  /** The next digests of the round. Regions that changed after `settledMs` are passed over: what is on its way would show. */
-  #addDigests(outbox: PeerOutbox, delta: EventualDelta, settledMs: number): void {
-    const regions = this.#table.regions;
-    const visits = Math.min(regions.length, this.limits.maxDigests);
-    for (let i = 0; i < visits; i += 1) {
-      if (outbox.digestCursor >= regions.length) outbox.digestCursor = 0;
-      const home = regions[outbox.digestCursor] as RegionRegisters;
-      outbox.digestCursor += 1;
-      if (home.held === 0) {
-        this.#table.closeIfEmpty(home);
-        if (regions.length === 0) return;
-        continue;
-      }
-      if (home.changedMs > settledMs) continue;
-      delta.digests.push({ region: home.region, digest: home.digest.digest, count: home.digest.count });
-    }
+  /** A live value was deleted so long ago that its tombstone is gone elsewhere. `deletion`: the write that did, where it is known. */
+  #bury(register: Register, deletion: EventualValue = { ...register.value, value: EMPTY, deleted: true }): void {
+    this.#table.bury(register, deletion, this.#nowMs, this.#elapsed.ms);
+    this.#tell(register);
   }
 
-  #compare(outbox: PeerOutbox, theirs: RegionDigest, elapsedMs: number): void {
-    if (theirs.region === undefined) return;
-    const known = this.#table.regionOf(theirs.region);
-    if (theirs.digest === (known?.digest.digest ?? 0) && theirs.count === (known?.digest.count ?? 0)) {
-      outbox.differsSinceMs.delete(theirs.region);
-      this.#askedMs.delete(theirs.region);
-      return;
-    }
-    const sinceMs = outbox.differsSinceMs.get(theirs.region);
-    if (sinceMs === undefined) {
-      outbox.differsSinceMs.set(theirs.region, elapsedMs);
-      return;
-    }
-    // A difference counts when it stays: values are on their way, tombstones go at slightly different times.
-    const settled = known === undefined || elapsedMs - known.changedMs >= this.limits.settleMs;
-    if (elapsedMs - sinceMs < (settled ? this.limits.settleMs : this.limits.restlessMs)) return;
-    if (elapsedMs - (this.#askedMs.get(theirs.region) ?? Number.NEGATIVE_INFINITY) < this.limits.repairRetryMs) return;
-    if (!outbox.want(theirs.region)) return;
-    this.#askedMs.set(theirs.region, elapsedMs);
-    outbox.differsSinceMs.set(theirs.region, elapsedMs);
-    this.#counters.repairsAsked += 1;
+  #tell(register: Register): void {
+    this.#listener?.changed(register.value, register);
+    this.#behind?.(register.value, register);
   }
 
   #forget(register: Register): void {

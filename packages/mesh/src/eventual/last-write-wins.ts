@@ -23,6 +23,24 @@ export function hashOfName(type: string, key: string): number {
   return hash;
 }
 
+/** Two halves of the hash of a register's name and write, kept beside it. */
+export interface Fingerprint {
+  low: number;
+  high: number;
+}
+
+/** Hashes a write into `print`. `name`: the hash of type and key. */
+export function fingerprint(name: number, value: EventualValue, print: Fingerprint): void {
+  const stamp = value.stamp as HybridTimestamp;
+  let low = mix(name ^ Math.imul(stamp.physicalMs | 0, 0x85ebca6b) ^ (value.deleted ? 0x27d4eb2f : 0));
+  const high = mix(Math.imul(name, 0xc2b2ae35) ^ Math.floor(stamp.physicalMs / 0x1_0000_0000) ^ Math.imul(value.serverId, 0x9e3779b1));
+  low = mix(low ^ stamp.logical);
+  const bytes = value.value;
+  for (let i = 0; i < bytes.length; i += 1) low = Math.imul(low ^ (bytes[i] as number), 0x01000193);
+  print.high = mix(high ^ low);
+  print.low = mix(low ^ print.high);
+}
+
 /**
  * Digest of the registers of a region, tombstones included (a reader may come with a key that only another node
  * still had): the exclusive or of a 53-bit hash a register, so it does not depend on order and is kept up to date by
@@ -43,31 +61,24 @@ export class RegionDigestSum {
     return (this.#high & 0x1f_ffff) * 0x1_0000_0000 + (this.#low >>> 0);
   }
 
-  add(name: number, value: EventualValue): void {
-    this.#toggle(name, value);
+  add(print: Fingerprint): void {
+    this.#toggle(print);
     this.#count += 1;
   }
 
-  remove(name: number, value: EventualValue): void {
-    this.#toggle(name, value);
+  remove(print: Fingerprint): void {
+    this.#toggle(print);
     this.#count -= 1;
   }
 
-  #toggle(name: number, value: EventualValue): void {
-    const stamp = value.stamp as HybridTimestamp;
-    let low = mix(name ^ Math.imul(stamp.physicalMs | 0, 0x85ebca6b) ^ (value.deleted ? 0x27d4eb2f : 0));
-    let high = mix(Math.imul(name, 0xc2b2ae35) ^ Math.floor(stamp.physicalMs / 0x1_0000_0000) ^ Math.imul(value.serverId, 0x9e3779b1));
-    low = mix(low ^ stamp.logical);
-    const bytes = value.value;
-    for (let i = 0; i < bytes.length; i += 1) low = Math.imul(low ^ (bytes[i] as number), 0x01000193);
-    high = mix(high ^ low);
-    this.#low ^= mix(low ^ high);
+  #toggle({ low, high }: Fingerprint): void {
+    this.#low ^= low;
     this.#high ^= high;
   }
 }
 
 /** The finaliser of MurmurHash3. */
-function mix(value: number): number {
+export function mix(value: number): number {
   let hash = value;
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);

@@ -18,6 +18,8 @@ export interface EventualLimits {
   readonly maxRepairBytesPerTick: number;
   /** Whole regions that a peer may have waiting. Reached: it asks again later. */
   readonly maxRepairRegions: number;
+  /** Registers that are gone through for sketches of regions in one tick, about: the last region may be larger. Reached: asked again later. */
+  readonly maxSketchedPerTick: number;
   /** Ticks from one exchange of digests to the next. */
   readonly digestEveryTicks: number;
   /** Digests in one delta. */
@@ -48,6 +50,7 @@ export const DEFAULT_EVENTUAL_LIMITS: EventualLimits = {
   maxRepairValuesPerTick: 4_096,
   maxRepairBytesPerTick: 262_144,
   maxRepairRegions: 1_024,
+  maxSketchedPerTick: 262_144,
   digestEveryTicks: 4,
   maxDigests: 256,
   settleMs: 500,

@@ -1,20 +1,43 @@
-import type { EventualDelta, EventualValue, Region } from "@statemesh/contract";
+import type { EventualDelta, EventualValue, Region, RegionSketch } from "@statemesh/contract";
 import type { EventualLimits } from "./limits.ts";
 import { RegionMap } from "./region-map.ts";
+import { partOf, registersOf } from "./region-sketch.ts";
 import type { Register, RegionRegisters } from "./register-table.ts";
+
+/** An empty delta. */
+export function emptyDelta(): EventualDelta {
+  return { values: [], digests: [], wanted: [], incarnation: 0, number: 0, sketches: [], unchanged: [], answered: [] };
+}
+
+/** Whether a delta says nothing. */
+export function isEmpty({ values, digests, wanted, sketches, unchanged, answered }: EventualDelta): boolean {
+  return values.length + digests.length + wanted.length + sketches.length + unchanged.length + answered.length === 0;
+}
 
 /** Rough bytes of a value in an encoded delta. */
 export function encodedSize(value: EventualValue): number {
   return value.value.length + value.key.length + value.type.length + 40;
 }
 
-/** A whole region on its way to a peer, in parts: the iterator stands where the last part ended. */
-interface RepairJob {
-  readonly home: RegionRegisters;
-  readonly registers: Iterator<Register>;
+/** What a peer asked for of a region, and what it had of it. */
+export interface RepairRequest {
+  /** 0: of an older node, which hears of no end. */
+  readonly request: number;
+  readonly bits: number;
+  /** The parts that it gets; all with `bits` 0. */
+  readonly parts: readonly number[];
+  /** Values that came before, in elapsed time, the peer has had. */
+  readonly matchedMs: number;
 }
 
-/** What one peer still has to get: changed keys (the latest value each), whole regions, requests. */
+/** A region, or parts of it, on its way to a peer: the iterator stands where the last delta ended. */
+interface RepairJob extends RepairRequest {
+  readonly region: Region;
+  readonly registers: Iterator<Register>;
+  readonly firstNumber: number;
+}
+
+/** What one peer still has to get: changed keys (the latest value each), regions that differ, requests. */
 export class PeerOutbox {
   /** Where the round of digests stands in the list of regions. */
   digestCursor = 0;
@@ -25,6 +48,9 @@ export class PeerOutbox {
   readonly #backlog = new Set<Register>();
   #jobs: RepairJob[] = [];
   #wanted: Region[] = [];
+  #sketches: RegionSketch[] = [];
+  /** Deltas that left. */
+  #number = 0;
   readonly #limits: EventualLimits;
 
   constructor(limits: EventualLimits) {
@@ -44,11 +70,13 @@ export class PeerOutbox {
     }
   }
 
-  /** The peer asks for a whole region. False where too many wait. */
-  repair(home: RegionRegisters): boolean {
-    for (const job of this.#jobs) if (job.home === home) return true;
+  /** The peer gets what it asked for of a region; `home`: undefined where nothing is held. False where the region is on its way, or too many wait. */
+  repair(region: Region, home: RegionRegisters | undefined, request: RepairRequest): boolean {
+    // What is on its way goes on: a large region would begin again and again.
+    for (const job of this.#jobs) if (job.region.x === region.x && job.region.y === region.y && job.region.z === region.z) return false;
     if (this.#jobs.length >= this.#limits.maxRepairRegions) return false;
-    this.#jobs.push({ home, registers: registersOf(home) });
+    const registers = home === undefined ? [][Symbol.iterator]() : inParts(home, request);
+    this.#jobs.push({ ...request, region, registers, firstNumber: this.#number + 1 });
     return true;
   }
 
@@ -57,6 +85,22 @@ export class PeerOutbox {
     if (this.#wanted.length >= this.#limits.maxDigests) return false;
     this.#wanted.push(region);
     return true;
+  }
+
+  /** Room for one more sketch. */
+  get mayAsk(): boolean {
+    return this.#sketches.length < this.#limits.maxDigests;
+  }
+
+  /** The next delta asks the peer for what differs. */
+  ask(sketch: RegionSketch): void {
+    this.#sketches.push(sketch);
+  }
+
+  /** The number of the delta that leaves now. */
+  nextNumber(): number {
+    this.#number += 1;
+    return this.#number;
   }
 
   /** Moves waiting keys, regions and requests into the delta, within the limits of a tick. */
@@ -75,6 +119,10 @@ export class PeerOutbox {
       delta.wanted = this.#wanted;
       this.#wanted = [];
     }
+    if (this.#sketches.length > 0) {
+      delta.sketches = this.#sketches;
+      this.#sketches = [];
+    }
   }
 
   #drainRepairs(delta: EventualDelta): void {
@@ -86,9 +134,11 @@ export class PeerOutbox {
         const next = job.registers.next();
         if (next.done === true) {
           done += 1;
+          const { region, request, bits, parts, firstNumber } = job;
+          if (request !== 0) delta.answered.push({ region, request, bits, parts: [...parts], firstNumber });
           break;
         }
-        delta.values.push(next.value.value);
+        (next.value.arrivedMs < job.matchedMs ? delta.unchanged : delta.values).push(next.value.value);
         values += 1;
         bytes += encodedSize(next.value.value);
       }
@@ -98,9 +148,9 @@ export class PeerOutbox {
   }
 }
 
-/** Every register of a region, tombstones included. Goes on over changes made meanwhile. */
-export function* registersOf(home: RegionRegisters): Generator<Register, void> {
-  for (const first of home.byKey.values()) {
-    for (let register: Register | undefined = first; register !== undefined; register = register.next) yield register;
-  }
+function* inParts(home: RegionRegisters, { bits, parts }: RepairRequest): Generator<Register, void> {
+  if (bits === 0) return yield* registersOf(home);
+  const wanted = new Uint8Array(2 ** bits);
+  for (const part of parts) wanted[part] = 1;
+  for (const register of registersOf(home)) if (wanted[partOf(register.name, bits)] === 1) yield register;
 }

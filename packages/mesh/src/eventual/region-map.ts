@@ -37,6 +37,11 @@ export class RegionMap<T> {
     this.#size += 1;
   }
 
+  clear(): void {
+    this.#slots.clear();
+    this.#size = 0;
+  }
+
   delete(region: Region): boolean {
     const hash = hashOf(region);
     let before: Slot<T> | undefined;

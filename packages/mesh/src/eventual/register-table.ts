@@ -1,5 +1,5 @@
 import type { EventualValue, HybridTimestamp, Region } from "@statemesh/contract";
-import { compareWrites, hashOfName, RegionDigestSum } from "./last-write-wins.ts";
+import { compareWrites, type Fingerprint, fingerprint, hashOfName, RegionDigestSum } from "./last-write-wins.ts";
 import { RegionMap } from "./region-map.ts";
 
 /** A last-write-wins register: one (type, region, key). The object stands for the key as long as it is held. */
@@ -15,6 +15,17 @@ export interface Register {
   fresh: boolean;
   /** Is in the list of tombstones; it may live again meanwhile. */
   listed: boolean;
+  /** Hash of name and write. */
+  readonly print: Fingerprint;
+  /** When the write came, in milliseconds of elapsed time. */
+  arrivedMs: number;
+  /** The request to a peer for the region whose answer named it last. */
+  named: number;
+  /**
+   * When it was found to be deleted elsewhere, and the tombstone gone, milliseconds of the wall clock; 0: it was not. Such a register is a
+   * tombstone that only keeps other nodes' copies out: it counts in no digest, and is not sent.
+   */
+  buriedMs: number;
 }
 
 /** The registers of one region. */
@@ -29,18 +40,20 @@ export interface RegionRegisters {
   place: number;
   /** When a register changed last, in milliseconds of elapsed time. */
   changedMs: number;
+  /** The request for the region that is open: the peer and its start, the number, and when both had last held the same before it, in elapsed time. */
+  asked: { readonly peer: number; readonly incarnation: number; readonly request: number; readonly matchedMs: number | undefined } | undefined;
 }
 
 /** What a write did to its register. */
 export type WriteResult = "applied" | "stale" | "full";
 
 /** Rough memory of a register beside its key and value. */
-const REGISTER_OVERHEAD_BYTES = 400;
+const REGISTER_OVERHEAD_BYTES = 440;
 
 /** All registers of a node, by region; keeps digests, tombstones and totals. */
 export class RegisterTable {
   readonly regions: RegionRegisters[] = [];
-  /** The register that the last `write` applied to. */
+  /** The register that the last `write` met, whether it won or not; undefined where it found no room. */
   lastRegister: Register | undefined;
   #registers = 0;
   #tombstoneCount = 0;
@@ -91,6 +104,7 @@ export class RegisterTable {
       held: 0,
       place: this.regions.length,
       changedMs: 0,
+      asked: undefined,
     };
     this.regions.push(created);
     this.#byRegion.set(region, created);
@@ -108,14 +122,19 @@ export class RegisterTable {
     const known = this.#find(home, value.type, value.key);
     if (known === undefined) {
       const bytes = REGISTER_OVERHEAD_BYTES + value.key.length + value.value.length;
-      if (this.#registers >= this.#maxRegisters || this.#bytes + bytes > this.#maxBytes) return "full";
+      if (this.#registers >= this.#maxRegisters || this.#bytes + bytes > this.#maxBytes) {
+        this.lastRegister = undefined;
+        return "full";
+      }
       this.#create(home ?? this.openRegion(value.region as Region), value, bytes, elapsedMs);
       return "applied";
     }
     const held = known.value;
+    this.lastRegister = known;
     if (compareWrites(value, held) <= 0) return "stale";
     if (held.deleted) this.#tombstoneCount -= 1;
-    known.home.digest.remove(known.name, held);
+    if (known.buriedMs === 0) known.home.digest.remove(known.print);
+    known.buriedMs = 0;
     this.#bytes += value.value.length - held.value.length;
     // One copy of type and region for all writes of the key: the decoded ones may go.
     value.type = held.type;
@@ -123,8 +142,22 @@ export class RegisterTable {
     value.key = held.key;
     known.value = value;
     this.#enter(known, elapsedMs);
-    this.lastRegister = known;
     return "applied";
+  }
+
+  /**
+   * Makes a tombstone of a value that was deleted elsewhere so long ago that nobody there knows of it any more. It is kept from `nowMs`
+   * on for as long as other tombstones, so that the value is not taken again from a node that has not heard of it either.
+   */
+  bury(register: Register, deletion: EventualValue, nowMs: number, elapsedMs: number): void {
+    const { home, value } = register;
+    home.digest.remove(register.print);
+    home.changedMs = elapsedMs;
+    this.#bytes -= value.value.length;
+    register.value = deletion;
+    register.buriedMs = Math.max(1, nowMs);
+    this.#tombstoneCount += 1;
+    if (!register.listed) this.#list(register);
   }
 
   /** Forgets tombstones stamped before `beforeMs`, at most `limit`; says which registers went. */
@@ -136,7 +169,7 @@ export class RegisterTable {
       const { register } = head;
       register.listed = false;
       if (!register.value.deleted) continue;
-      if ((register.value.stamp as HybridTimestamp).physicalMs >= beforeMs) {
+      if (sinceMs(register) >= beforeMs) {
         // It lived and was deleted again since.
         this.#list(register);
         continue;
@@ -178,6 +211,10 @@ export class RegisterTable {
       next: home.byKey.get(value.key),
       fresh: false,
       listed: false,
+      print: { low: 0, high: 0 },
+      arrivedMs: elapsedMs,
+      named: 0,
+      buriedMs: 0,
     };
     home.byKey.set(value.key, register);
     home.held += 1;
@@ -190,9 +227,11 @@ export class RegisterTable {
   #enter(register: Register, elapsedMs: number): void {
     const { home, value } = register;
     home.changedMs = elapsedMs;
+    register.arrivedMs = elapsedMs;
     // A decoded value is a view of its whole message, which would stay in memory with it.
     value.value = new Uint8Array(value.value);
-    home.digest.add(register.name, value);
+    fingerprint(register.name, value, register.print);
+    home.digest.add(register.print);
     if (!value.deleted) return;
     this.#tombstoneCount += 1;
     if (!register.listed) this.#list(register);
@@ -200,7 +239,7 @@ export class RegisterTable {
 
   #list(register: Register): void {
     register.listed = true;
-    this.#tombstones.push({ register, stampedMs: (register.value.stamp as HybridTimestamp).physicalMs });
+    this.#tombstones.push({ register, stampedMs: sinceMs(register) });
   }
 
   #remove(register: Register): void {
@@ -214,9 +253,14 @@ export class RegisterTable {
       while (before !== undefined && before.next !== register) before = before.next;
       if (before !== undefined) before.next = register.next;
     }
-    home.digest.remove(register.name, value);
+    if (register.buriedMs === 0) home.digest.remove(register.print);
     home.held -= 1;
     this.#registers -= 1;
     this.#bytes -= REGISTER_OVERHEAD_BYTES + value.key.length + value.value.length;
   }
+}
+
+/** From when on a tombstone is kept for the horizon. */
+function sinceMs({ buriedMs, value }: Register): number {
+  return buriedMs === 0 ? (value.stamp as HybridTimestamp).physicalMs : buriedMs;
 }

@@ -187,6 +187,8 @@ export class MeshWorld {
       },
       materialize: (request, done) => link.materialize(request, into(done)),
       watermarks: (done) => link.watermarks(into(done)),
+      storeEventual: (values, forgetDeletedBeforeMs, done) => link.storeEventual(values, forgetDeletedBeforeMs, into(done)),
+      loadEventual: (pageToken, done) => link.loadEventual(pageToken, into(done)),
       // The way stays for the next process.
       close: () => undefined,
     };

@@ -1,6 +1,7 @@
-import type { Balance, Entity, ItemTotal, RegionEpoch } from "@statemesh/contract";
-import { type Caller, type MaterializationRows, type MaterializationStore, type TransactionOptions, type WatermarkRow, WorkRunner } from "@statemesh/store";
+import type { Balance, Entity, EventualValue, ItemTotal, RegionEpoch } from "@statemesh/contract";
+import { type Caller, type EventualPlace, type MaterializationRows, type MaterializationStore, type TransactionOptions, type WatermarkRow, WorkRunner } from "@statemesh/store";
 import type { Random, Timers } from "@statemesh/ports";
+import { compareWrites } from "@statemesh/mesh";
 import { formatRegion, mortonKey } from "@statemesh/world";
 import { type SimConnection, type SimSql, type SimSqlClient, SimSqlError, type Transaction } from "./sim-sql.ts";
 
@@ -32,6 +33,7 @@ export interface MaterializedRows {
   readonly balances: readonly Balance[];
   readonly totals: readonly ItemTotal[];
   readonly epochs: readonly RegionEpoch[];
+  readonly eventual: readonly EventualValue[];
 }
 
 /** Materialised state in a simulated database, through the production code that runs transactions again. */
@@ -52,6 +54,14 @@ export class SimMaterialization implements MaterializationStore {
       return { byGroup, owner: await new SimRows(session).owner() };
     }, caller);
   }
+
+  async eventualAfter(place: EventualPlace | undefined, limit: number, caller?: Caller): Promise<{ values: EventualValue[]; owner: string | undefined }> {
+    return await this.#runner.read(async (session) => {
+      const after = place === undefined ? "" : eventualKey(place.regionKey, place.type, place.key);
+      const values = await session.run((rows) => rows.scan<EventualValue>("eventual/").filter(([key]) => key > after).slice(0, limit).map(([, row]) => row));
+      return { values, owner: await new SimRows(session).owner() };
+    }, caller);
+  }
 }
 
 /** Rows of one group, or of all, as they are committed. */
@@ -64,6 +74,7 @@ export function materializedRows(sql: SimSql, groupId?: number): MaterializedRow
     balances: sql.committed<BalanceRow>(`balance/${group}`).map((row) => row.balance),
     totals: sql.committed<TotalRow>(`total/${group}`).map((row) => row.total),
     epochs: sql.committed<RegionEpoch>("epoch/"),
+    eventual: sql.committed<EventualValue>("eventual/"),
   };
 }
 
@@ -196,6 +207,23 @@ class SimRows implements MaterializationRows {
     });
   }
 
+  async writeEventual(values: readonly EventualValue[]): Promise<void> {
+    await this.#unlessEmpty(values, (rows) => {
+      for (const [key, value] of keyed(values, ({ region, type, key: name }) => eventualKey(region === undefined ? 0n : mortonKey(region), type, name))) {
+        const before = rows.get<EventualValue>(key);
+        if (before === undefined || compareWrites(value, before) > 0) rows.put(key, value);
+      }
+      return [];
+    });
+  }
+
+  async forgetDeletedEventual(beforeMs: number, limit: number): Promise<void> {
+    await this.#session.run((rows) => {
+      const old = rows.scan<EventualValue>("eventual/").filter(([, { deleted, stamp }]) => deleted && (stamp?.physicalMs ?? 0) < beforeMs);
+      for (const [key] of old.slice(0, limit)) rows.remove(key);
+    });
+  }
+
   async #update(groupId: number, when: (row: GroupWatermark) => boolean, change: (row: GroupWatermark) => GroupWatermark): Promise<boolean> {
     return await this.#session.run((rows) => {
       const row = rows.get<GroupWatermark>(watermarkKey(groupId));
@@ -231,6 +259,10 @@ function entityKey(groupId: number, kind: string, entityId: string): string {
 
 function balanceKey(groupId: number, { accountId, itemKind }: Balance): string {
   return `balance/${groupId}/${JSON.stringify([accountId, itemKind])}`;
+}
+
+function eventualKey(region: bigint, type: string, key: string): string {
+  return `eventual/${String(region).padStart(19, "0")}/${JSON.stringify([type, key])}`;
 }
 
 function regionKey(entity: Entity): string {

@@ -1,4 +1,4 @@
-import { type MaterializeRequest, type MaterializeResponse, MeshError } from "@statemesh/contract";
+import { type EventualValue, type LoadEventualValuesResponse, type MaterializeRequest, type MaterializeResponse, MeshError } from "@statemesh/contract";
 import type { StorePort } from "@statemesh/node";
 import type { SimRandom } from "../sim-random.ts";
 import type { Simulation } from "../simulation.ts";
@@ -48,6 +48,14 @@ export class SimStoreLink implements StorePort {
 
   watermarks(done: (watermarks: ReadonlyMap<number, number> | undefined) => void): void {
     this.#call(() => this.#store.watermarks(this.#options.clusterId), (response) => done(response?.watermarks));
+  }
+
+  storeEventual(values: readonly EventualValue[], forgetDeletedBeforeMs: number, done: (stored: boolean) => void): void {
+    this.#call(() => this.#store.storeEventualValues({ clusterId: this.#options.clusterId, values: [...values], forgetDeletedBeforeMs }), (response) => done(response !== undefined));
+  }
+
+  loadEventual(pageToken: string, done: (page: LoadEventualValuesResponse | undefined) => void): void {
+    this.#call(() => this.#store.loadEventualValues({ clusterId: this.#options.clusterId, pageSize: 1_000, pageToken }), done);
   }
 
   /** The node's process is gone: it hears no more answers. */

@@ -1,5 +1,14 @@
-import { type GetWatermarksResponse, MaterializeRequest, type MaterializeResponse, MeshError } from "@statemesh/contract";
-import { type Invalidations, Materializer } from "@statemesh/store";
+import {
+  type GetWatermarksResponse,
+  type LoadEventualValuesRequest,
+  LoadEventualValuesResponse,
+  MaterializeRequest,
+  type MaterializeResponse,
+  MeshError,
+  StoreEventualValuesRequest,
+  type StoreEventualValuesResponse,
+} from "@statemesh/contract";
+import { EventualValues, type Invalidations, Materializer } from "@statemesh/store";
 import { SimTimers } from "../sim-clock.ts";
 import type { Simulation } from "../simulation.ts";
 import { SimMaterialization } from "./sim-materialization.ts";
@@ -19,7 +28,7 @@ export class SimStore {
   readonly #simulation: Simulation;
   readonly #sql: SimSql;
   readonly #caches: Invalidations;
-  #life: { readonly client: SimSqlClient; readonly timers: SimTimers; readonly materializer: Materializer } | undefined;
+  #life: { readonly client: SimSqlClient; readonly timers: SimTimers; readonly materializer: Materializer; readonly eventual: EventualValues } | undefined;
   #calls = 0;
 
   constructor(simulation: Simulation, sql: SimSql, caches: Invalidations = NO_CACHES) {
@@ -38,7 +47,8 @@ export class SimStore {
     const client = new SimSqlClient(this.#sql);
     const timers = new SimTimers(this.#simulation);
     this.#calls = 0;
-    this.#life = { client, timers, materializer: new Materializer(new SimMaterialization(client, timers, this.#simulation.random.fork()), this.#caches) };
+    const rows = new SimMaterialization(client, timers, this.#simulation.random.fork());
+    this.#life = { client, timers, materializer: new Materializer(rows, this.#caches), eventual: new EventualValues(rows) };
   }
 
   crash(): void {
@@ -51,21 +61,33 @@ export class SimStore {
   async materialize(request: MaterializeRequest): Promise<MaterializeResponse> {
     // As over a wire: what the caller changes later is not changed here.
     const own = MaterializeRequest.decode(MaterializeRequest.encode(request).finish());
-    return await this.#answer((materializer) => materializer.materialize(own));
+    return await this.#answer(({ materializer }) => materializer.materialize(own));
   }
 
   /** As `materialize`. */
   async watermarks(clusterId: string): Promise<GetWatermarksResponse> {
-    return await this.#answer((materializer) => materializer.watermarks({ clusterId }));
+    return await this.#answer(({ materializer }) => materializer.watermarks({ clusterId }));
   }
 
-  async #answer<T>(call: (materializer: Materializer) => Promise<T>): Promise<T> {
+  /** As `materialize`. */
+  async storeEventualValues(request: StoreEventualValuesRequest): Promise<StoreEventualValuesResponse> {
+    const own = StoreEventualValuesRequest.decode(StoreEventualValuesRequest.encode(request).finish());
+    return await this.#answer(({ eventual }) => eventual.store(own));
+  }
+
+  /** As `materialize`. */
+  async loadEventualValues(request: LoadEventualValuesRequest): Promise<LoadEventualValuesResponse> {
+    // What the caller does with the values changes no row.
+    return await this.#answer(async ({ eventual }) => LoadEventualValuesResponse.decode(LoadEventualValuesResponse.encode(await eventual.load(request)).finish()));
+  }
+
+  async #answer<T>(call: (life: { readonly materializer: Materializer; readonly eventual: EventualValues }) => Promise<T>): Promise<T> {
     if (this.#life === undefined) throw new MeshError("STORE_UNAVAILABLE", "the region store is down");
     if (this.#calls >= CALLS_MAX) throw new MeshError("OVERLOADED", `${CALLS_MAX} calls are under way`);
     const life = this.#life;
     this.#calls++;
     try {
-      return await call(life.materializer);
+      return await call(life);
     } finally {
       if (this.#life === life) this.#calls--;
     }

@@ -1,6 +1,8 @@
-import type { Caller, MaterializationRows, MaterializationStore, TransactionOptions } from "@statemesh/store";
+import type { EventualValue } from "@statemesh/contract";
+import type { Caller, EventualPlace, MaterializationRows, MaterializationStore, TransactionOptions } from "@statemesh/store";
 import type { Database, SqlSession } from "../sql/database.ts";
 import { removeEntities, sweepEntities, writeEntities } from "./entity-rows.ts";
+import { eventualAfter, forgetDeletedEventual, writeEventual } from "./eventual-rows.ts";
 import { raiseEpochs, removeBalances, sweepLedger, writeBalances, writeTotals } from "./ledger-rows.ts";
 import { claimOwner, findOwner } from "./owning-cluster.ts";
 import { advance, allWatermarks, beginCopy, endCopy, ensureWatermark, findWatermark, nextPart } from "./watermark-rows.ts";
@@ -22,6 +24,14 @@ export class SqlMaterialization implements MaterializationStore {
       const byGroup = await allWatermarks(session);
       // Looked up after the rows: whoever moved them had claimed the store before.
       return { byGroup, owner: await findOwner(session) };
+    }, caller);
+  }
+
+  async eventualAfter(place: EventualPlace | undefined, limit: number, caller?: Caller): Promise<{ values: EventualValue[]; owner: string | undefined }> {
+    return await this.#database.readAll(async (session) => {
+      const values = await eventualAfter(session, place, limit);
+      // Looked up after the rows, as above.
+      return { values, owner: await findOwner(session) };
     }, caller);
   }
 }
@@ -47,5 +57,7 @@ function rowsOf(session: SqlSession): MaterializationRows {
       await sweepLedger(session, groupId, copyId);
       return keys;
     },
+    writeEventual: (values) => writeEventual(session, values),
+    forgetDeletedEventual: (beforeMs, limit) => forgetDeletedEventual(session, beforeMs, limit),
   };
 }

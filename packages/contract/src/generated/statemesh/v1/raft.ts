@@ -348,8 +348,53 @@ export interface EventualDelta {
   values: EventualValue[];
   /** Digest of a region, for repair; the receiver compares with its own. */
   digests: RegionDigest[];
-  /** Regions whose values the sender wants whole. */
+  /** Regions whose values the sender wants whole. At cluster version 3 and above `sketches` take its place. */
   wanted: Region[];
+  /**
+   * From cluster version 3 on, as all that follows: the sender's start, as in its causal origin. What was known of an earlier one does
+   * not hold any more. 0: not said.
+   */
+  incarnation: number;
+  /** Counts the sender's deltas to the receiver since the way between them opened, from 1. */
+  number: number;
+  /** What the sender wants of regions that differ, at most 256. */
+  sketches: RegionSketch[];
+  /**
+   * Values that have stood since the sender and the receiver last held the same of the region: a receiver that does not hold the key
+   * has deleted it since, and does not take it again.
+   */
+  unchanged: EventualValue[];
+  /** Sketches that are answered: every value of the sender in what differed was named since. */
+  answered: RegionAnswered[];
+}
+
+/**
+ * A region's values in parts: by the hash of type and key, into 2^bits parts of about the same size. The receiver answers with its
+ * values in the parts whose digests differ.
+ */
+export interface RegionSketch {
+  region:
+    | Region
+    | undefined;
+  /** Tells answers to this request from others. */
+  request: number;
+  /** 0..12; 0: the whole region, without digests. */
+  bits: number;
+  /** Goes into the digests, so that values that look the same by chance do so only once. */
+  salt: number;
+  /** One a part, in order. */
+  digests: number[];
+}
+
+/** The end of the answer to a sketch. */
+export interface RegionAnswered {
+  region: Region | undefined;
+  request: number;
+  bits: number;
+  /** The parts that differed; empty with `bits` 0, which is the whole region. */
+  parts: number[];
+  /** The sender's first delta that may hold a part of the answer. */
+  firstNumber: number;
 }
 
 export interface RegionDigest {
@@ -2988,7 +3033,7 @@ export const ForwardedAnswer: MessageFns<ForwardedAnswer> = {
 };
 
 function createBaseEventualDelta(): EventualDelta {
-  return { values: [], digests: [], wanted: [] };
+  return { values: [], digests: [], wanted: [], incarnation: 0, number: 0, sketches: [], unchanged: [], answered: [] };
 }
 
 export const EventualDelta: MessageFns<EventualDelta> = {
@@ -3001,6 +3046,21 @@ export const EventualDelta: MessageFns<EventualDelta> = {
     }
     for (const v of message.wanted) {
       Region.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.incarnation !== 0) {
+      writer.uint32(32).uint32(message.incarnation);
+    }
+    if (message.number !== 0) {
+      writer.uint32(40).uint32(message.number);
+    }
+    for (const v of message.sketches) {
+      RegionSketch.encode(v!, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.unchanged) {
+      EventualValue.encode(v!, writer.uint32(58).fork()).join();
+    }
+    for (const v of message.answered) {
+      RegionAnswered.encode(v!, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -3042,6 +3102,46 @@ export const EventualDelta: MessageFns<EventualDelta> = {
             message.wanted.push(Region.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.incarnation = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.number = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.sketches.push(RegionSketch.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.unchanged.push(EventualValue.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.answered.push(RegionAnswered.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3061,6 +3161,17 @@ export const EventualDelta: MessageFns<EventualDelta> = {
         ? object.digests.map((e: any) => RegionDigest.fromJSON(e))
         : [],
       wanted: globalThis.Array.isArray(object?.wanted) ? object.wanted.map((e: any) => Region.fromJSON(e)) : [],
+      incarnation: isSet(object.incarnation) ? globalThis.Number(object.incarnation) : 0,
+      number: isSet(object.number) ? globalThis.Number(object.number) : 0,
+      sketches: globalThis.Array.isArray(object?.sketches)
+        ? object.sketches.map((e: any) => RegionSketch.fromJSON(e))
+        : [],
+      unchanged: globalThis.Array.isArray(object?.unchanged)
+        ? object.unchanged.map((e: any) => EventualValue.fromJSON(e))
+        : [],
+      answered: globalThis.Array.isArray(object?.answered)
+        ? object.answered.map((e: any) => RegionAnswered.fromJSON(e))
+        : [],
     };
   },
 
@@ -3075,6 +3186,21 @@ export const EventualDelta: MessageFns<EventualDelta> = {
     if (message.wanted?.length) {
       obj.wanted = message.wanted.map((e) => Region.toJSON(e));
     }
+    if (message.incarnation !== 0) {
+      obj.incarnation = Math.round(message.incarnation);
+    }
+    if (message.number !== 0) {
+      obj.number = Math.round(message.number);
+    }
+    if (message.sketches?.length) {
+      obj.sketches = message.sketches.map((e) => RegionSketch.toJSON(e));
+    }
+    if (message.unchanged?.length) {
+      obj.unchanged = message.unchanged.map((e) => EventualValue.toJSON(e));
+    }
+    if (message.answered?.length) {
+      obj.answered = message.answered.map((e) => RegionAnswered.toJSON(e));
+    }
     return obj;
   },
 
@@ -3086,6 +3212,313 @@ export const EventualDelta: MessageFns<EventualDelta> = {
     message.values = object.values?.map((e) => EventualValue.fromPartial(e)) || [];
     message.digests = object.digests?.map((e) => RegionDigest.fromPartial(e)) || [];
     message.wanted = object.wanted?.map((e) => Region.fromPartial(e)) || [];
+    message.incarnation = object.incarnation ?? 0;
+    message.number = object.number ?? 0;
+    message.sketches = object.sketches?.map((e) => RegionSketch.fromPartial(e)) || [];
+    message.unchanged = object.unchanged?.map((e) => EventualValue.fromPartial(e)) || [];
+    message.answered = object.answered?.map((e) => RegionAnswered.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseRegionSketch(): RegionSketch {
+  return { region: undefined, request: 0, bits: 0, salt: 0, digests: [] };
+}
+
+export const RegionSketch: MessageFns<RegionSketch> = {
+  encode(message: RegionSketch, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.region !== undefined) {
+      Region.encode(message.region, writer.uint32(10).fork()).join();
+    }
+    if (message.request !== 0) {
+      writer.uint32(16).uint32(message.request);
+    }
+    if (message.bits !== 0) {
+      writer.uint32(24).uint32(message.bits);
+    }
+    if (message.salt !== 0) {
+      writer.uint32(37).fixed32(message.salt);
+    }
+    if (message.digests.length !== 0) {
+      writer.uint32(42).fork();
+      for (const v of message.digests) {
+        writer.fixed32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RegionSketch {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRegionSketch();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.region = Region.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.request = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.bits = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 37) {
+              break;
+            }
+
+            message.salt = reader.fixed32();
+            continue;
+          }
+          case 5: {
+            if (tag === 45) {
+              message.digests.push(reader.fixed32());
+
+              continue;
+            }
+
+            if (tag === 42) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.digests.push(reader.fixed32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RegionSketch {
+    return {
+      region: isSet(object.region) ? Region.fromJSON(object.region) : undefined,
+      request: isSet(object.request) ? globalThis.Number(object.request) : 0,
+      bits: isSet(object.bits) ? globalThis.Number(object.bits) : 0,
+      salt: isSet(object.salt) ? globalThis.Number(object.salt) : 0,
+      digests: globalThis.Array.isArray(object?.digests) ? object.digests.map((e: any) => globalThis.Number(e)) : [],
+    };
+  },
+
+  toJSON(message: RegionSketch): unknown {
+    const obj: any = {};
+    if (message.region !== undefined) {
+      obj.region = Region.toJSON(message.region);
+    }
+    if (message.request !== 0) {
+      obj.request = Math.round(message.request);
+    }
+    if (message.bits !== 0) {
+      obj.bits = Math.round(message.bits);
+    }
+    if (message.salt !== 0) {
+      obj.salt = Math.round(message.salt);
+    }
+    if (message.digests?.length) {
+      obj.digests = message.digests.map((e) => Math.round(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RegionSketch>): RegionSketch {
+    return RegionSketch.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RegionSketch>): RegionSketch {
+    const message = createBaseRegionSketch();
+    message.region = (object.region !== undefined && object.region !== null)
+      ? Region.fromPartial(object.region)
+      : undefined;
+    message.request = object.request ?? 0;
+    message.bits = object.bits ?? 0;
+    message.salt = object.salt ?? 0;
+    message.digests = object.digests?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseRegionAnswered(): RegionAnswered {
+  return { region: undefined, request: 0, bits: 0, parts: [], firstNumber: 0 };
+}
+
+export const RegionAnswered: MessageFns<RegionAnswered> = {
+  encode(message: RegionAnswered, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.region !== undefined) {
+      Region.encode(message.region, writer.uint32(10).fork()).join();
+    }
+    if (message.request !== 0) {
+      writer.uint32(16).uint32(message.request);
+    }
+    if (message.bits !== 0) {
+      writer.uint32(24).uint32(message.bits);
+    }
+    if (message.parts.length !== 0) {
+      writer.uint32(34).fork();
+      for (const v of message.parts) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.firstNumber !== 0) {
+      writer.uint32(40).uint32(message.firstNumber);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RegionAnswered {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRegionAnswered();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.region = Region.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.request = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.bits = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag === 32) {
+              message.parts.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 34) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.parts.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.firstNumber = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RegionAnswered {
+    return {
+      region: isSet(object.region) ? Region.fromJSON(object.region) : undefined,
+      request: isSet(object.request) ? globalThis.Number(object.request) : 0,
+      bits: isSet(object.bits) ? globalThis.Number(object.bits) : 0,
+      parts: globalThis.Array.isArray(object?.parts) ? object.parts.map((e: any) => globalThis.Number(e)) : [],
+      firstNumber: isSet(object.firstNumber)
+        ? globalThis.Number(object.firstNumber)
+        : isSet(object.first_number)
+        ? globalThis.Number(object.first_number)
+        : 0,
+    };
+  },
+
+  toJSON(message: RegionAnswered): unknown {
+    const obj: any = {};
+    if (message.region !== undefined) {
+      obj.region = Region.toJSON(message.region);
+    }
+    if (message.request !== 0) {
+      obj.request = Math.round(message.request);
+    }
+    if (message.bits !== 0) {
+      obj.bits = Math.round(message.bits);
+    }
+    if (message.parts?.length) {
+      obj.parts = message.parts.map((e) => Math.round(e));
+    }
+    if (message.firstNumber !== 0) {
+      obj.firstNumber = Math.round(message.firstNumber);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RegionAnswered>): RegionAnswered {
+    return RegionAnswered.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RegionAnswered>): RegionAnswered {
+    const message = createBaseRegionAnswered();
+    message.region = (object.region !== undefined && object.region !== null)
+      ? Region.fromPartial(object.region)
+      : undefined;
+    message.request = object.request ?? 0;
+    message.bits = object.bits ?? 0;
+    message.parts = object.parts?.map((e) => e) || [];
+    message.firstNumber = object.firstNumber ?? 0;
     return message;
   },
 };

@@ -18,6 +18,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { EventualValue } from "./consistency.ts";
 import { Balance, Entity } from "./operation.ts";
 import { Bounds, Position, Region } from "./space.ts";
 
@@ -311,6 +312,35 @@ export interface GetWatermarksResponse {
 export interface GetWatermarksResponse_WatermarksEntry {
   key: number;
   value: number;
+}
+
+export interface StoreEventualValuesRequest {
+  /** As in MaterializeRequest: the first makes the store its own. */
+  clusterId: string;
+  /**
+   * At most 4,096, each key once. The later stamp wins; of equal stamps the lower server id; of those a deletion; of those the
+   * greater value, byte by byte.
+   */
+  values: EventualValue[];
+  /** Deletions stamped before are forgotten, at most 4,096 a call, milliseconds since the Unix epoch. 0: none. */
+  forgetDeletedBeforeMs: number;
+}
+
+export interface StoreEventualValuesResponse {
+}
+
+export interface LoadEventualValuesRequest {
+  /** The cluster that asks. CLUSTER_MISMATCH where the store holds another's state. */
+  clusterId: string;
+  /** 1..1,000; 0 means 100. */
+  pageSize: number;
+  /** From an earlier response of LoadEventualValues. */
+  pageToken: string;
+}
+
+export interface LoadEventualValuesResponse {
+  values: EventualValue[];
+  nextPageToken: string;
 }
 
 export interface GetCacheStatisticsRequest {
@@ -4175,6 +4205,369 @@ export const GetWatermarksResponse_WatermarksEntry: MessageFns<GetWatermarksResp
   },
 };
 
+function createBaseStoreEventualValuesRequest(): StoreEventualValuesRequest {
+  return { clusterId: "", values: [], forgetDeletedBeforeMs: 0 };
+}
+
+export const StoreEventualValuesRequest: MessageFns<StoreEventualValuesRequest> = {
+  encode(message: StoreEventualValuesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.clusterId !== "") {
+      writer.uint32(10).string(message.clusterId);
+    }
+    for (const v of message.values) {
+      EventualValue.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.forgetDeletedBeforeMs !== 0) {
+      writer.uint32(24).int64Number(message.forgetDeletedBeforeMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StoreEventualValuesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStoreEventualValuesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.clusterId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.values.push(EventualValue.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.forgetDeletedBeforeMs = reader.int64Number();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StoreEventualValuesRequest {
+    return {
+      clusterId: isSet(object.clusterId)
+        ? globalThis.String(object.clusterId)
+        : isSet(object.cluster_id)
+        ? globalThis.String(object.cluster_id)
+        : "",
+      values: globalThis.Array.isArray(object?.values) ? object.values.map((e: any) => EventualValue.fromJSON(e)) : [],
+      forgetDeletedBeforeMs: isSet(object.forgetDeletedBeforeMs)
+        ? globalThis.Number(object.forgetDeletedBeforeMs)
+        : isSet(object.forget_deleted_before_ms)
+        ? globalThis.Number(object.forget_deleted_before_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: StoreEventualValuesRequest): unknown {
+    const obj: any = {};
+    if (message.clusterId !== "") {
+      obj.clusterId = message.clusterId;
+    }
+    if (message.values?.length) {
+      obj.values = message.values.map((e) => EventualValue.toJSON(e));
+    }
+    if (message.forgetDeletedBeforeMs !== 0) {
+      obj.forgetDeletedBeforeMs = Math.round(message.forgetDeletedBeforeMs);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<StoreEventualValuesRequest>): StoreEventualValuesRequest {
+    return StoreEventualValuesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StoreEventualValuesRequest>): StoreEventualValuesRequest {
+    const message = createBaseStoreEventualValuesRequest();
+    message.clusterId = object.clusterId ?? "";
+    message.values = object.values?.map((e) => EventualValue.fromPartial(e)) || [];
+    message.forgetDeletedBeforeMs = object.forgetDeletedBeforeMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseStoreEventualValuesResponse(): StoreEventualValuesResponse {
+  return {};
+}
+
+export const StoreEventualValuesResponse: MessageFns<StoreEventualValuesResponse> = {
+  encode(_: StoreEventualValuesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StoreEventualValuesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStoreEventualValuesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): StoreEventualValuesResponse {
+    return {};
+  },
+
+  toJSON(_: StoreEventualValuesResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create(base?: DeepPartial<StoreEventualValuesResponse>): StoreEventualValuesResponse {
+    return StoreEventualValuesResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<StoreEventualValuesResponse>): StoreEventualValuesResponse {
+    const message = createBaseStoreEventualValuesResponse();
+    return message;
+  },
+};
+
+function createBaseLoadEventualValuesRequest(): LoadEventualValuesRequest {
+  return { clusterId: "", pageSize: 0, pageToken: "" };
+}
+
+export const LoadEventualValuesRequest: MessageFns<LoadEventualValuesRequest> = {
+  encode(message: LoadEventualValuesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.clusterId !== "") {
+      writer.uint32(10).string(message.clusterId);
+    }
+    if (message.pageSize !== 0) {
+      writer.uint32(16).uint32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(26).string(message.pageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LoadEventualValuesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLoadEventualValuesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.clusterId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.pageSize = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): LoadEventualValuesRequest {
+    return {
+      clusterId: isSet(object.clusterId)
+        ? globalThis.String(object.clusterId)
+        : isSet(object.cluster_id)
+        ? globalThis.String(object.cluster_id)
+        : "",
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: LoadEventualValuesRequest): unknown {
+    const obj: any = {};
+    if (message.clusterId !== "") {
+      obj.clusterId = message.clusterId;
+    }
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<LoadEventualValuesRequest>): LoadEventualValuesRequest {
+    return LoadEventualValuesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LoadEventualValuesRequest>): LoadEventualValuesRequest {
+    const message = createBaseLoadEventualValuesRequest();
+    message.clusterId = object.clusterId ?? "";
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseLoadEventualValuesResponse(): LoadEventualValuesResponse {
+  return { values: [], nextPageToken: "" };
+}
+
+export const LoadEventualValuesResponse: MessageFns<LoadEventualValuesResponse> = {
+  encode(message: LoadEventualValuesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.values) {
+      EventualValue.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LoadEventualValuesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLoadEventualValuesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.values.push(EventualValue.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): LoadEventualValuesResponse {
+    return {
+      values: globalThis.Array.isArray(object?.values) ? object.values.map((e: any) => EventualValue.fromJSON(e)) : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: LoadEventualValuesResponse): unknown {
+    const obj: any = {};
+    if (message.values?.length) {
+      obj.values = message.values.map((e) => EventualValue.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<LoadEventualValuesResponse>): LoadEventualValuesResponse {
+    return LoadEventualValuesResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LoadEventualValuesResponse>): LoadEventualValuesResponse {
+    const message = createBaseLoadEventualValuesResponse();
+    message.values = object.values?.map((e) => EventualValue.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
+    return message;
+  },
+};
+
 function createBaseGetCacheStatisticsRequest(): GetCacheStatisticsRequest {
   return {};
 }
@@ -4666,6 +5059,30 @@ export const RegionStoreServiceService = {
       GetWatermarksResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): GetWatermarksResponse => GetWatermarksResponse.decode(value),
   },
+  /** Takes eventual values behind the nodes that hold them: of each key the write that wins stays, whatever order they come in. */
+  storeEventualValues: {
+    path: "/statemesh.v1.RegionStoreService/StoreEventualValues" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: StoreEventualValuesRequest): Buffer =>
+      StoreEventualValuesRequest.encode(value).finish(),
+    requestDeserialize: (value: Buffer): StoreEventualValuesRequest => StoreEventualValuesRequest.decode(value),
+    responseSerialize: (value: StoreEventualValuesResponse): Buffer =>
+      StoreEventualValuesResponse.encode(value).finish(),
+    responseDeserialize: (value: Buffer): StoreEventualValuesResponse => StoreEventualValuesResponse.decode(value),
+  },
+  /** The eventual values that are stored, deletions included, paged: what a node starts with. */
+  loadEventualValues: {
+    path: "/statemesh.v1.RegionStoreService/LoadEventualValues" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: LoadEventualValuesRequest): Buffer =>
+      LoadEventualValuesRequest.encode(value).finish(),
+    requestDeserialize: (value: Buffer): LoadEventualValuesRequest => LoadEventualValuesRequest.decode(value),
+    responseSerialize: (value: LoadEventualValuesResponse): Buffer =>
+      LoadEventualValuesResponse.encode(value).finish(),
+    responseDeserialize: (value: Buffer): LoadEventualValuesResponse => LoadEventualValuesResponse.decode(value),
+  },
   /** Hits and misses of the caches by tier. */
   getCacheStatistics: {
     path: "/statemesh.v1.RegionStoreService/GetCacheStatistics" as const,
@@ -4704,6 +5121,10 @@ export interface RegionStoreServiceServer extends UntypedServiceImplementation {
   materialize: handleUnaryCall<MaterializeRequest, MaterializeResponse>;
   /** How far each group is materialised. */
   getWatermarks: handleUnaryCall<GetWatermarksRequest, GetWatermarksResponse>;
+  /** Takes eventual values behind the nodes that hold them: of each key the write that wins stays, whatever order they come in. */
+  storeEventualValues: handleUnaryCall<StoreEventualValuesRequest, StoreEventualValuesResponse>;
+  /** The eventual values that are stored, deletions included, paged: what a node starts with. */
+  loadEventualValues: handleUnaryCall<LoadEventualValuesRequest, LoadEventualValuesResponse>;
   /** Hits and misses of the caches by tier. */
   getCacheStatistics: handleUnaryCall<GetCacheStatisticsRequest, GetCacheStatisticsResponse>;
 }
@@ -4871,6 +5292,38 @@ export interface RegionStoreServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetWatermarksResponse) => void,
+  ): ClientUnaryCall;
+  /** Takes eventual values behind the nodes that hold them: of each key the write that wins stays, whatever order they come in. */
+  storeEventualValues(
+    request: StoreEventualValuesRequest,
+    callback: (error: ServiceError | null, response: StoreEventualValuesResponse) => void,
+  ): ClientUnaryCall;
+  storeEventualValues(
+    request: StoreEventualValuesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: StoreEventualValuesResponse) => void,
+  ): ClientUnaryCall;
+  storeEventualValues(
+    request: StoreEventualValuesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: StoreEventualValuesResponse) => void,
+  ): ClientUnaryCall;
+  /** The eventual values that are stored, deletions included, paged: what a node starts with. */
+  loadEventualValues(
+    request: LoadEventualValuesRequest,
+    callback: (error: ServiceError | null, response: LoadEventualValuesResponse) => void,
+  ): ClientUnaryCall;
+  loadEventualValues(
+    request: LoadEventualValuesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: LoadEventualValuesResponse) => void,
+  ): ClientUnaryCall;
+  loadEventualValues(
+    request: LoadEventualValuesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: LoadEventualValuesResponse) => void,
   ): ClientUnaryCall;
   /** Hits and misses of the caches by tier. */
   getCacheStatistics(
