@@ -47,10 +47,10 @@ export function badOperations(world: KnownWorld): BadOperation[] {
   const body = (name: string, field: string, type: string, value: Body, reason: Reason = "INVALID_FIELD"): void => add(name, reason, `body.${field}`, { type, body: value });
   const box = { minX: free.x * 2_000 + 1, minY: free.y * 2_000 + 1, minZ: free.z * 2_000 + 1, maxX: free.x * 2_000 + 5, maxY: free.y * 2_000 + 5, maxZ: free.z * 2_000 + 5 };
   const structure = (fields: object): Body => ({ $case: "structurePlacement", value: { structureId: "bad-s", kind: "wall", bounds: box, playerId: "", attributes: new Map(), ...fields } });
-  const inventory = (fields: object): Body => ({ $case: "playerInventory", value: { action: PlayerInventory_Action.MINT, playerId: "bad-player", itemKind: "bad-kind", quantity: 1, counterpartyId: "", itemId: "", position: undefined, ...fields } });
+  const inventory = (fields: object): Body => ({ $case: "playerInventory", value: { action: PlayerInventory_Action.MINT, playerId: "bad-player", itemKind: "bad-kind", quantity: 1, counterpartyId: "", itemId: "", position: undefined, counterpartyRegion: undefined, ...fields } });
   const terrain = (fields: object): Body => ({ $case: "terrainModification", value: { mode: TerrainModification_Mode.DIG, bounds: box, material: "", playerId: "", observedVersion: 0, brush: new Uint8Array(0), ...fields } });
   const stacks = (count: number) => Array.from({ length: count }, (_, at) => ({ itemKind: `kind-${at}`, quantity: 1 }));
-  const trade = (fields: object): Body => ({ $case: "trade", value: { firstPlayerId: "a", secondPlayerId: "b", firstGives: stacks(1), secondGives: [], ...fields } });
+  const trade = (fields: object): Body => ({ $case: "trade", value: { firstPlayerId: "a", secondPlayerId: "b", firstGives: stacks(1), secondGives: [], secondRegion: undefined, ...fields } });
 
   add("without an id", "INVALID_FIELD", "operation_id", { operationId: "" });
   add("with an id of 65 bytes", "INVALID_FIELD", "operation_id", { operationId: LONG });

@@ -77,9 +77,9 @@ export class OperationBuilder {
     return this.#inventory(place, PlayerInventory_Action.BURN, it, overrides);
   }
 
-  /** Moves items from one player to another. */
+  /** Moves items from one player to another. With `counterpartyRegion` to an account that the group of that region keeps: also to the player's own one there. */
   transfer(
-    place: Place, it: { playerId: string; counterpartyId: string; itemKind: string; quantity: number }, overrides?: OperationOverrides,
+    place: Place, it: { playerId: string; counterpartyId: string; itemKind: string; quantity: number; counterpartyRegion?: Region }, overrides?: OperationOverrides,
   ): Operation {
     return this.#inventory(place, PlayerInventory_Action.TRANSFER, it, overrides);
   }
@@ -99,11 +99,11 @@ export class OperationBuilder {
   /** Swaps items between two players: both sides or neither. */
   trade(
     place: Place,
-    it: { firstPlayerId: string; secondPlayerId: string; firstGives: readonly ItemStack[]; secondGives: readonly ItemStack[] },
+    it: { firstPlayerId: string; secondPlayerId: string; firstGives: readonly ItemStack[]; secondGives: readonly ItemStack[]; secondRegion?: Region },
     overrides?: OperationOverrides,
   ): Operation {
     const { firstPlayerId, secondPlayerId } = it;
-    const value = { firstPlayerId, secondPlayerId, firstGives: [...it.firstGives], secondGives: [...it.secondGives] };
+    const value = { firstPlayerId, secondPlayerId, firstGives: [...it.firstGives], secondGives: [...it.secondGives], secondRegion: it.secondRegion };
     return this.#make("trade", place, { $case: "trade", value }, overrides);
   }
 
@@ -140,11 +140,11 @@ export class OperationBuilder {
   #inventory(
     place: Place,
     action: PlayerInventory_Action,
-    it: { playerId: string; itemKind: string; quantity: number; counterpartyId?: string; itemId?: string; position?: Position },
+    it: { playerId: string; itemKind: string; quantity: number; counterpartyId?: string; counterpartyRegion?: Region; itemId?: string; position?: Position },
     overrides: OperationOverrides | undefined,
   ): Operation {
-    const { playerId, itemKind, quantity, counterpartyId = "", itemId = "", position } = it;
-    const value = { action, playerId, itemKind, quantity, counterpartyId, itemId, position };
+    const { playerId, itemKind, quantity, counterpartyId = "", counterpartyRegion, itemId = "", position } = it;
+    const value = { action, playerId, itemKind, quantity, counterpartyId, itemId, position, counterpartyRegion };
     return this.#make("player_inventory", place, { $case: "playerInventory", value }, overrides);
   }
 

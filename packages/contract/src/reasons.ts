@@ -48,6 +48,8 @@ export const Reasons = {
   DECISION_FORGOTTEN: Code.FAILED_PRECONDITION,
   /** The operations map to more than one Raft group. */
   SPANS_GROUPS: Code.FAILED_PRECONDITION,
+  /** A transaction across groups holds what is asked for, and did not end in time. Nothing was changed: try again. */
+  TRANSACTION_PENDING: Code.UNAVAILABLE,
   /** The epoch is not the region's current one, or another server owns it; metadata holds `current_epoch` and `owner_server_id`. */
   FENCED: Code.FAILED_PRECONDITION,
   /** The server is not registered, or its registration ran out. */

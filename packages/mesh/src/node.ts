@@ -4,7 +4,7 @@
 import { HybridClock } from "@statemesh/clocks";
 import { MeshError, type RaftMessage, RaftMessageType, type SnapshotMeta, type StreamRequest } from "@statemesh/contract";
 import type { Command, CommandResult } from "@statemesh/contract/log";
-import { commandOf, type GroupState, GroupState as State, type Membership, type PendingOperation, recordOf, REPAIR_VERSION, type VersionRange, VERSIONS } from "@statemesh/replica";
+import { commandOf, type GroupState, GroupState as State, type Membership, type PendingOperation, recordOf, REPAIR_VERSION, TRANSACTIONS_VERSION, type VersionRange, VERSIONS } from "@statemesh/replica";
 import { DIRECTORY_GROUP, groupOf } from "@statemesh/world";
 import { Authority } from "./authority/authority.ts";
 import { CausalLog } from "./causal/index.ts";
@@ -18,6 +18,7 @@ import type { NodeOptions } from "./node-options.ts";
 import { PeerFrames } from "./peer-frames.ts";
 import { Repairs } from "./repairs.ts";
 import type { Waiter } from "./strong/decision-queue.ts";
+import { Coordinator } from "./strong/coordinator.ts";
 import { Edge } from "./strong/edge.ts";
 import { GroupReplica, type RestoredGroup } from "./strong/group-replica.ts";
 import { Materializer } from "./strong/materializer.ts";
@@ -45,6 +46,7 @@ export class MeshNode {
   readonly partition: PartitionView;
   readonly #contact: QuorumContact;
   readonly groups: readonly GroupReplica[];
+  readonly #coordinator: Coordinator;
   readonly #remote: RemoteCalls;
   readonly #materializers: readonly Materializer[];
   readonly #schedule: GroupSchedule;
@@ -103,12 +105,24 @@ export class MeshNode {
         this.#command(groupId, command, done),
       localReadIndex: (groupId: number, done: (index: number | undefined, error: MeshError | undefined) => void) =>
         this.group(groupId).readIndex(done),
+      spansGroups: () => this.membership.version >= TRANSACTIONS_VERSION,
       knowsServer: (serverId: number) => this.directory.directory.server(serverId) !== undefined,
       refreshDirectory: (deadlineMs: number, done: (error: MeshError | undefined) => void) => this.barrier(DIRECTORY_GROUP, deadlineMs, done),
     };
     this.relay = new Relay(shared);
     this.edge = new Edge(shared);
     this.repairs = new Repairs(this.groups, this.relay, host.clock);
+    this.#coordinator = new Coordinator({
+      groups: this.groups,
+      groupCount: options.groups,
+      policy: options.policy,
+      wallMs: shared.wallMs,
+      monotonicMs: shared.monotonicMs,
+      relay: (groupId, command, deadlineMs, done) => {
+        this.relay.command(groupId, command, deadlineMs, done);
+        this.dirty();
+      },
+    });
     this.#remote = new RemoteCalls(shared);
     const membership = (): Membership => this.membership;
     const view = { nodeId: options.nodeId, groups: this.groups, membership, monotonicMs: shared.monotonicMs };
@@ -177,6 +191,7 @@ export class MeshNode {
         nodeId: options.nodeId,
         voters: options.members,
         policy: options.policy,
+        groups: options.groups,
         electionTicks: options.electionTicks,
         heartbeatTicks: options.heartbeatTicks,
         tickMs: options.tickMs,
@@ -197,6 +212,7 @@ export class MeshNode {
         },
         directoryChanged: (change) => this.authority.changed(change),
         membershipChanged: () => this.#membersChanged(),
+        transactionStepped: (id, step) => this.#coordinator.stepped(id, step),
         leaderChanged: (id, leader) => this.#leaderChanged(id, leader),
         dirty: (id) => this.#touched(this.group(id)),
       },
@@ -262,6 +278,7 @@ export class MeshNode {
     this.relay.expire();
     this.authority.tick();
     this.eventualStorage?.tick();
+    this.#coordinator.tick();
     this.members.tick();
     const beats = this.#ticks % this.options.heartbeatTicks === 0;
     this.views.tick(beats);
@@ -418,6 +435,7 @@ export class MeshNode {
       const answer = this.members.answerFor(body.value);
       if (answer !== undefined) return done(answer, undefined);
     }
+    if (body?.$case === "transaction") body.value.nowMs = Math.floor(this.host.clock.wallMs());
     group.command(this.authority.stamped(command), done);
   }
 

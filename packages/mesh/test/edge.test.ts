@@ -23,6 +23,7 @@ class Lonely {
     losingSide: () => undefined,
     submit: () => undefined,
     sendCall: () => undefined,
+    spansGroups: () => true,
     knowsServer: () => this.knows,
     refreshDirectory: (_, done) => void this.refreshes.push(() => done(undefined)),
   });

@@ -27,7 +27,7 @@ function decide(state: GroupState, operations: readonly PendingOperation[]): Dec
   const batch: DecisionBatch = { singles: operations.map(unit), transactions: [] };
   const decided: DecidedOperation[] = [];
   const arbitrateAgain = (rest: readonly PendingOperation[]) => resolve(candidateSet(rest, state, DEFAULT_POLICY), DEFAULT_POLICY);
-  new Question(batch, state, DEFAULT_POLICY).decide(undefined, (units, verdicts) => decided.push(...decideSet({ state, mintedInFlight: new Map(), arbitrateAgain }, units, verdicts)));
+  new Question(batch, state, DEFAULT_POLICY).decide(undefined, (units, verdicts) => decided.push(...decideSet({ state, place: { groupId: 1, groups: 1 }, mintedInFlight: new Map(), arbitrateAgain }, units, verdicts)));
   return decided;
 }
 

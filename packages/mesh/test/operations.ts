@@ -29,17 +29,23 @@ export function claim(id: string, serverId: number, region: Region, resourceId: 
 
 export function spawn(id: string, serverId: number, region: Region, itemId: string, itemKind: string, quantity: number): Operation {
   const position = { x: region.x * 2_000 + 1, y: region.y * 2_000 + 1, z: region.z * 2_000 + 1 };
-  const value = { action: PlayerInventory_Action.SPAWN, playerId: "", itemKind, quantity, counterpartyId: "", itemId, position };
+  const value = { action: PlayerInventory_Action.SPAWN, playerId: "", itemKind, quantity, counterpartyId: "", itemId, position, counterpartyRegion: undefined };
   return operation(id, serverId, region, "player_inventory", { $case: "playerInventory", value });
 }
 
 export function mint(id: string, serverId: number, region: Region, playerId: string, itemKind: string, quantity: number): Operation {
-  const value = { action: PlayerInventory_Action.MINT, playerId, itemKind, quantity, counterpartyId: "", itemId: "", position: undefined };
+  const value = { action: PlayerInventory_Action.MINT, playerId, itemKind, quantity, counterpartyId: "", itemId: "", position: undefined, counterpartyRegion: undefined };
   return operation(id, serverId, region, "player_inventory", { $case: "playerInventory", value });
 }
 
 export function give(id: string, serverId: number, region: Region, from: string, to: string, itemKind: string, quantity: number, fields: Partial<Operation> = {}): Operation {
-  const value = { action: PlayerInventory_Action.TRANSFER, playerId: from, itemKind, quantity, counterpartyId: to, itemId: "", position: undefined };
+  const value = { action: PlayerInventory_Action.TRANSFER, playerId: from, itemKind, quantity, counterpartyId: to, itemId: "", position: undefined, counterpartyRegion: undefined };
+  return operation(id, serverId, region, "player_inventory", { $case: "playerInventory", value }, fields);
+}
+
+/** From an account of one group to one of another. */
+export function send(id: string, serverId: number, region: Region, from: string, there: Region, to: string, itemKind: string, quantity: number, fields: Partial<Operation> = {}): Operation {
+  const value = { action: PlayerInventory_Action.TRANSFER, playerId: from, itemKind, quantity, counterpartyId: to, itemId: "", position: undefined, counterpartyRegion: there };
   return operation(id, serverId, region, "player_inventory", { $case: "playerInventory", value }, fields);
 }
 
@@ -53,12 +59,14 @@ export function trade(
   region: Region,
   first: readonly [string, string, number],
   second: readonly [string, string, number],
+  secondRegion?: Region,
 ): Operation {
   const value = {
     firstPlayerId: first[0],
     secondPlayerId: second[0],
     firstGives: [{ itemKind: first[1], quantity: first[2] }],
     secondGives: [{ itemKind: second[1], quantity: second[2] }],
+    secondRegion,
   };
   return operation(id, serverId, region, "trade", { $case: "trade", value });
 }

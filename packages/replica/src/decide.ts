@@ -4,7 +4,7 @@
 import { ConflictType, Outcome, type Verdict } from "@statemesh/contract";
 import type { DecidedOperation } from "@statemesh/contract/log";
 import { UNCONTESTED } from "@statemesh/conflict";
-import { effectsOf, type Overlay, type Refusal } from "./effects.ts";
+import { effectsOf, type GroupPlace, isKeptHere, type Overlay, type Refusal } from "./effects.ts";
 import { EntityOverlay } from "./entity-overlay.ts";
 import type { GroupState } from "./group-state.ts";
 import { LedgerOverlay } from "./ledger-overlay.ts";
@@ -20,6 +20,7 @@ export interface DecisionUnit {
 /** What a set is decided with. */
 export interface DecisionBasis {
   readonly state: GroupState;
+  readonly place: GroupPlace;
   /** What other batches that are not yet applied mint, by item kind, so that totals never pass 2^53-1. */
   readonly mintedInFlight: ReadonlyMap<string, number>;
   /** The verdicts on what is left of the set, in its order, where some of it turned out to be impossible. */
@@ -69,8 +70,8 @@ export function decideSet(basis: DecisionBasis, units: readonly DecisionUnit[], 
   }
 }
 
-function overlayOf({ state, mintedInFlight }: DecisionBasis): Overlay & { readonly ledger: LedgerOverlay } {
-  return { entities: new EntityOverlay(state), ledger: new LedgerOverlay(state.ledger, mintedInFlight) };
+function overlayOf({ state, place, mintedInFlight }: DecisionBasis): Overlay & { readonly ledger: LedgerOverlay } {
+  return { place, entities: new EntityOverlay(state), ledger: new LedgerOverlay(state.ledger, mintedInFlight) };
 }
 
 function verdictOf({ operation }: PendingOperation, asked: ReadonlyMap<string, Verdict>): Verdict {
@@ -97,7 +98,7 @@ function winnersInVain(
   }
   if (refused.size === 0) return NOBODY;
   const inVain = new Map<string, DecidedOperation>();
-  const trial: Overlay = { entities: overlay.entities, ledger: { tryAll: (postings) => overlay.ledger.check(postings) } };
+  const trial: Overlay = { ...overlay, entities: overlay.entities, ledger: { tryAll: (postings) => overlay.ledger.check(postings) } };
   for (const pending of operations) {
     const verdict = verdictOf(pending, asked);
     const own = refused.get(verdict.operationId);
@@ -106,7 +107,7 @@ function winnersInVain(
     if (winner === undefined) continue;
     inVain.set(winner.operationId, winner);
     const result = effectsOf(pending, trial);
-    if ("reason" in result) inVain.set(verdict.operationId, refusedBy(result, draftOf(pending, verdict, "")));
+    if ("reason" in result) inVain.set(verdict.operationId, refusedBy(result, draftOf(pending, verdict, "", overlay)));
   }
   return inVain;
 }
@@ -163,11 +164,11 @@ function refuse(pending: PendingOperation, untouched: Overlay): DecidedOperation
   const { operationId } = pending.operation;
   const result = effectsOf(pending, untouched);
   if (!("reason" in result)) throw new Error("decide: a verdict is needed for every operation that can be done");
-  return refusedBy(result, draftOf(pending, { operationId, outcome: Outcome.REJECTED, rule: "", winnerOperationId: "", conflict: ConflictType.UNSPECIFIED, rank: 0 }, ""));
+  return refusedBy(result, draftOf(pending, { operationId, outcome: Outcome.REJECTED, rule: "", winnerOperationId: "", conflict: ConflictType.UNSPECIFIED, rank: 0 }, "", untouched));
 }
 
 function decideOne(pending: PendingOperation, verdict: Verdict, overlay: Overlay, transactionId: string): DecidedOperation {
-  const decided = draftOf(pending, verdict, transactionId);
+  const decided = draftOf(pending, verdict, transactionId, overlay);
   if (verdict.outcome === Outcome.REJECTED) {
     decided.reason = "CONFLICT";
     return decided;
@@ -193,7 +194,7 @@ function refusedBy({ rule, reason, winnerOperationId }: Refusal, decided: Decide
 }
 
 /** What the rules say of an operation, before the state is asked. */
-function draftOf({ operation, fingerprint, stamp }: PendingOperation, verdict: Verdict, transactionId: string): DecidedOperation {
+function draftOf({ operation, fingerprint, stamp }: PendingOperation, verdict: Verdict, transactionId: string, overlay: Overlay): DecidedOperation {
   return {
     operationId: operation.operationId,
     fingerprint,
@@ -204,7 +205,8 @@ function draftOf({ operation, fingerprint, stamp }: PendingOperation, verdict: V
     reason: "",
     stamp,
     serverId: operation.serverId,
-    region: operation.homeRegion,
+    // Elsewhere another group sees to the authority.
+    region: isKeptHere(operation.homeRegion, overlay) ? operation.homeRegion : undefined,
     epoch: operation.authorityEpoch,
     effects: [],
     transactionId,

@@ -1,11 +1,11 @@
 // What an operation does to the state, or why the state refuses it: what must hold whatever the rules say. Nothing
 // here changes the state.
-import { type Bounds, type Entity, type PlayerInventory, PlayerInventory_Action, TerrainModification_Mode } from "@statemesh/contract";
+import { type Bounds, type Entity, type Operation, type PlayerInventory, PlayerInventory_Action, type Region, TerrainModification_Mode } from "@statemesh/contract";
 import type { Effect, Posting } from "@statemesh/contract/log";
 import { MergeLimitError, type StateMerge, StateProblem } from "@statemesh/merge";
-import { regionOf, sameRegion, STATE_BYTES_MAX } from "@statemesh/world";
+import { groupOf, regionOf, sameRegion, STATE_BYTES_MAX } from "@statemesh/world";
 import type { EntityOverlay } from "./entity-overlay.ts";
-import { groundAccount, playerAccount } from "./ledger.ts";
+import { groundAccount, groupAccount, playerAccount } from "./ledger.ts";
 import type { LedgerOverlay } from "./ledger-overlay.ts";
 import type { PendingOperation } from "./pending-operation.ts";
 
@@ -16,10 +16,18 @@ export interface Refusal {
   readonly winnerOperationId?: string;
 }
 
+/** Which group decides, and how many hold regions. Of an operation that reaches several, each decides its own part. */
+export interface GroupPlace {
+  readonly groupId: number;
+  readonly groups: number;
+}
+
 /** The state as it will be once what is decided so far is applied. */
 export interface Overlay {
   readonly entities: EntityOverlay;
   readonly ledger: Pick<LedgerOverlay, "tryAll">;
+  /** Unset: one group keeps all that the operations reach. */
+  readonly place?: GroupPlace;
 }
 
 const NO_EFFECTS: readonly Effect[] = [];
@@ -28,9 +36,12 @@ const NO_EFFECTS: readonly Effect[] = [];
 export type EffectsOrRefusal = { readonly effects: Effect[]; readonly merged?: boolean } | Refusal;
 
 /** Writes down what an operation does where nothing stands against it. Takes its postings from the overlay's ledger. */
-export function effectsOf(pending: PendingOperation, { entities, ledger }: Overlay): EffectsOrRefusal {
+export function effectsOf(pending: PendingOperation, overlay: Overlay): EffectsOrRefusal {
+  const { entities, ledger } = overlay;
   const { operation } = pending;
   const body = operation.body;
+  // Elsewhere only items come and go: all else is done at home.
+  if (!movesItems(operation) && !isKeptHere(operation.homeRegion, overlay)) return { effects: [] };
   switch (body?.$case) {
     case "structurePlacement": {
       const { structureId, kind, bounds, playerId, attributes } = body.value;
@@ -56,10 +67,10 @@ export function effectsOf(pending: PendingOperation, { entities, ledger }: Overl
       return post(ledger, [{ from, to: playerAccount(body.value.playerId), itemKind: item.label, quantity: item.quantity }], removed.effects);
     }
     case "playerInventory":
-      return inventoryEffects(entities, body.value, ledger);
+      return inventoryEffects(overlay, body.value, operation.homeRegion);
     case "trade": {
-      const first = playerAccount(body.value.firstPlayerId);
-      const second = playerAccount(body.value.secondPlayerId);
+      const first = accountIn(operation.homeRegion, body.value.firstPlayerId, overlay);
+      const second = accountIn(body.value.secondRegion ?? operation.homeRegion, body.value.secondPlayerId, overlay);
       const postings: Posting[] = [];
       for (const { itemKind, quantity } of body.value.firstGives) postings.push({ from: first, to: second, itemKind, quantity });
       for (const { itemKind, quantity } of body.value.secondGives) postings.push({ from: second, to: first, itemKind, quantity });
@@ -113,7 +124,24 @@ function hullOf(a: Bounds | undefined, b: Bounds | undefined): Bounds | undefine
   };
 }
 
-function inventoryEffects(entities: EntityOverlay, action: PlayerInventory, ledger: Overlay["ledger"]): EffectsOrRefusal {
+/** Between accounts, each of which may be kept by another group. */
+export function movesItems({ body }: Pick<Operation, "body">): boolean {
+  return body?.$case === "trade" || (body?.$case === "playerInventory" && body.value.action === PlayerInventory_Action.TRANSFER);
+}
+
+/** True where the group that decides keeps the region. */
+export function isKeptHere(region: Region | undefined, { place }: Pick<Overlay, "place">): boolean {
+  return place === undefined || region === undefined || groupOf(region, place.groups) === place.groupId;
+}
+
+/** A player's account as the deciding group sees it: its own, or the way to the group that keeps it. */
+function accountIn(region: Region | undefined, playerId: string, overlay: Overlay): string {
+  if (overlay.place === undefined || region === undefined || isKeptHere(region, overlay)) return playerAccount(playerId);
+  return groupAccount(groupOf(region, overlay.place.groups));
+}
+
+function inventoryEffects(overlay: Overlay, action: PlayerInventory, home: Region | undefined): EffectsOrRefusal {
+  const { entities, ledger } = overlay;
   const { itemKind, quantity, itemId } = action;
   const player = playerAccount(action.playerId);
   switch (action.action) {
@@ -122,7 +150,7 @@ function inventoryEffects(entities: EntityOverlay, action: PlayerInventory, ledg
     case PlayerInventory_Action.BURN:
       return post(ledger, [{ from: player, to: "", itemKind, quantity }], NO_EFFECTS);
     case PlayerInventory_Action.TRANSFER:
-      return post(ledger, [{ from: player, to: playerAccount(action.counterpartyId), itemKind, quantity }], NO_EFFECTS);
+      return post(ledger, [{ from: accountIn(home, action.playerId, overlay), to: accountIn(action.counterpartyRegion ?? home, action.counterpartyId, overlay), itemKind, quantity }], NO_EFFECTS);
     case PlayerInventory_Action.DROP:
     case PlayerInventory_Action.SPAWN: {
       // An id that was ever used for an item names that item; to lay another under it would double it in every log.

@@ -16,17 +16,19 @@ import {
   type ServerLoad,
   type View,
 } from "@statemesh/contract";
-import { Command, type CommandResult, type DecidedOperation, type Effect, type MembershipRecord, type RegionFence } from "@statemesh/contract/log";
+import { Command, CommandResult, type DecidedOperation, type Effect, type MembershipRecord, type RegionFence } from "@statemesh/contract/log";
 import { sameRegion } from "@statemesh/world";
 import { Directory } from "./directory.ts";
 import type { DirectoryChange } from "./directory-change.ts";
 import { EntityTable, entityKey } from "./entity-table.ts";
-import { type BalanceRow, Ledger, type TotalsRow } from "./ledger.ts";
+import { type BalanceRow, Ledger, peerGroupOf, type TotalsRow, type TransitRow } from "./ledger.ts";
 import type { LeaseRow } from "./lease-table.ts";
 import { Membership } from "./membership.ts";
 import { regionText } from "./region-text.ts";
 import { StateHash } from "./state-hash.ts";
 import { TouchLog } from "./touch-log.ts";
+import { applyStep, type AppliedStep } from "./transaction-steps.ts";
+import { type CoordinatedRow, type FinishedRow, type PreparedRow, TransactionTable } from "./transaction-table.ts";
 import { TwoGenerations } from "./two-generations.ts";
 import { NewerVersionError, VERSIONS, type VersionRange } from "./versions.ts";
 import { Views } from "./views.ts";
@@ -46,6 +48,8 @@ export interface DecisionRow {
   readonly transactionId: string;
   /** The time that the caller claimed; 0: none. */
   readonly claimedMs: number;
+  /** Where it took effect, if that is another group: of a transaction that this group coordinated. */
+  readonly elsewhere?: LogPosition;
 }
 
 /** An entity that went, and the operation that took it. */
@@ -84,6 +88,8 @@ export interface Applied {
   /** The members on record, or the cluster's version, may have changed. */
   readonly membership: boolean;
   readonly commandResult: CommandResult | undefined;
+  /** A step of a transaction across groups. */
+  readonly transaction?: AppliedStep;
 }
 
 export interface GroupStateOptions {
@@ -109,6 +115,7 @@ export class GroupState {
   readonly views: Views = new Views(this.#hash);
   readonly decisions: TwoGenerations<DecisionRow>;
   readonly gone: TwoGenerations<GoneRow>;
+  readonly transactions: TransactionTable;
   readonly #fences = new Map<string, FenceRow>();
   #touches: TouchLog;
   #appliedIndex = 0;
@@ -127,6 +134,7 @@ export class GroupState {
       if (atMs > this.#forgottenThroughMs) this.#forgottenThroughMs = atMs;
     });
     this.gone = new TwoGenerations(options.decisionWindow);
+    this.transactions = new TransactionTable(options.groupId, this.#hash, this.ledger, options.decisionWindow);
     this.#touchCapacity = options.touchCapacity;
     this.#touches = new TouchLog(options.touchCapacity, 0);
   }
@@ -183,7 +191,7 @@ export class GroupState {
     if (entry.kind !== 0 || decided !== undefined) {
       this.#appliedIndex = entry.index;
       this.#appliedTerm = entry.term;
-      return decided === undefined ? NOTHING : this.#applyOperations(decided, entry, report);
+      return decided === undefined ? NOTHING : this.applyOperations(decided, entry, report);
     }
     const { command, format } = Command.decode(entry.data);
     if (format > this.versions.max) throw new NewerVersionError(`entry ${entry.index} of group ${this.groupId}`, format, this.versions);
@@ -191,7 +199,7 @@ export class GroupState {
     this.#appliedTerm = entry.term;
     switch (command?.$case) {
       case "operations":
-        return this.#applyOperations(command.value.operations, entry, report);
+        return this.applyOperations(command.value.operations, entry, report);
       case "directory": {
         const change = this.directory.apply(command.value);
         change.result.position = this.position();
@@ -206,12 +214,15 @@ export class GroupState {
       }
       case "view":
         return { ...NOTHING, commandResult: { ...this.views.apply(command.value, this.membership), position: this.position() } };
+      case "transaction":
+        return applyStep(this, command.value, entry);
       default:
         throw new Error(`group ${this.groupId}: entry ${entry.index} holds a command of a newer version`);
     }
   }
 
-  #applyOperations(operations: readonly DecidedOperation[], entry: LogEntry, report: boolean): Applied {
+  /** For the entry at hand only. */
+  applyOperations(operations: readonly DecidedOperation[], entry: LogEntry, report = true): Applied {
     const applied: AppliedOperation[] = [];
     const changes: EntityChange[] = [];
     const position = this.position();
@@ -222,7 +233,7 @@ export class GroupState {
         if (report) applied.push({ operationId: operation.operationId, decision: this.decisionOf(known, true), fence: undefined });
         continue;
       }
-      const fence = fencedTransactions.get(operation.transactionId) ?? this.#fenceAgainst(operation);
+      const fence = fencedTransactions.get(operation.transactionId) ?? this.fenceAgainst(operation);
       if (fence !== undefined) {
         if (report) applied.push({ operationId: operation.operationId, decision: undefined, fence });
         continue;
@@ -253,13 +264,14 @@ export class GroupState {
     let fenced: Map<string, FenceRow> | undefined;
     for (const operation of operations) {
       if (operation.transactionId === "") continue;
-      const fence = this.#fenceAgainst(operation);
+      const fence = this.fenceAgainst(operation);
       if (fence !== undefined) (fenced ??= new Map()).set(operation.transactionId, fence);
     }
     return fenced ?? NO_FENCES;
   }
 
-  #fenceAgainst(operation: DecidedOperation): FenceRow | undefined {
+  /** The fence that stands against an operation, if one does. */
+  fenceAgainst(operation: DecidedOperation): FenceRow | undefined {
     if (operation.region === undefined) return undefined;
     const fence = this.fence(operation.region);
     if (admits(fence, operation.epoch, operation.serverId)) return undefined;
@@ -307,8 +319,8 @@ export class GroupState {
         this.ledger.post(posting, index);
         const { from, to, itemKind } = posting;
         if (from === "" || to === "") this.#touches.record(index, { kind: "totals", itemKind });
-        if (from !== "") this.#touches.record(index, { kind: "balance", account: from, itemKind });
-        if (to !== "") this.#touches.record(index, { kind: "balance", account: to, itemKind });
+        if (from !== "" && peerGroupOf(from) === 0) this.#touches.record(index, { kind: "balance", account: from, itemKind });
+        if (to !== "" && peerGroupOf(to) === 0) this.#touches.record(index, { kind: "balance", account: to, itemKind });
         return;
       }
       default:
@@ -321,6 +333,10 @@ export class GroupState {
     if (region === undefined) throw new Error(`group ${this.groupId}: fence without a region at ${entry.index}`);
     const text = regionText(region);
     const before = this.#fences.get(text);
+    // What is prepared was decided under the fence before, and may still take effect: until then the next one waits.
+    if (this.transactions.preparedCount > 0 && fenceFollows(before, fence) && this.transactions.holdsRegion(text)) {
+      return { ...NOTHING, commandResult: CommandResult.fromPartial({ reason: "TRANSACTION_PENDING", message: `a transaction is prepared in ${text}`, position: this.position() }) };
+    }
     if (fenceFollows(before, fence)) {
       this.#putFence({ region, epoch: fence.epoch, ownerServerId: fence.ownerServerId });
       this.#touches.record(entry.index, { kind: "fence", regionText: text });
@@ -343,8 +359,8 @@ export class GroupState {
       outcome: row.outcome,
       rule: row.rule,
       winnerOperationId: row.winnerOperationId,
-      version: row.outcome === Outcome.REJECTED ? 0 : row.index,
-      position: { groupId: this.groupId, term: row.term, index: row.index },
+      version: row.outcome === Outcome.REJECTED ? 0 : (row.elsewhere?.index ?? row.index),
+      position: row.elsewhere ?? { groupId: this.groupId, term: row.term, index: row.index },
       conflict: row.conflict,
       reason: row.reason,
       stamp: row.stamp,
@@ -376,6 +392,10 @@ export class GroupState {
       needsAuthorityVersion: this.directory.needsAuthorityVersion,
       membership: this.membership.capture(),
       view: this.views.capture(),
+      transit: [...this.ledger.transitRows()],
+      coordinated: [...this.transactions.coordinatedRows()],
+      prepared: [...this.transactions.preparedRows()],
+      finished: [...this.transactions.finished.entries()],
     };
   }
 
@@ -415,6 +435,10 @@ export interface StateCapture {
   readonly membership: MembershipRecord | undefined;
   /** Group 0 only. */
   readonly view: View | undefined;
+  readonly transit: readonly TransitRow[];
+  readonly coordinated: readonly CoordinatedRow[];
+  readonly prepared: readonly PreparedRow[];
+  readonly finished: readonly { key: string; value: FinishedRow; recent: boolean }[];
 }
 
 /** Words that recur in every record (kinds, rules, reasons): kept once. The game's own kinds may be many, so there is a limit. */

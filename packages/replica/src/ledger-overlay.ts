@@ -1,5 +1,5 @@
 import type { Posting } from "@statemesh/contract/log";
-import type { Ledger } from "./ledger.ts";
+import { type Ledger, peerGroupOf } from "./ledger.ts";
 
 /** Balances as they will be once the postings decided so far are applied. */
 export class LedgerOverlay {
@@ -39,10 +39,10 @@ export class LedgerOverlay {
   }
 
   #problem({ from, to, itemKind, quantity }: Posting): "INSUFFICIENT_ITEMS" | "BALANCE_OVERFLOW" | undefined {
-    if (from !== "" && this.#balance(from, itemKind) < quantity) return "INSUFFICIENT_ITEMS";
-    if (to !== "" && this.#balance(to, itemKind) > Number.MAX_SAFE_INTEGER - quantity) return "BALANCE_OVERFLOW";
+    if (from !== "" && peerGroupOf(from) === 0 && this.#balance(from, itemKind) < quantity) return "INSUFFICIENT_ITEMS";
+    if (to !== "" && peerGroupOf(to) === 0 && this.#balance(to, itemKind) > Number.MAX_SAFE_INTEGER - quantity) return "BALANCE_OVERFLOW";
     if (from === "") {
-      const minted = this.#ledger.totals(itemKind).minted + (this.#mintedInFlight.get(itemKind) ?? 0) + (this.#deltas.get(mintKey(itemKind)) ?? 0);
+      const minted = this.#ledger.totals(itemKind).minted + this.#ledger.mintsPrepared(itemKind) + (this.#mintedInFlight.get(itemKind) ?? 0) + (this.#deltas.get(mintKey(itemKind)) ?? 0);
       if (minted > Number.MAX_SAFE_INTEGER - quantity) return "BALANCE_OVERFLOW";
     }
     return undefined;

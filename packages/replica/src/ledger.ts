@@ -20,6 +20,14 @@ export interface TotalsRow {
   readonly burned: number;
 }
 
+/** What ever went to another group, and came from there, of one kind. */
+export interface TransitRow {
+  readonly groupId: number;
+  readonly itemKind: string;
+  readonly sent: number;
+  readonly received: number;
+}
+
 const EMPTY: ReadonlyMap<string, BalanceRow> = new Map();
 
 export function playerAccount(playerId: string): string {
@@ -30,10 +38,23 @@ export function groundAccount(itemId: string): string {
   return `ground:${itemId}`;
 }
 
+/** Where items go to another group, and come from there, in a transaction. */
+export function groupAccount(groupId: number): string {
+  return `group:${groupId}`;
+}
+
+/** The group that such an account stands for; 0: it is an account of somebody. */
+export function peerGroupOf(account: string): number {
+  return account.startsWith("group:") ? Number(account.slice(6)) : 0;
+}
+
 /** The accounts of one group. */
 export class Ledger {
   readonly #accounts = new Map<string, Map<string, BalanceRow>>();
   readonly #totals = new Map<string, TotalsRow>();
+  readonly #transit = new Map<string, TransitRow>();
+  /** Minted by what is prepared and not decided. */
+  readonly #mintsPrepared = new Map<string, number>();
   readonly #hash: StateHash;
 
   constructor(hash: StateHash) {
@@ -52,6 +73,17 @@ export class Ledger {
     return this.#totals.get(itemKind) ?? { itemKind, minted: 0, burned: 0 };
   }
 
+  /** Items of a kind that what is prepared may yet mint. */
+  mintsPrepared(itemKind: string): number {
+    return this.#mintsPrepared.get(itemKind) ?? 0;
+  }
+
+  reserveMint(itemKind: string, delta: number): void {
+    const left = this.mintsPrepared(itemKind) + delta;
+    if (left === 0) this.#mintsPrepared.delete(itemKind);
+    else this.#mintsPrepared.set(itemKind, left);
+  }
+
   /**
    * Applies a posting at a log index. The leader has checked it against this very state: a posting that would
    * leave an account below zero or above 2^53-1 means that replicas have diverged, and throws.
@@ -65,6 +97,8 @@ export class Ledger {
   }
 
   #change(account: string, itemKind: string, delta: number, index: number): void {
+    const peerGroup = peerGroupOf(account);
+    if (peerGroup !== 0) return this.#addTransit(peerGroup, itemKind, delta);
     let rows = this.#accounts.get(account);
     const before = rows?.get(itemKind);
     const quantity = (before?.quantity ?? 0) + delta;
@@ -83,6 +117,27 @@ export class Ledger {
     }
     rows.set(itemKind, { account, itemKind, quantity, version: index });
     this.#hash.add(account, itemKind, quantity, 1);
+  }
+
+  /** Nothing limits what comes and goes in the long run but 2^53, and who comes near it has moved every item that can be. */
+  #addTransit(groupId: number, itemKind: string, delta: number): void {
+    const key = `${groupId}/${itemKind}`;
+    const before = this.#transit.get(key) ?? { groupId, itemKind, sent: 0, received: 0 };
+    const sent = before.sent + Math.max(0, delta);
+    const received = before.received + Math.max(0, -delta);
+    if (Math.max(sent, received) > Number.MAX_SAFE_INTEGER) throw new Error(`ledger: more than 2^53-1 ${itemKind} went to group ${groupId} and back`);
+    if (before.sent + before.received > 0) this.#hash.remove("transit", key, before.sent, before.received);
+    this.restoreTransit({ groupId, itemKind, sent, received });
+  }
+
+  *transitRows(): Generator<TransitRow> {
+    yield* this.#transit.values();
+  }
+
+  restoreTransit(row: TransitRow): void {
+    const key = `${row.groupId}/${row.itemKind}`;
+    this.#transit.set(key, row);
+    this.#hash.add("transit", key, row.sent, row.received);
   }
 
   #addTotals(itemKind: string, minted: number, burned: number): void {

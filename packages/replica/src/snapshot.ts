@@ -2,7 +2,8 @@
 import { BinaryReader, BinaryWriter, SnapshotRecord } from "@statemesh/contract/log";
 import { GroupState, type GroupStateOptions, type StateCapture } from "./group-state.ts";
 import { entityKey } from "./entity-table.ts";
-import { AUTHORITY_VERSION, MEMBERSHIP_VERSION, NewerVersionError, VIEWS_VERSION } from "./versions.ts";
+import { begunRecord, coordinatedRow, decisionRecord, decisionRow, preparedRecord, preparedRow } from "./transaction-records.ts";
+import { AUTHORITY_VERSION, MEMBERSHIP_VERSION, NewerVersionError, TRANSACTIONS_VERSION, VIEWS_VERSION } from "./versions.ts";
 
 
 /** A chunk is closed when it has reached this size; one record may push it beyond. */
@@ -25,7 +26,8 @@ export function* encodeSnapshot(capture: StateCapture): Generator<Uint8Array> {
 function* records(capture: StateCapture): Generator<RecordBody> {
   const { groupId, appliedIndex, appliedTerm, forgottenThroughMs, digest, handoffs, loads } = capture;
   // The lowest version that reads what follows: nodes that are older and need it not can take it all the same.
-  const needed = [1, capture.membership === undefined ? 1 : MEMBERSHIP_VERSION, capture.needsAuthorityVersion ? AUTHORITY_VERSION : 1, capture.view === undefined ? 1 : VIEWS_VERSION];
+  const hasTransactions = capture.transit.length + capture.coordinated.length + capture.prepared.length + capture.finished.length > 0;
+  const needed = [1, capture.membership === undefined ? 1 : MEMBERSHIP_VERSION, capture.needsAuthorityVersion ? AUTHORITY_VERSION : 1, capture.view === undefined ? 1 : VIEWS_VERSION, hasTransactions ? TRANSACTIONS_VERSION : 1];
   const format = Math.max(...needed);
   yield {
     $case: "header",
@@ -35,7 +37,7 @@ function* records(capture: StateCapture): Generator<RecordBody> {
   for (const value of capture.balances) yield { $case: "balance", value };
   for (const value of capture.totals) yield { $case: "totals", value };
   for (const value of capture.fences) yield { $case: "fence", value };
-  for (const { value, recent } of capture.decisions) yield { $case: "decision", value: { ...value, recent } };
+  for (const { value, recent } of capture.decisions) yield { $case: "decision", value: decisionRecord(value, recent) };
   for (const { value, recent } of capture.gone) yield { $case: "gone", value: { ...value, recent } };
   for (const value of capture.servers) yield { $case: "server", value };
   for (const { backups, ...row } of capture.leases) yield { $case: "lease", value: { ...row, backupServerIds: [...backups] } };
@@ -43,6 +45,10 @@ function* records(capture: StateCapture): Generator<RecordBody> {
   for (const [serverId, load] of loads) yield { $case: "load", value: { serverId, load } };
   if (capture.membership !== undefined) yield { $case: "membership", value: capture.membership };
   if (capture.view !== undefined) yield { $case: "view", value: capture.view };
+  for (const value of capture.transit) yield { $case: "transit", value };
+  for (const row of capture.coordinated) yield { $case: "begun", value: begunRecord(row) };
+  for (const row of capture.prepared) yield { $case: "prepared", value: preparedRecord(row) };
+  for (const { value, recent } of capture.finished) yield { $case: "finished", value: { ...value, recent } };
 }
 
 /**
@@ -103,8 +109,7 @@ export class SnapshotLoader {
         return state.restoreFence({ region, epoch, ownerServerId });
       }
       case "decision": {
-        const { recent, stamp, ...row } = record.value;
-        return state.decisions.restore(row.operationId, { ...row, stamp: stamp ?? { physicalMs: 0, logical: 0 } }, recent);
+        return state.decisions.restore(record.value.operationId, decisionRow(record.value), record.value.recent);
       }
       case "gone": {
         const { recent, stamp, ...row } = record.value;
@@ -129,6 +134,16 @@ export class SnapshotLoader {
         return state.membership.restore(record.value);
       case "view":
         return state.views.restore(record.value);
+      case "transit":
+        return state.ledger.restoreTransit(record.value);
+      case "begun":
+        return state.transactions.coordinate(coordinatedRow(record.value));
+      case "prepared":
+        return state.transactions.prepare(preparedRow(record.value));
+      case "finished": {
+        const { recent, ...row } = record.value;
+        return state.transactions.finished.restore(row.key, row, recent);
+      }
       default:
         throw new Error("snapshot: a record of a newer version");
     }

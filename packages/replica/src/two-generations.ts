@@ -36,6 +36,11 @@ export class TwoGenerations<V> {
     this.#young = new Map();
   }
 
+  /** Another value for a key that is there. It is forgotten when it would have been. */
+  replace(key: string, value: V): void {
+    (this.#young.has(key) ? this.#young : this.#old).set(key, value);
+  }
+
   /** Old entries first; `recent` tells the halves apart, so that a restored map forgets at the same insertion. */
   *entries(): Generator<{ key: string; value: V; recent: boolean }> {
     for (const [key, value] of this.#old) yield { key, value, recent: false };

@@ -13,7 +13,8 @@ export interface VersionRange {
  * What this code reads and says.
  * - 1: operations, the directory, fences.
  * - 2: the cluster's version and its members are on record in group 0.
- * - 3: views, handoffs, backups that take over, what game servers say of their load; eventual values are repaired in parts.
+ * - 3: views, handoffs, backups that take over, what game servers say of their load; eventual values are repaired in parts; transactions
+ *   across groups.
  */
 export const VERSIONS: VersionRange = { min: 1, max: 3 };
 
@@ -28,6 +29,9 @@ export const VIEWS_VERSION = 3;
 
 /** From this version on nodes ask each other for the parts of regions whose eventual values differ. */
 export const REPAIR_VERSION = 3;
+
+/** From this version on a transaction may reach several groups. */
+export const TRANSACTIONS_VERSION = 3;
 
 /** What is to be read was written by a newer version. The node has to stop: guessing would make its state another one than the others'. */
 export class NewerVersionError extends Error {

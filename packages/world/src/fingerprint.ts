@@ -152,6 +152,8 @@ function body(value: NonNullable<Operation["body"]>): void {
       text(it.counterpartyId);
       text(it.itemId);
       position(it.position);
+      // Only where it is set: fingerprints of before it was there are kept.
+      if (it.counterpartyRegion !== undefined) region(it.counterpartyRegion);
       return;
     }
     case "trade": {
@@ -166,6 +168,7 @@ function body(value: NonNullable<Operation["body"]>): void {
           number(stack.quantity);
         }
       }
+      if (it.secondRegion !== undefined) region(it.secondRegion);
       return;
     }
     case "terrainModification": {

@@ -70,14 +70,16 @@ export function footprintOf(op: Operation, type: OperationType): TouchedSet {
       shared.push("account:" + body.value.playerId);
       break;
     case "playerInventory": {
-      const { action, playerId, counterpartyId, itemId } = body.value;
+      const { action, playerId, counterpartyId, counterpartyRegion, itemId } = body.value;
       if (action !== PlayerInventory_Action.SPAWN) shared.push("account:" + playerId);
-      if (action === PlayerInventory_Action.TRANSFER) shared.push("account:" + counterpartyId);
+      if (action === PlayerInventory_Action.TRANSFER && counterpartyId !== playerId) shared.push("account:" + counterpartyId);
+      if (counterpartyRegion !== undefined) addRegions(regions, [counterpartyRegion]);
       if (action === PlayerInventory_Action.DROP || action === PlayerInventory_Action.SPAWN) keys.push("item:" + itemId);
       break;
     }
     case "trade":
       shared.push("account:" + body.value.firstPlayerId, "account:" + body.value.secondPlayerId);
+      if (body.value.secondRegion !== undefined) addRegions(regions, [body.value.secondRegion]);
       break;
     case "terrainModification":
       if (body.value.bounds !== undefined) bounds = quantizeBounds(body.value.bounds);

@@ -2,7 +2,7 @@
 import { MeshError, type Operation, type PlayerInventory, PlayerInventory_Action, type Region, type StructurePlacement, type TerrainModification, TerrainModification_Mode, type Trade } from "@statemesh/contract";
 import type { Bounds, CreatureOwnership, ItemStack } from "@statemesh/contract";
 import { quantizeBounds, reachesRegion, SIDE_MAX_CM } from "./bounds.ts";
-import { checkBounds, checkBytes, checkInteger, checkList, checkName, checkPosition, checkText, ID_BYTES_MAX, isMessage } from "./field-check.ts";
+import { checkBounds, checkBytes, checkInteger, checkList, checkName, checkPosition, checkRegion, checkText, ID_BYTES_MAX, isMessage } from "./field-check.ts";
 import { regionOf, sameRegion } from "./region.ts";
 
 /** Most attributes of a structure. */
@@ -76,7 +76,11 @@ function checkPlayerInventory(it: PlayerInventory, home: Region, path: string): 
   checkInteger(it.quantity, 1, QUANTITY_MAX, path, "quantity");
   if (transfer) {
     checkName(it.counterpartyId, 1, ID_BYTES_MAX, path, "counterparty_id");
-    if (it.counterpartyId === it.playerId) throw MeshError.field(`${path}.counterparty_id`, "must differ from player_id");
+    if (it.counterpartyRegion !== undefined) checkRegion(it.counterpartyRegion, `${path}.counterparty_region`);
+    const stays = it.counterpartyRegion === undefined || sameRegion(it.counterpartyRegion, home);
+    if (stays && it.counterpartyId === it.playerId) throw MeshError.field(`${path}.counterparty_id`, "must differ from player_id in one region");
+  } else if (it.counterpartyRegion !== undefined) {
+    throw MeshError.field(`${path}.counterparty_region`, "must be unset but for ACTION_TRANSFER");
   } else if (it.counterpartyId !== "") {
     throw MeshError.field(`${path}.counterparty_id`, "must be empty but for ACTION_TRANSFER");
   }
@@ -109,6 +113,7 @@ function checkTrade(it: Trade, path: string): void {
   checkName(it.firstPlayerId, 1, ID_BYTES_MAX, path, "first_player_id");
   checkName(it.secondPlayerId, 1, ID_BYTES_MAX, path, "second_player_id");
   if (it.firstPlayerId === it.secondPlayerId) throw MeshError.field(`${path}.second_player_id`, "must differ from first_player_id");
+  if (it.secondRegion !== undefined) checkRegion(it.secondRegion, `${path}.second_region`);
   checkList(it.firstGives, STACKS_MAX, path, "first_gives");
   checkList(it.secondGives, STACKS_MAX, path, "second_gives");
   if (it.firstGives.length + it.secondGives.length === 0) throw MeshError.field(`${path}.first_gives`, "at least one side must give something");

@@ -157,6 +157,10 @@ async function barrier(mesh: MeshNode, groupId: number, deadlineMs: number): Pro
 /** Adds what a group holds to the sums by kind. */
 function addUp({ ledger }: GroupReplica["state"], sums: Map<string, ItemConservation>): void {
   const held = ledger.held();
+  // What went to other groups, less what came from there. Kinds that were never minted here come from elsewhere too.
+  const away = new Map<string, number>();
+  for (const { itemKind, sent, received } of ledger.transitRows()) away.set(itemKind, (away.get(itemKind) ?? 0) + sent - received);
+  const kinds = new Set([...away.keys(), ...held.keys()]);
   for (const { itemKind, minted, burned } of ledger.totalsRows()) {
     const here = held.get(itemKind) ?? { inInventories: 0, onGround: 0 };
     const sum = sums.get(itemKind) ?? { itemKind, minted: 0, burned: 0, held: 0, onGround: 0, conserved: true };
@@ -164,12 +168,16 @@ function addUp({ ledger }: GroupReplica["state"], sums: Map<string, ItemConserva
     sum.burned += burned;
     sum.held += here.inInventories;
     sum.onGround += here.onGround;
-    sum.conserved &&= minted - burned === here.inInventories + here.onGround;
+    sum.conserved &&= minted - burned === here.inInventories + here.onGround + (away.get(itemKind) ?? 0);
     sums.set(itemKind, sum);
-    held.delete(itemKind);
+    kinds.delete(itemKind);
   }
-  // Items that nobody ever minted.
-  for (const [itemKind, here] of held) {
-    sums.set(itemKind, { itemKind, minted: 0, burned: 0, held: here.inInventories, onGround: here.onGround, conserved: false });
+  for (const itemKind of kinds) {
+    const here = held.get(itemKind) ?? { inInventories: 0, onGround: 0 };
+    const sum = sums.get(itemKind) ?? { itemKind, minted: 0, burned: 0, held: 0, onGround: 0, conserved: true };
+    sum.held += here.inInventories;
+    sum.onGround += here.onGround;
+    sum.conserved &&= here.inInventories + here.onGround + (away.get(itemKind) ?? 0) === 0;
+    sums.set(itemKind, sum);
   }
 }

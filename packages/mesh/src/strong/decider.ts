@@ -6,21 +6,26 @@ import {
   type Decision,
   type LogEntry,
   MeshError,
+  Outcome,
   type Region,
 } from "@statemesh/contract";
-import { Command, type DecidedOperation, type RegionFence } from "@statemesh/contract/log";
+import { type AskToPrepare, Command, type DecidedOperation, type RegionFence } from "@statemesh/contract/log";
 import { resolve } from "@statemesh/conflict";
 import type { RaftCore } from "@statemesh/raft";
-import { admits, type Applied, commandOf, type DecisionBasis, decideSet, fenceFollows, type FenceRow, type GroupState, type PendingOperation } from "@statemesh/replica";
-import { type Policy, formatRegion } from "@statemesh/world";
+import { admits, type Applied, commandOf, type DecisionBasis, decideSet, fenceFollows, type FenceRow, type GroupState, type PendingOperation, transactionKey } from "@statemesh/replica";
+import { type Policy, formatRegion, groupOf } from "@statemesh/world";
 import type { Host } from "../host.ts";
-import { type DecisionBatch, DecisionQueue, type QueuedUnit, type Waiter } from "./decision-queue.ts";
+import { allOf, type DecisionBatch, DecisionQueue, type QueuedUnit, type Waiter } from "./decision-queue.ts";
+import { GroupTransactions, type StepDone } from "./group-transactions.ts";
 import { fenced, notLeader, operationError, operationIdReused, overloaded } from "./operation-errors.ts";
 import { candidateSet, type DecidePart, Question } from "./question.ts";
 import { failAll, failUnit, unitBytes } from "./unit-answers.ts";
 
 /** Batches that one group has with the arbiter at a time. More would only make them smaller. */
 const ARBITRATIONS_IN_FLIGHT = 4;
+
+/** Milliseconds for which a fence that had to wait is taken for in force: it is tried again much sooner. */
+const FENCE_WANTED_MS = 500;
 
 /** The group that a decider decides for. */
 export interface DecidingGroup {
@@ -38,20 +43,27 @@ export class Decider {
   readonly #policy: Policy;
   readonly #queueCapacity: number;
   readonly #queue: DecisionQueue;
+  readonly #groups: number;
+  /** Those that reach other groups. */
+  readonly transactions: GroupTransactions;
   readonly #proposed = new Map<number, { term: number; decided: readonly DecidedOperation[] }>();
   readonly #mintedInFlight = new Map<string, number>();
   /** Fences of this leadership that are in the log and not applied, by region; the last of a region counts. */
   readonly #fencesInFlight = new Map<string, { index: number; row: FenceRow }>();
+  /** Fences that wait for a transaction to end, by region. */
+  readonly #fencesWanted = new Map<string, { untilMs: number; row: FenceRow }>();
   #arbitrating = 0;
   /** Batches decided here because no arbiter answered. */
   fallbacks = 0;
 
-  constructor(group: DecidingGroup, host: Host, policy: Policy, queueCapacity: number) {
+  constructor(group: DecidingGroup, host: Host, policy: Policy, queueCapacity: number, groups: number) {
     this.#group = group;
     this.#host = host;
     this.#policy = policy;
     this.#queueCapacity = queueCapacity;
     this.#queue = new DecisionQueue(queueCapacity);
+    this.#groups = groups;
+    this.transactions = new GroupTransactions(group, this.#queue, policy, groups, () => host.clock.wallMs());
   }
 
   /** Operations that wait for a decision. */
@@ -61,7 +73,7 @@ export class Decider {
 
   /** Somebody waits to hear of an operation. */
   get isBusy(): boolean {
-    return this.#queue.isBusy;
+    return this.#queue.isBusy || this.transactions.isBusy;
   }
 
   /** Takes operations to decide. Answers at once where the decision is known or refused. */
@@ -71,13 +83,25 @@ export class Decider {
     if (problem !== undefined) return failAll(operations, waiter, problem);
     const first = operations[0];
     if (first === undefined) return;
-    this.#queue.push({ operations, transactionId, waiters: [waiter], sizeBytes: unitBytes(operations, this.#group.state), proposed: false });
+    const part = this.transactions.partOf(operations, transactionId);
+    if (part !== undefined && part.groups[0] !== this.#group.groupId) return failAll(operations, waiter, new MeshError("INTERNAL", `group ${part.groups[0]} coordinates, not ${this.#group.groupId}`));
+    const here = part === undefined ? operations : this.transactions.here(operations);
+    const unit: QueuedUnit = { operations: here, transactionId, waiters: [waiter], sizeBytes: unitBytes(operations, this.#group.state), proposed: false, ...(part === undefined ? {} : { part }) };
+    if (part !== undefined && this.transactions.isTaken(part.key)) return failAll(operations, waiter, new MeshError("OPERATION_ID_REUSED", `${part.key} is under way with other operations`));
+    this.transactions.queued(unit);
+    this.#queue.push(unit);
     this.#group.dirty();
   }
 
   /** What stands against queueing: an earlier decision, a fence, a limit. */
   #known(operations: readonly PendingOperation[], transactionId: string, waiter: Waiter): MeshError | "answered" | undefined {
     const { state } = this.#group;
+    for (const { operation, fingerprint } of operations) {
+      const holder = state.transactions.keyOfOperation(operation.operationId);
+      if (holder === undefined) continue;
+      if (holder !== transactionKey(transactionId, operations[0]?.operation.operationId ?? "")) return operationIdReused(operation.operationId, 0, fingerprint);
+      return this.transactions.attach(holder, operations, waiter);
+    }
     let repeated: Decision[] | undefined;
     for (const { operation, fingerprint } of operations) {
       const row = state.decisions.get(operation.operationId);
@@ -99,8 +123,8 @@ export class Decider {
     for (const { operation, fingerprint } of operations) {
       const unit = this.#queue.unitOf(operation.operationId);
       if (unit === undefined) continue;
-      const queued = unit.operations.find((pending) => pending.operation.operationId === operation.operationId);
-      if (queued?.fingerprint !== fingerprint || unit.transactionId !== transactionId || unit.operations.length !== operations.length) {
+      const queued = allOf(unit).find((pending) => pending.operation.operationId === operation.operationId);
+      if (queued?.fingerprint !== fingerprint || unit.transactionId !== transactionId || allOf(unit).length !== operations.length) {
         return operationIdReused(operation.operationId, queued?.fingerprint ?? 0, fingerprint);
       }
       unit.waiters.push(waiter);
@@ -108,7 +132,7 @@ export class Decider {
     }
     for (const { operation, stamp } of operations) {
       const region = operation.homeRegion;
-      if (region === undefined) continue;
+      if (region === undefined || groupOf(region, this.#groups) !== this.#group.groupId) continue;
       if (!state.admits(region, operation.authorityEpoch, operation.serverId)) {
         return fenced(state.fence(region) ?? { region, epoch: 0, ownerServerId: 0 });
       }
@@ -121,13 +145,14 @@ export class Decider {
         });
       }
     }
-    return this.#queue.isFull ? overloaded(`operations waiting in group ${this.#group.groupId}`, this.#queueCapacity) : undefined;
+    if (this.#queue.isFull) return overloaded(`operations waiting in group ${this.#group.groupId}`, this.#queueCapacity);
+    return this.transactions.partOf(operations, transactionId) === undefined ? undefined : this.transactions.refusal();
   }
 
   /** Sends what can be decided now to the arbiter. */
   start(): void {
     while (this.#group.serves && this.#arbitrating < ARBITRATIONS_IN_FLIGHT) {
-      const batch = this.#queue.takeBatch();
+      const batch = this.#queue.takeBatch(this.#group.state.transactions.locks);
       if (batch === undefined) return;
       this.#arbitrate(batch);
     }
@@ -159,13 +184,21 @@ export class Decider {
   /** The fences as they will stand where the next entry is applied: what is in the log of this leadership counts. */
   #admits({ operation }: PendingOperation): boolean {
     const region = operation.homeRegion;
-    if (region === undefined) return true;
+    if (region === undefined || groupOf(region, this.#groups) !== this.#group.groupId) return true;
     return admits(this.#fenceAhead(region), operation.authorityEpoch, operation.serverId);
   }
 
   #fenceAhead(region: Region): FenceRow | undefined {
-    const ahead = this.#fencesInFlight.size === 0 ? undefined : this.#fencesInFlight.get(formatRegion(region));
+    const text = this.#fencesInFlight.size + this.#fencesWanted.size === 0 ? "" : formatRegion(region);
+    const ahead = text === "" ? undefined : (this.#fencesInFlight.get(text) ?? this.#wanted(text));
     return ahead?.row ?? this.#group.state.fence(region);
+  }
+
+  #wanted(text: string): { readonly row: FenceRow } | undefined {
+    const wanted = this.#fencesWanted.get(text);
+    if (wanted === undefined || wanted.untilMs > this.#host.clock.monotonicMs()) return wanted;
+    this.#fencesWanted.delete(text);
+    return undefined;
   }
 
   /**
@@ -178,8 +211,8 @@ export class Decider {
     for (const unit of [...batch.singles, ...batch.transactions]) {
       const region = unit.operations.find((pending) => !this.#admits(pending))?.operation.homeRegion;
       if (region === undefined) continue;
-      this.#queue.release(unit);
-      failUnit(unit, fenced(this.#fenceAhead(region) ?? { region, epoch: 0, ownerServerId: 0 }));
+      this.transactions.release(unit);
+      this.transactions.fenceRefusal(unit, this.#fenceAhead(region) ?? { region, epoch: 0, ownerServerId: 0 });
     }
     return { singles: batch.singles.filter(isGood), transactions: batch.transactions.filter(isGood) };
   }
@@ -189,13 +222,21 @@ export class Decider {
     const batch = rest ?? asked;
     if (batch.singles.length + batch.transactions.length === 0) return;
     const decided: DecidedOperation[] = [];
+    const parts: DecidedPart[] = [];
     const basis: DecisionBasis = {
+      place: { groupId: this.#group.groupId, groups: this.#groups },
       state: this.#group.state,
       mintedInFlight: this.#mintedInFlight,
       arbitrateAgain: (operations) => resolve(candidateSet(operations, this.#group.state, this.#policy), this.#policy),
     };
     const decide: DecidePart = (units, verdicts) => {
-      const set = decideSet(basis, units, verdicts);
+      let set = decideSet(basis, units, verdicts);
+      const unit = units[0];
+      if (unit?.part !== undefined) {
+        const holds = set.every(({ outcome }) => outcome !== Outcome.REJECTED);
+        if (holds || unit.part.asked !== undefined) return void parts.push({ unit, set, holds });
+        set = this.transactions.rejected(unit, set);
+      }
       this.#reserveMints(set, 1);
       for (const operation of set) decided.push(operation);
     };
@@ -208,21 +249,47 @@ export class Decider {
       this.#reserveMints(decided, -1);
       return this.#giveUp(batch, MeshError.from(error));
     }
-    const data = Command.encode(commandOf({ $case: "operations", value: { operations: decided } })).finish();
-    const result = this.#group.core.propose(data);
-    if (!result.ok) {
-      this.#reserveMints(decided, -1);
-      return this.#giveUp(batch, result.reason === "uncommitted_limit" ? overloaded("bytes not committed", 32 * 1024 * 1024) : notLeader(this.#group.groupId, this.#group.core.leader));
+    if (decided.length > 0) {
+      const data = Command.encode(commandOf({ $case: "operations", value: { operations: decided } })).finish();
+      const result = this.#group.core.propose(data);
+      if (!result.ok) {
+        this.#reserveMints(decided, -1);
+        return this.#giveUp(batch, this.#notProposed(result.reason));
+      }
+      this.#proposed.set(result.index, { term: result.term, decided });
     }
-    this.#proposed.set(result.index, { term: result.term, decided });
+    const apart = new Set(parts.map(({ unit }) => unit));
     for (const unit of batch.singles) unit.proposed = true;
-    for (const unit of batch.transactions) unit.proposed = true;
+    for (const unit of batch.transactions) if (!apart.has(unit)) unit.proposed = true;
+    for (const part of parts) this.#proposePart(part);
+  }
+
+  /** The part of this group in a transaction across groups is an entry of its own. */
+  #proposePart({ unit, set, holds }: DecidedPart): void {
+    if (unit.part === undefined) return;
+    if (!holds) return this.transactions.refuse(unit, set);
+    const result = this.#group.core.propose(Command.encode(this.transactions.commandOf(unit.part, unit.operations, set)).finish());
+    if (!result.ok) {
+      this.transactions.release(unit);
+      return failUnit(unit, this.#notProposed(result.reason));
+    }
+    this.#reserveMints(set, 1);
+    unit.proposed = true;
+  }
+
+  #notProposed(reason: string): MeshError {
+    return reason === "uncommitted_limit" ? overloaded("bytes not committed", 32 * 1024 * 1024) : notLeader(this.#group.groupId, this.#group.core.leader);
+  }
+
+  /** The group is asked for its part of a transaction. */
+  prepare(ask: AskToPrepare, done: StepDone): void {
+    this.transactions.ask(ask, done);
   }
 
   /** Nothing of the batch got into the log. */
   #giveUp(batch: DecisionBatch, error: MeshError): void {
     for (const unit of [...batch.singles, ...batch.transactions]) {
-      this.#queue.release(unit);
+      this.transactions.release(unit);
       failUnit(unit, error);
     }
   }
@@ -247,6 +314,16 @@ export class Decider {
     }
   }
 
+  /**
+   * A transaction is prepared under the fence that stands: the next one has to wait for its end. What comes from now on is held against
+   * the fence that is wanted, so that the wait is short.
+   */
+  isHeld({ region, epoch, ownerServerId }: RegionFence): boolean {
+    if (region === undefined || !this.#group.state.transactions.holdsRegion(formatRegion(region))) return false;
+    this.#fencesWanted.set(formatRegion(region), { untilMs: this.#host.clock.monotonicMs() + FENCE_WANTED_MS, row: { region, epoch, ownerServerId } });
+    return true;
+  }
+
   /** A fence went into the log: it counts for what follows it there. */
   noteFence({ region, epoch, ownerServerId }: RegionFence, index: number): void {
     if (region === undefined) return;
@@ -265,6 +342,7 @@ export class Decider {
       if (unit === undefined || !unit.proposed) continue;
       this.#settle(unit, operationId, decision, fence === undefined ? undefined : fenced(fence));
     }
+    if (applied.transaction !== undefined) this.transactions.applied(applied.transaction, applied.commandResult);
     if (this.#mintedInFlight.size > 0) this.#reserveMints(applied.decided, -1);
     if (this.#fencesInFlight.size > 0) {
       for (const [region, { index }] of this.#fencesInFlight) {
@@ -280,16 +358,25 @@ export class Decider {
       if (decision !== undefined) waiter.decided(decision);
       else if (error !== undefined) waiter.failed(operationId, operationError(error));
     }
-    if (unit.operations.at(-1)?.operation.operationId === operationId) this.#queue.release(unit);
+    if (allOf(unit).at(-1)?.operation.operationId === operationId) this.transactions.release(unit);
   }
 
   /** The node leads no more: what is in the log hears `unknown`, what waits hears `elsewhere`. */
   stop(unknown: MeshError, elsewhere: MeshError): void {
     for (const unit of this.#queue.drain()) failUnit(unit, unit.proposed ? unknown : elsewhere);
+    this.transactions.stop(unknown);
     this.#mintedInFlight.clear();
     this.#fencesInFlight.clear();
+    this.#fencesWanted.clear();
     this.#proposed.clear();
   }
+}
+
+/** What was decided of the group's part in a transaction across groups. */
+interface DecidedPart {
+  readonly unit: QueuedUnit;
+  readonly set: DecidedOperation[];
+  readonly holds: boolean;
 }
 
 function decideHere(_: ArbitrateRequest, done: (response: ArbitrateResponse | undefined) => void): void {

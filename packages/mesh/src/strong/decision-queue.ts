@@ -1,8 +1,9 @@
 // Which waiting operations may be decided now. Operations whose footprints meet are decided one after the
 // other; others side by side. So a decision never needs to see anything that is not applied yet.
-import type { Decision, OperationError } from "@statemesh/contract";
-import type { DecisionUnit, PendingOperation } from "@statemesh/replica";
-import { Occupancy, Owners } from "./occupancy.ts";
+import type { Decision, HybridTimestamp, OperationError } from "@statemesh/contract";
+import type { DecisionUnit, Occupancy, Occupant, PendingOperation } from "@statemesh/replica";
+import type { AskedToPrepare } from "./group-transactions.ts";
+import { OperationOccupancy, Owners } from "./occupancy.ts";
 
 /** Who hears what became of an operation. Called once an operation. */
 export interface Waiter {
@@ -10,8 +11,23 @@ export interface Waiter {
   failed(operationId: string, error: OperationError): void;
 }
 
+/** A unit that is the part of one group in a transaction across groups. Its operations are those that reach the group. */
+export interface GroupPart {
+  readonly key: string;
+  /** Age. */
+  readonly stamp: HybridTimestamp;
+  /** All groups that take part, ascending. */
+  readonly groups: readonly number[];
+  /** In the coordinating group: all operations of the transaction, in the caller's order. */
+  readonly all: readonly PendingOperation[] | undefined;
+  /** In another group: what it is asked, and who asks. */
+  readonly asked: AskedToPrepare | undefined;
+}
+
 /** A unit on its way: waiting, with the arbiter, or in the log. */
 export interface QueuedUnit extends DecisionUnit {
+  /** Set where other groups take part. */
+  readonly part?: GroupPart;
   /** Several where a caller retried while the first try was on its way. */
   readonly waiters: Waiter[];
   /** About how many bytes the unit takes in a log entry. */
@@ -43,7 +59,7 @@ export class DecisionQueue {
   /** Units that wait, at most. */
   readonly #capacity: number;
   #waiting: QueuedUnit[] = [];
-  readonly #inFlight = new Occupancy();
+  readonly #inFlight = new OperationOccupancy();
   readonly #byOperationId = new Map<string, QueuedUnit>();
   /** Of all units, waiting and in flight. */
   #bytes = 0;
@@ -72,21 +88,42 @@ export class DecisionQueue {
 
   /** Takes a unit whose operation ids are not queued yet. */
   push(unit: QueuedUnit): void {
-    for (const { operation } of unit.operations) this.#byOperationId.set(operation.operationId, unit);
-    this.#waiting.push(unit);
+    for (const { operation } of allOf(unit)) this.#byOperationId.set(operation.operationId, unit);
+    this.#waiting.splice(this.#placeOf(unit), 0, unit);
     this.#bytes += unit.sizeBytes;
+  }
+
+  /** At the end; but of transactions across groups that wait one behind the other, the older goes first. */
+  #placeOf({ part }: QueuedUnit): number {
+    let place = this.#waiting.length;
+    if (part === undefined) return place;
+    for (; place > 0; place--) {
+      const before = this.#waiting[place - 1]?.part;
+      if (before === undefined || !isOlder(part, before)) break;
+    }
+    return place;
+  }
+
+  /** Takes a unit out that is not in the log: its transaction is over. */
+  withdraw(unit: QueuedUnit): void {
+    const place = this.#waiting.indexOf(unit);
+    if (place < 0) return;
+    this.#waiting.splice(place, 1);
+    this.#bytes -= unit.sizeBytes;
+    for (const { operation } of allOf(unit)) this.#byOperationId.delete(operation.operationId);
   }
 
   /**
    * The next batch, or undefined where everything that waits meets something in flight. First come, first
    * served: a unit never passes an earlier one that it meets. Two operations of one server never compete: the
-   * second waits until the first is decided. Those whose states merge do not compete.
+   * second waits until the first is decided. Those whose states merge do not compete. What meets `locks` waits for the
+   * transaction that holds them.
    */
-  takeBatch(): DecisionBatch | undefined {
+  takeBatch(locks: Occupancy<Occupant>): DecisionBatch | undefined {
     if (this.#waiting.length === 0) return undefined;
     const singles: QueuedUnit[] = [];
     const transactions: QueuedUnit[] = [];
-    const scan = new Scan(this.#inFlight);
+    const scan = new Scan(this.#inFlight, locks);
     let operations = 0;
     let bytes = 0;
     let scanned = 0;
@@ -95,12 +132,12 @@ export class DecisionQueue {
       const unit = this.#waiting[scanned];
       if (unit === undefined) break;
       if (operations > 0 && bytes + unit.sizeBytes > BATCH_BYTES) break;
-      if (unit.transactionId !== "" && transactions.length === BATCH_TRANSACTIONS) break;
+      if (isWhole(unit) && transactions.length === BATCH_TRANSACTIONS) break;
       if (!scan.admits(unit)) {
         kept.push(unit);
         continue;
       }
-      (unit.transactionId === "" ? singles : transactions).push(unit);
+      (isWhole(unit) ? transactions : singles).push(unit);
       operations += unit.operations.length;
       bytes += unit.sizeBytes;
     }
@@ -118,10 +155,8 @@ export class DecisionQueue {
   /** The unit was applied or given up: what it held is free. */
   release(unit: QueuedUnit): void {
     this.#bytes -= unit.sizeBytes;
-    for (const pending of unit.operations) {
-      this.#inFlight.remove(pending);
-      this.#byOperationId.delete(pending.operation.operationId);
-    }
+    for (const pending of unit.operations) this.#inFlight.remove(pending);
+    for (const { operation } of allOf(unit)) this.#byOperationId.delete(operation.operationId);
   }
 
   /** Empties the queue: every unit, waiting or in flight, once. For a leader that is none any more. */
@@ -138,20 +173,38 @@ export class DecisionQueue {
   }
 }
 
+/** All operations that a unit answers for. */
+export function allOf({ part, operations }: QueuedUnit): readonly PendingOperation[] {
+  return part?.all ?? operations;
+}
+
+/** Decided as a set of its own. */
+function isWhole({ transactionId, part }: QueuedUnit): boolean {
+  return transactionId !== "" || part !== undefined;
+}
+
+function isOlder(a: GroupPart, b: GroupPart): boolean {
+  if (a.stamp.physicalMs !== b.stamp.physicalMs) return a.stamp.physicalMs < b.stamp.physicalMs;
+  if (a.stamp.logical !== b.stamp.logical) return a.stamp.logical < b.stamp.logical;
+  return a.key < b.key;
+}
+
 /** One look through the waiting units. */
 class Scan {
-  readonly #inFlight: Occupancy;
-  readonly #chosen = new Occupancy();
+  readonly #inFlight: OperationOccupancy;
+  readonly #locks: Occupancy<Occupant>;
+  readonly #chosen = new OperationOccupancy();
   readonly #owners = new Owners();
-  #blocked: Occupancy | undefined;
+  #blocked: OperationOccupancy | undefined;
 
-  constructor(inFlight: Occupancy) {
+  constructor(inFlight: OperationOccupancy, locks: Occupancy<Occupant>) {
     this.#inFlight = inFlight;
+    this.#locks = locks;
   }
 
   admits(unit: QueuedUnit): boolean {
-    if (unit.operations.some((pending) => this.#isBlocked(pending, unit.transactionId !== ""))) {
-      this.#blocked ??= new Occupancy();
+    if (unit.operations.some((pending) => this.#isBlocked(pending, isWhole(unit)))) {
+      this.#blocked ??= new OperationOccupancy();
       for (const pending of unit.operations) this.#blocked.add(pending);
       return false;
     }
@@ -159,13 +212,13 @@ class Scan {
       this.#chosen.add(pending);
       this.#owners.add(pending);
       // A transaction is decided as a set of its own, so nothing that meets it may be chosen beside it.
-      if (unit.transactionId !== "") (this.#blocked ??= new Occupancy()).add(pending);
+      if (isWhole(unit)) (this.#blocked ??= new OperationOccupancy()).add(pending);
     }
     return true;
   }
 
   #isBlocked(pending: PendingOperation, isTransaction: boolean): boolean {
-    if (this.#inFlight.meets(pending) || this.#blocked?.meets(pending) === true) return true;
+    if (this.#inFlight.meets(pending) || this.#locks.meets(pending) || this.#blocked?.meets(pending) === true) return true;
     return isTransaction ? this.#chosen.meets(pending) : this.#chosen.meetsOwn(pending, this.#owners);
   }
 }

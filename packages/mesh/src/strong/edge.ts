@@ -4,10 +4,11 @@
 import type { Decision, ForwardedAnswer, ForwardedCall, HybridTimestamp, Operation, OperationError, StampedOperation } from "@statemesh/contract";
 import { MeshError } from "@statemesh/contract";
 import type { HybridClock } from "@statemesh/clocks";
-import type { PendingOperation } from "@statemesh/replica";
+import { movesItems, type PendingOperation } from "@statemesh/replica";
 import { DIRECTORY_GROUP, type OperationType, type Policy, fingerprintOf, footprintOf, formatRegion, groupOf, validateOperation } from "@statemesh/world";
 import { type LosingSide, minorityPartition } from "../healing/losing-side.ts";
 import { type Waiter, operationBytes } from "./decision-queue.ts";
+import { groupsOf } from "./group-transactions.ts";
 import { isPassing, operationError, overloaded, unknownAfter } from "./operation-errors.ts";
 
 /** What the edge needs of its node. */
@@ -28,6 +29,8 @@ export interface EdgeNode {
   /** Hands operations to this node's own replica. */
   submit(groupId: number, operations: readonly PendingOperation[], transactionId: string, waiter: Waiter): void;
   sendCall(peer: number, call: ForwardedCall, bytes: number): void;
+  /** True where every member knows transactions across groups. */
+  spansGroups(): boolean;
   /** True where this node's copy of the directory knows the server. */
   knowsServer(serverId: number): boolean;
   /** Brings this node's copy of the directory up to what was committed before the call. */
@@ -194,12 +197,12 @@ export class Edge {
     let groupId: number | undefined;
     for (const one of pending) {
       const group = this.#groupOf(one);
-      if (groupId !== undefined && group !== groupId) {
-        throw new MeshError("SPANS_GROUPS", `the operations map to the groups ${groupId} and ${group}; a transaction stays in one`, {
+      if (groupId !== undefined && group !== groupId && !this.#node.spansGroups()) {
+        throw new MeshError("SPANS_GROUPS", `the operations map to the groups ${groupId} and ${group}; a transaction stays in one until every node runs a build that knows better`, {
           metadata: { first_group: String(groupId), second_group: String(group) },
         });
       }
-      groupId = group;
+      groupId = Math.min(groupId ?? group, group);
     }
     if (groupId === undefined) throw MeshError.field("operations", "1..64 operations");
     this.#admit(pending.length);
@@ -236,7 +239,9 @@ export class Edge {
     return { physicalMs, logical: 0 };
   }
 
+  /** The group that decides, or coordinates: the lowest that is reached. */
   #groupOf(pending: PendingOperation): number {
+    if (movesItems(pending.operation) && this.#node.spansGroups()) return groupsOf([pending], this.#node.groups)[0] ?? 0;
     let groupId: number | undefined;
     for (const region of pending.touched.regions) {
       const group = groupOf(region, this.#node.groups);

@@ -1,6 +1,6 @@
 // What a group is made with, and whom it tells.
 import type { EntityChange, LogPosition } from "@statemesh/contract";
-import type { DirectoryChange } from "@statemesh/replica";
+import type { AppliedStep, DirectoryChange } from "@statemesh/replica";
 import type { Policy } from "@statemesh/world";
 
 export interface GroupOptions {
@@ -9,6 +9,8 @@ export interface GroupOptions {
   /** Who founded the group; empty on a node that joined it later. */
   readonly voters: readonly number[];
   readonly policy: Policy;
+  /** Groups that hold regions. */
+  readonly groups: number;
   /** Ticks of a follower's patience, at least; drawn anew between this and twice this. */
   readonly electionTicks: number;
   readonly heartbeatTicks: number;
@@ -36,6 +38,8 @@ export interface GroupListener {
   directoryChanged(change: DirectoryChange): void;
   /** The members on record, or the cluster's version, may have changed (group 0 only). */
   membershipChanged(): void;
+  /** A transaction across groups came further. */
+  transactionStepped(groupId: number, step: AppliedStep): void;
   /** Role or leader changed. */
   leaderChanged(groupId: number, leader: number): void;
   /** The group has something for `pump`. */

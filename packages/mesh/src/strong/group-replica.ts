@@ -3,12 +3,13 @@
 import { type LogEntry, MeshError, type RaftMessage, type SnapshotMeta } from "@statemesh/contract";
 import { Command, type CommandResult } from "@statemesh/contract/log";
 import { type HardState, type Loss, RaftCore, type Ready } from "@statemesh/raft";
-import { type Applied, type GroupState, type PendingOperation, encodeSnapshot } from "@statemesh/replica";
+import { type Applied, type AppliedStep, type GroupState, type PendingOperation, encodeSnapshot } from "@statemesh/replica";
 import type { GroupWrite, Host } from "../host.ts";
 import { Decider } from "./decider.ts";
 import type { Waiter } from "./decision-queue.ts";
 import type { GroupListener, GroupOptions } from "./group-options.ts";
-import { notLeader, overloaded } from "./operation-errors.ts";
+import type { GroupTransactions } from "./group-transactions.ts";
+import { notLeader, overloaded, transactionPending } from "./operation-errors.ts";
 import { Repair } from "./repair.ts";
 
 /** Callers that may wait for an index to be applied. Beyond it callers get OVERLOADED. */
@@ -58,6 +59,7 @@ export class GroupReplica {
   readonly #ticksFromMs: number;
   #tickCount = 0;
   #pendingReads: ReadWaiter[] = [];
+  #stepped: AppliedStep[] = [];
   #leaderSeen = 0;
   #wasLeader = false;
   #logBytesSinceSnapshot = 0;
@@ -75,7 +77,7 @@ export class GroupReplica {
     this.#host = host;
     this.#listener = listener;
     this.#state = state;
-    this.#decider = new Decider(this, host, options.policy, options.queueCapacity);
+    this.#decider = new Decider(this, host, options.policy, options.queueCapacity, options.groups);
     this.#snapshotMeta = restored?.snapshot;
     this.#ticksFromMs = host.clock.monotonicMs();
     // What lies in the log since the snapshot counts, or a node that restarts often would never take the next one.
@@ -133,6 +135,11 @@ export class GroupReplica {
     this.#listener.dirty(this.groupId);
   }
 
+  /** What transactions across groups do here, where this node leads. */
+  get transactions(): GroupTransactions {
+    return this.#decider.transactions;
+  }
+
   get waiting(): number {
     return this.#decider.waiting;
   }
@@ -188,12 +195,15 @@ export class GroupReplica {
   /** Puts a command into the log; `done` after it is applied. */
   command(command: Command, done: CommandWaiter["done"]): void {
     if (!this.serves) return done(undefined, notLeader(this.groupId, this.core.leader));
+    const body = command.command;
+    if (body?.$case === "transaction" && body.value.step?.$case === "ask") return this.#decider.prepare(body.value.step.value, done);
+    if (body?.$case === "fence" && this.#decider.isHeld(body.value)) return done(undefined, transactionPending(body.value.region));
     const result = this.core.propose(Command.encode(command).finish());
     if (!result.ok) {
       return done(undefined, result.reason === "uncommitted_limit" ? overloaded("bytes not committed", 32 * 1024 * 1024) : notLeader(this.groupId, this.core.leader));
     }
     this.#commands.set(result.index, { term: result.term, done });
-    if (command.command?.$case === "fence") this.#decider.noteFence(command.command.value, result.index);
+    if (body?.$case === "fence") this.#decider.noteFence(body.value, result.index);
     this.dirty();
   }
 
@@ -295,6 +305,7 @@ export class GroupReplica {
       // What was applied may be what others waited for.
       if (this.#decider.waiting > 0) this.dirty();
     }
+    this.#tellSteps();
     for (const context of ready.abortedReads) {
       for (const waiter of this.#reads.get(context) ?? []) waiter.done(undefined, notLeader(this.groupId, this.core.leader));
       this.#reads.delete(context);
@@ -303,6 +314,14 @@ export class GroupReplica {
       for (const waiter of this.#reads.get(context) ?? []) waiter.done(index, undefined);
       this.#reads.delete(context);
     }
+  }
+
+  /** Once the state stands behind all that was committed: what follows from a step may be another one. */
+  #tellSteps(): void {
+    if (this.#stepped.length === 0) return;
+    const steps = this.#stepped;
+    this.#stepped = [];
+    for (const step of steps) this.#listener.transactionStepped(this.groupId, step);
   }
 
   #apply(entry: LogEntry): void {
@@ -319,10 +338,12 @@ export class GroupReplica {
     if (applied.changes.length > 0) this.#listener.changed(this.groupId, position, applied.changes);
     if (applied.directory !== undefined) this.#listener.directoryChanged(applied.directory);
     if (applied.membership) this.#listener.membershipChanged();
+    if (applied.transaction !== undefined) this.#stepped.push(applied.transaction);
     const waiter = this.#commands.get(entry.index);
     if (waiter === undefined) return;
     this.#commands.delete(entry.index);
-    if (waiter.term === entry.term) waiter.done(applied.commandResult, undefined);
+    if (applied.commandResult?.reason === "TRANSACTION_PENDING") waiter.done(undefined, transactionPending(undefined));
+    else if (waiter.term === entry.term) waiter.done(applied.commandResult, undefined);
     else waiter.done(undefined, notLeader(this.groupId, this.core.leader));
   }
 

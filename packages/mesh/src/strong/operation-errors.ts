@@ -1,9 +1,9 @@
-import { MeshError, type OperationError, type Reason } from "@statemesh/contract";
+import { MeshError, type OperationError, type Reason, type Region } from "@statemesh/contract";
 import type { FenceRow } from "@statemesh/replica";
 import { formatRegion } from "@statemesh/world";
 
 /** Reasons after which the same operation may be sent again, elsewhere or later: nothing contradicts it. */
-const PASSING: ReadonlySet<string> = new Set<Reason>(["NOT_LEADER", "NO_QUORUM", "OUTCOME_UNKNOWN"]);
+const PASSING: ReadonlySet<string> = new Set<Reason>(["NOT_LEADER", "NO_QUORUM", "OUTCOME_UNKNOWN", "TRANSACTION_PENDING"]);
 
 /** True where another try with the same id may succeed without the caller doing anything. */
 export function isPassing(error: OperationError): boolean {
@@ -58,6 +58,12 @@ export function notLeader(groupId: number, leader: number): MeshError {
     metadata: { group_id: String(groupId), leader_node_id: String(leader) },
     retryDelayMs: 50,
   });
+}
+
+/** Something that is prepared holds the region, or what was asked for there, and did not end in time. */
+export function transactionPending(region: Region | undefined): MeshError {
+  const where = region === undefined ? "" : ` of ${formatRegion(region)}`;
+  return new MeshError("TRANSACTION_PENDING", `a transaction across groups holds what is asked for${where}`, { retryDelayMs: 50 });
 }
 
 export function overloaded(what: string, limit: number): MeshError {

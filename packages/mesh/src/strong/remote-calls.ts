@@ -1,11 +1,12 @@
 // Calls that other nodes forwarded here because this node leads the group. Their results go back in batches: what
 // one pump decides for one call leaves in one answer.
-import { type Decision, type ForwardedAnswer, type ForwardedCall, type HybridTimestamp, MeshError, type OperationError, type OperationResult, type StampedOperation } from "@statemesh/contract";
+import { type Decision, type ForwardedAnswer, type ForwardedCall, MeshError, type OperationError, type OperationResult, type StampedOperation } from "@statemesh/contract";
 import { Command, CommandResult } from "@statemesh/contract/log";
 import type { PendingOperation } from "@statemesh/replica";
-import { type Policy, footprintOf } from "@statemesh/world";
+import type { Policy } from "@statemesh/world";
 import type { Waiter } from "./decision-queue.ts";
 import { operationError } from "./operation-errors.ts";
+import { pendingOf } from "./pending-of.ts";
 
 export interface RemoteNode {
   wallMs(): number;
@@ -87,7 +88,7 @@ export class RemoteCalls {
       return done(undefined, MeshError.from(error));
     }
     const body = command.command;
-    const known = (body?.$case === "fence" && body.value.region !== undefined) || ((body?.$case === "directory" || body?.$case === "membership") && body.value.command !== undefined);
+    const known = (body?.$case === "fence" && body.value.region !== undefined) || ((body?.$case === "directory" || body?.$case === "membership") && body.value.command !== undefined) || (body?.$case === "transaction" && body.value.step !== undefined);
     if (known) return this.#node.localCommand(groupId, command, done);
     done(undefined, new MeshError("INTERNAL", "a command of a newer version"));
   }
@@ -106,25 +107,8 @@ export class RemoteCalls {
     else for (const one of pending) this.#node.submit(call.groupId, [one], "", waiter);
   }
 
-  /** The peer validated and stamped the operation; the footprint and the priority are the leader's own. */
-  #pending({ operation, stamp, fingerprint }: StampedOperation): PendingOperation | undefined {
-    if (operation === undefined || stamp === undefined) return undefined;
-    const type = this.#node.policy.typeOf(operation.type);
-    if (type?.consistency !== "strong") return undefined;
-    const priority = this.#node.policy.priorityOf(operation.serverId);
-    try {
-      return { operation, type, touched: footprintOf(operation, type), stamp: this.#bounded(stamp), fingerprint, priority };
-    } catch (error) {
-      // A body that this version does not know. What is thrown here would break the connection, with Raft on it, at every try.
-      if (error instanceof RangeError) return undefined;
-      throw error;
-    }
-  }
-
-  /** A peer whose clock runs ahead would stamp what everybody else takes for the future. */
-  #bounded(stamp: HybridTimestamp): HybridTimestamp {
-    const latestMs = Math.floor(this.#node.wallMs()) + this.#node.policy.maxOffsetMs;
-    return stamp.physicalMs > latestMs ? { physicalMs: latestMs, logical: 0 } : stamp;
+  #pending(stamped: StampedOperation): PendingOperation | undefined {
+    return pendingOf(stamped, this.#node.policy, Math.floor(this.#node.wallMs()) + this.#node.policy.maxOffsetMs);
   }
 
   /** Sends the answers that came together. Called once a pump. */

@@ -1,6 +1,6 @@
 import { type CandidateSet, type MeshError, Outcome, type Verdict } from "@statemesh/contract";
 import type { GroupState, PendingOperation } from "@statemesh/replica";
-import { type QueuedUnit, type Waiter, operationBytes } from "./decision-queue.ts";
+import { allOf, type QueuedUnit, type Waiter, operationBytes } from "./decision-queue.ts";
 import { operationError } from "./operation-errors.ts";
 
 /** What an arbiter may say of an operation. */
@@ -32,5 +32,6 @@ export function failAll(operations: readonly PendingOperation[], waiter: Waiter,
 }
 
 export function failUnit(unit: QueuedUnit, error: MeshError): void {
-  for (const waiter of unit.waiters) failAll(unit.operations, waiter, error);
+  for (const waiter of unit.waiters) failAll(allOf(unit), waiter, error);
+  for (const done of unit.part?.asked?.done ?? []) done(undefined, error);
 }

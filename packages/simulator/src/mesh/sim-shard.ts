@@ -245,7 +245,7 @@ export class SimShard {
     const inventory = (action: number, fields: Partial<{ playerId: string; counterpartyId: string; itemId: string }>): Operation =>
       this.#make(id, region, "player_inventory", {
         $case: "playerInventory",
-        value: { action: action as PlayerInventory_Action, playerId: "", itemKind: ITEM_KIND, quantity: this.#random.between(1, 5), counterpartyId: "", itemId: "", position: undefined, ...fields, ...(fields.itemId === undefined ? {} : { position }) },
+        value: { action: action as PlayerInventory_Action, playerId: "", itemKind: ITEM_KIND, quantity: this.#random.between(1, 5), counterpartyId: "", itemId: "", position: undefined, counterpartyRegion: undefined, ...fields, ...(fields.itemId === undefined ? {} : { position }) },
       });
     const place = `${region.x}.${region.y}.${region.z}.${at}${row === 0 ? "" : `.${row}`}`;
     switch (this.#random.between(0, 10)) {

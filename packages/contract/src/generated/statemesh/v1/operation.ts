@@ -281,7 +281,14 @@ export interface PlayerInventory {
   /** For ACTION_DROP and ACTION_SPAWN: the new item on the ground, 1..64 bytes. */
   itemId: string;
   /** For ACTION_DROP and ACTION_SPAWN: where it lies, inside the home region. */
-  position: Position | undefined;
+  position:
+    | Position
+    | undefined;
+  /**
+   * For ACTION_TRANSFER: the region whose group keeps the receiver's account; unset: the home region. With it a player
+   * may also be the counterparty, who takes items along to another group.
+   */
+  counterpartyRegion: Region | undefined;
 }
 
 /** What is done. */
@@ -367,6 +374,8 @@ export interface Trade {
   firstGives: ItemStack[];
   /** What the second player gives, at most 16 stacks. */
   secondGives: ItemStack[];
+  /** The region whose group keeps the second player's account; unset: the home region. */
+  secondRegion: Region | undefined;
 }
 
 /** A number of items of one kind. */
@@ -497,7 +506,8 @@ export interface Decision {
   conflict: ConflictType;
   /**
    * For OUTCOME_REJECTED: `CONFLICT`, `NOT_FOUND`, `ALREADY_EXISTS`, `NOT_HOLDER`, `INSUFFICIENT_ITEMS`,
-   * `BALANCE_OVERFLOW`, `MERGE_LIMIT`, `NOT_MERGEABLE`, `TRANSACTION_ABORTED`.
+   * `BALANCE_OVERFLOW`, `MERGE_LIMIT`, `NOT_MERGEABLE`, `TRANSACTION_ABORTED`. Where several groups took part also what another group refused it for: `FENCED`,
+   * `OPERATION_ID_REUSED`, `DECISION_FORGOTTEN`, `OVERLOADED`; and with the rule `deadline` it did not come to a decision in time.
    */
   reason: string;
   /** The order that counted: the receiver's stamp, or the claimed time inside the compensation window. */
@@ -1631,7 +1641,16 @@ export const ItemPickup: MessageFns<ItemPickup> = {
 };
 
 function createBasePlayerInventory(): PlayerInventory {
-  return { action: 0, playerId: "", itemKind: "", quantity: 0, counterpartyId: "", itemId: "", position: undefined };
+  return {
+    action: 0,
+    playerId: "",
+    itemKind: "",
+    quantity: 0,
+    counterpartyId: "",
+    itemId: "",
+    position: undefined,
+    counterpartyRegion: undefined,
+  };
 }
 
 export const PlayerInventory: MessageFns<PlayerInventory> = {
@@ -1656,6 +1675,9 @@ export const PlayerInventory: MessageFns<PlayerInventory> = {
     }
     if (message.position !== undefined) {
       Position.encode(message.position, writer.uint32(58).fork()).join();
+    }
+    if (message.counterpartyRegion !== undefined) {
+      Region.encode(message.counterpartyRegion, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -1729,6 +1751,14 @@ export const PlayerInventory: MessageFns<PlayerInventory> = {
             message.position = Position.decode(reader, reader.uint32());
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.counterpartyRegion = Region.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1766,6 +1796,11 @@ export const PlayerInventory: MessageFns<PlayerInventory> = {
         ? globalThis.String(object.item_id)
         : "",
       position: isSet(object.position) ? Position.fromJSON(object.position) : undefined,
+      counterpartyRegion: isSet(object.counterpartyRegion)
+        ? Region.fromJSON(object.counterpartyRegion)
+        : isSet(object.counterparty_region)
+        ? Region.fromJSON(object.counterparty_region)
+        : undefined,
     };
   },
 
@@ -1792,6 +1827,9 @@ export const PlayerInventory: MessageFns<PlayerInventory> = {
     if (message.position !== undefined) {
       obj.position = Position.toJSON(message.position);
     }
+    if (message.counterpartyRegion !== undefined) {
+      obj.counterpartyRegion = Region.toJSON(message.counterpartyRegion);
+    }
     return obj;
   },
 
@@ -1809,12 +1847,15 @@ export const PlayerInventory: MessageFns<PlayerInventory> = {
     message.position = (object.position !== undefined && object.position !== null)
       ? Position.fromPartial(object.position)
       : undefined;
+    message.counterpartyRegion = (object.counterpartyRegion !== undefined && object.counterpartyRegion !== null)
+      ? Region.fromPartial(object.counterpartyRegion)
+      : undefined;
     return message;
   },
 };
 
 function createBaseTrade(): Trade {
-  return { firstPlayerId: "", secondPlayerId: "", firstGives: [], secondGives: [] };
+  return { firstPlayerId: "", secondPlayerId: "", firstGives: [], secondGives: [], secondRegion: undefined };
 }
 
 export const Trade: MessageFns<Trade> = {
@@ -1830,6 +1871,9 @@ export const Trade: MessageFns<Trade> = {
     }
     for (const v of message.secondGives) {
       ItemStack.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.secondRegion !== undefined) {
+      Region.encode(message.secondRegion, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -1879,6 +1923,14 @@ export const Trade: MessageFns<Trade> = {
             message.secondGives.push(ItemStack.decode(reader, reader.uint32()));
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.secondRegion = Region.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1913,6 +1965,11 @@ export const Trade: MessageFns<Trade> = {
         : globalThis.Array.isArray(object?.second_gives)
         ? object.second_gives.map((e: any) => ItemStack.fromJSON(e))
         : [],
+      secondRegion: isSet(object.secondRegion)
+        ? Region.fromJSON(object.secondRegion)
+        : isSet(object.second_region)
+        ? Region.fromJSON(object.second_region)
+        : undefined,
     };
   },
 
@@ -1930,6 +1987,9 @@ export const Trade: MessageFns<Trade> = {
     if (message.secondGives?.length) {
       obj.secondGives = message.secondGives.map((e) => ItemStack.toJSON(e));
     }
+    if (message.secondRegion !== undefined) {
+      obj.secondRegion = Region.toJSON(message.secondRegion);
+    }
     return obj;
   },
 
@@ -1942,6 +2002,9 @@ export const Trade: MessageFns<Trade> = {
     message.secondPlayerId = object.secondPlayerId ?? "";
     message.firstGives = object.firstGives?.map((e) => ItemStack.fromPartial(e)) || [];
     message.secondGives = object.secondGives?.map((e) => ItemStack.fromPartial(e)) || [];
+    message.secondRegion = (object.secondRegion !== undefined && object.secondRegion !== null)
+      ? Region.fromPartial(object.secondRegion)
+      : undefined;
     return message;
   },
 };

@@ -23,6 +23,7 @@ import {
   outcomeFromJSON,
   outcomeToJSON,
 } from "../../v1/operation.ts";
+import { StampedOperation } from "../../v1/raft.ts";
 import { HybridTimestamp, LogPosition, Region } from "../../v1/space.ts";
 import { View } from "../../v1/views.ts";
 
@@ -41,6 +42,7 @@ export interface Command {
     | //
     /** The view that follows the one in force, in group 0. Needs version 3. */
     { $case: "view"; value: View }
+    | { $case: "transaction"; value: TransactionCommand }
     | undefined;
   /** The lowest version that can apply this command; 0 stands for 1. A node that speaks less stops instead of guessing. */
   format: number;
@@ -92,7 +94,7 @@ export interface EntityRef {
 
 /**
  * Moves items from one account to another. An empty `from` mints, an empty `to` burns. Accounts are
- * `player:ID` and `ground:ID`.
+ * `player:ID` and `ground:ID`; `group:N` is what comes from group N or goes there, in a transaction.
  */
 export interface Posting {
   from: string;
@@ -260,6 +262,129 @@ export interface MoveMember {
   address: string;
 }
 
+/** A step of a transaction whose operations reach several groups. Needs version 3. */
+export interface TransactionCommand {
+  step:
+    | { $case: "begin"; value: BeginTransaction }
+    | { $case: "prepare"; value: PrepareTransaction }
+    | { $case: "decide"; value: DecideTransaction }
+    | { $case: "release"; value: ReleaseTransaction }
+    | { $case: "finish"; value: FinishTransaction }
+    | { $case: "resolve"; value: ResolveTransaction }
+    | //
+    /** Asks a group to prepare. Never in the log. */
+    { $case: "ask"; value: AskToPrepare }
+    | undefined;
+  /** The leader's clock when it proposed, milliseconds since the Unix epoch. */
+  nowMs: number;
+}
+
+/** Which transaction, and which try of it: the coordinating group is the lowest that takes part. */
+export interface TransactionRef {
+  /** `t:ID` for a transaction of a caller, `o:ID` for an operation that reaches several groups. */
+  key: string;
+  coordinatorGroup: number;
+  /** Log index of its BeginTransaction in the coordinating group. */
+  beginIndex: number;
+}
+
+/** In the log of the coordinating group: the transaction is on record, and that group is prepared. */
+export interface BeginTransaction {
+  key: string;
+  /** Age: of those that wait for one another the oldest goes first. */
+  stamp:
+    | HybridTimestamp
+    | undefined;
+  /** All operations, in the caller's order. */
+  operations: StampedOperation[];
+  /** The group of each operation's home region, in the same order. */
+  homeGroups: number[];
+  /** All groups that take part, ascending; the first coordinates. */
+  groups: number[];
+  /** Past this time it may be aborted, milliseconds since the Unix epoch. */
+  deadlineMs: number;
+  /** What the coordinating group decided for its part, with effects that wait for the decision. */
+  decided: DecidedOperation[];
+  locks: LockedFootprint[];
+  /** 0: not decided, 1: committed, 2: aborted. Only in snapshots, as the next. */
+  state: number;
+  beginIndex: number;
+}
+
+/** In the log of another group that takes part: its part is decided, and waits. */
+export interface PrepareTransaction {
+  transaction: TransactionRef | undefined;
+  stamp: HybridTimestamp | undefined;
+  deadlineMs: number;
+  groups: number[];
+  decided: DecidedOperation[];
+  locks: LockedFootprint[];
+  /** Log index of this entry. Only in snapshots. */
+  index: number;
+}
+
+/** What stays locked until the release. What operations name and where they reach, as in a footprint. */
+export interface LockedFootprint {
+  keys: string[];
+  shared: string[];
+  layer: string;
+  /** Whole centimetres: min x, y, z, max x, y, z; empty: no box. */
+  bounds: number[];
+}
+
+export interface AskToPrepare {
+  transaction: TransactionRef | undefined;
+  stamp: HybridTimestamp | undefined;
+  deadlineMs: number;
+  groups: number[];
+  /** The operations that reach the group. */
+  operations: StampedOperation[];
+}
+
+/** In the log of the coordinating group. The first decision counts. */
+export interface DecideTransaction {
+  key: string;
+  beginIndex: number;
+  commit: boolean;
+  /** Commit: what the other groups decided, without effects. Abort: the operation that failed, and why. */
+  decided: DecidedOperation[];
+}
+
+/** In the log of another group: the effects, or nothing of them; the locks are gone. */
+export interface ReleaseTransaction {
+  transaction: TransactionRef | undefined;
+  commit: boolean;
+  /** The coordinating group had finished it long ago: nothing is to be remembered. */
+  forget: boolean;
+}
+
+/** In the log of the coordinating group: every group has released. */
+export interface FinishTransaction {
+  key: string;
+  beginIndex: number;
+  /** Where each group released, for the answer to a repeat. */
+  released: LogPosition[];
+}
+
+/**
+ * In the log of the coordinating group: aborts a transaction that is past its deadline and not decided. Its result
+ * says how the transaction stands; asked by any group that waits.
+ */
+export interface ResolveTransaction {
+  key: string;
+  beginIndex: number;
+}
+
+/** How a step of a transaction came out. */
+export interface TransactionResult {
+  /** Prepare: the group is prepared. */
+  prepared: boolean;
+  /** What the group decided, without effects. */
+  decided: DecidedOperation[];
+  /** Resolve: 0 not decided, 1 committed, 2 aborted, 3 not on record (it is finished, or never was). */
+  state: number;
+}
+
 /** What a command came to. */
 export interface CommandResult {
   /** Empty where it took effect; else the reason, such as `LEASE_HELD`. */
@@ -286,6 +411,7 @@ export interface CommandResult {
   /** Regions that are the server's and that it did not name; regions that were given to servers. */
   assigned: RegionAuthority[];
   handoffs: Handoff[];
+  transaction: TransactionResult | undefined;
 }
 
 export interface CommandResult_MetadataEntry {
@@ -313,7 +439,31 @@ export interface SnapshotRecord {
     | //
     /** Needs version 3. */
     { $case: "view"; value: View }
+    | { $case: "begun"; value: BeginTransaction }
+    | { $case: "prepared"; value: PrepareTransaction }
+    | { $case: "finished"; value: FinishedTransaction }
+    | { $case: "transit"; value: TransitRecord }
     | undefined;
+}
+
+/** A transaction that a group has released, kept so that a late prepare does not bring it back. */
+export interface FinishedTransaction {
+  key: string;
+  beginIndex: number;
+  committed: boolean;
+  /** Where it was released. */
+  index: number;
+  term: number;
+  /** Kept since the last rotation. */
+  recent: boolean;
+}
+
+/** What ever went from a group to another, or came from there, of one kind. */
+export interface TransitRecord {
+  groupId: number;
+  itemKind: string;
+  sent: number;
+  received: number;
 }
 
 export interface SnapshotHeader {
@@ -368,6 +518,10 @@ export interface DecisionRecord {
   recent: boolean;
   /** As in DecidedOperation. */
   claimedMs: number;
+  /** Where it took effect, if that is another group: of a transaction that this group coordinated. 0: here. */
+  elsewhereGroup: number;
+  elsewhereIndex: number;
+  elsewhereTerm: number;
 }
 
 /** An entity that went, and the operation that took it: the incumbent of those who come too late. */
@@ -418,6 +572,9 @@ export const Command: MessageFns<Command> = {
         break;
       case "view":
         View.encode(message.command.value, writer.uint32(42).fork()).join();
+        break;
+      case "transaction":
+        TransactionCommand.encode(message.command.value, writer.uint32(74).fork()).join();
         break;
     }
     if (message.format !== 0) {
@@ -479,6 +636,14 @@ export const Command: MessageFns<Command> = {
             message.command = { $case: "view", value: View.decode(reader, reader.uint32()) };
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.command = { $case: "transaction", value: TransactionCommand.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 15: {
             if (tag !== 120) {
               break;
@@ -511,6 +676,8 @@ export const Command: MessageFns<Command> = {
         ? { $case: "membership", value: MembershipCommand.fromJSON(object.membership) }
         : isSet(object.view)
         ? { $case: "view", value: View.fromJSON(object.view) }
+        : isSet(object.transaction)
+        ? { $case: "transaction", value: TransactionCommand.fromJSON(object.transaction) }
         : undefined,
       format: isSet(object.format) ? globalThis.Number(object.format) : 0,
     };
@@ -528,6 +695,8 @@ export const Command: MessageFns<Command> = {
       obj.membership = MembershipCommand.toJSON(message.command.value);
     } else if (message.command?.$case === "view") {
       obj.view = View.toJSON(message.command.value);
+    } else if (message.command?.$case === "transaction") {
+      obj.transaction = TransactionCommand.toJSON(message.command.value);
     }
     if (message.format !== 0) {
       obj.format = Math.round(message.format);
@@ -568,6 +737,12 @@ export const Command: MessageFns<Command> = {
       case "view": {
         if (object.command?.value !== undefined && object.command?.value !== null) {
           message.command = { $case: "view", value: View.fromPartial(object.command.value) };
+        }
+        break;
+      }
+      case "transaction": {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: "transaction", value: TransactionCommand.fromPartial(object.command.value) };
         }
         break;
       }
@@ -3638,6 +3813,1613 @@ export const MoveMember: MessageFns<MoveMember> = {
   },
 };
 
+function createBaseTransactionCommand(): TransactionCommand {
+  return { step: undefined, nowMs: 0 };
+}
+
+export const TransactionCommand: MessageFns<TransactionCommand> = {
+  encode(message: TransactionCommand, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.step?.$case) {
+      case "begin":
+        BeginTransaction.encode(message.step.value, writer.uint32(10).fork()).join();
+        break;
+      case "prepare":
+        PrepareTransaction.encode(message.step.value, writer.uint32(18).fork()).join();
+        break;
+      case "decide":
+        DecideTransaction.encode(message.step.value, writer.uint32(26).fork()).join();
+        break;
+      case "release":
+        ReleaseTransaction.encode(message.step.value, writer.uint32(34).fork()).join();
+        break;
+      case "finish":
+        FinishTransaction.encode(message.step.value, writer.uint32(42).fork()).join();
+        break;
+      case "resolve":
+        ResolveTransaction.encode(message.step.value, writer.uint32(50).fork()).join();
+        break;
+      case "ask":
+        AskToPrepare.encode(message.step.value, writer.uint32(58).fork()).join();
+        break;
+    }
+    if (message.nowMs !== 0) {
+      writer.uint32(120).int64Number(message.nowMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransactionCommand {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransactionCommand();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.step = { $case: "begin", value: BeginTransaction.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.step = { $case: "prepare", value: PrepareTransaction.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.step = { $case: "decide", value: DecideTransaction.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.step = { $case: "release", value: ReleaseTransaction.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.step = { $case: "finish", value: FinishTransaction.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.step = { $case: "resolve", value: ResolveTransaction.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.step = { $case: "ask", value: AskToPrepare.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.nowMs = reader.int64Number();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TransactionCommand {
+    return {
+      step: isSet(object.begin)
+        ? { $case: "begin", value: BeginTransaction.fromJSON(object.begin) }
+        : isSet(object.prepare)
+        ? { $case: "prepare", value: PrepareTransaction.fromJSON(object.prepare) }
+        : isSet(object.decide)
+        ? { $case: "decide", value: DecideTransaction.fromJSON(object.decide) }
+        : isSet(object.release)
+        ? { $case: "release", value: ReleaseTransaction.fromJSON(object.release) }
+        : isSet(object.finish)
+        ? { $case: "finish", value: FinishTransaction.fromJSON(object.finish) }
+        : isSet(object.resolve)
+        ? { $case: "resolve", value: ResolveTransaction.fromJSON(object.resolve) }
+        : isSet(object.ask)
+        ? { $case: "ask", value: AskToPrepare.fromJSON(object.ask) }
+        : undefined,
+      nowMs: isSet(object.nowMs)
+        ? globalThis.Number(object.nowMs)
+        : isSet(object.now_ms)
+        ? globalThis.Number(object.now_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: TransactionCommand): unknown {
+    const obj: any = {};
+    if (message.step?.$case === "begin") {
+      obj.begin = BeginTransaction.toJSON(message.step.value);
+    } else if (message.step?.$case === "prepare") {
+      obj.prepare = PrepareTransaction.toJSON(message.step.value);
+    } else if (message.step?.$case === "decide") {
+      obj.decide = DecideTransaction.toJSON(message.step.value);
+    } else if (message.step?.$case === "release") {
+      obj.release = ReleaseTransaction.toJSON(message.step.value);
+    } else if (message.step?.$case === "finish") {
+      obj.finish = FinishTransaction.toJSON(message.step.value);
+    } else if (message.step?.$case === "resolve") {
+      obj.resolve = ResolveTransaction.toJSON(message.step.value);
+    } else if (message.step?.$case === "ask") {
+      obj.ask = AskToPrepare.toJSON(message.step.value);
+    }
+    if (message.nowMs !== 0) {
+      obj.nowMs = Math.round(message.nowMs);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<TransactionCommand>): TransactionCommand {
+    return TransactionCommand.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TransactionCommand>): TransactionCommand {
+    const message = createBaseTransactionCommand();
+    switch (object.step?.$case) {
+      case "begin": {
+        if (object.step?.value !== undefined && object.step?.value !== null) {
+          message.step = { $case: "begin", value: BeginTransaction.fromPartial(object.step.value) };
+        }
+        break;
+      }
+      case "prepare": {
+        if (object.step?.value !== undefined && object.step?.value !== null) {
+          message.step = { $case: "prepare", value: PrepareTransaction.fromPartial(object.step.value) };
+        }
+        break;
+      }
+      case "decide": {
+        if (object.step?.value !== undefined && object.step?.value !== null) {
+          message.step = { $case: "decide", value: DecideTransaction.fromPartial(object.step.value) };
+        }
+        break;
+      }
+      case "release": {
+        if (object.step?.value !== undefined && object.step?.value !== null) {
+          message.step = { $case: "release", value: ReleaseTransaction.fromPartial(object.step.value) };
+        }
+        break;
+      }
+      case "finish": {
+        if (object.step?.value !== undefined && object.step?.value !== null) {
+          message.step = { $case: "finish", value: FinishTransaction.fromPartial(object.step.value) };
+        }
+        break;
+      }
+      case "resolve": {
+        if (object.step?.value !== undefined && object.step?.value !== null) {
+          message.step = { $case: "resolve", value: ResolveTransaction.fromPartial(object.step.value) };
+        }
+        break;
+      }
+      case "ask": {
+        if (object.step?.value !== undefined && object.step?.value !== null) {
+          message.step = { $case: "ask", value: AskToPrepare.fromPartial(object.step.value) };
+        }
+        break;
+      }
+    }
+    message.nowMs = object.nowMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseTransactionRef(): TransactionRef {
+  return { key: "", coordinatorGroup: 0, beginIndex: 0 };
+}
+
+export const TransactionRef: MessageFns<TransactionRef> = {
+  encode(message: TransactionRef, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.coordinatorGroup !== 0) {
+      writer.uint32(16).uint32(message.coordinatorGroup);
+    }
+    if (message.beginIndex !== 0) {
+      writer.uint32(24).uint64Number(message.beginIndex);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransactionRef {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransactionRef();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.coordinatorGroup = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.beginIndex = reader.uint64Number();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TransactionRef {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      coordinatorGroup: isSet(object.coordinatorGroup)
+        ? globalThis.Number(object.coordinatorGroup)
+        : isSet(object.coordinator_group)
+        ? globalThis.Number(object.coordinator_group)
+        : 0,
+      beginIndex: isSet(object.beginIndex)
+        ? globalThis.Number(object.beginIndex)
+        : isSet(object.begin_index)
+        ? globalThis.Number(object.begin_index)
+        : 0,
+    };
+  },
+
+  toJSON(message: TransactionRef): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.coordinatorGroup !== 0) {
+      obj.coordinatorGroup = Math.round(message.coordinatorGroup);
+    }
+    if (message.beginIndex !== 0) {
+      obj.beginIndex = Math.round(message.beginIndex);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<TransactionRef>): TransactionRef {
+    return TransactionRef.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TransactionRef>): TransactionRef {
+    const message = createBaseTransactionRef();
+    message.key = object.key ?? "";
+    message.coordinatorGroup = object.coordinatorGroup ?? 0;
+    message.beginIndex = object.beginIndex ?? 0;
+    return message;
+  },
+};
+
+function createBaseBeginTransaction(): BeginTransaction {
+  return {
+    key: "",
+    stamp: undefined,
+    operations: [],
+    homeGroups: [],
+    groups: [],
+    deadlineMs: 0,
+    decided: [],
+    locks: [],
+    state: 0,
+    beginIndex: 0,
+  };
+}
+
+export const BeginTransaction: MessageFns<BeginTransaction> = {
+  encode(message: BeginTransaction, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.stamp !== undefined) {
+      HybridTimestamp.encode(message.stamp, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.operations) {
+      StampedOperation.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.homeGroups.length !== 0) {
+      writer.uint32(34).fork();
+      for (const v of message.homeGroups) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.groups.length !== 0) {
+      writer.uint32(42).fork();
+      for (const v of message.groups) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.deadlineMs !== 0) {
+      writer.uint32(48).int64Number(message.deadlineMs);
+    }
+    for (const v of message.decided) {
+      DecidedOperation.encode(v!, writer.uint32(58).fork()).join();
+    }
+    for (const v of message.locks) {
+      LockedFootprint.encode(v!, writer.uint32(66).fork()).join();
+    }
+    if (message.state !== 0) {
+      writer.uint32(72).uint32(message.state);
+    }
+    if (message.beginIndex !== 0) {
+      writer.uint32(80).uint64Number(message.beginIndex);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BeginTransaction {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBeginTransaction();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.stamp = HybridTimestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.operations.push(StampedOperation.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag === 32) {
+              message.homeGroups.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 34) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.homeGroups.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 5: {
+            if (tag === 40) {
+              message.groups.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 42) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.groups.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.deadlineMs = reader.int64Number();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.decided.push(DecidedOperation.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.locks.push(LockedFootprint.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.state = reader.uint32();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.beginIndex = reader.uint64Number();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): BeginTransaction {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      stamp: isSet(object.stamp) ? HybridTimestamp.fromJSON(object.stamp) : undefined,
+      operations: globalThis.Array.isArray(object?.operations)
+        ? object.operations.map((e: any) => StampedOperation.fromJSON(e))
+        : [],
+      homeGroups: globalThis.Array.isArray(object?.homeGroups)
+        ? object.homeGroups.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.home_groups)
+        ? object.home_groups.map((e: any) => globalThis.Number(e))
+        : [],
+      groups: globalThis.Array.isArray(object?.groups) ? object.groups.map((e: any) => globalThis.Number(e)) : [],
+      deadlineMs: isSet(object.deadlineMs)
+        ? globalThis.Number(object.deadlineMs)
+        : isSet(object.deadline_ms)
+        ? globalThis.Number(object.deadline_ms)
+        : 0,
+      decided: globalThis.Array.isArray(object?.decided)
+        ? object.decided.map((e: any) => DecidedOperation.fromJSON(e))
+        : [],
+      locks: globalThis.Array.isArray(object?.locks) ? object.locks.map((e: any) => LockedFootprint.fromJSON(e)) : [],
+      state: isSet(object.state) ? globalThis.Number(object.state) : 0,
+      beginIndex: isSet(object.beginIndex)
+        ? globalThis.Number(object.beginIndex)
+        : isSet(object.begin_index)
+        ? globalThis.Number(object.begin_index)
+        : 0,
+    };
+  },
+
+  toJSON(message: BeginTransaction): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.stamp !== undefined) {
+      obj.stamp = HybridTimestamp.toJSON(message.stamp);
+    }
+    if (message.operations?.length) {
+      obj.operations = message.operations.map((e) => StampedOperation.toJSON(e));
+    }
+    if (message.homeGroups?.length) {
+      obj.homeGroups = message.homeGroups.map((e) => Math.round(e));
+    }
+    if (message.groups?.length) {
+      obj.groups = message.groups.map((e) => Math.round(e));
+    }
+    if (message.deadlineMs !== 0) {
+      obj.deadlineMs = Math.round(message.deadlineMs);
+    }
+    if (message.decided?.length) {
+      obj.decided = message.decided.map((e) => DecidedOperation.toJSON(e));
+    }
+    if (message.locks?.length) {
+      obj.locks = message.locks.map((e) => LockedFootprint.toJSON(e));
+    }
+    if (message.state !== 0) {
+      obj.state = Math.round(message.state);
+    }
+    if (message.beginIndex !== 0) {
+      obj.beginIndex = Math.round(message.beginIndex);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<BeginTransaction>): BeginTransaction {
+    return BeginTransaction.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BeginTransaction>): BeginTransaction {
+    const message = createBaseBeginTransaction();
+    message.key = object.key ?? "";
+    message.stamp = (object.stamp !== undefined && object.stamp !== null)
+      ? HybridTimestamp.fromPartial(object.stamp)
+      : undefined;
+    message.operations = object.operations?.map((e) => StampedOperation.fromPartial(e)) || [];
+    message.homeGroups = object.homeGroups?.map((e) => e) || [];
+    message.groups = object.groups?.map((e) => e) || [];
+    message.deadlineMs = object.deadlineMs ?? 0;
+    message.decided = object.decided?.map((e) => DecidedOperation.fromPartial(e)) || [];
+    message.locks = object.locks?.map((e) => LockedFootprint.fromPartial(e)) || [];
+    message.state = object.state ?? 0;
+    message.beginIndex = object.beginIndex ?? 0;
+    return message;
+  },
+};
+
+function createBasePrepareTransaction(): PrepareTransaction {
+  return { transaction: undefined, stamp: undefined, deadlineMs: 0, groups: [], decided: [], locks: [], index: 0 };
+}
+
+export const PrepareTransaction: MessageFns<PrepareTransaction> = {
+  encode(message: PrepareTransaction, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.transaction !== undefined) {
+      TransactionRef.encode(message.transaction, writer.uint32(10).fork()).join();
+    }
+    if (message.stamp !== undefined) {
+      HybridTimestamp.encode(message.stamp, writer.uint32(18).fork()).join();
+    }
+    if (message.deadlineMs !== 0) {
+      writer.uint32(24).int64Number(message.deadlineMs);
+    }
+    if (message.groups.length !== 0) {
+      writer.uint32(34).fork();
+      for (const v of message.groups) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    for (const v of message.decided) {
+      DecidedOperation.encode(v!, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.locks) {
+      LockedFootprint.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.index !== 0) {
+      writer.uint32(56).uint64Number(message.index);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PrepareTransaction {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePrepareTransaction();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.transaction = TransactionRef.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.stamp = HybridTimestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.deadlineMs = reader.int64Number();
+            continue;
+          }
+          case 4: {
+            if (tag === 32) {
+              message.groups.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 34) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.groups.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.decided.push(DecidedOperation.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.locks.push(LockedFootprint.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.index = reader.uint64Number();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PrepareTransaction {
+    return {
+      transaction: isSet(object.transaction) ? TransactionRef.fromJSON(object.transaction) : undefined,
+      stamp: isSet(object.stamp) ? HybridTimestamp.fromJSON(object.stamp) : undefined,
+      deadlineMs: isSet(object.deadlineMs)
+        ? globalThis.Number(object.deadlineMs)
+        : isSet(object.deadline_ms)
+        ? globalThis.Number(object.deadline_ms)
+        : 0,
+      groups: globalThis.Array.isArray(object?.groups) ? object.groups.map((e: any) => globalThis.Number(e)) : [],
+      decided: globalThis.Array.isArray(object?.decided)
+        ? object.decided.map((e: any) => DecidedOperation.fromJSON(e))
+        : [],
+      locks: globalThis.Array.isArray(object?.locks) ? object.locks.map((e: any) => LockedFootprint.fromJSON(e)) : [],
+      index: isSet(object.index) ? globalThis.Number(object.index) : 0,
+    };
+  },
+
+  toJSON(message: PrepareTransaction): unknown {
+    const obj: any = {};
+    if (message.transaction !== undefined) {
+      obj.transaction = TransactionRef.toJSON(message.transaction);
+    }
+    if (message.stamp !== undefined) {
+      obj.stamp = HybridTimestamp.toJSON(message.stamp);
+    }
+    if (message.deadlineMs !== 0) {
+      obj.deadlineMs = Math.round(message.deadlineMs);
+    }
+    if (message.groups?.length) {
+      obj.groups = message.groups.map((e) => Math.round(e));
+    }
+    if (message.decided?.length) {
+      obj.decided = message.decided.map((e) => DecidedOperation.toJSON(e));
+    }
+    if (message.locks?.length) {
+      obj.locks = message.locks.map((e) => LockedFootprint.toJSON(e));
+    }
+    if (message.index !== 0) {
+      obj.index = Math.round(message.index);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PrepareTransaction>): PrepareTransaction {
+    return PrepareTransaction.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PrepareTransaction>): PrepareTransaction {
+    const message = createBasePrepareTransaction();
+    message.transaction = (object.transaction !== undefined && object.transaction !== null)
+      ? TransactionRef.fromPartial(object.transaction)
+      : undefined;
+    message.stamp = (object.stamp !== undefined && object.stamp !== null)
+      ? HybridTimestamp.fromPartial(object.stamp)
+      : undefined;
+    message.deadlineMs = object.deadlineMs ?? 0;
+    message.groups = object.groups?.map((e) => e) || [];
+    message.decided = object.decided?.map((e) => DecidedOperation.fromPartial(e)) || [];
+    message.locks = object.locks?.map((e) => LockedFootprint.fromPartial(e)) || [];
+    message.index = object.index ?? 0;
+    return message;
+  },
+};
+
+function createBaseLockedFootprint(): LockedFootprint {
+  return { keys: [], shared: [], layer: "", bounds: [] };
+}
+
+export const LockedFootprint: MessageFns<LockedFootprint> = {
+  encode(message: LockedFootprint, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.keys) {
+      writer.uint32(10).string(v!);
+    }
+    for (const v of message.shared) {
+      writer.uint32(18).string(v!);
+    }
+    if (message.layer !== "") {
+      writer.uint32(26).string(message.layer);
+    }
+    if (message.bounds.length !== 0) {
+      writer.uint32(34).fork();
+      for (const v of message.bounds) {
+        writer.double(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LockedFootprint {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLockedFootprint();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.keys.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.shared.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.layer = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag === 33) {
+              message.bounds.push(reader.double());
+
+              continue;
+            }
+
+            if (tag === 34) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.bounds.push(reader.double());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): LockedFootprint {
+    return {
+      keys: globalThis.Array.isArray(object?.keys) ? object.keys.map((e: any) => globalThis.String(e)) : [],
+      shared: globalThis.Array.isArray(object?.shared) ? object.shared.map((e: any) => globalThis.String(e)) : [],
+      layer: isSet(object.layer) ? globalThis.String(object.layer) : "",
+      bounds: globalThis.Array.isArray(object?.bounds) ? object.bounds.map((e: any) => globalThis.Number(e)) : [],
+    };
+  },
+
+  toJSON(message: LockedFootprint): unknown {
+    const obj: any = {};
+    if (message.keys?.length) {
+      obj.keys = message.keys;
+    }
+    if (message.shared?.length) {
+      obj.shared = message.shared;
+    }
+    if (message.layer !== "") {
+      obj.layer = message.layer;
+    }
+    if (message.bounds?.length) {
+      obj.bounds = message.bounds.map((e) => floatToJson(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<LockedFootprint>): LockedFootprint {
+    return LockedFootprint.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LockedFootprint>): LockedFootprint {
+    const message = createBaseLockedFootprint();
+    message.keys = object.keys?.map((e) => e) || [];
+    message.shared = object.shared?.map((e) => e) || [];
+    message.layer = object.layer ?? "";
+    message.bounds = object.bounds?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseAskToPrepare(): AskToPrepare {
+  return { transaction: undefined, stamp: undefined, deadlineMs: 0, groups: [], operations: [] };
+}
+
+export const AskToPrepare: MessageFns<AskToPrepare> = {
+  encode(message: AskToPrepare, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.transaction !== undefined) {
+      TransactionRef.encode(message.transaction, writer.uint32(10).fork()).join();
+    }
+    if (message.stamp !== undefined) {
+      HybridTimestamp.encode(message.stamp, writer.uint32(18).fork()).join();
+    }
+    if (message.deadlineMs !== 0) {
+      writer.uint32(24).int64Number(message.deadlineMs);
+    }
+    if (message.groups.length !== 0) {
+      writer.uint32(34).fork();
+      for (const v of message.groups) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    for (const v of message.operations) {
+      StampedOperation.encode(v!, writer.uint32(42).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AskToPrepare {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAskToPrepare();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.transaction = TransactionRef.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.stamp = HybridTimestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.deadlineMs = reader.int64Number();
+            continue;
+          }
+          case 4: {
+            if (tag === 32) {
+              message.groups.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 34) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.groups.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.operations.push(StampedOperation.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AskToPrepare {
+    return {
+      transaction: isSet(object.transaction) ? TransactionRef.fromJSON(object.transaction) : undefined,
+      stamp: isSet(object.stamp) ? HybridTimestamp.fromJSON(object.stamp) : undefined,
+      deadlineMs: isSet(object.deadlineMs)
+        ? globalThis.Number(object.deadlineMs)
+        : isSet(object.deadline_ms)
+        ? globalThis.Number(object.deadline_ms)
+        : 0,
+      groups: globalThis.Array.isArray(object?.groups) ? object.groups.map((e: any) => globalThis.Number(e)) : [],
+      operations: globalThis.Array.isArray(object?.operations)
+        ? object.operations.map((e: any) => StampedOperation.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: AskToPrepare): unknown {
+    const obj: any = {};
+    if (message.transaction !== undefined) {
+      obj.transaction = TransactionRef.toJSON(message.transaction);
+    }
+    if (message.stamp !== undefined) {
+      obj.stamp = HybridTimestamp.toJSON(message.stamp);
+    }
+    if (message.deadlineMs !== 0) {
+      obj.deadlineMs = Math.round(message.deadlineMs);
+    }
+    if (message.groups?.length) {
+      obj.groups = message.groups.map((e) => Math.round(e));
+    }
+    if (message.operations?.length) {
+      obj.operations = message.operations.map((e) => StampedOperation.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<AskToPrepare>): AskToPrepare {
+    return AskToPrepare.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AskToPrepare>): AskToPrepare {
+    const message = createBaseAskToPrepare();
+    message.transaction = (object.transaction !== undefined && object.transaction !== null)
+      ? TransactionRef.fromPartial(object.transaction)
+      : undefined;
+    message.stamp = (object.stamp !== undefined && object.stamp !== null)
+      ? HybridTimestamp.fromPartial(object.stamp)
+      : undefined;
+    message.deadlineMs = object.deadlineMs ?? 0;
+    message.groups = object.groups?.map((e) => e) || [];
+    message.operations = object.operations?.map((e) => StampedOperation.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseDecideTransaction(): DecideTransaction {
+  return { key: "", beginIndex: 0, commit: false, decided: [] };
+}
+
+export const DecideTransaction: MessageFns<DecideTransaction> = {
+  encode(message: DecideTransaction, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.beginIndex !== 0) {
+      writer.uint32(16).uint64Number(message.beginIndex);
+    }
+    if (message.commit !== false) {
+      writer.uint32(24).bool(message.commit);
+    }
+    for (const v of message.decided) {
+      DecidedOperation.encode(v!, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DecideTransaction {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDecideTransaction();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.beginIndex = reader.uint64Number();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.commit = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.decided.push(DecidedOperation.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DecideTransaction {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      beginIndex: isSet(object.beginIndex)
+        ? globalThis.Number(object.beginIndex)
+        : isSet(object.begin_index)
+        ? globalThis.Number(object.begin_index)
+        : 0,
+      commit: isSet(object.commit) ? globalThis.Boolean(object.commit) : false,
+      decided: globalThis.Array.isArray(object?.decided)
+        ? object.decided.map((e: any) => DecidedOperation.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: DecideTransaction): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.beginIndex !== 0) {
+      obj.beginIndex = Math.round(message.beginIndex);
+    }
+    if (message.commit !== false) {
+      obj.commit = message.commit;
+    }
+    if (message.decided?.length) {
+      obj.decided = message.decided.map((e) => DecidedOperation.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<DecideTransaction>): DecideTransaction {
+    return DecideTransaction.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DecideTransaction>): DecideTransaction {
+    const message = createBaseDecideTransaction();
+    message.key = object.key ?? "";
+    message.beginIndex = object.beginIndex ?? 0;
+    message.commit = object.commit ?? false;
+    message.decided = object.decided?.map((e) => DecidedOperation.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseReleaseTransaction(): ReleaseTransaction {
+  return { transaction: undefined, commit: false, forget: false };
+}
+
+export const ReleaseTransaction: MessageFns<ReleaseTransaction> = {
+  encode(message: ReleaseTransaction, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.transaction !== undefined) {
+      TransactionRef.encode(message.transaction, writer.uint32(10).fork()).join();
+    }
+    if (message.commit !== false) {
+      writer.uint32(16).bool(message.commit);
+    }
+    if (message.forget !== false) {
+      writer.uint32(24).bool(message.forget);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReleaseTransaction {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReleaseTransaction();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.transaction = TransactionRef.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.commit = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.forget = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReleaseTransaction {
+    return {
+      transaction: isSet(object.transaction) ? TransactionRef.fromJSON(object.transaction) : undefined,
+      commit: isSet(object.commit) ? globalThis.Boolean(object.commit) : false,
+      forget: isSet(object.forget) ? globalThis.Boolean(object.forget) : false,
+    };
+  },
+
+  toJSON(message: ReleaseTransaction): unknown {
+    const obj: any = {};
+    if (message.transaction !== undefined) {
+      obj.transaction = TransactionRef.toJSON(message.transaction);
+    }
+    if (message.commit !== false) {
+      obj.commit = message.commit;
+    }
+    if (message.forget !== false) {
+      obj.forget = message.forget;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ReleaseTransaction>): ReleaseTransaction {
+    return ReleaseTransaction.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReleaseTransaction>): ReleaseTransaction {
+    const message = createBaseReleaseTransaction();
+    message.transaction = (object.transaction !== undefined && object.transaction !== null)
+      ? TransactionRef.fromPartial(object.transaction)
+      : undefined;
+    message.commit = object.commit ?? false;
+    message.forget = object.forget ?? false;
+    return message;
+  },
+};
+
+function createBaseFinishTransaction(): FinishTransaction {
+  return { key: "", beginIndex: 0, released: [] };
+}
+
+export const FinishTransaction: MessageFns<FinishTransaction> = {
+  encode(message: FinishTransaction, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.beginIndex !== 0) {
+      writer.uint32(16).uint64Number(message.beginIndex);
+    }
+    for (const v of message.released) {
+      LogPosition.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FinishTransaction {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFinishTransaction();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.beginIndex = reader.uint64Number();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.released.push(LogPosition.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FinishTransaction {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      beginIndex: isSet(object.beginIndex)
+        ? globalThis.Number(object.beginIndex)
+        : isSet(object.begin_index)
+        ? globalThis.Number(object.begin_index)
+        : 0,
+      released: globalThis.Array.isArray(object?.released)
+        ? object.released.map((e: any) => LogPosition.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: FinishTransaction): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.beginIndex !== 0) {
+      obj.beginIndex = Math.round(message.beginIndex);
+    }
+    if (message.released?.length) {
+      obj.released = message.released.map((e) => LogPosition.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<FinishTransaction>): FinishTransaction {
+    return FinishTransaction.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FinishTransaction>): FinishTransaction {
+    const message = createBaseFinishTransaction();
+    message.key = object.key ?? "";
+    message.beginIndex = object.beginIndex ?? 0;
+    message.released = object.released?.map((e) => LogPosition.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseResolveTransaction(): ResolveTransaction {
+  return { key: "", beginIndex: 0 };
+}
+
+export const ResolveTransaction: MessageFns<ResolveTransaction> = {
+  encode(message: ResolveTransaction, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.beginIndex !== 0) {
+      writer.uint32(16).uint64Number(message.beginIndex);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResolveTransaction {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResolveTransaction();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.beginIndex = reader.uint64Number();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ResolveTransaction {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      beginIndex: isSet(object.beginIndex)
+        ? globalThis.Number(object.beginIndex)
+        : isSet(object.begin_index)
+        ? globalThis.Number(object.begin_index)
+        : 0,
+    };
+  },
+
+  toJSON(message: ResolveTransaction): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.beginIndex !== 0) {
+      obj.beginIndex = Math.round(message.beginIndex);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ResolveTransaction>): ResolveTransaction {
+    return ResolveTransaction.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ResolveTransaction>): ResolveTransaction {
+    const message = createBaseResolveTransaction();
+    message.key = object.key ?? "";
+    message.beginIndex = object.beginIndex ?? 0;
+    return message;
+  },
+};
+
+function createBaseTransactionResult(): TransactionResult {
+  return { prepared: false, decided: [], state: 0 };
+}
+
+export const TransactionResult: MessageFns<TransactionResult> = {
+  encode(message: TransactionResult, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.prepared !== false) {
+      writer.uint32(8).bool(message.prepared);
+    }
+    for (const v of message.decided) {
+      DecidedOperation.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.state !== 0) {
+      writer.uint32(24).uint32(message.state);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransactionResult {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransactionResult();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.prepared = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.decided.push(DecidedOperation.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.state = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TransactionResult {
+    return {
+      prepared: isSet(object.prepared) ? globalThis.Boolean(object.prepared) : false,
+      decided: globalThis.Array.isArray(object?.decided)
+        ? object.decided.map((e: any) => DecidedOperation.fromJSON(e))
+        : [],
+      state: isSet(object.state) ? globalThis.Number(object.state) : 0,
+    };
+  },
+
+  toJSON(message: TransactionResult): unknown {
+    const obj: any = {};
+    if (message.prepared !== false) {
+      obj.prepared = message.prepared;
+    }
+    if (message.decided?.length) {
+      obj.decided = message.decided.map((e) => DecidedOperation.toJSON(e));
+    }
+    if (message.state !== 0) {
+      obj.state = Math.round(message.state);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<TransactionResult>): TransactionResult {
+    return TransactionResult.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TransactionResult>): TransactionResult {
+    const message = createBaseTransactionResult();
+    message.prepared = object.prepared ?? false;
+    message.decided = object.decided?.map((e) => DecidedOperation.fromPartial(e)) || [];
+    message.state = object.state ?? 0;
+    return message;
+  },
+};
+
 function createBaseCommandResult(): CommandResult {
   return {
     reason: "",
@@ -3654,6 +5436,7 @@ function createBaseCommandResult(): CommandResult {
     handoff: undefined,
     assigned: [],
     handoffs: [],
+    transaction: undefined,
   };
 }
 
@@ -3700,6 +5483,9 @@ export const CommandResult: MessageFns<CommandResult> = {
     }
     for (const v of message.handoffs) {
       Handoff.encode(v!, writer.uint32(114).fork()).join();
+    }
+    if (message.transaction !== undefined) {
+      TransactionResult.encode(message.transaction, writer.uint32(162).fork()).join();
     }
     return writer;
   },
@@ -3832,6 +5618,14 @@ export const CommandResult: MessageFns<CommandResult> = {
             message.handoffs.push(Handoff.decode(reader, reader.uint32()));
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.transaction = TransactionResult.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3874,6 +5668,7 @@ export const CommandResult: MessageFns<CommandResult> = {
         ? object.assigned.map((e: any) => RegionAuthority.fromJSON(e))
         : [],
       handoffs: globalThis.Array.isArray(object?.handoffs) ? object.handoffs.map((e: any) => Handoff.fromJSON(e)) : [],
+      transaction: isSet(object.transaction) ? TransactionResult.fromJSON(object.transaction) : undefined,
     };
   },
 
@@ -3924,6 +5719,9 @@ export const CommandResult: MessageFns<CommandResult> = {
     if (message.handoffs?.length) {
       obj.handoffs = message.handoffs.map((e) => Handoff.toJSON(e));
     }
+    if (message.transaction !== undefined) {
+      obj.transaction = TransactionResult.toJSON(message.transaction);
+    }
     return obj;
   },
 
@@ -3964,6 +5762,9 @@ export const CommandResult: MessageFns<CommandResult> = {
       : undefined;
     message.assigned = object.assigned?.map((e) => RegionAuthority.fromPartial(e)) || [];
     message.handoffs = object.handoffs?.map((e) => Handoff.fromPartial(e)) || [];
+    message.transaction = (object.transaction !== undefined && object.transaction !== null)
+      ? TransactionResult.fromPartial(object.transaction)
+      : undefined;
     return message;
   },
 };
@@ -4099,6 +5900,18 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
       case "view":
         View.encode(message.record.value, writer.uint32(106).fork()).join();
         break;
+      case "begun":
+        BeginTransaction.encode(message.record.value, writer.uint32(162).fork()).join();
+        break;
+      case "prepared":
+        PrepareTransaction.encode(message.record.value, writer.uint32(170).fork()).join();
+        break;
+      case "finished":
+        FinishedTransaction.encode(message.record.value, writer.uint32(178).fork()).join();
+        break;
+      case "transit":
+        TransitRecord.encode(message.record.value, writer.uint32(186).fork()).join();
+        break;
     }
     return writer;
   },
@@ -4220,6 +6033,38 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
             message.record = { $case: "view", value: View.decode(reader, reader.uint32()) };
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.record = { $case: "begun", value: BeginTransaction.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.record = { $case: "prepared", value: PrepareTransaction.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.record = { $case: "finished", value: FinishedTransaction.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 23: {
+            if (tag !== 186) {
+              break;
+            }
+
+            message.record = { $case: "transit", value: TransitRecord.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4260,6 +6105,14 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
         ? { $case: "load", value: LoadRecord.fromJSON(object.load) }
         : isSet(object.view)
         ? { $case: "view", value: View.fromJSON(object.view) }
+        : isSet(object.begun)
+        ? { $case: "begun", value: BeginTransaction.fromJSON(object.begun) }
+        : isSet(object.prepared)
+        ? { $case: "prepared", value: PrepareTransaction.fromJSON(object.prepared) }
+        : isSet(object.finished)
+        ? { $case: "finished", value: FinishedTransaction.fromJSON(object.finished) }
+        : isSet(object.transit)
+        ? { $case: "transit", value: TransitRecord.fromJSON(object.transit) }
         : undefined,
     };
   },
@@ -4292,6 +6145,14 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
       obj.load = LoadRecord.toJSON(message.record.value);
     } else if (message.record?.$case === "view") {
       obj.view = View.toJSON(message.record.value);
+    } else if (message.record?.$case === "begun") {
+      obj.begun = BeginTransaction.toJSON(message.record.value);
+    } else if (message.record?.$case === "prepared") {
+      obj.prepared = PrepareTransaction.toJSON(message.record.value);
+    } else if (message.record?.$case === "finished") {
+      obj.finished = FinishedTransaction.toJSON(message.record.value);
+    } else if (message.record?.$case === "transit") {
+      obj.transit = TransitRecord.toJSON(message.record.value);
     }
     return obj;
   },
@@ -4380,7 +6241,309 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
         }
         break;
       }
+      case "begun": {
+        if (object.record?.value !== undefined && object.record?.value !== null) {
+          message.record = { $case: "begun", value: BeginTransaction.fromPartial(object.record.value) };
+        }
+        break;
+      }
+      case "prepared": {
+        if (object.record?.value !== undefined && object.record?.value !== null) {
+          message.record = { $case: "prepared", value: PrepareTransaction.fromPartial(object.record.value) };
+        }
+        break;
+      }
+      case "finished": {
+        if (object.record?.value !== undefined && object.record?.value !== null) {
+          message.record = { $case: "finished", value: FinishedTransaction.fromPartial(object.record.value) };
+        }
+        break;
+      }
+      case "transit": {
+        if (object.record?.value !== undefined && object.record?.value !== null) {
+          message.record = { $case: "transit", value: TransitRecord.fromPartial(object.record.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseFinishedTransaction(): FinishedTransaction {
+  return { key: "", beginIndex: 0, committed: false, index: 0, term: 0, recent: false };
+}
+
+export const FinishedTransaction: MessageFns<FinishedTransaction> = {
+  encode(message: FinishedTransaction, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.beginIndex !== 0) {
+      writer.uint32(16).uint64Number(message.beginIndex);
+    }
+    if (message.committed !== false) {
+      writer.uint32(24).bool(message.committed);
+    }
+    if (message.index !== 0) {
+      writer.uint32(32).uint64Number(message.index);
+    }
+    if (message.term !== 0) {
+      writer.uint32(40).uint64Number(message.term);
+    }
+    if (message.recent !== false) {
+      writer.uint32(48).bool(message.recent);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FinishedTransaction {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFinishedTransaction();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.beginIndex = reader.uint64Number();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.committed = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.index = reader.uint64Number();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.term = reader.uint64Number();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.recent = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FinishedTransaction {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      beginIndex: isSet(object.beginIndex)
+        ? globalThis.Number(object.beginIndex)
+        : isSet(object.begin_index)
+        ? globalThis.Number(object.begin_index)
+        : 0,
+      committed: isSet(object.committed) ? globalThis.Boolean(object.committed) : false,
+      index: isSet(object.index) ? globalThis.Number(object.index) : 0,
+      term: isSet(object.term) ? globalThis.Number(object.term) : 0,
+      recent: isSet(object.recent) ? globalThis.Boolean(object.recent) : false,
+    };
+  },
+
+  toJSON(message: FinishedTransaction): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.beginIndex !== 0) {
+      obj.beginIndex = Math.round(message.beginIndex);
+    }
+    if (message.committed !== false) {
+      obj.committed = message.committed;
+    }
+    if (message.index !== 0) {
+      obj.index = Math.round(message.index);
+    }
+    if (message.term !== 0) {
+      obj.term = Math.round(message.term);
+    }
+    if (message.recent !== false) {
+      obj.recent = message.recent;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<FinishedTransaction>): FinishedTransaction {
+    return FinishedTransaction.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FinishedTransaction>): FinishedTransaction {
+    const message = createBaseFinishedTransaction();
+    message.key = object.key ?? "";
+    message.beginIndex = object.beginIndex ?? 0;
+    message.committed = object.committed ?? false;
+    message.index = object.index ?? 0;
+    message.term = object.term ?? 0;
+    message.recent = object.recent ?? false;
+    return message;
+  },
+};
+
+function createBaseTransitRecord(): TransitRecord {
+  return { groupId: 0, itemKind: "", sent: 0, received: 0 };
+}
+
+export const TransitRecord: MessageFns<TransitRecord> = {
+  encode(message: TransitRecord, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.groupId !== 0) {
+      writer.uint32(8).uint32(message.groupId);
+    }
+    if (message.itemKind !== "") {
+      writer.uint32(18).string(message.itemKind);
+    }
+    if (message.sent !== 0) {
+      writer.uint32(24).uint64Number(message.sent);
+    }
+    if (message.received !== 0) {
+      writer.uint32(32).uint64Number(message.received);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransitRecord {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransitRecord();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.groupId = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.itemKind = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sent = reader.uint64Number();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.received = reader.uint64Number();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TransitRecord {
+    return {
+      groupId: isSet(object.groupId)
+        ? globalThis.Number(object.groupId)
+        : isSet(object.group_id)
+        ? globalThis.Number(object.group_id)
+        : 0,
+      itemKind: isSet(object.itemKind)
+        ? globalThis.String(object.itemKind)
+        : isSet(object.item_kind)
+        ? globalThis.String(object.item_kind)
+        : "",
+      sent: isSet(object.sent) ? globalThis.Number(object.sent) : 0,
+      received: isSet(object.received) ? globalThis.Number(object.received) : 0,
+    };
+  },
+
+  toJSON(message: TransitRecord): unknown {
+    const obj: any = {};
+    if (message.groupId !== 0) {
+      obj.groupId = Math.round(message.groupId);
+    }
+    if (message.itemKind !== "") {
+      obj.itemKind = message.itemKind;
+    }
+    if (message.sent !== 0) {
+      obj.sent = Math.round(message.sent);
+    }
+    if (message.received !== 0) {
+      obj.received = Math.round(message.received);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<TransitRecord>): TransitRecord {
+    return TransitRecord.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TransitRecord>): TransitRecord {
+    const message = createBaseTransitRecord();
+    message.groupId = object.groupId ?? 0;
+    message.itemKind = object.itemKind ?? "";
+    message.sent = object.sent ?? 0;
+    message.received = object.received ?? 0;
     return message;
   },
 };
@@ -4918,6 +7081,9 @@ function createBaseDecisionRecord(): DecisionRecord {
     transactionId: "",
     recent: false,
     claimedMs: 0,
+    elsewhereGroup: 0,
+    elsewhereIndex: 0,
+    elsewhereTerm: 0,
   };
 }
 
@@ -4961,6 +7127,15 @@ export const DecisionRecord: MessageFns<DecisionRecord> = {
     }
     if (message.claimedMs !== 0) {
       writer.uint32(104).int64Number(message.claimedMs);
+    }
+    if (message.elsewhereGroup !== 0) {
+      writer.uint32(112).uint32(message.elsewhereGroup);
+    }
+    if (message.elsewhereIndex !== 0) {
+      writer.uint32(120).uint64Number(message.elsewhereIndex);
+    }
+    if (message.elsewhereTerm !== 0) {
+      writer.uint32(128).uint64Number(message.elsewhereTerm);
     }
     return writer;
   },
@@ -5082,6 +7257,30 @@ export const DecisionRecord: MessageFns<DecisionRecord> = {
             message.claimedMs = reader.int64Number();
             continue;
           }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.elsewhereGroup = reader.uint32();
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.elsewhereIndex = reader.uint64Number();
+            continue;
+          }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.elsewhereTerm = reader.uint64Number();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5124,6 +7323,21 @@ export const DecisionRecord: MessageFns<DecisionRecord> = {
         ? globalThis.Number(object.claimedMs)
         : isSet(object.claimed_ms)
         ? globalThis.Number(object.claimed_ms)
+        : 0,
+      elsewhereGroup: isSet(object.elsewhereGroup)
+        ? globalThis.Number(object.elsewhereGroup)
+        : isSet(object.elsewhere_group)
+        ? globalThis.Number(object.elsewhere_group)
+        : 0,
+      elsewhereIndex: isSet(object.elsewhereIndex)
+        ? globalThis.Number(object.elsewhereIndex)
+        : isSet(object.elsewhere_index)
+        ? globalThis.Number(object.elsewhere_index)
+        : 0,
+      elsewhereTerm: isSet(object.elsewhereTerm)
+        ? globalThis.Number(object.elsewhereTerm)
+        : isSet(object.elsewhere_term)
+        ? globalThis.Number(object.elsewhere_term)
         : 0,
     };
   },
@@ -5169,6 +7383,15 @@ export const DecisionRecord: MessageFns<DecisionRecord> = {
     if (message.claimedMs !== 0) {
       obj.claimedMs = Math.round(message.claimedMs);
     }
+    if (message.elsewhereGroup !== 0) {
+      obj.elsewhereGroup = Math.round(message.elsewhereGroup);
+    }
+    if (message.elsewhereIndex !== 0) {
+      obj.elsewhereIndex = Math.round(message.elsewhereIndex);
+    }
+    if (message.elsewhereTerm !== 0) {
+      obj.elsewhereTerm = Math.round(message.elsewhereTerm);
+    }
     return obj;
   },
 
@@ -5192,6 +7415,9 @@ export const DecisionRecord: MessageFns<DecisionRecord> = {
     message.transactionId = object.transactionId ?? "";
     message.recent = object.recent ?? false;
     message.claimedMs = object.claimedMs ?? 0;
+    message.elsewhereGroup = object.elsewhereGroup ?? 0;
+    message.elsewhereIndex = object.elsewhereIndex ?? 0;
+    message.elsewhereTerm = object.elsewhereTerm ?? 0;
     return message;
   },
 };
@@ -5626,6 +7852,10 @@ export const LoadRecord: MessageFns<LoadRecord> = {
     return message;
   },
 };
+
+function floatToJson(value: number | null | undefined): number | string | null | undefined {
+  return typeof value === "number" && !globalThis.Number.isFinite(value) ? globalThis.String(value) : value;
+}
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;
 

@@ -1,0 +1,228 @@
+// Takes transactions across groups from step to step. What has been reached is in the logs: whoever leads the coordinating group goes on
+// from there, and a group that waits too long asks the coordinating group's log. Nothing here has to be remembered.
+//
+// Groups are prepared one after the other, in the order of their numbers. Whoever holds locks in a group waits only for groups with a
+// higher number, so that nobody ever waits in a circle, and nobody has to be aborted for it.
+import { ConflictType, type LogPosition, Outcome } from "@statemesh/contract";
+import type { Command, CommandResult, DecidedOperation, TransactionCommand } from "@statemesh/contract/log";
+import { type AppliedStep, commandOf, type CoordinatedRow, type GroupState, type PreparedRow, transactionIdOf, TransactionState } from "@statemesh/replica";
+import { type OperationType, type Policy, footprintOf, groupOf } from "@statemesh/world";
+import type { GroupTransactions, StepDone } from "./group-transactions.ts";
+
+/** One group on this node, as far as a coordinator needs it. */
+export interface CoordinatedGroup {
+  readonly groupId: number;
+  /** This node leads, and has applied everything that it inherited. */
+  readonly serves: boolean;
+  readonly state: GroupState;
+  readonly transactions: GroupTransactions;
+  /** Puts a command into this group's log. */
+  command(command: Command, done: StepDone): void;
+}
+
+export interface CoordinatingNode {
+  readonly groups: readonly CoordinatedGroup[];
+  readonly groupCount: number;
+  readonly policy: Policy;
+  wallMs(): number;
+  monotonicMs(): number;
+  /** Brings a command to the leader of a group, wherever that is. */
+  relay(groupId: number, command: Command, deadlineMs: number, done: StepDone): void;
+}
+
+/** Milliseconds until a step that failed is tried again. */
+const RETRY_MS = 50;
+/** Milliseconds for one try of a release. */
+const RELEASE_TRY_MS = 5_000;
+/** Milliseconds past the deadline after which a prepared group asks how the transaction stands. */
+const ORPHAN_MS = 1_000;
+/** Orphans that one group asks for at a time. */
+const ORPHANS_AT_ONCE = 256;
+
+/** A transaction that this node drives. */
+interface Drive {
+  readonly beginIndex: number;
+  readonly votes: Map<number, readonly DecidedOperation[]>;
+  readonly released: Map<number, LogPosition>;
+  readonly underWay: Set<number>;
+  /** A decision, or the end, is on its way into the log. */
+  proposed: boolean;
+  notBeforeMs: number;
+}
+
+export class Coordinator {
+  readonly #node: CoordinatingNode;
+  /** By group, then by key. Only of groups that this node leads. */
+  readonly #drives: Map<string, Drive>[];
+  readonly #orphans = new Set<string>();
+
+  constructor(node: CoordinatingNode) {
+    this.#node = node;
+    this.#drives = node.groups.map(() => new Map<string, Drive>());
+  }
+
+  /** A step was applied on this node. */
+  stepped(groupId: number, { key }: AppliedStep): void {
+    const group = this.#node.groups[groupId];
+    if (group?.serves !== true) return;
+    const row = group.state.transactions.coordinated(key);
+    if (row === undefined) this.#drives[groupId]?.delete(key);
+    else this.#advance(group, row);
+  }
+
+  /** Goes on with what stands still: after a change of leader, after an error. */
+  tick(): void {
+    for (const group of this.#node.groups) {
+      const drives = this.#drives[group.groupId];
+      const { transactions } = group.state;
+      if (drives === undefined || (transactions.isQuiet && drives.size === 0)) continue;
+      if (!group.serves) {
+        drives.clear();
+        continue;
+      }
+      for (const row of transactions.coordinatedRows()) this.#advance(group, row);
+      this.#askForOrphans(group);
+    }
+  }
+
+  #advance(group: CoordinatedGroup, row: CoordinatedRow): void {
+    const drives = this.#drives[group.groupId];
+    if (drives === undefined) return;
+    let drive = drives.get(row.key);
+    if (drive?.beginIndex !== row.beginIndex) {
+      drive = { beginIndex: row.beginIndex, votes: new Map(), released: new Map(), underWay: new Set(), proposed: false, notBeforeMs: 0 };
+      drives.set(row.key, drive);
+    }
+    if (drive.proposed || drive.notBeforeMs > this.#node.monotonicMs()) return;
+    if (row.state === TransactionState.UNDECIDED) this.#prepareNext(group, row, drive);
+    else this.#releaseAll(group, row, drive);
+  }
+
+  #prepareNext(group: CoordinatedGroup, row: CoordinatedRow, drive: Drive): void {
+    const nowMs = this.#node.wallMs();
+    if (nowMs > row.deadlineMs) {
+      return this.#propose(group, drive, { $case: "resolve", value: { key: row.key, beginIndex: row.beginIndex } });
+    }
+    const next = row.groups.find((groupId) => groupId !== group.groupId && !drive.votes.has(groupId));
+    if (next === undefined) return this.#decide(group, row, drive, true, [...drive.votes.values()].flat());
+    if (drive.underWay.has(next)) return;
+    const operations = row.operations.filter((stamped) => this.#reaches(stamped.operation, next));
+    const step: NonNullable<TransactionCommand["step"]> = {
+      $case: "ask", value: { transaction: refOf(group.groupId, row), stamp: row.stamp, deadlineMs: row.deadlineMs, groups: [...row.groups], operations },
+    };
+    this.#relay(drive, next, step, row.deadlineMs - nowMs, (result) => {
+      if (result.transaction?.prepared === true) {
+        drive.votes.set(next, result.transaction.decided);
+        return this.#again(group, row.key, drive);
+      }
+      const now = this.#current(group, row.key, drive);
+      if (now?.state === TransactionState.UNDECIDED) this.#decide(group, now, drive, false, failureOf(now, operations[0]?.operation?.operationId, result));
+    }, () => this.#again(group, row.key, drive));
+  }
+
+  #reaches(operation: CoordinatedRow["operations"][number]["operation"], groupId: number): boolean {
+    const type: OperationType | undefined = operation === undefined ? undefined : this.#node.policy.typeOf(operation.type);
+    if (operation === undefined || type === undefined) return false;
+    return footprintOf(operation, type).regions.some((region) => groupOf(region, this.#node.groupCount) === groupId);
+  }
+
+  #decide(group: CoordinatedGroup, { key, beginIndex }: CoordinatedRow, drive: Drive, commit: boolean, decided: DecidedOperation[]): void {
+    if (!drive.proposed) this.#propose(group, drive, { $case: "decide", value: { key, beginIndex, commit, decided } });
+  }
+
+  #releaseAll(group: CoordinatedGroup, row: CoordinatedRow, drive: Drive): void {
+    const commit = row.state === TransactionState.COMMITTED;
+    let isComplete = true;
+    for (const groupId of row.groups) {
+      if (groupId === group.groupId || drive.released.has(groupId)) continue;
+      isComplete = false;
+      if (drive.underWay.has(groupId)) continue;
+      const step: NonNullable<TransactionCommand["step"]> = { $case: "release", value: { transaction: refOf(group.groupId, row), commit, forget: false } };
+      this.#relay(drive, groupId, step, RELEASE_TRY_MS, ({ position }) => {
+        if (position !== undefined) drive.released.set(groupId, position);
+        this.#again(group, row.key, drive);
+      }, () => this.#again(group, row.key, drive));
+    }
+    if (!isComplete || drive.proposed) return;
+    group.transactions.conclude(row, drive.released);
+    this.#propose(group, drive, { $case: "finish", value: { key: row.key, beginIndex: row.beginIndex, released: [...drive.released.values()] } });
+  }
+
+  /** The row, while it is still this drive's business. */
+  #current(group: CoordinatedGroup, key: string, drive: Drive): CoordinatedRow | undefined {
+    const row = group.state.transactions.coordinated(key);
+    return group.serves && row !== undefined && this.#drives[group.groupId]?.get(key) === drive ? row : undefined;
+  }
+
+  #again(group: CoordinatedGroup, key: string, drive: Drive): void {
+    const row = this.#current(group, key, drive);
+    if (row !== undefined) this.#advance(group, row);
+  }
+
+  #relay(drive: Drive, groupId: number, step: NonNullable<TransactionCommand["step"]>, limitMs: number, done: (result: CommandResult) => void, failed: () => void): void {
+    drive.underWay.add(groupId);
+    this.#node.relay(groupId, this.#stepOf(step), this.#node.monotonicMs() + Math.max(1, limitMs), (result, error) => {
+      drive.underWay.delete(groupId);
+      if (result !== undefined) return done(result);
+      drive.notBeforeMs = this.#node.monotonicMs() + RETRY_MS;
+      if (error !== undefined) failed();
+    });
+  }
+
+  #propose(group: CoordinatedGroup, drive: Drive, step: NonNullable<TransactionCommand["step"]>): void {
+    drive.proposed = true;
+    group.command(this.#stepOf(step), (_, error) => {
+      drive.proposed = false;
+      if (error !== undefined) drive.notBeforeMs = this.#node.monotonicMs() + RETRY_MS;
+    });
+  }
+
+  #stepOf(step: NonNullable<TransactionCommand["step"]>): Command {
+    return commandOf({ $case: "transaction", value: { step, nowMs: Math.floor(this.#node.wallMs()) } });
+  }
+
+  /** Groups that wait past the deadline ask the coordinating group's log, which answers for ever the same. */
+  #askForOrphans(group: CoordinatedGroup): void {
+    const nowMs = this.#node.wallMs();
+    for (const row of group.state.transactions.preparedRows()) {
+      if (row.coordinatorGroup === group.groupId || nowMs < row.deadlineMs + ORPHAN_MS) continue;
+      const name = `${group.groupId} ${row.key}`;
+      if (this.#orphans.has(name)) continue;
+      if (this.#orphans.size >= ORPHANS_AT_ONCE) return;
+      this.#orphans.add(name);
+      const step = this.#stepOf({ $case: "resolve", value: { key: row.key, beginIndex: row.beginIndex } });
+      this.#node.relay(row.coordinatorGroup, step, this.#node.monotonicMs() + RELEASE_TRY_MS, (result) => {
+        const state = result?.transaction?.state;
+        if (state === undefined || state === TransactionState.UNDECIDED || !group.serves) this.#orphans.delete(name);
+        else this.#releaseOrphan(group, row, state, () => this.#orphans.delete(name));
+      });
+    }
+  }
+
+  /**
+   * What is not on record was finished before this group, late, came to prepare it once more: a coordinating group forgets nothing
+   * that somebody who was asked in time may still wait for.
+   */
+  #releaseOrphan(group: CoordinatedGroup, { key, coordinatorGroup, beginIndex }: PreparedRow, state: number, done: () => void): void {
+    const transaction = { key, coordinatorGroup, beginIndex };
+    const value = { transaction, commit: state === TransactionState.COMMITTED, forget: state === TransactionState.NOT_ON_RECORD };
+    group.command(this.#stepOf({ $case: "release", value }), done);
+  }
+}
+
+function refOf(coordinatorGroup: number, { key, beginIndex }: CoordinatedRow): { key: string; coordinatorGroup: number; beginIndex: number } {
+  return { key, coordinatorGroup, beginIndex };
+}
+
+/** Why a group did not prepare, as decisions: the first of them gives the rule for all. */
+function failureOf({ key, operations }: CoordinatedRow, first: string | undefined, { reason, transaction }: CommandResult): DecidedOperation[] {
+  const refused = transaction?.decided.filter(({ outcome }) => outcome === Outcome.REJECTED) ?? [];
+  if (refused.length > 0) return refused;
+  const stamped = operations.find(({ operation }) => operation?.operationId === first);
+  const operation = stamped?.operation;
+  if (operation === undefined) return [];
+  return [{
+    operationId: operation.operationId, fingerprint: stamped?.fingerprint ?? 0, outcome: Outcome.REJECTED, rule: "transaction", winnerOperationId: "", conflict: ConflictType.UNSPECIFIED, reason,
+    stamp: stamped?.stamp, serverId: operation.serverId, region: undefined, epoch: operation.authorityEpoch, effects: [], transactionId: transactionIdOf(key), claimedMs: operation.timestampMs,
+  }];
+}

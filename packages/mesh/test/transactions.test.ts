@@ -1,0 +1,272 @@
+import { type Decision, type Operation, type OperationError, Outcome } from "@statemesh/contract";
+import { commandOf } from "@statemesh/replica";
+import { describe, expect, it } from "vitest";
+import { claim, give, mint, place, send, trade } from "./operations.ts";
+import { isDecision, VirtualCluster } from "./virtual-cluster.ts";
+
+function ready(options: ConstructorParameters<typeof VirtualCluster>[0] = {}): VirtualCluster {
+  const cluster = new VirtualCluster({ groups: 3, ...options });
+  cluster.settle();
+  cluster.register(1, 2);
+  const raised = cluster.runUntil(() => cluster.members.every((id) => !cluster.isUp(id) || cluster.node(id).membership.version >= 3));
+  if (!raised) throw new Error("the cluster does not come to version 3");
+  return cluster;
+}
+
+function balance(cluster: VirtualCluster, groupId: number, player: string, kind = "ore", nodeId = 1): number {
+  return cluster.node(nodeId).group(groupId).state.ledger.balance(`player:${player}`, kind);
+}
+
+/** Everything that was minted is held or on its way, and nothing is on its way once all is quiet. */
+function conserved(cluster: VirtualCluster, nodeId = 1): void {
+  cluster.runUntil(() => quiet(cluster));
+  cluster.converge();
+  const sums = new Map<string, number>();
+  for (let groupId = 1; groupId <= cluster.groups; groupId++) {
+    const { ledger, transactions } = cluster.node(nodeId).group(groupId).state;
+    expect(transactions.isQuiet).toBe(true);
+    for (const { itemKind, minted, burned } of ledger.totalsRows()) sums.set(itemKind, (sums.get(itemKind) ?? 0) + minted - burned);
+    for (const { itemKind, quantity } of ledger.rows()) sums.set(itemKind, (sums.get(itemKind) ?? 0) - quantity);
+    for (const { groupId: peer, itemKind, sent } of ledger.transitRows()) {
+      const received = [...cluster.node(nodeId).group(peer).state.ledger.transitRows()].find((row) => row.groupId === groupId && row.itemKind === itemKind)?.received ?? 0;
+      expect(received).toBe(sent);
+    }
+  }
+  for (const [kind, sum] of sums) expect({ kind, sum }).toEqual({ kind, sum: 0 });
+}
+
+function quiet(cluster: VirtualCluster): boolean {
+  return cluster.members.every((id) => !cluster.isUp(id) || cluster.node(id).groups.every((group) => group.state.transactions.isQuiet));
+}
+
+function outcomes(answers: readonly (Decision | OperationError)[]): unknown[] {
+  const named: Partial<Record<Outcome, string>> = { [Outcome.ACCEPTED]: "ACCEPTED", [Outcome.MERGED]: "MERGED", [Outcome.REJECTED]: "REJECTED" };
+  return answers.map((answer) => (isDecision(answer) ? named[answer.outcome] : answer.reason));
+}
+
+describe("a transaction over several groups", () => {
+  it("is done in all of them, and every operation hears where", () => {
+    const cluster = ready();
+    const [one, two, three] = [1, 2, 3].map((groupId) => cluster.regionIn(groupId));
+    if (one === undefined || two === undefined || three === undefined) throw new Error("three groups");
+    const answers = cluster.transact(2, "t-1", [mint("a", 1, three, "ada", "ore", 5), place("b", 1, one, [0, 0, 0]), claim("c", 1, two, "vein", "ada")]);
+    expect(outcomes(answers)).toEqual(["ACCEPTED", "ACCEPTED", "ACCEPTED"]);
+    expect(answers.map((answer) => isDecision(answer) && answer.position?.groupId)).toEqual([3, 1, 2]);
+    cluster.converge();
+    for (const nodeId of [1, 2, 3]) {
+      expect(balance(cluster, 3, "ada", "ore", nodeId)).toBe(5);
+      expect(cluster.node(nodeId).group(1).state.entities.get("structure", "s-b")).toBeDefined();
+      expect(cluster.node(nodeId).group(2).state.entities.get("claim", "vein")?.version).toBe(versionOf(answers[2]));
+    }
+  });
+
+  it("of which one operation fails is done nowhere, and says which", () => {
+    const cluster = ready();
+    const [one, two] = [cluster.regionIn(1), cluster.regionIn(2)];
+    cluster.execute(1, [claim("first", 2, two, "vein", "bob")]);
+    const answers = cluster.transact(3, "t-1", [mint("a", 1, one, "ada", "ore", 5), claim("c", 1, two, "vein", "ada")]);
+    expect(answers).toMatchObject([
+      { operationId: "a", outcome: Outcome.REJECTED, reason: "TRANSACTION_ABORTED" },
+      { operationId: "c", outcome: Outcome.REJECTED, reason: "CONFLICT", winnerOperationId: "first" },
+    ]);
+    cluster.converge();
+    expect(balance(cluster, 1, "ada")).toBe(0);
+    conserved(cluster);
+    // The failure in the first group is found before the others are asked.
+    expect(outcomes(cluster.transact(1, "t-2", [give("d", 1, one, "ada", "bob", "ore", 1), mint("e", 1, two, "ada", "ore", 1)]))).toEqual(["REJECTED", "REJECTED"]);
+    expect(balance(cluster, 2, "ada")).toBe(0);
+  });
+
+  it("sent again returns the first decisions, through any node; with other content it is refused", () => {
+    const cluster = ready();
+    const [one, two] = [cluster.regionIn(1), cluster.regionIn(2)];
+    const operations = [mint("a", 1, one, "ada", "ore", 5), mint("b", 1, two, "ada", "ore", 7)];
+    const first = cluster.transact(1, "t-1", operations);
+    for (const nodeId of [1, 2, 3]) {
+      expect(cluster.transact(nodeId, "t-1", operations)).toEqual(first.map((answer) => ({ ...answer, repeated: true })));
+    }
+    expect(outcomes(cluster.transact(1, "t-1", [mint("a", 1, one, "ada", "ore", 6), mint("b", 1, two, "ada", "ore", 7)]))).toEqual(["OPERATION_ID_REUSED", "OPERATION_ID_REUSED"]);
+    // An operation of it is no operation alone.
+    expect(cluster.execute(1, [mint("b", 1, two, "ada", "ore", 7)]).get("b")).toMatchObject({ reason: "OPERATION_ID_REUSED" });
+    cluster.converge();
+    expect([balance(cluster, 1, "ada"), balance(cluster, 2, "ada")]).toEqual([5, 7]);
+  });
+
+  it("sent twice at once is done once", () => {
+    const cluster = ready();
+    const [one, two] = [cluster.regionIn(1), cluster.regionIn(2)];
+    const operations = [mint("a", 1, one, "ada", "ore", 5), mint("b", 1, two, "ada", "ore", 7)];
+    const answers = [1, 2, 3].map((nodeId) => submit(cluster, nodeId, "t-1", operations));
+    cluster.runUntil(() => answers.every((heard) => heard.length === 2));
+    for (const heard of answers) expect(outcomes(heard)).toEqual(["ACCEPTED", "ACCEPTED"]);
+    cluster.converge();
+    expect([balance(cluster, 1, "ada"), balance(cluster, 2, "ada")]).toEqual([5, 7]);
+  });
+
+  it("keeps out what meets it, and what meets it goes on after it", () => {
+    const cluster = ready();
+    const [one, two] = [cluster.regionIn(1), cluster.regionIn(2)];
+    cluster.execute(1, [mint("m", 1, one, "ada", "ore", 10)]);
+    // The second group cannot be asked: the first one stays prepared.
+    const follower = cluster.members.find((id) => id !== cluster.leaderOf(2)) ?? 0;
+    const heard = submit(cluster, cluster.leaderOf(1), "t-1", [give("a", 1, one, "ada", "bob", "ore", 4), mint("b", 1, two, "bob", "ore", 1)]);
+    cluster.runUntil(() => cluster.node(follower).group(1).state.transactions.preparedCount === 1);
+    const after = cluster.submit(cluster.leaderOf(1), [give("late", 2, one, "ada", "eve", "ore", 10)]);
+    const beside = cluster.submit(cluster.leaderOf(1), [mint("beside", 2, one, "joe", "ore", 1)]);
+    cluster.runUntil(() => heard.length === 2 && after.size === 1 && beside.size === 1);
+    expect(outcomes(heard)).toEqual(["ACCEPTED", "ACCEPTED"]);
+    expect(after.get("late")).toMatchObject({ outcome: Outcome.REJECTED, reason: "INSUFFICIENT_ITEMS" });
+    expect(beside.get("beside")).toMatchObject({ outcome: Outcome.ACCEPTED });
+  });
+
+  it("that want the same two things in opposite order all end", () => {
+    const cluster = ready();
+    const [one, two] = [cluster.regionIn(1), cluster.regionIn(2)];
+    cluster.execute(1, [mint("m1", 1, one, "ada", "ore", 100)]);
+    cluster.execute(1, [mint("m2", 1, two, "bob", "ore", 100)]);
+    const heard = Array.from({ length: 24 }, (_, i) => {
+      const there = send(`x${i}`, 1, one, "ada", two, "bob", "ore", 1);
+      const back = send(`y${i}`, 2, two, "bob", one, "ada", "ore", 1);
+      return submit(cluster, 1 + (i % 3), `t-${i}`, i % 2 === 0 ? [there, back] : [back, there]);
+    });
+    expect(cluster.runUntil(() => heard.every((each) => each.length === 2))).toBe(true);
+    for (const each of heard) expect(outcomes(each)).toEqual(["ACCEPTED", "ACCEPTED"]);
+    cluster.converge();
+    conserved(cluster);
+    expect([balance(cluster, 1, "ada"), balance(cluster, 2, "bob")]).toEqual([100, 100]);
+  });
+});
+
+describe("items that go to another group", () => {
+  it("are taken here and given there, or neither", () => {
+    const cluster = ready();
+    const [one, two] = [cluster.regionIn(1), cluster.regionIn(2)];
+    cluster.execute(1, [mint("m", 1, two, "ada", "ore", 10)]);
+    expect(cluster.execute(3, [send("s", 1, two, "ada", one, "ada", "ore", 4)]).get("s")).toMatchObject({ outcome: Outcome.ACCEPTED, position: { groupId: 2 } });
+    expect(cluster.execute(3, [send("too much", 1, two, "ada", one, "bob", "ore", 7)]).get("too much")).toMatchObject({ outcome: Outcome.REJECTED, reason: "INSUFFICIENT_ITEMS" });
+    expect(cluster.execute(2, [send("s", 1, two, "ada", one, "ada", "ore", 4)]).get("s")).toMatchObject({ outcome: Outcome.ACCEPTED, repeated: true });
+    cluster.converge();
+    expect([balance(cluster, 1, "ada"), balance(cluster, 2, "ada"), balance(cluster, 1, "bob")]).toEqual([4, 6, 0]);
+    conserved(cluster);
+  });
+
+  it("change hands in a trade between players of two groups", () => {
+    const cluster = ready();
+    const [one, two] = [cluster.regionIn(1), cluster.regionIn(2)];
+    cluster.execute(1, [mint("m1", 1, two, "ada", "ore", 10)]);
+    cluster.execute(1, [mint("m2", 1, one, "bob", "gold", 2)]);
+    expect(cluster.execute(1, [trade("t", 1, two, ["ada", "ore", 3], ["bob", "gold", 1], one)]).get("t")).toMatchObject({ outcome: Outcome.ACCEPTED });
+    expect(cluster.execute(1, [trade("u", 1, two, ["ada", "ore", 3], ["bob", "gold", 2], one)]).get("u")).toMatchObject({ outcome: Outcome.REJECTED, reason: "INSUFFICIENT_ITEMS" });
+    cluster.converge();
+    expect([balance(cluster, 2, "ada"), balance(cluster, 2, "ada", "gold"), balance(cluster, 1, "bob"), balance(cluster, 1, "bob", "gold")]).toEqual([7, 1, 3, 1]);
+    conserved(cluster);
+  });
+});
+
+function versionOf(answer: Decision | OperationError | undefined): number {
+  return isDecision(answer) ? answer.version : 0;
+}
+
+function submit(cluster: VirtualCluster, nodeId: number, transactionId: string, operations: readonly Operation[]): (Decision | OperationError)[] {
+  const answers: (Decision | OperationError)[] = [];
+  const node = cluster.node(nodeId);
+  node.edge.transact(transactionId, operations, cluster.nowMs + 20_000, { decided: (decision) => answers.push(decision), failed: (_, error) => answers.push(error) });
+  node.dirty();
+  return answers;
+}
+
+describe("a transaction whose leaders fail", () => {
+  /** Runs one transaction, with `fault` at the moment when `when` first holds, and answers what a caller who asks again hears in the end. */
+  function tried(seed: number, when: (cluster: VirtualCluster) => boolean, fault: (cluster: VirtualCluster) => void): { cluster: VirtualCluster; answers: (Decision | OperationError)[] } {
+    const cluster = ready({ seed, nodes: 3, node: { snapshotLogBytes: 512, trailingEntries: 0 } });
+    const [one, two] = [cluster.regionIn(1), cluster.regionIn(2)];
+    cluster.execute(1, [mint("m", 1, one, "ada", "ore", 10)]);
+    const operations = [send("a", 1, one, "ada", two, "bob", "ore", 4), mint("b", 1, two, "bob", "gold", 1)];
+    submit(cluster, cluster.leaderOf(1), "t-1", operations);
+    expect(cluster.runUntil(() => when(cluster))).toBe(true);
+    fault(cluster);
+    cluster.run(8_000);
+    for (const id of cluster.members) if (!cluster.isUp(id)) cluster.start(id);
+    cluster.settle();
+    cluster.converge();
+    const answers = cluster.transact(3, "t-1", operations);
+    conserved(cluster);
+    return { cluster, answers };
+  }
+
+  const killLeader = (groupId: number) => (cluster: VirtualCluster): void => cluster.kill(cluster.leaderOf(groupId));
+  const prepared = (groupId: number) => (cluster: VirtualCluster): boolean =>
+    cluster.members.some((id) => cluster.isUp(id) && cluster.node(id).group(groupId).state.transactions.preparedCount > 0);
+  const decided = (cluster: VirtualCluster): boolean =>
+    cluster.members.some((id) => cluster.isUp(id) && [...cluster.node(id).group(1).state.transactions.coordinatedRows()].some(({ state }) => state !== 0));
+
+  const moments: [string, (cluster: VirtualCluster) => boolean][] = [["the coordinating group is prepared", prepared(1)], ["the other group is prepared", prepared(2)], ["it is decided", decided]];
+  for (const [name, when] of moments) {
+    for (const groupId of [1, 2]) {
+      it(`is done everywhere or nowhere: the leader of group ${groupId} dies once ${name}`, () => {
+        for (let seed = 1; seed <= 4; seed++) {
+          const { cluster, answers } = tried(seed, when, killLeader(groupId));
+          const [first, second] = outcomes(answers);
+          expect(first).toBe(second);
+          const moved = first === "ACCEPTED" ? 4 : 0;
+          expect(["ACCEPTED", "REJECTED"]).toContain(first);
+          for (const nodeId of [1, 2, 3]) {
+            expect([balance(cluster, 1, "ada", "ore", nodeId), balance(cluster, 2, "bob", "ore", nodeId), balance(cluster, 2, "bob", "gold", nodeId)]).toEqual([10 - moved, moved, moved / 4]);
+          }
+        }
+      });
+    }
+  }
+
+  it("still holds its locks under the next leader, and under one that came by a snapshot", () => {
+    const cluster = ready({ node: { snapshotLogBytes: 256, trailingEntries: 0 } });
+    const [one, two] = [cluster.regionIn(1), cluster.regionIn(2)];
+    cluster.execute(1, [mint("m", 1, one, "ada", "ore", 10)]);
+    submit(cluster, cluster.leaderOf(1), "t-1", [send("a", 1, one, "ada", two, "bob", "ore", 4), mint("b", 1, two, "bob", "gold", 1)]);
+    cluster.runUntil(() => prepared(1)(cluster) && !prepared(2)(cluster));
+    const holds = (id: number): boolean => cluster.isUp(id) && cluster.node(id).group(1).state.transactions.preparedCount === 1;
+    cluster.runUntil(() => cluster.members.every(holds));
+    for (const id of cluster.members) cluster.kill(id);
+    for (const id of cluster.members) cluster.start(id);
+    // Restored from disk: nothing forgets what it promised.
+    cluster.runUntil(() => cluster.leaderOf(1) !== 0);
+    expect(holds(cluster.leaderOf(1)) || decided(cluster) || quiet(cluster)).toBe(true);
+    cluster.settle();
+    conserved(cluster);
+  });
+
+  it("is aborted past its deadline by the log of its coordinating group, and what comes late changes nothing", () => {
+    const cluster = ready({ nodes: 3 });
+    const [one, two] = [cluster.regionIn(1), cluster.regionIn(2)];
+    cluster.execute(1, [mint("m", 1, two, "bob", "ore", 10)]);
+    // Something in the second group holds bob's account for ever: a transaction of group 3 that nobody finishes.
+    const leader = cluster.node(cluster.leaderOf(2));
+    const lock = { keys: [], shared: ["account:bob"], layer: "", bounds: [] };
+    const transaction = { key: "t:stuck", coordinatorGroup: 3, beginIndex: 1 };
+    leader.group(2).command(
+      commandOf({ $case: "transaction", value: { nowMs: 0, step: { $case: "prepare", value: { transaction, stamp: { physicalMs: 1, logical: 0 }, deadlineMs: Math.floor(cluster.nowMs) + 8_000, groups: [2, 3], decided: [], locks: [lock], index: 0 } } } }),
+      () => undefined,
+    );
+    leader.dirty();
+    const heard = submit(cluster, 1, "t-1", [mint("a", 1, one, "ada", "ore", 4), give("b", 1, two, "bob", "eve", "ore", 1)]);
+    expect(cluster.runUntil(() => heard.length === 2, 12_000)).toBe(true);
+    expect(heard).toMatchObject([{ rule: "deadline", reason: "TRANSACTION_ABORTED" }, { rule: "deadline", reason: "TRANSACTION_ABORTED" }]);
+    // The stuck one is asked for, found nowhere, and let go; what waited behind it is over by then.
+    expect(cluster.runUntil(() => quiet(cluster))).toBe(true);
+    cluster.run(2_000);
+    expect([balance(cluster, 1, "ada"), balance(cluster, 2, "bob")]).toEqual([0, 10]);
+    conserved(cluster);
+  });
+
+  it("and a region changes hands only after it", () => {
+    const cluster = ready();
+    const [one, two] = [cluster.regionIn(1), cluster.regionIn(2)];
+    const heard = submit(cluster, cluster.leaderOf(1), "t-1", [mint("a", 1, one, "ada", "ore", 4), mint("b", 1, two, "ada", "ore", 4)]);
+    cluster.runUntil(() => prepared(1)(cluster));
+    cluster.directory(1, { $case: "acquire", value: { serverId: 2, region: one, durationMs: 3_000 } });
+    const fenced = cluster.runUntil(() => cluster.node(1).group(1).state.fence(one)?.ownerServerId === 2);
+    expect(fenced).toBe(true);
+    expect(outcomes(heard)).toEqual(["ACCEPTED", "ACCEPTED"]);
+    expect(cluster.execute(1, [mint("late", 1, one, "ada", "ore", 4)]).get("late")).toMatchObject({ reason: "FENCED" });
+  });
+});

@@ -1,0 +1,229 @@
+// Transactions that reach several groups, as one group remembers them: those that it coordinates, those that it is prepared for, with
+// their locks, and those that are over. All of it is replicated state, so that a change of leader loses no lock.
+import type { HybridTimestamp, StampedOperation } from "@statemesh/contract";
+import type { DecidedOperation, LockedFootprint } from "@statemesh/contract/log";
+import type { QuantizedBounds, TouchedSet } from "@statemesh/world";
+import { entityKey } from "./entity-table.ts";
+import type { Ledger } from "./ledger.ts";
+import { Occupancy, type Occupant } from "./occupancy.ts";
+import { regionText } from "./region-text.ts";
+import type { StateHash } from "./state-hash.ts";
+import { TwoGenerations } from "./two-generations.ts";
+
+/** How a transaction stands with its coordinating group. */
+export const TransactionState = { UNDECIDED: 0, COMMITTED: 1, ABORTED: 2, NOT_ON_RECORD: 3 } as const;
+export type TransactionState = (typeof TransactionState)[keyof typeof TransactionState];
+
+/** A transaction that this group coordinates and that not every group has released yet. */
+export interface CoordinatedRow {
+  readonly key: string;
+  readonly beginIndex: number;
+  readonly stamp: HybridTimestamp;
+  readonly operations: readonly StampedOperation[];
+  /** The group of each operation's home region. */
+  readonly homeGroups: readonly number[];
+  /** Ascending; the first is this group. */
+  readonly groups: readonly number[];
+  /** Milliseconds since the Unix epoch. */
+  readonly deadlineMs: number;
+  readonly state: TransactionState;
+}
+
+/** A transaction that this group has decided its part of, and waits to hear of. */
+export interface PreparedRow {
+  readonly key: string;
+  readonly coordinatorGroup: number;
+  readonly beginIndex: number;
+  readonly stamp: HybridTimestamp;
+  readonly groups: readonly number[];
+  readonly deadlineMs: number;
+  readonly decided: readonly DecidedOperation[];
+  readonly locks: readonly LockedFootprint[];
+  /** Log index at which it was prepared. */
+  readonly index: number;
+}
+
+/** A transaction of another group that this group has released. */
+export interface FinishedRow {
+  readonly key: string;
+  readonly beginIndex: number;
+  readonly committed: boolean;
+  readonly index: number;
+  readonly term: number;
+}
+
+/** The key of a caller's transaction, or of an operation that reaches several groups. */
+export function transactionKey(transactionId: string, operationId: string): string {
+  return transactionId === "" ? `o:${operationId}` : `t:${transactionId}`;
+}
+
+/** The caller's transaction id; empty for an operation alone. */
+export function transactionIdOf(key: string): string {
+  return key.startsWith("t:") ? key.slice(2) : "";
+}
+
+export function lockOf(touched: TouchedSet): LockedFootprint {
+  const { keys, shared, bounds, layer } = touched;
+  return { keys, shared, layer, bounds: bounds === undefined ? [] : [bounds.minX, bounds.minY, bounds.minZ, bounds.maxX, bounds.maxY, bounds.maxZ] };
+}
+
+function occupantOf({ keys, shared, bounds, layer }: LockedFootprint): Occupant {
+  return { touched: { keys, shared, bounds: boundsFrom(bounds), layer } };
+}
+
+function boundsFrom([minX, minY, minZ, maxX, maxY, maxZ]: readonly number[]): QuantizedBounds | undefined {
+  if (minX === undefined || minY === undefined || minZ === undefined || maxX === undefined || maxY === undefined || maxZ === undefined) return undefined;
+  return { minX, minY, minZ, maxX, maxY, maxZ };
+}
+
+export class TransactionTable {
+  readonly #groupId: number;
+  readonly #hash: StateHash;
+  readonly #ledger: Ledger;
+  readonly #coordinated = new Map<string, CoordinatedRow>();
+  readonly #prepared = new Map<string, PreparedRow>();
+  readonly #occupants = new Map<string, readonly Occupant[]>();
+  /** What waits to be written, by name: see the functions at the end. */
+  readonly #names = new Map<string, number>();
+  readonly #operations = new Map<string, string>();
+  readonly finished: TwoGenerations<FinishedRow>;
+  /** The footprints of everything that is prepared here. What meets them waits. */
+  readonly locks: Occupancy<Occupant> = new Occupancy();
+
+  constructor(groupId: number, hash: StateHash, ledger: Ledger, window: number) {
+    this.#groupId = groupId;
+    this.#hash = hash;
+    this.#ledger = ledger;
+    this.finished = new TwoGenerations(window);
+  }
+
+  /** Nothing is under way here. */
+  get isQuiet(): boolean {
+    return this.#coordinated.size === 0 && this.#prepared.size === 0;
+  }
+
+  get coordinatedCount(): number {
+    return this.#coordinated.size;
+  }
+
+  get preparedCount(): number {
+    return this.#prepared.size;
+  }
+
+  coordinated(key: string): CoordinatedRow | undefined {
+    return this.#coordinated.get(key);
+  }
+
+  coordinatedRows(): IterableIterator<CoordinatedRow> {
+    return this.#coordinated.values();
+  }
+
+  prepared(key: string): PreparedRow | undefined {
+    return this.#prepared.get(key);
+  }
+
+  preparedRows(): IterableIterator<PreparedRow> {
+    return this.#prepared.values();
+  }
+
+  /** The transaction under way that holds an operation id. */
+  keyOfOperation(operationId: string): string | undefined {
+    return this.#operations.size === 0 ? undefined : this.#operations.get(operationId);
+  }
+
+  /** Writes a row, or the next state of one. */
+  coordinate(row: CoordinatedRow): void {
+    const before = this.#coordinated.get(row.key);
+    if (before !== undefined) this.#hash.remove("coordinated", row.key, before.beginIndex, before.state);
+    this.#coordinated.set(row.key, row);
+    this.#hash.add("coordinated", row.key, row.beginIndex, row.state);
+    if (before === undefined) for (const { operation } of row.operations) if (operation !== undefined) this.#operations.set(operation.operationId, row.key);
+  }
+
+  /** Every group has released. */
+  uncoordinate(row: CoordinatedRow): void {
+    this.#coordinated.delete(row.key);
+    this.#hash.remove("coordinated", row.key, row.beginIndex, row.state);
+    for (const { operation } of row.operations) if (operation !== undefined) this.#operations.delete(operation.operationId);
+  }
+
+  prepare(row: PreparedRow): void {
+    this.#prepared.set(row.key, row);
+    this.#hash.add("prepared", row.key, row.beginIndex, row.index);
+    const occupants = row.locks.map(occupantOf);
+    this.#occupants.set(row.key, occupants);
+    for (const occupant of occupants) this.locks.add(occupant);
+    for (const name of namesOf(row)) this.#names.set(name, (this.#names.get(name) ?? 0) + 1);
+    this.#reserveMints(row, 1);
+    if (row.coordinatorGroup === this.#groupId) return;
+    for (const { operationId } of row.decided) this.#operations.set(operationId, row.key);
+  }
+
+  /** Takes the locks away. What was prepared is in force by now, or is not to be. */
+  unprepare(row: PreparedRow): void {
+    this.#prepared.delete(row.key);
+    this.#hash.remove("prepared", row.key, row.beginIndex, row.index);
+    for (const occupant of this.#occupants.get(row.key) ?? []) this.locks.remove(occupant);
+    this.#occupants.delete(row.key);
+    for (const name of namesOf(row)) {
+      const count = this.#names.get(name) ?? 0;
+      if (count <= 1) this.#names.delete(name);
+      else this.#names.set(name, count - 1);
+    }
+    this.#reserveMints(row, -1);
+    if (row.coordinatorGroup === this.#groupId) return;
+    for (const { operationId } of row.decided) this.#operations.delete(operationId);
+  }
+
+  /** Totals stay below 2^53 whatever is decided. */
+  #reserveMints({ decided }: PreparedRow, sign: 1 | -1): void {
+    for (const { effects } of decided) {
+      for (const { effect } of effects) if (effect?.$case === "post" && effect.value.from === "") this.#ledger.reserveMint(effect.value.itemKind, sign * effect.value.quantity);
+    }
+  }
+
+  /** True where something that is prepared may write one of the names. */
+  mayWrite(names: Iterable<string>): boolean {
+    if (this.#names.size === 0) return false;
+    for (const name of names) if (this.#names.has(name)) return true;
+    return false;
+  }
+
+  /** True where something that is prepared was decided under the region's authority. */
+  holdsRegion(text: string): boolean {
+    for (const { decided } of this.#prepared.values()) {
+      for (const { region } of decided) if (region !== undefined && regionText(region) === text) return true;
+    }
+    return false;
+  }
+}
+
+export function entityName(kind: string, entityId: string): string {
+  return `e/${entityKey(kind, entityId)}`;
+}
+
+/** `account`: as in the ledger, such as `player:ID`. */
+export function accountName(account: string): string {
+  return `a/${account}`;
+}
+
+/** Something in the region may be written. `text`: canonical. */
+export function regionName(text: string): string {
+  return `r/${text}`;
+}
+
+function* namesOf({ decided }: PreparedRow): Generator<string> {
+  for (const { effects, region } of decided) {
+    for (const { effect } of effects) {
+      if (effect?.$case === "post") {
+        yield accountName(effect.value.from);
+        yield accountName(effect.value.to);
+        continue;
+      }
+      if (effect === undefined) continue;
+      yield entityName(effect.value.kind, effect.value.entityId);
+      const at = (effect.$case === "put" ? effect.value.region : undefined) ?? region;
+      if (at !== undefined) yield regionName(regionText(at));
+    }
+  }
+}
