@@ -112,17 +112,7 @@ export class MeshNode {
     this.relay = new Relay(shared);
     this.edge = new Edge(shared);
     this.repairs = new Repairs(this.groups, this.relay, host.clock);
-    this.#coordinator = new Coordinator({
-      groups: this.groups,
-      groupCount: options.groups,
-      policy: options.policy,
-      wallMs: shared.wallMs,
-      monotonicMs: shared.monotonicMs,
-      relay: (groupId, command, deadlineMs, done) => {
-        this.relay.command(groupId, command, deadlineMs, done);
-        this.dirty();
-      },
-    });
+    this.#coordinator = new Coordinator(this);
     this.#remote = new RemoteCalls(shared);
     const membership = (): Membership => this.membership;
     const view = { nodeId: options.nodeId, groups: this.groups, membership, monotonicMs: shared.monotonicMs };

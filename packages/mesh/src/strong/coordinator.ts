@@ -5,6 +5,7 @@
 // higher number, so that nobody ever waits in a circle, and nobody has to be aborted for it.
 import { ConflictType, type LogPosition, Outcome } from "@statemesh/contract";
 import type { Command, CommandResult, DecidedOperation, TransactionCommand } from "@statemesh/contract/log";
+import type { Clock } from "@statemesh/ports";
 import { type AppliedStep, commandOf, type CoordinatedRow, type GroupState, type PreparedRow, transactionIdOf, TransactionState } from "@statemesh/replica";
 import { type OperationType, type Policy, footprintOf, groupOf } from "@statemesh/world";
 import type { GroupTransactions, StepDone } from "./group-transactions.ts";
@@ -22,12 +23,11 @@ export interface CoordinatedGroup {
 
 export interface CoordinatingNode {
   readonly groups: readonly CoordinatedGroup[];
-  readonly groupCount: number;
-  readonly policy: Policy;
-  wallMs(): number;
-  monotonicMs(): number;
-  /** Brings a command to the leader of a group, wherever that is. */
-  relay(groupId: number, command: Command, deadlineMs: number, done: StepDone): void;
+  readonly options: { readonly groups: number; readonly policy: Policy };
+  readonly host: { readonly clock: Clock };
+  /** Brings commands to the leaders of their groups, wherever those are. */
+  readonly relay: { command(groupId: number, command: Command, deadlineMs: number, done: StepDone): void };
+  dirty(): void;
 }
 
 /** Milliseconds until a step that failed is tried again. */
@@ -93,13 +93,13 @@ export class Coordinator {
       drive = { beginIndex: row.beginIndex, votes: new Map(), released: new Map(), underWay: new Set(), proposed: false, notBeforeMs: 0 };
       drives.set(row.key, drive);
     }
-    if (drive.proposed || drive.notBeforeMs > this.#node.monotonicMs()) return;
+    if (drive.proposed || drive.notBeforeMs > this.#node.host.clock.monotonicMs()) return;
     if (row.state === TransactionState.UNDECIDED) this.#prepareNext(group, row, drive);
     else this.#releaseAll(group, row, drive);
   }
 
   #prepareNext(group: CoordinatedGroup, row: CoordinatedRow, drive: Drive): void {
-    const nowMs = this.#node.wallMs();
+    const nowMs = this.#node.host.clock.wallMs();
     if (nowMs > row.deadlineMs) {
       return this.#propose(group, drive, { $case: "resolve", value: { key: row.key, beginIndex: row.beginIndex } });
     }
@@ -121,9 +121,9 @@ export class Coordinator {
   }
 
   #reaches(operation: CoordinatedRow["operations"][number]["operation"], groupId: number): boolean {
-    const type: OperationType | undefined = operation === undefined ? undefined : this.#node.policy.typeOf(operation.type);
+    const type: OperationType | undefined = operation === undefined ? undefined : this.#node.options.policy.typeOf(operation.type);
     if (operation === undefined || type === undefined) return false;
-    return footprintOf(operation, type).regions.some((region) => groupOf(region, this.#node.groupCount) === groupId);
+    return footprintOf(operation, type).regions.some((region) => groupOf(region, this.#node.options.groups) === groupId);
   }
 
   #decide(group: CoordinatedGroup, { key, beginIndex }: CoordinatedRow, drive: Drive, commit: boolean, decided: DecidedOperation[]): void {
@@ -161,10 +161,11 @@ export class Coordinator {
 
   #relay(drive: Drive, groupId: number, step: NonNullable<TransactionCommand["step"]>, limitMs: number, done: (result: CommandResult) => void, failed: () => void): void {
     drive.underWay.add(groupId);
-    this.#node.relay(groupId, this.#stepOf(step), this.#node.monotonicMs() + Math.max(1, limitMs), (result, error) => {
+    this.#node.dirty();
+    this.#node.relay.command(groupId, this.#stepOf(step), this.#node.host.clock.monotonicMs() + Math.max(1, limitMs), (result, error) => {
       drive.underWay.delete(groupId);
       if (result !== undefined) return done(result);
-      drive.notBeforeMs = this.#node.monotonicMs() + RETRY_MS;
+      drive.notBeforeMs = this.#node.host.clock.monotonicMs() + RETRY_MS;
       if (error !== undefined) failed();
     });
   }
@@ -173,17 +174,17 @@ export class Coordinator {
     drive.proposed = true;
     group.command(this.#stepOf(step), (_, error) => {
       drive.proposed = false;
-      if (error !== undefined) drive.notBeforeMs = this.#node.monotonicMs() + RETRY_MS;
+      if (error !== undefined) drive.notBeforeMs = this.#node.host.clock.monotonicMs() + RETRY_MS;
     });
   }
 
   #stepOf(step: NonNullable<TransactionCommand["step"]>): Command {
-    return commandOf({ $case: "transaction", value: { step, nowMs: Math.floor(this.#node.wallMs()) } });
+    return commandOf({ $case: "transaction", value: { step, nowMs: Math.floor(this.#node.host.clock.wallMs()) } });
   }
 
   /** Groups that wait past the deadline ask the coordinating group's log, which answers for ever the same. */
   #askForOrphans(group: CoordinatedGroup): void {
-    const nowMs = this.#node.wallMs();
+    const nowMs = this.#node.host.clock.wallMs();
     for (const row of group.state.transactions.preparedRows()) {
       if (row.coordinatorGroup === group.groupId || nowMs < row.deadlineMs + ORPHAN_MS) continue;
       const name = `${group.groupId} ${row.key}`;
@@ -191,7 +192,8 @@ export class Coordinator {
       if (this.#orphans.size >= ORPHANS_AT_ONCE) return;
       this.#orphans.add(name);
       const step = this.#stepOf({ $case: "resolve", value: { key: row.key, beginIndex: row.beginIndex } });
-      this.#node.relay(row.coordinatorGroup, step, this.#node.monotonicMs() + RELEASE_TRY_MS, (result) => {
+      this.#node.dirty();
+      this.#node.relay.command(row.coordinatorGroup, step, this.#node.host.clock.monotonicMs() + RELEASE_TRY_MS, (result) => {
         const state = result?.transaction?.state;
         if (state === undefined || state === TransactionState.UNDECIDED || !group.serves) this.#orphans.delete(name);
         else this.#releaseOrphan(group, row, state, () => this.#orphans.delete(name));

@@ -191,6 +191,7 @@ export class GroupTransactions {
 
   /** A step was applied. */
   applied({ step, key, beginIndex, tookEffect }: AppliedStep, result: CommandResult | undefined): void {
+    if (step === "finish" && tookEffect) this.#tellLate(key);
     const unit = this.#units.get(key);
     if (unit === undefined) return;
     const asked = unit.part?.asked;
@@ -222,6 +223,18 @@ export class GroupTransactions {
       const elsewhere = released.get(row.homeGroups[i] ?? 0);
       const heard: Decision = state.decisionOf(elsewhere === undefined ? decision : { ...decision, elsewhere }, false);
       for (const waiter of begun.waiters) waiter.decided(heard);
+    }
+  }
+
+  /** Who asked again between the answer and the end. */
+  #tellLate(key: string): void {
+    const begun = this.#begun.get(key);
+    if (begun === undefined) return;
+    this.#begun.delete(key);
+    const { state } = this.#group;
+    for (const { operation } of begun.operations) {
+      const decision = state.decisions.get(operation.operationId);
+      if (decision !== undefined) for (const waiter of begun.waiters) waiter.decided(state.decisionOf(decision, true));
     }
   }
 
