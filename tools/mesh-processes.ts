@@ -110,7 +110,7 @@ export class Mesh {
   /** Stops everything in order: nodes first, so that they hand over what they have, then what they call. */
   async stop(): Promise<void> {
     await Promise.all(this.nodes.map((node) => node.stop()));
-    await Promise.all([this.regionStore, ...this.arbiters].map((each) => each?.stop()));
+    await Promise.all([...this.arbiters.map((each) => each.stop()), this.regionStore?.stop()]);
     rmSync(join(this.#dataDir, PROCESSES_FILE), { force: true });
   }
 

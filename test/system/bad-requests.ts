@@ -343,6 +343,9 @@ function arbiter(of: Of): void {
     cases.add<WatchConflictsRequest>(WatchConflictsRequest, "a type that is none", "INVALID_FIELD", "types[0]", { types: [0] });
     cases.add<WatchConflictsRequest>(WatchConflictsRequest, "an unknown type", "INVALID_FIELD", "types[1]", { types: [1, 99] });
     cases.add<WatchConflictsRequest>(WatchConflictsRequest, "344 regions", "INVALID_FIELD", "regions", { regions: many(344, (at) => ({ x: at, y: 0, z: 0 })) });
+    cases.add<WatchConflictsRequest>(WatchConflictsRequest, "server 0", "INVALID_FIELD", "server_ids[0]", { serverIds: [0] });
+    cases.add<WatchConflictsRequest>(WatchConflictsRequest, "257 groups", "INVALID_FIELD", "group_ids", { groupIds: many(257, (at) => at) });
+    cases.add<WatchConflictsRequest>(WatchConflictsRequest, "a token of somebody else", "INVALID_FIELD", "resume_token", { resumeToken: "?" });
     cases.add<WatchConflictsRequest>(WatchConflictsRequest, "a region beyond the world", "INVALID_FIELD", "regions[0].x", { regions: [BEYOND] });
   });
   of("ConflictArbiterService/GetStatistics", () => undefined);

@@ -11,6 +11,9 @@ export interface DecidedConflict {
   readonly winnerOperationId: string;
   /** Where merged: the later of the two. */
   readonly loserOperationId: string;
+  /** 0: nobody, of what is in force and owned by none. */
+  readonly winnerServerId: number;
+  readonly loserServerId: number;
   readonly rule: string;
   /** The loser's. */
   readonly region: Region | undefined;
@@ -34,7 +37,7 @@ function conflictOf(it: Contender): DecidedConflict | undefined {
   // Of two that merged, the later one tells.
   if (other === undefined || other.place >= it.place) return undefined;
   const { candidate } = it;
-  return { type: it.conflict, winnerOperationId: other.candidate.operationId, loserOperationId: candidate.operationId, rule: verdictOf(it).rule, region: candidate.region, merged };
+  return { type: it.conflict, winnerOperationId: other.candidate.operationId, loserOperationId: candidate.operationId, winnerServerId: other.candidate.serverId, loserServerId: candidate.serverId, rule: verdictOf(it).rule, region: candidate.region, merged };
 }
 
 /** Decides a set, as `resolve` does. */

@@ -54,7 +54,7 @@ describe("the arbiters of a leader", () => {
     ask(10);
     ask(10);
     ask(10);
-    expect(arbiters.map(({ calls }) => calls.length).sort()).toEqual([1, 2, 2]);
+    expect(arbiters.map(({ calls }) => calls.length).toSorted((a, b) => a - b)).toEqual([1, 2, 2]);
     expect(arbiters[0]?.calls).toHaveLength(1);
   });
 

@@ -11,26 +11,39 @@ const CODE_NAMES: readonly string[] = Object.keys(Code);
 
 /** A histogram whose `observe` costs a short scan of an array. One label, with a closed set of values. */
 export class LatencyHistogram {
-  readonly #counts = new Float64Array(LATENCY_BUCKETS_S.length + 1);
+  readonly #boundsS: readonly number[];
+  /** Durations in each bucket, those of other buckets not included; the last has no upper bound. */
+  readonly counts: Float64Array;
   #sumS = 0;
+
+  /** @param boundsS upper bounds of the buckets in seconds, ascending */
+  constructor(boundsS: readonly number[] = LATENCY_BUCKETS_S) {
+    this.#boundsS = boundsS;
+    this.counts = new Float64Array(boundsS.length + 1);
+  }
+
+  /** Seconds of all durations together. */
+  get sumS(): number {
+    return this.#sumS;
+  }
 
   /** Duration in milliseconds. */
   observe(durationMs: number): void {
     const seconds = durationMs / 1000;
     let bucket = 0;
-    while (bucket < LATENCY_BUCKETS_S.length && seconds > (LATENCY_BUCKETS_S[bucket] ?? Number.POSITIVE_INFINITY)) bucket++;
-    this.#counts[bucket] = (this.#counts[bucket] ?? 0) + 1;
+    while (bucket < this.#boundsS.length && seconds > (this.#boundsS[bucket] ?? Number.POSITIVE_INFINITY)) bucket++;
+    this.counts[bucket] = (this.counts[bucket] ?? 0) + 1;
     this.#sumS += seconds;
   }
 
   /** The values of the text format, cumulative. */
   values(name: string, labels: Readonly<Record<string, string>>): { metricName: string; labels: Record<string, string | number>; value: number }[] {
     let total = 0;
-    const values = LATENCY_BUCKETS_S.map((le, index) => {
-      total += this.#counts[index] ?? 0;
+    const values = this.#boundsS.map((le, index) => {
+      total += this.counts[index] ?? 0;
       return { metricName: `${name}_bucket`, labels: { le, ...labels } as Record<string, string | number>, value: total };
     });
-    total += this.#counts[LATENCY_BUCKETS_S.length] ?? 0;
+    total += this.counts[this.#boundsS.length] ?? 0;
     values.push({ metricName: `${name}_bucket`, labels: { le: "+Inf", ...labels }, value: total });
     values.push({ metricName: `${name}_sum`, labels: { ...labels }, value: this.#sumS });
     values.push({ metricName: `${name}_count`, labels: { ...labels }, value: total });

@@ -14,12 +14,13 @@ export class Arbiter {
   readonly #policy: Policy;
   readonly #clock: Clock;
   readonly #feed: ConflictFeed;
-  readonly statistics: Statistics = new Statistics();
+  readonly statistics: Statistics;
 
   constructor(policy: Policy, clock: Clock, feed: ConflictFeed) {
     this.#policy = policy;
     this.#clock = clock;
     this.#feed = feed;
+    this.statistics = new Statistics(clock.wallMs());
   }
 
   /** @throws MeshError INVALID_FIELD, UNKNOWN_TYPE */

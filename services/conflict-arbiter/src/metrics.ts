@@ -1,5 +1,5 @@
 /** The arbiter's metrics, read from its counts whenever somebody asks. */
-import { Counter, Gauge, type Registry } from "@statemesh/service";
+import { Counter, Gauge, registerLatencies, type Registry } from "@statemesh/service";
 import type { ConflictFeed } from "./conflict-feed.ts";
 import type { Statistics } from "./statistics.ts";
 
@@ -45,6 +45,13 @@ export function registerMetrics(registry: Registry, statistics: Statistics, feed
       for (const [rule, count] of statistics.counts().decisionsByRule) this.inc({ rule }, count);
     },
   });
+  registerLatencies(registry, "statemesh_arbiter_batch_seconds", "Time to decide a batch.", () => [[{}, statistics.latency]]);
+  registerLatencies(registry, "statemesh_arbiter_batch_seconds_by_type", "Time to decide a batch in which a conflict of the type was.", () =>
+    [...statistics.latencyByType.entries()].map(([type, histogram]) => [{ type }, histogram] as const),
+  );
+  registerLatencies(registry, "statemesh_arbiter_batch_seconds_by_rule", "Time to decide a batch in which the rule decided something.", () =>
+    [...statistics.latencyByRule.entries()].map(([rule, histogram]) => [{ rule }, histogram] as const),
+  );
   new Gauge({
     name: "statemesh_arbiter_watchers",
     help: "Open streams of WatchConflicts.",

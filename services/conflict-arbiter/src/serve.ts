@@ -1,4 +1,5 @@
 /** Puts the arbiter's parts together and starts its server. */
+import { randomUUID } from "node:crypto";
 import { SystemClock } from "@statemesh/ports";
 import { type Logger, Registry, type RunningServer, startServer } from "@statemesh/service";
 import { Arbiter } from "./arbiter.ts";
@@ -16,7 +17,7 @@ import { readPolicy } from "./policy-source.ts";
  */
 export async function serveArbiter(config: ArbiterConfiguration, log: Logger, ownsProcess: boolean): Promise<RunningServer> {
   const policy = await readPolicy(config.policyFile);
-  const feed = new ConflictFeed({ watchersMax: config.watchersMax, queueMax: config.watcherQueue });
+  const feed = new ConflictFeed(randomUUID().replaceAll("-", ""), { watchersMax: config.watchersMax, queueMax: config.watcherQueue });
   const arbiter = new Arbiter(policy, new SystemClock(), feed);
   const registry = new Registry();
   registerMetrics(registry, arbiter.statistics, feed);

@@ -1,7 +1,9 @@
 /** What this replica has decided since it started. Counts only: a restart loses nothing that matters. */
 import { ConflictType, type GetStatisticsResponse, Outcome } from "@statemesh/contract";
 import type { Decision } from "@statemesh/conflict";
+import type { LatencyHistogram } from "@statemesh/service";
 import { BusiestRegions } from "./busiest-regions.ts";
+import { batchHistogram, messageOf, NamedHistograms } from "./latency-buckets.ts";
 import { LatencyQuantiles } from "./latency-quantiles.ts";
 
 /** The names of the contract's enum, in lower case: `terrain_overlap`. */
@@ -20,28 +22,53 @@ export class Statistics {
   readonly #byType = new Map<ConflictType, number>();
   readonly #byRule = new Map<string, number>();
   readonly #byRegion = new BusiestRegions();
-  readonly #latency = new LatencyQuantiles();
+  readonly #quantiles = new LatencyQuantiles();
+  readonly #startedAtMs: number;
+  /** Of every batch; of those with a conflict of a type; of those with a decision by a rule. */
+  readonly latency: LatencyHistogram = batchHistogram();
+  readonly latencyByType: NamedHistograms = new NamedHistograms();
+  readonly latencyByRule: NamedHistograms = new NamedHistograms();
   #batches = 0;
   #candidates = 0;
   #accepted = 0;
   #merged = 0;
   #rejected = 0;
 
+  /** @param startedAtMs milliseconds since the Unix epoch */
+  constructor(startedAtMs: number) {
+    this.#startedAtMs = startedAtMs;
+  }
+
   /** Counts one batch and what became of it. */
   record(decision: Decision, durationMs: number): void {
     this.#batches += 1;
     this.#candidates += decision.verdicts.length;
+    const rules = new Set<string>();
     for (const verdict of decision.verdicts) {
       if (verdict.outcome === Outcome.ACCEPTED) this.#accepted += 1;
       else if (verdict.outcome === Outcome.MERGED) this.#merged += 1;
       else this.#rejected += 1;
       increment(this.#byRule, verdict.rule);
+      rules.add(verdict.rule);
     }
-    for (const conflict of decision.conflicts) {
-      increment(this.#byType, conflict.type);
-      if (conflict.region !== undefined) this.#byRegion.count(conflict.region);
+    for (const rule of rules) this.latencyByRule.observe(rule, durationMs);
+    this.#quantiles.record(durationMs);
+    this.latency.observe(durationMs);
+    if (decision.conflicts.length > 0) this.#recordConflicts(decision.conflicts, durationMs);
+  }
+
+  #recordConflicts(conflicts: Decision["conflicts"], durationMs: number): void {
+    const types = new Set<ConflictType>();
+    const regions = new Set<string>();
+    for (const { type, region } of conflicts) {
+      increment(this.#byType, type);
+      types.add(type);
+      if (region === undefined) continue;
+      const key = `${region.x},${region.y},${region.z}`;
+      this.#byRegion.count(region, regions.has(key) ? undefined : durationMs);
+      regions.add(key);
     }
-    this.#latency.record(durationMs);
+    for (const type of types) this.latencyByType.observe(conflictName(type), durationMs);
   }
 
   /** Conflicts by type, batches and candidates, without the costlier parts. */
@@ -57,12 +84,18 @@ export class Statistics {
   }
 
   response(): GetStatisticsResponse {
+    const regions = [...this.#byRegion.busiest()];
     return {
       ...this.counts(),
       candidates: this.#candidates,
-      conflictsByRegion: this.#byRegion.busiest(),
-      p50Us: this.#latency.quantileUs(0.5),
-      p99Us: this.#latency.quantileUs(0.99),
+      conflictsByRegion: new Map(regions.map(([region, { conflicts }]) => [region, conflicts])),
+      p50Us: this.#quantiles.quantileUs(0.5),
+      p99Us: this.#quantiles.quantileUs(0.99),
+      startedAtMs: this.#startedAtMs,
+      latency: messageOf(this.latency),
+      latencyByType: this.latencyByType.messages(),
+      latencyByRule: this.latencyByRule.messages(),
+      latencyByRegion: new Map(regions.map(([region, { latency }]) => [region, messageOf(latency)])),
     };
   }
 }

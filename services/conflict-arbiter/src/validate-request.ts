@@ -15,6 +15,9 @@ export const INCUMBENTS_MAX = 65_536;
 /** Most regions that a watcher can ask for: the cube of three rings. */
 export const WATCHED_REGIONS_MAX = 343;
 
+/** Most servers, and most groups, that a watcher can ask for. */
+export const WATCHED_NAMES_MAX = 256;
+
 /** The longest prefix that a footprint puts in front of a name is `structure:`. */
 const CANDIDATE_KEY_BYTES_MAX = KEY_BYTES_MAX + 16;
 /** `fill:` and a material, and room for an operator's own. */
@@ -111,4 +114,8 @@ export function checkWatch(request: WatchConflictsRequest): void {
   });
   if (request.regions.length > WATCHED_REGIONS_MAX) throw MeshError.field("regions", `must be at most ${WATCHED_REGIONS_MAX}`);
   request.regions.forEach((region, at) => checkRegion(region, `regions[${at}]`));
+  checkList(request.serverIds, WATCHED_NAMES_MAX, "", "server_ids");
+  request.serverIds.forEach((id, at) => checkInteger(id, 1, SERVER_ID_MAX, "", `server_ids[${at}]`));
+  checkList(request.groupIds, WATCHED_NAMES_MAX, "", "group_ids");
+  request.groupIds.forEach((id, at) => checkInteger(id, 0, UINT32_MAX, "", `group_ids[${at}]`));
 }

@@ -29,13 +29,13 @@ export function setOf(candidates: Candidate[], incumbents: Candidate[] = []): Ca
 /** Two structures in one place: the first wins by its id. */
 export const PAIR: CandidateSet = setOf([candidate("a"), candidate("b")]);
 
-/** Waits until `probe` gives something; fails after ten seconds. */
+/** Waits until `probe` gives something; fails after a minute. */
 export async function until<T>(probe: () => Promise<T | undefined> | T | undefined): Promise<T> {
-  const limitMs = performance.now() + 10_000;
+  const limitMs = performance.now() + 60_000;
   for (;;) {
     const found = await probe();
     if (found !== undefined) return found;
-    if (performance.now() > limitMs) throw new Error("the condition did not come true within 10 s");
+    if (performance.now() > limitMs) throw new Error("the condition did not come true within a minute");
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

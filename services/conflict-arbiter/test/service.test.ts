@@ -9,6 +9,8 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { serveArbiter } from "../src/serve.ts";
 import { box, candidate, CONFIG, dig, PAIR, setOf, until } from "./candidates.ts";
 
+const ALL = { types: [], regions: [], serverIds: [], groupIds: [], resumeToken: "" };
+
 let server: RunningServer;
 let client: ConflictArbiterServiceClient;
 
@@ -81,8 +83,8 @@ describe("the arbiter over gRPC", () => {
   });
 
   it("arbitrates several sets, counts them, and tells who watches", async () => {
-    const all = watch({ types: [], regions: [] });
-    const terrain = watch({ types: [ConflictType.TERRAIN_OVERLAP], regions: [] });
+    const all = watch(ALL);
+    const terrain = watch({ ...ALL, types: [ConflictType.TERRAIN_OVERLAP] });
     await watchers(2);
     const response: ArbitrateResponse = await ask(Methods.arbitrate, {
       groupId: 2,
@@ -102,9 +104,27 @@ describe("the arbiter over gRPC", () => {
     expect(statistics.p50Us).toBeGreaterThan(0);
     expect(statistics.p99Us).toBeGreaterThanOrEqual(statistics.p50Us);
     expect(await metric('statemesh_arbiter_conflicts_total{type="structure_overlap"}')).toBe(2);
+    const { latency, latencyByType, latencyByRule, latencyByRegion, startedAtMs } = statistics;
+    const count = (histogram: typeof latency): number => histogram?.counts.reduce((sum, each) => sum + each, 0) ?? 0;
+    expect(latency?.counts).toHaveLength((latency?.boundsUs.length ?? 0) + 1);
+    expect([count(latency), count(latencyByType.get("structure_overlap")), count(latencyByRule.get("merge")), count(latencyByRegion.get("region_-1_0_3"))]).toEqual([4, 2, 1, 1]);
+    expect(Math.abs(startedAtMs - Date.now())).toBeLessThan(600_000);
+    expect(await metric("statemesh_arbiter_batch_seconds_count")).toBe(4);
+    expect(await metric('statemesh_arbiter_batch_seconds_by_rule_bucket{le="+Inf",rule="operation_id"}')).toBe(1);
+
+    const second = all.got[1]?.resumeToken ?? "";
     all.cancel();
     terrain.cancel();
     await watchers(0);
+    const resumed = watch({ ...ALL, resumeToken: second });
+    await until(() => (resumed.got.length === 2 ? true : undefined));
+    expect(resumed.got).toMatchObject([{ sequence: 0, resumed: { restarted: false, forgotten: 0 } }, { sequence: 1, conflict: { loserOperationId: "e" } }]);
+    resumed.cancel();
+    await watchers(0);
+  });
+
+  it("refuses to resume with a token that is none", async () => {
+    expect(await watch({ ...ALL, resumeToken: "yesterday" }).ended).toMatchObject({ reason: "INVALID_FIELD", field: "resume_token" });
   });
 
   it("counts nothing of Resolve, nor of a refused request", async () => {
@@ -140,19 +160,19 @@ describe("the arbiter over gRPC", () => {
   });
 
   it("refuses more watchers than its limit", async () => {
-    const streams = [watch({ types: [], regions: [] }), watch({ types: [], regions: [] })];
+    const streams = [watch(ALL), watch(ALL)];
     await watchers(2);
-    expect(await watch({ types: [], regions: [] }).ended).toMatchObject({ reason: "OVERLOADED" });
+    expect(await watch(ALL).ended).toMatchObject({ reason: "OVERLOADED" });
     for (const stream of streams) stream.cancel();
     await watchers(0);
   });
 
   it("refuses to watch what does not exist", async () => {
-    expect(await watch({ types: [0], regions: [] }).ended).toMatchObject({ reason: "INVALID_FIELD", field: "types[0]" });
+    expect(await watch({ ...ALL, types: [0] }).ended).toMatchObject({ reason: "INVALID_FIELD", field: "types[0]" });
   });
 
   it("drops for a watcher that does not read, holds up nobody, and the gap says how many", async () => {
-    const slow = watch({ types: [], regions: [] });
+    const slow = watch(ALL);
     await watchers(1);
     slow.pause();
     const sets = Array.from({ length: 64 }, () => setOf(Array.from({ length: 256 }, (_, at) => candidate(`operation-with-a-rather-long-identifier-${at}`))));
@@ -171,7 +191,7 @@ describe("the arbiter over gRPC", () => {
   });
 
   it("tells watchers that it goes down", async () => {
-    const stream = watch({ types: [], regions: [] });
+    const stream = watch(ALL);
     await watchers(1);
     const stopping = server.stop();
     expect(await stream.ended).toMatchObject({ reason: "SHUTTING_DOWN" });

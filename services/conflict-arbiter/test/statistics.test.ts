@@ -32,16 +32,18 @@ describe("latency quantiles", () => {
 describe("the busiest regions", () => {
   it("stay within their limit, and keep those with the most conflicts", () => {
     const regions = new BusiestRegions(100);
-    for (let round = 0; round < 50; round++) regions.count({ x: -1, y: 0, z: 0 });
-    for (let x = 0; x < 1000; x++) regions.count({ x, y: 0, z: 0 });
+    for (let round = 0; round < 50; round++) regions.count({ x: -1, y: 0, z: 0 }, 1);
+    for (let x = 0; x < 1000; x++) regions.count({ x, y: 0, z: 0 }, undefined);
     const told = regions.busiest();
     expect(told.size).toBeLessThanOrEqual(100);
-    expect([...told][0]).toEqual(["region_-1_0_0", 50]);
+    const [text, busiest] = [...told][0] ?? [];
+    expect([text, busiest?.conflicts]).toEqual(["region_-1_0_0", 50]);
+    expect(busiest?.latency.counts.reduce((sum, each) => sum + each, 0)).toBe(50);
   });
 
   it("are 1,024 at most in an answer", () => {
     const regions = new BusiestRegions();
-    for (let x = 0; x < 3000; x++) regions.count({ x, y: 0, z: 0 });
+    for (let x = 0; x < 3000; x++) regions.count({ x, y: 0, z: 0 }, undefined);
     expect(regions.busiest().size).toBe(1024);
   });
 });

@@ -67,10 +67,15 @@ describe("a request is refused", () => {
     expect(refusal(() => checkExplain({ set: PAIR, operationId: "z" }, DEFAULT_POLICY)).field).toBe("operation_id");
   });
 
+  const ALL = { types: [], regions: [], serverIds: [], groupIds: [], resumeToken: "" };
+
   it("of WatchConflicts for unknown types, regions outside of the world, or too many", () => {
-    expect(refusal(() => checkWatch({ types: [1, 0], regions: [] })).field).toBe("types[1]");
-    expect(refusal(() => checkWatch({ types: [99 as 1], regions: [] })).field).toBe("types[0]");
-    expect(refusal(() => checkWatch({ types: [], regions: [{ x: 0, y: 9e9, z: 0 }] })).field).toBe("regions[0].y");
-    expect(refusal(() => checkWatch({ types: [], regions: Array.from({ length: 344 }, (_, x) => ({ x, y: 0, z: 0 })) })).field).toBe("regions");
+    expect(refusal(() => checkWatch({ ...ALL, types: [1, 0], regions: [] })).field).toBe("types[1]");
+    expect(refusal(() => checkWatch({ ...ALL, types: [99 as 1], regions: [] })).field).toBe("types[0]");
+    expect(refusal(() => checkWatch({ ...ALL, types: [], regions: [{ x: 0, y: 9e9, z: 0 }] })).field).toBe("regions[0].y");
+    expect(refusal(() => checkWatch({ ...ALL, types: [], regions: Array.from({ length: 344 }, (_, x) => ({ x, y: 0, z: 0 })) })).field).toBe("regions");
+    expect(refusal(() => checkWatch({ ...ALL, serverIds: [7, 0] })).field).toBe("server_ids[1]");
+    expect(refusal(() => checkWatch({ ...ALL, serverIds: Array.from({ length: 257 }, () => 1) })).field).toBe("server_ids");
+    expect(refusal(() => checkWatch({ ...ALL, groupIds: [-1] })).field).toBe("group_ids[0]");
   });
 });

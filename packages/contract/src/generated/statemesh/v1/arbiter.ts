@@ -168,6 +168,15 @@ export interface WatchConflictsRequest {
   types: ConflictType[];
   /** Only these regions, at most 343; empty: all. */
   regions: Region[];
+  /** Only conflicts in which one of these servers won or lost, at most 256; empty: all. */
+  serverIds: number[];
+  /** Only what leaders of these Raft groups asked, at most 256; empty: all. */
+  groupIds: number[];
+  /**
+   * Of the last message that was read: the stream goes on behind it. Empty: from now on. Good on the replica that gave
+   * it, until it restarts; the first message then says what is missing.
+   */
+  resumeToken: string;
 }
 
 export interface WatchConflictsResponse {
@@ -176,7 +185,31 @@ export interface WatchConflictsResponse {
    * slow reader.
    */
   sequence: number;
-  conflict: ResolvedConflict | undefined;
+  /** Unset where `resumed` is set. */
+  conflict:
+    | ResolvedConflict
+    | undefined;
+  /** To go on behind this message. */
+  resumeToken: string;
+  /**
+   * In the first message of a stream that resumes, and where it falls further behind than is remembered: whether anything
+   * is missing. Such a message counts in no sequence.
+   */
+  resumed: WatchResumed | undefined;
+}
+
+/** How a stream goes on. */
+export interface WatchResumed {
+  /**
+   * The token is of another start of this replica, or of another replica: what was decided there since is not known here,
+   * and the stream begins now.
+   */
+  restarted: boolean;
+  /**
+   * Conflicts of this replica behind the token that it does not remember any more, those that the stream does not ask for
+   * included. A replica remembers the last 16,384.
+   */
+  forgotten: number;
 }
 
 export interface ResolvedConflict {
@@ -192,6 +225,9 @@ export interface ResolvedConflict {
   groupId: number;
   /** Both are in force, merged. */
   merged: boolean;
+  /** 0: nobody, of what is in force and owned by none. */
+  winnerServerId: number;
+  loserServerId: number;
 }
 
 export interface GetStatisticsRequest {
@@ -212,6 +248,19 @@ export interface GetStatisticsResponse {
   /** Time to decide a batch, microseconds. */
   p50Us: number;
   p99Us: number;
+  /** When the replica started, milliseconds since the Unix epoch; everything here counts from then. */
+  startedAtMs: number;
+  /** Time to decide a batch. */
+  latency:
+    | LatencyHistogram
+    | undefined;
+  /**
+   * Of the batches in which a conflict of the type, a decision by the rule, a conflict in the region was. Regions as in
+   * `conflicts_by_region`.
+   */
+  latencyByType: Map<string, LatencyHistogram>;
+  latencyByRule: Map<string, LatencyHistogram>;
+  latencyByRegion: Map<string, LatencyHistogram>;
 }
 
 export interface GetStatisticsResponse_ConflictsByTypeEntry {
@@ -227,6 +276,30 @@ export interface GetStatisticsResponse_DecisionsByRuleEntry {
 export interface GetStatisticsResponse_ConflictsByRegionEntry {
   key: string;
   value: number;
+}
+
+export interface GetStatisticsResponse_LatencyByTypeEntry {
+  key: string;
+  value: LatencyHistogram | undefined;
+}
+
+export interface GetStatisticsResponse_LatencyByRuleEntry {
+  key: string;
+  value: LatencyHistogram | undefined;
+}
+
+export interface GetStatisticsResponse_LatencyByRegionEntry {
+  key: string;
+  value: LatencyHistogram | undefined;
+}
+
+/** Durations in buckets. */
+export interface LatencyHistogram {
+  /** Upper bound of each bucket but the last, microseconds, ascending; the last has none. */
+  boundsUs: number[];
+  /** Durations in each bucket, those of other buckets not included: one more than bounds. */
+  counts: number[];
+  sumUs: number;
 }
 
 function createBaseCandidate(): Candidate {
@@ -1744,7 +1817,7 @@ export const Comparison: MessageFns<Comparison> = {
 };
 
 function createBaseWatchConflictsRequest(): WatchConflictsRequest {
-  return { types: [], regions: [] };
+  return { types: [], regions: [], serverIds: [], groupIds: [], resumeToken: "" };
 }
 
 export const WatchConflictsRequest: MessageFns<WatchConflictsRequest> = {
@@ -1758,6 +1831,23 @@ export const WatchConflictsRequest: MessageFns<WatchConflictsRequest> = {
     }
     for (const v of message.regions) {
       Region.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.serverIds.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.serverIds) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.groupIds.length !== 0) {
+      writer.uint32(34).fork();
+      for (const v of message.groupIds) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.resumeToken !== "") {
+      writer.uint32(42).string(message.resumeToken);
     }
     return writer;
   },
@@ -1801,6 +1891,50 @@ export const WatchConflictsRequest: MessageFns<WatchConflictsRequest> = {
             message.regions.push(Region.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag === 24) {
+              message.serverIds.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.serverIds.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 4: {
+            if (tag === 32) {
+              message.groupIds.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 34) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.groupIds.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.resumeToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1817,6 +1951,21 @@ export const WatchConflictsRequest: MessageFns<WatchConflictsRequest> = {
     return {
       types: globalThis.Array.isArray(object?.types) ? object.types.map((e: any) => conflictTypeFromJSON(e)) : [],
       regions: globalThis.Array.isArray(object?.regions) ? object.regions.map((e: any) => Region.fromJSON(e)) : [],
+      serverIds: globalThis.Array.isArray(object?.serverIds)
+        ? object.serverIds.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.server_ids)
+        ? object.server_ids.map((e: any) => globalThis.Number(e))
+        : [],
+      groupIds: globalThis.Array.isArray(object?.groupIds)
+        ? object.groupIds.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.group_ids)
+        ? object.group_ids.map((e: any) => globalThis.Number(e))
+        : [],
+      resumeToken: isSet(object.resumeToken)
+        ? globalThis.String(object.resumeToken)
+        : isSet(object.resume_token)
+        ? globalThis.String(object.resume_token)
+        : "",
     };
   },
 
@@ -1828,6 +1977,15 @@ export const WatchConflictsRequest: MessageFns<WatchConflictsRequest> = {
     if (message.regions?.length) {
       obj.regions = message.regions.map((e) => Region.toJSON(e));
     }
+    if (message.serverIds?.length) {
+      obj.serverIds = message.serverIds.map((e) => Math.round(e));
+    }
+    if (message.groupIds?.length) {
+      obj.groupIds = message.groupIds.map((e) => Math.round(e));
+    }
+    if (message.resumeToken !== "") {
+      obj.resumeToken = message.resumeToken;
+    }
     return obj;
   },
 
@@ -1838,12 +1996,15 @@ export const WatchConflictsRequest: MessageFns<WatchConflictsRequest> = {
     const message = createBaseWatchConflictsRequest();
     message.types = object.types?.map((e) => e) || [];
     message.regions = object.regions?.map((e) => Region.fromPartial(e)) || [];
+    message.serverIds = object.serverIds?.map((e) => e) || [];
+    message.groupIds = object.groupIds?.map((e) => e) || [];
+    message.resumeToken = object.resumeToken ?? "";
     return message;
   },
 };
 
 function createBaseWatchConflictsResponse(): WatchConflictsResponse {
-  return { sequence: 0, conflict: undefined };
+  return { sequence: 0, conflict: undefined, resumeToken: "", resumed: undefined };
 }
 
 export const WatchConflictsResponse: MessageFns<WatchConflictsResponse> = {
@@ -1853,6 +2014,12 @@ export const WatchConflictsResponse: MessageFns<WatchConflictsResponse> = {
     }
     if (message.conflict !== undefined) {
       ResolvedConflict.encode(message.conflict, writer.uint32(18).fork()).join();
+    }
+    if (message.resumeToken !== "") {
+      writer.uint32(26).string(message.resumeToken);
+    }
+    if (message.resumed !== undefined) {
+      WatchResumed.encode(message.resumed, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -1886,6 +2053,22 @@ export const WatchConflictsResponse: MessageFns<WatchConflictsResponse> = {
             message.conflict = ResolvedConflict.decode(reader, reader.uint32());
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.resumeToken = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.resumed = WatchResumed.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1902,6 +2085,12 @@ export const WatchConflictsResponse: MessageFns<WatchConflictsResponse> = {
     return {
       sequence: isSet(object.sequence) ? globalThis.Number(object.sequence) : 0,
       conflict: isSet(object.conflict) ? ResolvedConflict.fromJSON(object.conflict) : undefined,
+      resumeToken: isSet(object.resumeToken)
+        ? globalThis.String(object.resumeToken)
+        : isSet(object.resume_token)
+        ? globalThis.String(object.resume_token)
+        : "",
+      resumed: isSet(object.resumed) ? WatchResumed.fromJSON(object.resumed) : undefined,
     };
   },
 
@@ -1912,6 +2101,12 @@ export const WatchConflictsResponse: MessageFns<WatchConflictsResponse> = {
     }
     if (message.conflict !== undefined) {
       obj.conflict = ResolvedConflict.toJSON(message.conflict);
+    }
+    if (message.resumeToken !== "") {
+      obj.resumeToken = message.resumeToken;
+    }
+    if (message.resumed !== undefined) {
+      obj.resumed = WatchResumed.toJSON(message.resumed);
     }
     return obj;
   },
@@ -1925,6 +2120,95 @@ export const WatchConflictsResponse: MessageFns<WatchConflictsResponse> = {
     message.conflict = (object.conflict !== undefined && object.conflict !== null)
       ? ResolvedConflict.fromPartial(object.conflict)
       : undefined;
+    message.resumeToken = object.resumeToken ?? "";
+    message.resumed = (object.resumed !== undefined && object.resumed !== null)
+      ? WatchResumed.fromPartial(object.resumed)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseWatchResumed(): WatchResumed {
+  return { restarted: false, forgotten: 0 };
+}
+
+export const WatchResumed: MessageFns<WatchResumed> = {
+  encode(message: WatchResumed, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.restarted !== false) {
+      writer.uint32(8).bool(message.restarted);
+    }
+    if (message.forgotten !== 0) {
+      writer.uint32(16).uint64Number(message.forgotten);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchResumed {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchResumed();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.restarted = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.forgotten = reader.uint64Number();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WatchResumed {
+    return {
+      restarted: isSet(object.restarted) ? globalThis.Boolean(object.restarted) : false,
+      forgotten: isSet(object.forgotten) ? globalThis.Number(object.forgotten) : 0,
+    };
+  },
+
+  toJSON(message: WatchResumed): unknown {
+    const obj: any = {};
+    if (message.restarted !== false) {
+      obj.restarted = message.restarted;
+    }
+    if (message.forgotten !== 0) {
+      obj.forgotten = Math.round(message.forgotten);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<WatchResumed>): WatchResumed {
+    return WatchResumed.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WatchResumed>): WatchResumed {
+    const message = createBaseWatchResumed();
+    message.restarted = object.restarted ?? false;
+    message.forgotten = object.forgotten ?? 0;
     return message;
   },
 };
@@ -1939,6 +2223,8 @@ function createBaseResolvedConflict(): ResolvedConflict {
     resolvedAtMs: 0,
     groupId: 0,
     merged: false,
+    winnerServerId: 0,
+    loserServerId: 0,
   };
 }
 
@@ -1967,6 +2253,12 @@ export const ResolvedConflict: MessageFns<ResolvedConflict> = {
     }
     if (message.merged !== false) {
       writer.uint32(64).bool(message.merged);
+    }
+    if (message.winnerServerId !== 0) {
+      writer.uint32(72).uint32(message.winnerServerId);
+    }
+    if (message.loserServerId !== 0) {
+      writer.uint32(80).uint32(message.loserServerId);
     }
     return writer;
   },
@@ -2048,6 +2340,22 @@ export const ResolvedConflict: MessageFns<ResolvedConflict> = {
             message.merged = reader.bool();
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.winnerServerId = reader.uint32();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.loserServerId = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2086,6 +2394,16 @@ export const ResolvedConflict: MessageFns<ResolvedConflict> = {
         ? globalThis.Number(object.group_id)
         : 0,
       merged: isSet(object.merged) ? globalThis.Boolean(object.merged) : false,
+      winnerServerId: isSet(object.winnerServerId)
+        ? globalThis.Number(object.winnerServerId)
+        : isSet(object.winner_server_id)
+        ? globalThis.Number(object.winner_server_id)
+        : 0,
+      loserServerId: isSet(object.loserServerId)
+        ? globalThis.Number(object.loserServerId)
+        : isSet(object.loser_server_id)
+        ? globalThis.Number(object.loser_server_id)
+        : 0,
     };
   },
 
@@ -2115,6 +2433,12 @@ export const ResolvedConflict: MessageFns<ResolvedConflict> = {
     if (message.merged !== false) {
       obj.merged = message.merged;
     }
+    if (message.winnerServerId !== 0) {
+      obj.winnerServerId = Math.round(message.winnerServerId);
+    }
+    if (message.loserServerId !== 0) {
+      obj.loserServerId = Math.round(message.loserServerId);
+    }
     return obj;
   },
 
@@ -2133,6 +2457,8 @@ export const ResolvedConflict: MessageFns<ResolvedConflict> = {
     message.resolvedAtMs = object.resolvedAtMs ?? 0;
     message.groupId = object.groupId ?? 0;
     message.merged = object.merged ?? false;
+    message.winnerServerId = object.winnerServerId ?? 0;
+    message.loserServerId = object.loserServerId ?? 0;
     return message;
   },
 };
@@ -2201,6 +2527,11 @@ function createBaseGetStatisticsResponse(): GetStatisticsResponse {
     conflictsByRegion: new Map(),
     p50Us: 0,
     p99Us: 0,
+    startedAtMs: 0,
+    latency: undefined,
+    latencyByType: new Map(),
+    latencyByRule: new Map(),
+    latencyByRegion: new Map(),
   };
 }
 
@@ -2236,6 +2567,21 @@ export const GetStatisticsResponse: MessageFns<GetStatisticsResponse> = {
     if (message.p99Us !== 0) {
       writer.uint32(81).double(message.p99Us);
     }
+    if (message.startedAtMs !== 0) {
+      writer.uint32(88).int64Number(message.startedAtMs);
+    }
+    if (message.latency !== undefined) {
+      LatencyHistogram.encode(message.latency, writer.uint32(98).fork()).join();
+    }
+    message.latencyByType.forEach((value, key) => {
+      GetStatisticsResponse_LatencyByTypeEntry.encode({ key: key as any, value }, writer.uint32(106).fork()).join();
+    });
+    message.latencyByRule.forEach((value, key) => {
+      GetStatisticsResponse_LatencyByRuleEntry.encode({ key: key as any, value }, writer.uint32(114).fork()).join();
+    });
+    message.latencyByRegion.forEach((value, key) => {
+      GetStatisticsResponse_LatencyByRegionEntry.encode({ key: key as any, value }, writer.uint32(122).fork()).join();
+    });
     return writer;
   },
 
@@ -2341,6 +2687,55 @@ export const GetStatisticsResponse: MessageFns<GetStatisticsResponse> = {
             message.p99Us = reader.double();
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.startedAtMs = reader.int64Number();
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.latency = LatencyHistogram.decode(reader, reader.uint32());
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            const entry13 = GetStatisticsResponse_LatencyByTypeEntry.decode(reader, reader.uint32());
+            if (entry13.value !== undefined) {
+              message.latencyByType.set(entry13.key, entry13.value);
+            }
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            const entry14 = GetStatisticsResponse_LatencyByRuleEntry.decode(reader, reader.uint32());
+            if (entry14.value !== undefined) {
+              message.latencyByRule.set(entry14.key, entry14.value);
+            }
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            const entry15 = GetStatisticsResponse_LatencyByRegionEntry.decode(reader, reader.uint32());
+            if (entry15.value !== undefined) {
+              message.latencyByRegion.set(entry15.key, entry15.value);
+            }
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2421,6 +2816,63 @@ export const GetStatisticsResponse: MessageFns<GetStatisticsResponse> = {
         : isSet(object.p99_us)
         ? globalThis.Number(object.p99_us)
         : 0,
+      startedAtMs: isSet(object.startedAtMs)
+        ? globalThis.Number(object.startedAtMs)
+        : isSet(object.started_at_ms)
+        ? globalThis.Number(object.started_at_ms)
+        : 0,
+      latency: isSet(object.latency) ? LatencyHistogram.fromJSON(object.latency) : undefined,
+      latencyByType: isObject(object.latencyByType)
+        ? (globalThis.Object.entries(object.latencyByType) as [string, any][]).reduce(
+          (acc: Map<string, LatencyHistogram>, [key, value]: [string, any]) => {
+            acc.set(key, LatencyHistogram.fromJSON(value));
+            return acc;
+          },
+          new Map(),
+        )
+        : isObject(object.latency_by_type)
+        ? (globalThis.Object.entries(object.latency_by_type) as [string, any][]).reduce(
+          (acc: Map<string, LatencyHistogram>, [key, value]: [string, any]) => {
+            acc.set(key, LatencyHistogram.fromJSON(value));
+            return acc;
+          },
+          new Map(),
+        )
+        : new Map(),
+      latencyByRule: isObject(object.latencyByRule)
+        ? (globalThis.Object.entries(object.latencyByRule) as [string, any][]).reduce(
+          (acc: Map<string, LatencyHistogram>, [key, value]: [string, any]) => {
+            acc.set(key, LatencyHistogram.fromJSON(value));
+            return acc;
+          },
+          new Map(),
+        )
+        : isObject(object.latency_by_rule)
+        ? (globalThis.Object.entries(object.latency_by_rule) as [string, any][]).reduce(
+          (acc: Map<string, LatencyHistogram>, [key, value]: [string, any]) => {
+            acc.set(key, LatencyHistogram.fromJSON(value));
+            return acc;
+          },
+          new Map(),
+        )
+        : new Map(),
+      latencyByRegion: isObject(object.latencyByRegion)
+        ? (globalThis.Object.entries(object.latencyByRegion) as [string, any][]).reduce(
+          (acc: Map<string, LatencyHistogram>, [key, value]: [string, any]) => {
+            acc.set(key, LatencyHistogram.fromJSON(value));
+            return acc;
+          },
+          new Map(),
+        )
+        : isObject(object.latency_by_region)
+        ? (globalThis.Object.entries(object.latency_by_region) as [string, any][]).reduce(
+          (acc: Map<string, LatencyHistogram>, [key, value]: [string, any]) => {
+            acc.set(key, LatencyHistogram.fromJSON(value));
+            return acc;
+          },
+          new Map(),
+        )
+        : new Map(),
     };
   },
 
@@ -2465,6 +2917,30 @@ export const GetStatisticsResponse: MessageFns<GetStatisticsResponse> = {
     if (message.p99Us !== 0) {
       obj.p99Us = floatToJson(message.p99Us);
     }
+    if (message.startedAtMs !== 0) {
+      obj.startedAtMs = Math.round(message.startedAtMs);
+    }
+    if (message.latency !== undefined) {
+      obj.latency = LatencyHistogram.toJSON(message.latency);
+    }
+    if (message.latencyByType?.size) {
+      obj.latencyByType = {};
+      message.latencyByType.forEach((v, k) => {
+        obj.latencyByType[k] = LatencyHistogram.toJSON(v);
+      });
+    }
+    if (message.latencyByRule?.size) {
+      obj.latencyByRule = {};
+      message.latencyByRule.forEach((v, k) => {
+        obj.latencyByRule[k] = LatencyHistogram.toJSON(v);
+      });
+    }
+    if (message.latencyByRegion?.size) {
+      obj.latencyByRegion = {};
+      message.latencyByRegion.forEach((v, k) => {
+        obj.latencyByRegion[k] = LatencyHistogram.toJSON(v);
+      });
+    }
     return obj;
   },
 
@@ -2507,6 +2983,37 @@ export const GetStatisticsResponse: MessageFns<GetStatisticsResponse> = {
     })();
     message.p50Us = object.p50Us ?? 0;
     message.p99Us = object.p99Us ?? 0;
+    message.startedAtMs = object.startedAtMs ?? 0;
+    message.latency = (object.latency !== undefined && object.latency !== null)
+      ? LatencyHistogram.fromPartial(object.latency)
+      : undefined;
+    message.latencyByType = (() => {
+      const m = new Map();
+      (object.latencyByType as Map<string, LatencyHistogram> ?? new Map()).forEach((value, key) => {
+        if (value !== undefined) {
+          m.set(key, LatencyHistogram.fromPartial(value));
+        }
+      });
+      return m;
+    })();
+    message.latencyByRule = (() => {
+      const m = new Map();
+      (object.latencyByRule as Map<string, LatencyHistogram> ?? new Map()).forEach((value, key) => {
+        if (value !== undefined) {
+          m.set(key, LatencyHistogram.fromPartial(value));
+        }
+      });
+      return m;
+    })();
+    message.latencyByRegion = (() => {
+      const m = new Map();
+      (object.latencyByRegion as Map<string, LatencyHistogram> ?? new Map()).forEach((value, key) => {
+        if (value !== undefined) {
+          m.set(key, LatencyHistogram.fromPartial(value));
+        }
+      });
+      return m;
+    })();
     return message;
   },
 };
@@ -2777,6 +3284,406 @@ export const GetStatisticsResponse_ConflictsByRegionEntry: MessageFns<GetStatist
   },
 };
 
+function createBaseGetStatisticsResponse_LatencyByTypeEntry(): GetStatisticsResponse_LatencyByTypeEntry {
+  return { key: "", value: undefined };
+}
+
+export const GetStatisticsResponse_LatencyByTypeEntry: MessageFns<GetStatisticsResponse_LatencyByTypeEntry> = {
+  encode(message: GetStatisticsResponse_LatencyByTypeEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== undefined) {
+      LatencyHistogram.encode(message.value, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetStatisticsResponse_LatencyByTypeEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetStatisticsResponse_LatencyByTypeEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = LatencyHistogram.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetStatisticsResponse_LatencyByTypeEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? LatencyHistogram.fromJSON(object.value) : undefined,
+    };
+  },
+
+  toJSON(message: GetStatisticsResponse_LatencyByTypeEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== undefined) {
+      obj.value = LatencyHistogram.toJSON(message.value);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GetStatisticsResponse_LatencyByTypeEntry>): GetStatisticsResponse_LatencyByTypeEntry {
+    return GetStatisticsResponse_LatencyByTypeEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetStatisticsResponse_LatencyByTypeEntry>): GetStatisticsResponse_LatencyByTypeEntry {
+    const message = createBaseGetStatisticsResponse_LatencyByTypeEntry();
+    message.key = object.key ?? "";
+    message.value = (object.value !== undefined && object.value !== null)
+      ? LatencyHistogram.fromPartial(object.value)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseGetStatisticsResponse_LatencyByRuleEntry(): GetStatisticsResponse_LatencyByRuleEntry {
+  return { key: "", value: undefined };
+}
+
+export const GetStatisticsResponse_LatencyByRuleEntry: MessageFns<GetStatisticsResponse_LatencyByRuleEntry> = {
+  encode(message: GetStatisticsResponse_LatencyByRuleEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== undefined) {
+      LatencyHistogram.encode(message.value, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetStatisticsResponse_LatencyByRuleEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetStatisticsResponse_LatencyByRuleEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = LatencyHistogram.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetStatisticsResponse_LatencyByRuleEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? LatencyHistogram.fromJSON(object.value) : undefined,
+    };
+  },
+
+  toJSON(message: GetStatisticsResponse_LatencyByRuleEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== undefined) {
+      obj.value = LatencyHistogram.toJSON(message.value);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GetStatisticsResponse_LatencyByRuleEntry>): GetStatisticsResponse_LatencyByRuleEntry {
+    return GetStatisticsResponse_LatencyByRuleEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetStatisticsResponse_LatencyByRuleEntry>): GetStatisticsResponse_LatencyByRuleEntry {
+    const message = createBaseGetStatisticsResponse_LatencyByRuleEntry();
+    message.key = object.key ?? "";
+    message.value = (object.value !== undefined && object.value !== null)
+      ? LatencyHistogram.fromPartial(object.value)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseGetStatisticsResponse_LatencyByRegionEntry(): GetStatisticsResponse_LatencyByRegionEntry {
+  return { key: "", value: undefined };
+}
+
+export const GetStatisticsResponse_LatencyByRegionEntry: MessageFns<GetStatisticsResponse_LatencyByRegionEntry> = {
+  encode(message: GetStatisticsResponse_LatencyByRegionEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== undefined) {
+      LatencyHistogram.encode(message.value, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetStatisticsResponse_LatencyByRegionEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetStatisticsResponse_LatencyByRegionEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = LatencyHistogram.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetStatisticsResponse_LatencyByRegionEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? LatencyHistogram.fromJSON(object.value) : undefined,
+    };
+  },
+
+  toJSON(message: GetStatisticsResponse_LatencyByRegionEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== undefined) {
+      obj.value = LatencyHistogram.toJSON(message.value);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GetStatisticsResponse_LatencyByRegionEntry>): GetStatisticsResponse_LatencyByRegionEntry {
+    return GetStatisticsResponse_LatencyByRegionEntry.fromPartial(base ?? {});
+  },
+  fromPartial(
+    object: DeepPartial<GetStatisticsResponse_LatencyByRegionEntry>,
+  ): GetStatisticsResponse_LatencyByRegionEntry {
+    const message = createBaseGetStatisticsResponse_LatencyByRegionEntry();
+    message.key = object.key ?? "";
+    message.value = (object.value !== undefined && object.value !== null)
+      ? LatencyHistogram.fromPartial(object.value)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseLatencyHistogram(): LatencyHistogram {
+  return { boundsUs: [], counts: [], sumUs: 0 };
+}
+
+export const LatencyHistogram: MessageFns<LatencyHistogram> = {
+  encode(message: LatencyHistogram, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.boundsUs.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.boundsUs) {
+        writer.double(v);
+      }
+      writer.join();
+    }
+    if (message.counts.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.counts) {
+        writer.uint64Number(v);
+      }
+      writer.join();
+    }
+    if (message.sumUs !== 0) {
+      writer.uint32(25).double(message.sumUs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LatencyHistogram {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLatencyHistogram();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 9) {
+              message.boundsUs.push(reader.double());
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.boundsUs.push(reader.double());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.counts.push(reader.uint64Number());
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.counts.push(reader.uint64Number());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.sumUs = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): LatencyHistogram {
+    return {
+      boundsUs: globalThis.Array.isArray(object?.boundsUs)
+        ? object.boundsUs.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.bounds_us)
+        ? object.bounds_us.map((e: any) => globalThis.Number(e))
+        : [],
+      counts: globalThis.Array.isArray(object?.counts) ? object.counts.map((e: any) => globalThis.Number(e)) : [],
+      sumUs: isSet(object.sumUs)
+        ? globalThis.Number(object.sumUs)
+        : isSet(object.sum_us)
+        ? globalThis.Number(object.sum_us)
+        : 0,
+    };
+  },
+
+  toJSON(message: LatencyHistogram): unknown {
+    const obj: any = {};
+    if (message.boundsUs?.length) {
+      obj.boundsUs = message.boundsUs.map((e) => floatToJson(e));
+    }
+    if (message.counts?.length) {
+      obj.counts = message.counts.map((e) => Math.round(e));
+    }
+    if (message.sumUs !== 0) {
+      obj.sumUs = floatToJson(message.sumUs);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<LatencyHistogram>): LatencyHistogram {
+    return LatencyHistogram.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LatencyHistogram>): LatencyHistogram {
+    const message = createBaseLatencyHistogram();
+    message.boundsUs = object.boundsUs?.map((e) => e) || [];
+    message.counts = object.counts?.map((e) => e) || [];
+    message.sumUs = object.sumUs ?? 0;
+    return message;
+  },
+};
+
 /** Detection and resolution of conflicts between operations. */
 export type ConflictArbiterServiceService = typeof ConflictArbiterServiceService;
 export const ConflictArbiterServiceService = {
@@ -2823,7 +3730,10 @@ export const ConflictArbiterServiceService = {
     responseSerialize: (value: ExplainResponse): Buffer => ExplainResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): ExplainResponse => ExplainResponse.decode(value),
   },
-  /** Conflicts as Arbitrate resolves them on this replica. */
+  /**
+   * Conflicts as Arbitrate resolves them on this replica. Each replica tells of its own; what leaders decide without
+   * an arbiter, and what the state refuses afterwards, stands in the decisions only.
+   */
   watchConflicts: {
     path: "/statemesh.v1.ConflictArbiterService/WatchConflicts" as const,
     requestStream: false as const,
@@ -2860,7 +3770,10 @@ export interface ConflictArbiterServiceServer extends UntypedServiceImplementati
   arbitrate: handleUnaryCall<ArbitrateRequest, ArbitrateResponse>;
   /** Why a candidate won or lost: whom it met, the keys compared, the rule that decided. */
   explain: handleUnaryCall<ExplainRequest, ExplainResponse>;
-  /** Conflicts as Arbitrate resolves them on this replica. */
+  /**
+   * Conflicts as Arbitrate resolves them on this replica. Each replica tells of its own; what leaders decide without
+   * an arbiter, and what the state refuses afterwards, stands in the decisions only.
+   */
   watchConflicts: handleServerStreamingCall<WatchConflictsRequest, WatchConflictsResponse>;
   /** Counts since this replica started. */
   getStatistics: handleUnaryCall<GetStatisticsRequest, GetStatisticsResponse>;
@@ -2934,7 +3847,10 @@ export interface ConflictArbiterServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ExplainResponse) => void,
   ): ClientUnaryCall;
-  /** Conflicts as Arbitrate resolves them on this replica. */
+  /**
+   * Conflicts as Arbitrate resolves them on this replica. Each replica tells of its own; what leaders decide without
+   * an arbiter, and what the state refuses afterwards, stands in the decisions only.
+   */
   watchConflicts(
     request: WatchConflictsRequest,
     options?: Partial<CallOptions>,
