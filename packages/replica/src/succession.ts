@@ -28,8 +28,9 @@ export function endLease(tables: DirectoryTables, row: LeaseRow, end: LeaseEnd, 
   tables.leases.put(after);
   change.fenced.push(after);
   if (successor !== 0) change.renewed.push(after);
-  if (handoff !== undefined) abortHandoff(tables, handoff, end.kind === Kind.RELEASED ? "RELEASED" : "OWNER_LOST", change);
   change.tell({ kind: successor === 0 ? end.kind : Kind.TAKEN_OVER, authority: tables.authority(row.region, after.durationMs), previousServerId: row.serverId });
+  // Behind the new owner: who watches takes each event as the state after it.
+  if (handoff !== undefined) abortHandoff(tables, handoff, end.kind === Kind.RELEASED ? "RELEASED" : "OWNER_LOST", change);
 }
 
 /** The target owns the region from now on. */

@@ -135,6 +135,17 @@ describe("the directory hands a region over", () => {
     expect(owner()).toBe("2@3");
   });
 
+  it("tells of the region's next owner before it tells that the handoff came to nothing", () => {
+    prepare();
+    expect(kindsOf(release())).toEqual([Kind.RELEASED, Kind.HANDOFF_ABORTED]);
+    run({ $case: "acquire", value: { serverId: 1, region: REGION, durationMs: 3_000 } });
+    register(3, 8);
+    prepare("h2", 2, 1, 2);
+    const change = expire({ leases: [2], failover: true });
+    expect(kindsOf(change)).toEqual([Kind.TAKEN_OVER, Kind.HANDOFF_ABORTED]);
+    expect(change.events.map(({ authority }) => authority?.epoch)).toEqual([3, 3]);
+  });
+
   it("tells the sides of a handoff, and a server of what it was given, with its renewals", () => {
     prepare();
     const renew = (serverId: number, leases: { region: typeof REGION; epoch: number; players: number }[]) =>

@@ -1,4 +1,6 @@
 // Who holds which region, as the holders themselves see it: at no instant two.
+import type { Region } from "@statemesh/contract";
+import { formatRegion } from "@statemesh/world";
 import type { Recorder } from "../recorder.ts";
 
 interface Belief {
@@ -10,11 +12,20 @@ interface Belief {
 export class LeaseBook {
   readonly #recorder: Recorder;
   readonly #nowMs: () => number;
+  readonly #fencedAt: (region: Region) => number;
   readonly #beliefs = new Map<string, Belief>();
 
-  constructor(recorder: Recorder, nowMs: () => number) {
+  /** `fencedAt`: the epoch at which the log of the region's group stands. */
+  constructor(recorder: Recorder, nowMs: () => number, fencedAt: (region: Region) => number) {
     this.#recorder = recorder;
     this.#nowMs = nowMs;
+    this.#fencedAt = fencedAt;
+  }
+
+  /** Somebody was told of an epoch: from here on nothing may be decided under the one before. */
+  answered(region: Region, epoch: number): void {
+    const fenced = this.#fencedAt(region);
+    if (fenced < epoch) this.#recorder.violation("fenced before it is told", `${formatRegion(region)} was answered at epoch ${epoch}, its group's log stands at ${fenced}`);
   }
 
   granted(region: string, serverId: number, epoch: number, untilMs: number): void {

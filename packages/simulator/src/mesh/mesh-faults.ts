@@ -1,7 +1,7 @@
 // The faults of a mesh run: drawn up front from the seed, so that a plan can be shrunk by leaving some out.
 import type { Fault, PlainRecord } from "../tier.ts";
 import type { SimRandom } from "../sim-random.ts";
-import { FAULT_CLASSES, type MeshSettings } from "./mesh-settings.ts";
+import { FAULT_CLASSES, type MeshSettings, SHARDS_MAX } from "./mesh-settings.ts";
 
 type Draw = (random: SimRandom, nodes: number) => PlainRecord;
 
@@ -11,6 +11,7 @@ const pair = (random: SimRandom, nodes: number): { from: number; to: number } =>
   const to = 1 + ((from - 1 + random.between(1, nodes - 1)) % nodes);
   return { from, to };
 };
+const shard = (random: SimRandom): number => random.between(1, SHARDS_MAX);
 const some = (random: SimRandom, nodes: number): number[] => Array.from({ length: nodes }, (_, at) => at + 1).filter(() => random.chance(0.5));
 /** Milliseconds: mostly short, at times long. */
 const lasting = (random: SimRandom): number => (random.chance(0.2) ? random.between(3_000, 12_000) : random.between(50, 3_000));
@@ -94,6 +95,12 @@ const KINDS: Readonly<Record<(typeof FAULT_CLASSES)[number], Readonly<Record<str
     "wiped node replaced": (random, nodes) => ({ node: node(random, nodes), named: random.chance(0.5) }),
     "change cancelled": () => ({}),
     "node drained": (random, nodes) => ({ node: node(random, nodes), ms: lasting(random) }),
+  },
+  shards: {
+    "shard killed": (random) => ({ shard: shard(random), ms: lasting(random) }),
+    "shard paused": (random) => ({ shard: shard(random), ms: lasting(random) }),
+    "shard cut off": (random) => ({ shard: shard(random), ms: lasting(random) }),
+    "shard flapping": (random) => ({ shard: shard(random), times: random.between(3, 12), everyMs: random.between(50, 1_500) }),
   },
   versions: {
     upgrade: (random, nodes) => ({ node: node(random, nodes) }),

@@ -3,6 +3,7 @@ import { CALM_SQL, type SqlWeather } from "../store/sim-sql.ts";
 import { VERSIONS } from "@statemesh/mesh";
 import type { Fault, PlainRecord } from "../tier.ts";
 import type { ArbiterMood } from "./sim-arbiters.ts";
+import { injectShardFault } from "./shard-faults.ts";
 import type { SimMachine } from "./sim-machine.ts";
 import { type MeshWorld, OLD_VERSIONS } from "./mesh-world.ts";
 import type { PathWeather } from "./sim-wire.ts";
@@ -38,7 +39,7 @@ export class MeshInjector {
   inject(fault: Fault): void {
     if (this.#healed) return;
     const { kind, args } = fault;
-    const done = this.#network(kind, args) || this.#weather(kind, args) || this.#process(kind, args) || this.#disk(kind, args) || this.#clock(kind, args) || this.#store(kind, args) || this.#members(kind, args) || this.#versions(kind, args) || this.#others(kind, args);
+    const done = this.#network(kind, args) || this.#weather(kind, args) || this.#process(kind, args) || this.#disk(kind, args) || this.#clock(kind, args) || this.#store(kind, args) || this.#members(kind, args) || this.#versions(kind, args) || injectShardFault(this.#world.shards, kind, args, (ms, run) => this.#later({ ms }, run)) || this.#others(kind, args);
     if (done) this.#world.recorder.fault(kind, ...Object.values(args).map((value) => (typeof value === "object" ? value.join(",") : String(value))));
   }
 
@@ -58,6 +59,7 @@ export class MeshInjector {
       store.process.start();
     }
     network.cut.clear();
+    for (const shard of this.#world.shards) shard.heal();
     for (const machine of machines.values()) {
       this.#healDisk(machine);
       machine.clock.rate = 1;

@@ -32,6 +32,10 @@ export type MeshSettings = {
   readonly paceMs: number;
   readonly mischief: number;
   readonly leasing: boolean;
+  /** Shards hand regions to each other. */
+  readonly handoffs: boolean;
+  /** Regions that the directory may bring a shard to by itself. */
+  readonly maxRegions: number;
   readonly names: number;
   /** Share of the boxes that lie across a border between two regions. */
   readonly borders: number;
@@ -52,7 +56,9 @@ export type MeshSettings = {
   readonly oldNodes: number;
 };
 
-export const FAULT_CLASSES = ["network", "weather", "process", "disk", "clock", "arbiter", "store", "clients", "operators", "loss of data", "members", "versions"] as const;
+export const SHARDS_MAX = 4;
+
+export const FAULT_CLASSES = ["network", "weather", "process", "disk", "clock", "arbiter", "store", "clients", "operators", "loss of data", "members", "versions", "shards"] as const;
 
 /** Load is what a run costs: one under much of it is over sooner. Milliseconds of faults at most, for each of the pace. */
 const SAFETY_MS_A_PACE = 800;
@@ -72,7 +78,7 @@ export function drawSettings(random: SimRandom, hints: PlainRecord): MeshSetting
     groups: random.pick([1, 1, 2, 3]),
     arbiters: random.between(0, 2),
     hasStore: random.chance(0.6),
-    shards: random.between(1, 4),
+    shards: random.between(1, SHARDS_MAX),
     subscribers: random.between(0, 3),
     regionsPerGroup: random.between(1, 3),
     tickMs,
@@ -105,8 +111,11 @@ export function drawSettings(random: SimRandom, hints: PlainRecord): MeshSetting
     faultEveryMs: random.pick([400, 1_500, 4_000]),
     spares: 0,
     oldNodes: 0,
+    handoffs: false,
+    maxRegions: 0,
   };
-  return overruled({ ...drawn, ...drawMembers(random, drawn), safetyMs: Math.min(drawn.safetyMs, drawn.paceMs * SAFETY_MS_A_PACE) }, hints);
+  const withMembers = { ...drawn, ...drawMembers(random, drawn) };
+  return overruled({ ...withMembers, ...drawShards(random, withMembers), safetyMs: Math.min(drawn.safetyMs, drawn.paceMs * SAFETY_MS_A_PACE) }, hints);
 }
 
 /** Who comes and goes, and with which builds. */
@@ -117,6 +126,15 @@ function drawMembers(random: SimRandom, { nodes, faultClasses }: MeshSettings): 
     spares: members ? random.between(1, 2) : 0,
     oldNodes: versions ? random.pick([1, nodes, nodes]) : 0,
     faultClasses: faultClasses | (members ? 1 << FAULT_CLASSES.indexOf("members") : 0) | (versions ? 1 << FAULT_CLASSES.indexOf("versions") : 0),
+  };
+}
+
+/** What shards do with regions, and what becomes of shards. */
+function drawShards(random: SimRandom, { faultClasses }: MeshSettings): Pick<MeshSettings, "handoffs" | "maxRegions" | "faultClasses"> {
+  return {
+    handoffs: random.chance(0.6),
+    maxRegions: random.pick([0, 0, 1, 64]),
+    faultClasses: faultClasses | (random.chance(0.4) ? 1 << FAULT_CLASSES.indexOf("shards") : 0),
   };
 }
 

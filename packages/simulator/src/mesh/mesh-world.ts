@@ -12,6 +12,7 @@ import { SimStore } from "../store/sim-store.ts";
 import { SimStoreLink, type StoreWeather } from "../store/sim-store-link.ts";
 import type { SimRandom } from "../sim-random.ts";
 import type { Simulation } from "../simulation.ts";
+import { AuthorityBook } from "./authority-book.ts";
 import { CallBook } from "./call-book.ts";
 import { CausalObserver } from "./causal-observer.ts";
 import { EventualObserver } from "./eventual-observer.ts";
@@ -91,6 +92,8 @@ export class MeshWorld {
     const founders = ids.slice(0, settings.nodes);
     const fail = (kind: string, message: string): void => recorder.violation(kind, message);
     this.references = Array.from({ length: settings.groups + 1 }, (_, groupId) => new ReferenceGroup({ groupId, decisionWindow: settings.decisionWindow, touchCapacity: REFERENCE_TOUCHES }, fail));
+    const authority = new AuthorityBook(recorder);
+    this.#directory.watch = (index, change) => authority.committed(index, change);
     this.members = new MemberBook(recorder, this.#directory, founders);
     this.observer = new NodeObserver(recorder, this.references, this.members, () => simulation.nowMs);
     this.causal = new CausalObserver(recorder);
@@ -234,12 +237,13 @@ export class MeshWorld {
 
   #people(): void {
     const { settings, simulation, recorder, references, machines } = this;
-    const leases = new LeaseBook(recorder, () => simulation.nowMs);
-    for (let at = 1; at <= settings.shards; at++) {
+    const leases = new LeaseBook(recorder, () => simulation.nowMs, (region) => references[groupOf(region, settings.groups)]?.state.fence(region)?.epoch ?? 0);
+    const servers = Array.from({ length: settings.shards }, (_, at) => at + 1);
+    for (const serverId of servers) {
       this.shards.push(
-        new SimShard(at, {
+        new SimShard(serverId, {
           simulation, recorder, network: this.network, book: this.book, leases, nodes: [...machines.keys()], groups: settings.groups, leaseMs: settings.leaseMs,
-          regions: this.regions, paceMs: settings.paceMs, mischief: settings.mischief, leasing: settings.leasing, names: settings.names, borders: settings.borders,
+          regions: this.regions, paceMs: settings.paceMs, mischief: settings.mischief, leasing: settings.leasing, handoffs: settings.handoffs, maxRegions: settings.maxRegions, servers, names: settings.names, borders: settings.borders,
         }),
       );
     }
@@ -304,6 +308,8 @@ export class MeshWorld {
   /** Why the mesh has not come to rest; undefined where it has. */
   get unrest(): string | undefined {
     for (const shard of this.shards) if (!shard.isQuiet) return `shard ${shard.serverId} waits for answers`;
+    const handoff = this.#directory.state.directory.tables.handoffs.running().next().value;
+    if (handoff !== undefined) return `handoff ${handoff.handoffId} has not ended`;
     if (this.changesMembers && this.operator.unrest !== undefined) return this.operator.unrest;
     const machines = this.#memberMachines;
     const absent = this.members.nodeIds.find((nodeId) => machines.every((machine) => machine.nodeId !== nodeId));

@@ -3,7 +3,7 @@
 // defect of the state machine that all replicas share is found as well.
 import { type Bounds, type EntityChange, type LogEntry, Outcome } from "@statemesh/contract";
 import { Command, type DecidedOperation } from "@statemesh/contract/log";
-import { type Applied, GroupState, type GroupStateOptions } from "@statemesh/replica";
+import { type Applied, type DirectoryChange, GroupState, type GroupStateOptions } from "@statemesh/replica";
 import { formatRegion, overlaps, quantizeBounds } from "@statemesh/world";
 import { crc32c } from "@node-rs/crc32";
 
@@ -47,6 +47,8 @@ export class ReferenceGroup {
   readonly #balances = new Map<string, number>();
   readonly #fences = new Map<string, Fence>();
   readonly #fail: (kind: string, message: string) => void;
+  /** Sees what commands of the directory did. */
+  watch: (index: number, change: DirectoryChange) => void = () => undefined;
 
   constructor(options: GroupStateOptions, fail: (kind: string, message: string) => void) {
     this.state = new GroupState(options);
@@ -66,6 +68,7 @@ export class ReferenceGroup {
     if (applied === undefined) return;
     this.digests.push(this.state.digest);
     for (const change of applied.changes) this.#changed(entry.index, change);
+    if (applied.directory !== undefined) this.watch(entry.index, applied.directory);
     if (entry.kind !== 0) return;
     const { command } = Command.decode(entry.data);
     if (command?.$case === "operations") this.#decide(entry.index, command.value.operations);

@@ -1,11 +1,10 @@
-// A game shard: registers, holds leases, writes, reads, publishes and subscribes, through any node, with retries. It also does
-// what shards should not: doubles, stale epochs, forged priorities, wrong times, oversized payloads.
+// A game shard: holds regions, writes, reads and publishes, through any node, with retries. It also does what shards
+// should not: doubles, stale epochs, forged priorities, wrong times, oversized payloads.
 import {
-  type AcquireResponse, type Decision, type EntityKey, Operation, type OperationError, PlayerInventory_Action, type PublishResponse, ReadLevel, type ReadResponse, type Region, type RenewResponse,
-  TerrainModification_Mode, type VectorClock,
+  type Decision, type EntityKey, Operation, type OperationError, PlayerInventory_Action, type PublishResponse, ReadLevel, type ReadResponse, type Region, TerrainModification_Mode, type VectorClock,
 } from "@statemesh/contract";
-import { acquire, publish, readFrom, register, release, renew } from "@statemesh/node";
-import { formatRegion, groupOf } from "@statemesh/world";
+import { publish, readFrom } from "@statemesh/node";
+import { groupOf } from "@statemesh/world";
 import type { Recorder } from "../recorder.ts";
 import { START_WALL_MS } from "../sim-clock.ts";
 import type { SimRandom } from "../sim-random.ts";
@@ -14,7 +13,9 @@ import type { CallBook, OpenOperation } from "./call-book.ts";
 import { reasonOf } from "./call-book.ts";
 import type { LeaseBook } from "./lease-book.ts";
 import { ITEM_KIND } from "./mesh-requests.ts";
+import { ShardLeases } from "./shard-leases.ts";
 import type { ShardNetwork } from "./shard-network.ts";
+import { ShardWay } from "./shard-way.ts";
 
 type Body = NonNullable<Operation["body"]>;
 
@@ -23,10 +24,6 @@ const UNDER_WAY_MAX = 64;
 /** Tries of one operation, and milliseconds between them. */
 const TRIES_MAX = 8;
 const RETRY_MS = 200;
-const CALL_TIMEOUT_MS = 3_000;
-const RENEW_MS = 700;
-/** A shard trusts its lease a little less long than it was given. */
-const LEASE_TRUST = 0.9;
 /** Bytes of a key that no rule lets pass. Megabytes would be refused for the same reason, and cost half of a run. */
 const KEY_TOO_LONG = 10_000;
 
@@ -46,36 +43,35 @@ export interface ShardParts {
   readonly mischief: number;
   /** Shards take regions over; else nobody owns any. */
   readonly leasing: boolean;
+  /** Shards hand regions to each other. */
+  readonly handoffs: boolean;
+  /** Regions that the directory may bring a shard to. */
+  readonly maxRegions: number;
+  readonly servers: readonly number[];
   /** Names that are fought for: structures' places, resources, players. */
   readonly names: number;
   /** Share of the boxes that lie across a border, where somebody else may build. */
   readonly borders: number;
 }
 
-interface HeldLease {
-  readonly region: Region;
-  readonly epoch: number;
-  untilMs: number;
-}
-
 export class SimShard {
   readonly serverId: number;
   readonly #parts: ShardParts;
   readonly #random: SimRandom;
-  readonly #leases = new Map<string, HeldLease>();
+  readonly #way: ShardWay;
+  readonly #leases: ShardLeases;
   readonly #sessions = new Map<number, number>();
-  /** By region: the last epoch that was given up. An answer that was on its way then grants nothing any more. */
-  readonly #givenUp = new Map<string, number>();
   #token: VectorClock | undefined;
   #serial = 0;
   #underWay = 0;
   #stopped = false;
-  #registered = false;
 
   constructor(serverId: number, parts: ShardParts) {
     this.serverId = serverId;
     this.#parts = parts;
     this.#random = parts.simulation.random.fork();
+    this.#way = new ShardWay(parts, this.#random);
+    this.#leases = new ShardLeases(serverId, parts, this.#way, this.#random);
   }
 
   get #name(): string {
@@ -83,151 +79,81 @@ export class SimShard {
   }
 
   start(): void {
-    this.#register();
-    this.#every(RENEW_MS, () => this.#renew());
+    this.#leases.start();
     this.#next();
   }
 
   /** Takes up nothing new; what is under way goes on. */
   stop(): void {
     this.#stopped = true;
+    this.#leases.stop();
   }
 
   get isQuiet(): boolean {
     return this.#underWay === 0;
   }
 
-  #every(periodMs: number, run: () => void): void {
-    this.#parts.simulation.after(periodMs, () => {
-      run();
-      this.#every(periodMs, run);
-    });
+  // ---- faults ----
+
+  /** The process ends, and begins anew a while later. What it had asked for it never hears. */
+  kill(downMs: number): boolean {
+    if (!this.#way.runs) return false;
+    this.#way.end();
+    this.#leases.lost();
+    this.#underWay = 0;
+    this.#sessions.clear();
+    this.#token = undefined;
+    this.#parts.simulation.after(downMs, () => this.#begin());
+    return true;
+  }
+
+  #begin(): void {
+    if (this.#way.runs) return;
+    this.#way.begin();
+    this.start();
+  }
+
+  /** The process stands still for a while; then everything that waited comes late. */
+  pause(durationMs: number): void {
+    this.#way.pause(durationMs);
+  }
+
+  cutOff(isCut: boolean): void {
+    this.#way.isCut = isCut;
+  }
+
+  heal(): void {
+    this.#way.isCut = false;
+    this.#way.resume();
+    this.#begin();
   }
 
   #next(): void {
-    const { simulation, paceMs } = this.#parts;
-    simulation.after(-Math.log(1 - this.#random.next()) * paceMs, () => {
-      if (!this.#stopped && this.#registered && this.#underWay < UNDER_WAY_MAX) this.#act();
+    this.#way.after(-Math.log(1 - this.#random.next()) * this.#parts.paceMs, () => {
+      if (!this.#stopped && this.#leases.isRegistered && this.#underWay < UNDER_WAY_MAX) this.#act();
       this.#next();
     });
   }
 
-  #anyNode(): number {
-    return this.#random.pick(this.#parts.nodes);
-  }
-
   #act(): void {
+    const { leasing, handoffs, regions } = this.#parts;
     const dice = this.#random.next();
-    const own = [...this.#leases.values()].filter(({ untilMs }) => untilMs > this.#parts.simulation.nowMs).map(({ region }) => region);
-    const region = this.#random.pick(own.length > 0 && this.#random.chance(0.8) ? own : this.#parts.regions);
-    if (dice < 0.62) this.#execute(this.#operation(region));
-    else if (dice < 0.68) this.#transact(region);
+    const { own } = this.#leases;
+    const region = this.#random.pick(own.length > 0 && this.#random.chance(0.8) ? own : regions);
+    const write = (): void => this.#leases.enter(region, () => this.#execute(this.#operation(region)));
+    if (dice < 0.62) write();
+    else if (dice < 0.68) this.#leases.enter(region, () => this.#transact(region));
     else if (dice < 0.8) this.#read(region);
     else if (dice < 0.93) this.#publish(region);
-    else if (!this.#parts.leasing) this.#execute(this.#operation(region));
-    else if (dice < 0.97) this.#acquire(this.#random.pick(this.#parts.regions));
-    else this.#release();
-  }
-
-  // ---- authority ----
-
-  #register(): void {
-    const { network, simulation } = this.#parts;
-    const request = { serverId: this.serverId, name: `shard-${this.serverId}`, address: "", incarnation: 1, maxRegions: 0 };
-    network.ask(
-      this.#anyNode(),
-      CALL_TIMEOUT_MS,
-      (node, deadlineMs, done, fail) => void register(node.authority, request, deadlineMs).then(done, fail),
-      (response) => {
-        if (response !== undefined) {
-          this.#registered = true;
-          return;
-        }
-        simulation.after(RETRY_MS, () => this.#register());
-      },
-    );
-  }
-
-  #renew(): void {
-    const { network, simulation, leases, leaseMs } = this.#parts;
-    if (!this.#registered || this.#stopped) return;
-    const held = [...this.#leases.values()];
-    const sentMs = simulation.nowMs;
-    network.ask<RenewResponse>(
-      this.#anyNode(),
-      CALL_TIMEOUT_MS,
-      (node, deadlineMs, done, fail) => void renew(node.authority, { serverId: this.serverId, leases: held.map(({ region, epoch }) => ({ region, epoch, players: 0 })), load: undefined }, deadlineMs).then(done, fail),
-      (response, error) => {
-        if (response === undefined) {
-          if (error === "SERVER_NOT_REGISTERED") {
-            this.#registered = false;
-            this.#leases.clear();
-            this.#register();
-          }
-          return;
-        }
-        for (const { region, epoch } of response.renewed) {
-          const lease = region === undefined ? undefined : this.#leases.get(formatRegion(region));
-          if (lease?.epoch !== epoch) continue;
-          lease.untilMs = sentMs + leaseMs * LEASE_TRUST;
-          leases.renewed(formatRegion(lease.region), epoch, lease.untilMs);
-        }
-        for (const { regionText } of response.lost) this.#leases.delete(regionText);
-      },
-    );
+    else if (!leasing) write();
+    else if (dice < 0.97) this.#acquire(this.#random.pick(regions));
+    else if (handoffs && this.#random.chance(0.7)) this.#leases.transfer();
+    else this.#leases.release();
   }
 
   #acquire(region: Region): void {
-    const { network, simulation, leases, leaseMs } = this.#parts;
-    const text = formatRegion(region);
-    const sentMs = simulation.nowMs;
     this.#underWay++;
-    network.ask<AcquireResponse>(
-      this.#anyNode(),
-      CALL_TIMEOUT_MS,
-      (node, deadlineMs, done, fail) => void acquire(node.authority, { serverId: this.serverId, region }, deadlineMs).then(done, fail),
-      (response, error) => {
-        this.#underWay--;
-        if (response?.lease === undefined) {
-          if (error === "SERVER_NOT_REGISTERED" && this.#registered) {
-            this.#registered = false;
-            this.#register();
-          }
-          return;
-        }
-        const { epoch } = response.lease;
-        const untilMs = sentMs + leaseMs * LEASE_TRUST;
-        // A late answer is checked before it is trusted: the lease may be over.
-        if (simulation.nowMs >= untilMs) return this.#parts.recorder.sometimes("lease came too late");
-        if ((this.#givenUp.get(text) ?? 0) >= epoch || (this.#leases.get(text)?.epoch ?? 0) > epoch) return;
-        this.#leases.set(text, { region, epoch, untilMs });
-        leases.granted(text, this.serverId, epoch, untilMs);
-        this.#parts.recorder.sometimes("lease granted");
-      },
-    );
-  }
-
-  #release(): void {
-    const { network, leases } = this.#parts;
-    const held = [...this.#leases.values()];
-    if (held.length === 0) return;
-    const { region, epoch } = this.#random.pick(held);
-    // It is given up before it is told.
-    this.#leases.delete(formatRegion(region));
-    this.#givenUp.set(formatRegion(region), epoch);
-    leases.ended(formatRegion(region), epoch);
-    network.ask(
-      this.#anyNode(),
-      CALL_TIMEOUT_MS,
-      (node, deadlineMs, done, fail) => void release(node.authority, { serverId: this.serverId, region, epoch }, deadlineMs).then(done, fail),
-      () => undefined,
-    );
-  }
-
-  /** The epoch to write under, as far as this shard knows. */
-  #epochOf(region: Region): number {
-    const lease = this.#leases.get(formatRegion(region));
-    return lease !== undefined && lease.untilMs > this.#parts.simulation.nowMs ? lease.epoch : 0;
+    this.#leases.acquire(region, () => this.#underWay--);
   }
 
   // ---- strong ----
@@ -278,7 +204,7 @@ export class SimShard {
   #make(operationId: string, homeRegion: Region, type: string, body: Body): Operation {
     // As the SDK does: the time tells a retry of long ago from a new operation, once its decision is forgotten.
     const timestampMs = START_WALL_MS + Math.floor(this.#parts.simulation.nowMs);
-    const operation: Operation = { ...Operation.fromPartial({ operationId, serverId: this.serverId, homeRegion, type, timestampMs, authorityEpoch: this.#epochOf(homeRegion) }), body };
+    const operation: Operation = { ...Operation.fromPartial({ operationId, serverId: this.serverId, homeRegion, type, timestampMs, authorityEpoch: this.#leases.epochOf(homeRegion) }), body };
     if (!this.#random.chance(this.#parts.mischief)) return operation;
     switch (this.#random.between(0, 4)) {
       case 0:
@@ -309,33 +235,32 @@ export class SimShard {
     // And long after it was decided: by then another may lead, from a snapshot.
     if (this.#random.chance(0.04)) {
       open.tries++;
-      this.#parts.simulation.after(this.#random.between(500, 5_000), () => {
+      this.#way.after(this.#random.between(500, 5_000), () => {
         if (!this.#stopped) this.#send(operation, open, () => undefined);
       });
     }
-    this.#try(operation, open);
+    this.#try(operation, open, this.#leases.begin(region));
   }
 
-  #try(operation: Operation, open: OpenOperation): void {
+  #try(operation: Operation, open: OpenOperation, ended: () => void): void {
     open.tries++;
     this.#send(operation, open, (reason) => {
       const isOpen = reason !== undefined && this.#parts.book.failed(open, reason);
       if (!isOpen || open.tries >= TRIES_MAX) {
         this.#underWay--;
+        ended();
         if (isOpen) this.#parts.recorder.sometimes("outcome never heard");
         return;
       }
       this.#parts.recorder.sometimes("operation tried again");
-      this.#parts.simulation.after(RETRY_MS, () => this.#try(operation, open));
+      this.#way.after(RETRY_MS, () => this.#try(operation, open, ended));
     });
   }
 
   /** `done` gets the reason of a failure; undefined where it was decided. */
   #send(operation: Operation, open: OpenOperation, done: (reason: string | undefined) => void): void {
     const bytes = Operation.encode(operation).finish();
-    this.#parts.network.ask<Decision>(
-      this.#anyNode(),
-      CALL_TIMEOUT_MS,
+    this.#way.ask<Decision>(
       (node, deadlineMs, decided, fail) => {
         node.mesh.edge.execute([Operation.decode(bytes)], deadlineMs, { decided, failed: (_, error) => fail(reasonOfOperation(error)) });
         node.mesh.dirty();
@@ -350,7 +275,7 @@ export class SimShard {
   }
 
   #transact(region: Region): void {
-    const { book, recorder, groups, simulation, network } = this.#parts;
+    const { book, recorder, groups } = this.#parts;
     const operations = Array.from({ length: this.#random.between(2, 4) }, () => this.#operation(region));
     const transactionId = `t-${this.serverId}-${++this.#serial}`;
     const groupId = groupOf(region, groups);
@@ -358,11 +283,10 @@ export class SimShard {
     const opens = operations.map(({ operationId }) => book.begin(operationId, groupId, asked));
     const encoded = operations.map((operation) => Operation.encode(operation).finish());
     this.#underWay++;
+    const ended = this.#leases.begin(region);
     const attempt = (tries: number): void => {
       for (const open of opens) open.tries = tries;
-      network.ask<Decision[]>(
-        this.#anyNode(),
-        CALL_TIMEOUT_MS,
+      this.#way.ask<Decision[]>(
         (node, deadlineMs, done, fail) => {
           const begin = (): void => {
             const decisions: Decision[] = [];
@@ -385,10 +309,12 @@ export class SimShard {
         (decisions, reason) => {
           if (decisions === undefined) {
             const isOpen = opens.map((open) => book.failed(open, reason ?? "UNREACHABLE")).some(Boolean);
-            if (isOpen && tries < TRIES_MAX) simulation.after(RETRY_MS, () => attempt(tries + 1));
-            else this.#underWay--;
+            if (isOpen && tries < TRIES_MAX) return this.#way.after(RETRY_MS, () => attempt(tries + 1));
+            ended();
+            this.#underWay--;
             return;
           }
+          ended();
           this.#underWay--;
           this.#transacted(transactionId, opens, decisions);
           recorder.sometimes("transaction answered");
@@ -415,7 +341,7 @@ export class SimShard {
   // ---- reads and publications ----
 
   #read(region: Region): void {
-    const { book, groups, network } = this.#parts;
+    const { book, groups } = this.#parts;
     const groupId = groupOf(region, groups);
     const level = this.#random.pick([ReadLevel.LINEARIZABLE, ReadLevel.LINEARIZABLE, ReadLevel.SESSION, ReadLevel.BOUNDED_STALENESS, ReadLevel.EVENTUAL]);
     const floor = book.floorOf(groupId);
@@ -427,9 +353,7 @@ export class SimShard {
     const asked = isNamed ? book.requests.read(this.#name, groupId, entities, accounts) : undefined;
     const sessionIndex = level === ReadLevel.SESSION ? (this.#sessions.get(groupId) ?? 0) : 0;
     this.#underWay++;
-    network.ask<ReadResponse>(
-      this.#anyNode(),
-      CALL_TIMEOUT_MS,
+    this.#way.ask<ReadResponse>(
       (node, deadlineMs, done, fail) => {
         const request = {
           region, level, entities, accounts, sessionPositions: sessionIndex === 0 ? [] : [{ groupId, term: 0, index: sessionIndex }],
@@ -463,16 +387,13 @@ export class SimShard {
   }
 
   #publish(region: Region): void {
-    const { network } = this.#parts;
     const key = `e${this.#random.between(1, this.#parts.names)}`;
     const value = new TextEncoder().encode(`${this.serverId}-${++this.#serial}`);
     const updates = this.#random.chance(0.7) ? [{ type: "creature_position", region, key, value, deleted: this.#random.chance(0.1), timestampMs: 0 }] : [];
     const events = updates.length === 0 || this.#random.chance(0.3) ? [{ type: "event_sequence", region, key, payload: value }] : [];
     const request = { serverId: this.serverId, updates, events, causalToken: this.#token };
     this.#underWay++;
-    network.ask<PublishResponse>(
-      this.#anyNode(),
-      CALL_TIMEOUT_MS,
+    this.#way.ask<PublishResponse>(
       (node, deadlineMs, done, fail) => {
         try {
           publish(node.mesh, node.timers, request, deadlineMs, { done, fail: (error) => fail(reasonOf(error)), isGone: () => false });

@@ -1,4 +1,5 @@
 // Bugs that the simulator has to find. Imports nothing that a bug is planted in.
+import { AUTHORITY_BUGS } from "./authority-bugs.ts";
 import { LOG_BUGS } from "./log-bugs.ts";
 import { MESH_BUGS } from "./mesh-bugs.ts";
 import type { PlantedBug } from "./planted-bug.ts";
@@ -6,4 +7,4 @@ import { RAFT_BUGS } from "./raft-bugs.ts";
 
 export * from "./planted-bug.ts";
 
-export const PLANTED: readonly PlantedBug[] = [...RAFT_BUGS, ...LOG_BUGS, ...MESH_BUGS];
+export const PLANTED: readonly PlantedBug[] = [...RAFT_BUGS, ...LOG_BUGS, ...MESH_BUGS, ...AUTHORITY_BUGS];

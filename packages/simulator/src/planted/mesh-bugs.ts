@@ -1,16 +1,11 @@
 import type { PlantedBug } from "./planted-bug.ts";
+import { SMALL_MESH as SMALL } from "./small-mesh.ts";
 
 const STATE = "packages/replica/src/group-state.ts";
 const DECIDER = "packages/mesh/src/strong/decider.ts";
 const HUB = "packages/mesh/src/subscriptions/subscription-hub.ts";
 const DELIVERY = "packages/mesh/src/causal/delivery.ts";
 const MATERIALIZER = "packages/store/src/materializer.ts";
-
-/** A small mesh, with nothing in it that a bug does not need: many seeds in little time. */
-const SMALL = {
-  nodes: 3, groups: 1, safetyMs: 6_000, paceMs: 20, shards: 3, arbiters: 0, spares: 0, oldNodes: 0, hasStore: false, subscribers: 0, leasing: false, tickMs: 50, balanceTicks: 0, maxDelayMs: 1,
-  maxSyncMs: 1, names: 12, borders: 0, mischief: 0.05, decisionWindow: 65_536, queueCapacity: 16_384, snapshotLogBytes: 67_108_864, segmentBytes: 4_194_304, restartMs: 200, faultEveryMs: 400,
-} as const;
 
 /** Mistakes above Raft. */
 export const MESH_BUGS: readonly PlantedBug[] = [
