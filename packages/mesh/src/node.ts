@@ -425,7 +425,6 @@ export class MeshNode {
       const answer = this.members.answerFor(body.value);
       if (answer !== undefined) return done(answer, undefined);
     }
-    if (body?.$case === "transaction") body.value.nowMs = Math.floor(this.host.clock.wallMs());
     group.command(this.authority.stamped(command), done);
   }
 

@@ -1,7 +1,8 @@
 // Answers reads from this node's copy, once it is fresh enough for the level that was asked for.
 import { MeshError, ReadLevel, type ReadRequest, type ReadResponse, type EventualValue, type Region } from "@statemesh/contract";
-import { type GroupState, playerAccount } from "@statemesh/replica";
+import { accountName, entityName, type GroupState, playerAccount, regionName } from "@statemesh/replica";
 import { formatRegion } from "@statemesh/world";
+import { transactionPending } from "./strong/operation-errors.ts";
 
 /** What reading needs of its node. */
 export interface ReadNode {
@@ -46,7 +47,26 @@ export function read(node: ReadNode, groupId: number, region: Region, request: R
     default:
       break;
   }
-  node.barrier(groupId, deadlineMs, answer);
+  node.barrier(groupId, deadlineMs, (error) => (error === undefined ? whenReleased(node, groupId, region, request, deadlineMs, answer) : answer(error)));
+}
+
+/**
+ * What is prepared may be decided, and seen in another group, while it is not in force here: a linearizable read waits for its end. Whoever
+ * waits looks again after each entry, and between two transactions that want the same there is one that holds nothing.
+ */
+function whenReleased(node: ReadNode, groupId: number, region: Region, request: ReadRequest, deadlineMs: number, done: (error: MeshError | undefined) => void): void {
+  const state = node.state(groupId);
+  if (!state.transactions.mayWrite(namesOf(region, request))) return done(undefined);
+  node.whenApplied(groupId, state.appliedIndex + 1, deadlineMs, (error) => {
+    if (error === undefined) whenReleased(node, groupId, region, request, deadlineMs, done);
+    else done(error.reason === "NO_QUORUM" ? transactionPending(region) : error);
+  });
+}
+
+function* namesOf(region: Region, { entities, accounts }: ReadRequest): Generator<string> {
+  for (const { kind, entityId } of entities) yield entityName(kind, entityId);
+  for (const account of accounts) yield accountName(playerAccount(account));
+  if (entities.length + accounts.length === 0) yield regionName(formatRegion(region));
 }
 
 function answerFrom(node: ReadNode, state: GroupState, region: Region, request: ReadRequest): ReadResponse {

@@ -41,8 +41,9 @@ export class DirectoryDuties {
 
   /** The leader's clock goes into the log with the command. */
   stamped(command: Command): Command {
-    if (command.command?.$case !== "directory") return command;
     const { clock, leases } = this.#node;
+    if (command.command?.$case === "transaction") command.command.value.nowMs = Math.floor(clock.wallMs());
+    if (command.command?.$case !== "directory") return command;
     const { value } = command.command;
     value.nowMs = Math.floor(clock.wallMs());
     if (value.command?.$case === "assign") value.command.value.silentServerIds = this.#silent();

@@ -345,7 +345,7 @@ export interface VerifyConservationResponse {
   /** True where every kind is conserved in every group. */
   conserved: boolean;
   items: ItemConservation[];
-  /** Where each group was read. */
+  /** Where each group was read. What is on its way between groups there is accounted for, transaction by transaction. */
   positions: LogPosition[];
 }
 
@@ -358,6 +358,11 @@ export interface ItemConservation {
   /** On the ground. */
   onGround: number;
   conserved: boolean;
+  /**
+   * On its way from group to group, by transactions that some groups have released and others not yet. Negative where what was
+   * received is still held by its sender too. What was minted less what was burned is held, on_ground and in_transit together.
+   */
+  inTransit: number;
 }
 
 /** A node of the cluster. A node id stands for one data folder for ever and is never used again. */
@@ -1993,7 +1998,7 @@ export const VerifyConservationResponse: MessageFns<VerifyConservationResponse> 
 };
 
 function createBaseItemConservation(): ItemConservation {
-  return { itemKind: "", minted: 0, burned: 0, held: 0, onGround: 0, conserved: false };
+  return { itemKind: "", minted: 0, burned: 0, held: 0, onGround: 0, conserved: false, inTransit: 0 };
 }
 
 export const ItemConservation: MessageFns<ItemConservation> = {
@@ -2015,6 +2020,9 @@ export const ItemConservation: MessageFns<ItemConservation> = {
     }
     if (message.conserved !== false) {
       writer.uint32(48).bool(message.conserved);
+    }
+    if (message.inTransit !== 0) {
+      writer.uint32(56).int64Number(message.inTransit);
     }
     return writer;
   },
@@ -2080,6 +2088,14 @@ export const ItemConservation: MessageFns<ItemConservation> = {
             message.conserved = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.inTransit = reader.int64Number();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2108,6 +2124,11 @@ export const ItemConservation: MessageFns<ItemConservation> = {
         ? globalThis.Number(object.on_ground)
         : 0,
       conserved: isSet(object.conserved) ? globalThis.Boolean(object.conserved) : false,
+      inTransit: isSet(object.inTransit)
+        ? globalThis.Number(object.inTransit)
+        : isSet(object.in_transit)
+        ? globalThis.Number(object.in_transit)
+        : 0,
     };
   },
 
@@ -2131,6 +2152,9 @@ export const ItemConservation: MessageFns<ItemConservation> = {
     if (message.conserved !== false) {
       obj.conserved = message.conserved;
     }
+    if (message.inTransit !== 0) {
+      obj.inTransit = Math.round(message.inTransit);
+    }
     return obj;
   },
 
@@ -2145,6 +2169,7 @@ export const ItemConservation: MessageFns<ItemConservation> = {
     message.held = object.held ?? 0;
     message.onGround = object.onGround ?? 0;
     message.conserved = object.conserved ?? false;
+    message.inTransit = object.inTransit ?? 0;
     return message;
   },
 };
