@@ -45,6 +45,14 @@ describe("regions pass from shard to shard, each a process", () => {
     return find()?.epoch ?? 0;
   };
 
+  /** Nobody hears how it ends: whoever asked is killed. */
+  function handOverAndDie(from: ShardProcess, region: Region, to: ShardProcess): void {
+    from.handOver(region, to.serverId, 60_000).then(
+      (phase) => expect(phase, "the owner was killed before it could commit").toBe(HandoffPhase.ABORTED),
+      (error: unknown) => expect(String(error)).toContain("hand over"),
+    );
+  }
+
   async function structures(region: Region): Promise<Entity[]> {
     const reader = cluster.stranger(99);
     const found: Entity[] = [];
@@ -140,11 +148,10 @@ describe("regions pass from shard to shard, each a process", () => {
     await from.build(region, EVERY_MS);
     await builds(from, 5);
     await from.stall("drain");
-    const ended = from.handOver(region, to.serverId, 60_000).catch(() => undefined);
+    handOverAndDie(from, region, to);
     await until("the owner drains", () => from.newsOf("stalled").length > 0);
     const report = await from.report();
     await from.kill();
-    void ended;
     expect(await begun(to, region)).toBe(2);
     await to.build(region, EVERY_MS);
     await builds(to, 20);
@@ -161,7 +168,7 @@ describe("regions pass from shard to shard, each a process", () => {
     const region = fresh();
     await from.acquire(region);
     await to.stall("load");
-    void from.handOver(region, to.serverId, 60_000).catch(() => undefined);
+    handOverAndDie(from, region, to);
     await until("the target loads", () => to.newsOf("stalled").length > 0);
     await from.kill();
     expect(await begun(backup, region)).toBe(2);

@@ -1,3 +1,4 @@
+import { MeshError } from "@statemesh/contract";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -56,8 +57,15 @@ describe("SQL goes away under load", () => {
     load.start(servers, 48);
     await load.more(1_000);
 
-    await restartPostgres(async () => load.more(2_000));
+    const taken = { x: 4_000, y: 0, z: 0 };
+    await restartPostgres(async () => {
+      await load.more(2_000);
+      // Who loads now might load what its last owner is still to write.
+      const refused: unknown = await first().authority.acquire(taken, { deadlineMs: 1_500 }).catch((error: unknown) => error);
+      expect(["STORE_UNAVAILABLE", "OUTCOME_UNKNOWN"]).toContain(MeshError.from(refused).reason);
+    });
     await load.more(500);
+    expect((await first().authority.acquire(taken)).held).toBe(true);
 
     // The store itself goes away and comes back.
     const store = cluster.mesh.regionStore;

@@ -50,7 +50,7 @@ export const Reasons = {
   SPANS_GROUPS: Code.FAILED_PRECONDITION,
   /** A transaction across groups holds what is asked for, and did not end in time. Nothing was changed: try again. */
   TRANSACTION_PENDING: Code.UNAVAILABLE,
-  /** The epoch is not the region's current one, or another server owns it; metadata holds `current_epoch` and `owner_server_id`. */
+  /** The epoch is not the region's current one, or another server owns it; metadata holds `current_epoch`, `owner_server_id` and, where the owner said one, `owner_address`. */
   FENCED: Code.FAILED_PRECONDITION,
   /** The server is not registered, or its registration ran out. */
   SERVER_NOT_REGISTERED: Code.FAILED_PRECONDITION,

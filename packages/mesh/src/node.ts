@@ -107,6 +107,7 @@ export class MeshNode {
         this.group(groupId).readIndex(done),
       spansGroups: () => this.membership.version >= TRANSACTIONS_VERSION,
       knowsServer: (serverId: number) => this.directory.directory.server(serverId) !== undefined,
+      addressOf: (serverId: number) => this.directory.directory.server(serverId)?.address ?? "",
       refreshDirectory: (deadlineMs: number, done: (error: MeshError | undefined) => void) => this.barrier(DIRECTORY_GROUP, deadlineMs, done),
     };
     this.relay = new Relay(shared);

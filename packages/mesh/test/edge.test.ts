@@ -24,6 +24,7 @@ class Lonely {
     submit: () => undefined,
     sendCall: () => undefined,
     spansGroups: () => true,
+    addressOf: () => "",
     knowsServer: () => this.knows,
     refreshDirectory: (_, done) => void this.refreshes.push(() => done(undefined)),
   });

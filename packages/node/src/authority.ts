@@ -19,6 +19,7 @@ import {
 } from "@statemesh/contract";
 import type { Command, CommandResult, DirectoryCommand } from "@statemesh/contract/log";
 import { AUTHORITY_VERSION, commandOf, type MeshNode, needsAuthority } from "@statemesh/mesh";
+import type { Timers } from "@statemesh/ports";
 import {
   DIRECTORY_GROUP,
   checkInteger,
@@ -31,11 +32,15 @@ import {
   parseRegion,
   regionOf,
 } from "@statemesh/world";
+import { storeStands } from "./store-standing.ts";
 
 export interface AuthorityNode {
   readonly mesh: MeshNode;
   readonly leaseMs: number;
   readonly registrationTtlMs: number;
+  readonly timers: Timers;
+  /** A new owner waits until the region store, where there is one, stands at its epoch. */
+  readonly grantsNeedStore: boolean;
   clientAddressOf(nodeId: number): string;
 }
 
@@ -115,6 +120,7 @@ export async function acquire(node: AuthorityNode, request: AcquireRequest, dead
   if (lease === undefined) throw new MeshError("INTERNAL", "a grant without a lease");
   // The fence first, then the answer: when the new owner begins, no write of the old one can be decided any more.
   await fence(node, deadlineMs, lease, lease.serverId);
+  if (node.grantsNeedStore) await storeStands(node, request.region, lease.epoch, lease.serverId, deadlineMs);
   return { lease };
 }
 

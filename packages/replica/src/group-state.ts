@@ -117,6 +117,8 @@ export class GroupState {
   readonly gone: TwoGenerations<GoneRow>;
   readonly transactions: TransactionTable;
   readonly #fences = new Map<string, FenceRow>();
+  /** Where each fence came into the log; for one of a snapshot, the snapshot's place. Not part of what replicas compare. */
+  readonly #fenceIndexes = new Map<string, number>();
   #touches: TouchLog;
   #appliedIndex = 0;
   #appliedTerm = 0;
@@ -167,6 +169,11 @@ export class GroupState {
 
   fence(region: Region): FenceRow | undefined {
     return this.#fences.size === 0 ? undefined : this.#fences.get(regionText(region));
+  }
+
+  /** A region store that stands at this index knows the region's fence; 0: there is none. */
+  fenceIndex(region: Region): number {
+    return this.#fenceIndexes.get(regionText(region)) ?? 0;
   }
 
   /** By canonical region text. */
@@ -349,6 +356,7 @@ export class GroupState {
     const before = this.#fences.get(text);
     if (before !== undefined) this.#hash.remove("fence", text, before.epoch, before.ownerServerId);
     this.#fences.set(text, row);
+    this.#fenceIndexes.set(text, this.#appliedIndex);
     this.#hash.add("fence", text, row.epoch, row.ownerServerId);
   }
 

@@ -80,6 +80,8 @@ export const program = defineProgram({
     balanceTicks: integer({ default: 60, min: 0, max: 100_000, unit: "ticks", doc: "How often a node that leads at least two groups more than a peer hands it some. 0: never." }),
     leaseMs: integer({ default: 3_000, min: 500, max: 600_000, unit: "ms", mustMatch: true, doc: "How long a region lease runs unless it is renewed." }),
     registrationTtlMs: integer({ default: 10_000, min: 1_000, max: 3_600_000, unit: "ms", mustMatch: true, doc: "How long a game server stays registered unless it registers or renews again." }),
+    shardSuspicionMs: integer({ default: 1_500, min: 100, max: 600_000, unit: "ms", doc: "How long a game server may say nothing before it takes over no region. Servers renew every 300 ms unless told otherwise." }),
+    grantsWithoutStore: flag({ default: false, doc: "A server that acquires a region gets it although the region store does not stand at its epoch, for instance because SQL is down. What it loads from the store may then be written once more by the last owner." }),
     queueCapacity: integer({ default: 16_384, min: 64, max: 1_000_000, doc: "Operations that may wait for a decision in one group. Beyond it callers get OVERLOADED." }),
     snapshotLogBytes: integer({ default: 67_108_864, min: 65_536, max: 1_099_511_627_776, unit: "bytes", doc: "Log of one group since its last snapshot that makes the next one due." }),
     trailingEntries: integer({ default: 4_096, min: 0, max: 10_000_000, doc: "Entries kept behind a snapshot for followers that are a little slow." }),

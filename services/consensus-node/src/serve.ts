@@ -121,7 +121,7 @@ async function serveMember({ config, log, versions, owner, again }: Life, folder
   const { mesh, storage } = node;
   registerMetrics(registry, mesh, { storage, runtime: node, store });
   const clientAddressOf = (id: number): string => node.clientAddressOf(id);
-  const { leaseMs, registrationTtlMs, defaultDeadlineMs } = config;
+  const { leaseMs, registrationTtlMs, grantsWithoutStore, defaultDeadlineMs } = config;
   const server = await startServer({
     name: program.name,
     config,
@@ -130,7 +130,7 @@ async function serveMember({ config, log, versions, owner, again }: Life, folder
     ownsProcess: owner ?? false,
     services: [
       consistencyService({ mesh, defaultDeadlineMs, isDiskFull: () => storage.isFull }),
-      authorityService({ mesh, leaseMs, registrationTtlMs, clientAddressOf }, defaultDeadlineMs),
+      authorityService({ mesh, leaseMs, registrationTtlMs, timers: new SystemTimers(), grantsNeedStore: !grantsWithoutStore, clientAddressOf }, defaultDeadlineMs),
       adminService({
         mesh,
         runtime: node,

@@ -33,6 +33,8 @@ export interface EdgeNode {
   spansGroups(): boolean;
   /** True where this node's copy of the directory knows the server. */
   knowsServer(serverId: number): boolean;
+  /** Where the players of a server connect; empty where it did not say, or is not known. */
+  addressOf(serverId: number): string;
   /** Brings this node's copy of the directory up to what was committed before the call. */
   refreshDirectory(deadlineMs: number, done: (error: MeshError | undefined) => void): void;
 }
@@ -426,9 +428,16 @@ export class Edge {
         return;
       }
     }
-    unit.caller.failed(operationId, unit.unknown ? unknownAfter(error) : error);
+    unit.caller.failed(operationId, unit.unknown ? unknownAfter(error) : this.#withOwner(error));
     this.#outstanding--;
     if (--unit.open === 0) this.#end(unit);
+  }
+
+  /** Who is fenced hears where the owner is, so that the caller can go there. */
+  #withOwner(error: OperationError): OperationError {
+    if (error.reason !== "FENCED") return error;
+    const address = this.#node.addressOf(Number(error.metadata.get("owner_server_id") ?? 0));
+    return address === "" ? error : { ...error, metadata: new Map([...error.metadata, ["owner_address", address]]) };
   }
 
   /** Answers units whose deadline has passed: the truth is that nothing is known, or that no leader was found. */

@@ -68,7 +68,7 @@ export class ShardNetwork {
       };
       machine.gate.enter(() => {
         const mesh = runtime.mesh;
-        const authority: AuthorityNode = { mesh, leaseMs: this.#leaseMs, registrationTtlMs: this.#registrationTtlMs, clientAddressOf: (id) => runtime.clientAddressOf(id) };
+        const authority: AuthorityNode = { mesh, leaseMs: this.#leaseMs, registrationTtlMs: this.#registrationTtlMs, timers: machine.timers, grantsNeedStore: true, clientAddressOf: (id) => runtime.clientAddressOf(id) };
         const failed = (error: unknown): void => {
           const reason = typeof error === "string" ? error : MeshError.from(error).reason;
           back(() => finish(undefined, reason));
