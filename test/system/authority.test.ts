@@ -38,7 +38,7 @@ describe("the authority directory", () => {
   }
 
   async function route(place: RouteRequest["place"], node = 1): Promise<RouteResponse> {
-    return await call(at(node), AuthorityDirectoryServiceService.route, { place }, { timeoutMs: 20_000, writes: false });
+    return await call(at(node), AuthorityDirectoryServiceService.route, { place, assign: false }, { timeoutMs: 20_000, writes: false });
   }
 
   /** A client that keeps nothing alive by itself. */

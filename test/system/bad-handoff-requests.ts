@@ -1,5 +1,5 @@
 /** Requests about handoffs that must be refused. */
-import { AbortHandoffRequest, AcceptHandoffRequest, CommitHandoffRequest, type Reason, TransferRequest, WatchRequest } from "@statemesh/contract";
+import { AbortHandoffRequest, AcceptHandoffRequest, CommitHandoffRequest, AssignRegionsRequest, BalanceRequest, ListHotRegionsRequest, type Reason, TransferRequest, WatchRequest } from "@statemesh/contract";
 import type { KnownWorld } from "./bad-operations.ts";
 import type { Of } from "./bad-requests.ts";
 import { varintField } from "./raw-call.ts";
@@ -32,6 +32,18 @@ export function badHandoffRequests(of: Of, { serverId, otherServerId, owned, own
     add("344 regions", "INVALID_FIELD", "regions", { regions: Array.from({ length: 344 }, (_, x) => ({ x, y: 0, z: 0 })) });
     add("neighbours of nothing", "INVALID_FIELD", "neighbours", { neighbours: true });
     add("a token that is none", "INVALID_RESUME_TOKEN", "resume_token", { resumeToken: "nonsense" });
+  });
+  of("AuthorityDirectoryService/AssignRegions", (cases) => {
+    const add = (name: string, field: string, object: object): void => cases.add<AssignRegionsRequest>(AssignRegionsRequest, name, "INVALID_FIELD", field, object);
+    add("no regions", "regions", {});
+    add("1,025 regions", "regions", { regions: Array.from({ length: 1_025 }, (_, x) => ({ x, y: 0, z: 0 })) });
+    add("a region beyond the world", "regions[0].x", { regions: [{ x: 1_048_576, y: 0, z: 0 }] });
+  });
+  of("AuthorityDirectoryService/Balance", (cases) => {
+    cases.add<BalanceRequest>(BalanceRequest, "257 moves", "INVALID_FIELD", "moves_max", { dryRun: true, movesMax: 257 });
+  });
+  of("AuthorityDirectoryService/ListHotRegions", (cases) => {
+    cases.add<ListHotRegionsRequest>(ListHotRegionsRequest, "257 regions", "INVALID_FIELD", "limit", { limit: 257 });
   });
   of("AuthorityDirectoryService/AcceptHandoff", (cases) => {
     const add = (name: string, reason: Reason, field: string | undefined, object: object): void => cases.add<AcceptHandoffRequest>(AcceptHandoffRequest, name, reason, field, { handoffId: "unknown", serverId, ...object });

@@ -196,7 +196,7 @@ function authority(of: Of, world: KnownWorld): void {
     add("the id of a live server", "SERVER_ALREADY_REGISTERED", undefined, { serverId, name: "impostor", incarnation: 4_711 });
   });
   of("AuthorityDirectoryService/Route", (cases) => {
-    const add = (name: string, field: string, place: RouteRequest["place"]): void => cases.raw(name, "INVALID_FIELD", field, [RouteRequest.encode({ place }).finish()]);
+    const add = (name: string, field: string, place: RouteRequest["place"]): void => cases.raw(name, "INVALID_FIELD", field, [RouteRequest.encode({ place, assign: false }).finish()]);
     add("nowhere", "place", undefined);
     add("NaN", "position.y", { $case: "position", value: { x: 0, y: Number.NaN, z: 0 } });
     add("infinity", "position.z", { $case: "position", value: { x: 0, y: 0, z: Number.NEGATIVE_INFINITY } });

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { type Entity, HandoffPhase, type Region } from "@statemesh/contract";
+import { AuthorityDirectoryServiceService, type BalanceResponse, type Entity, HandoffPhase, type Region } from "@statemesh/contract";
+import { call } from "@statemesh/service";
 import { formatRegion } from "@statemesh/world";
 import type { ShardReport } from "../../tools/shard-orders.ts";
 import { ShardProcess } from "../../tools/shard-process.ts";
@@ -196,5 +197,37 @@ describe("regions pass from shard to shard, each a process", () => {
     await Promise.all([sleeper.rest(), backup.rest()]);
     expect(sleeper.newsOf("lost")).toMatchObject([{ epoch: 1 }]);
     await verify(region, [await sleeper.report(), await backup.report()]);
+  });
+
+  test("regions are given out, evened out and shown by their heat", async () => {
+    const shardsOf = await Promise.all([1, 2].map(async () => shard(64)));
+    const [one, two] = shardsOf;
+    if (one === undefined || two === undefined) throw new Error("no shards");
+    const operator = cluster.stranger(98);
+    const region = fresh();
+    const { authority } = await operator.route({ $case: "region", value: region }, { assign: true });
+    const first = [one, two].find(({ serverId: id }) => id === authority?.owner?.serverId);
+    if (first === undefined) throw new Error(`given to server ${authority?.owner?.serverId}`);
+    expect(await begun(first, region)).toBe(1);
+
+    const loaded = Array.from({ length: 8 }, fresh);
+    for (const each of loaded) await one.acquire(each);
+    const stubs = cluster.stubs(cluster.node(1).clientAddress).authority;
+    const balance = async (dryRun: boolean): Promise<BalanceResponse> => call(stubs, AuthorityDirectoryServiceService.balance, { dryRun, movesMax: 0 }, { timeoutMs: 20_000, writes: !dryRun });
+    await until("node 1 knows of the regions", async () => ((await balance(true)).servers.find(({ server }) => server?.serverId === one.serverId)?.regions ?? 0) >= 8);
+    const planned = await balance(true);
+    const towards = planned.moves.filter(({ toServerId }) => toServerId === two.serverId);
+    expect(towards.length).toBeGreaterThan(1);
+    expect(planned.moves.every(({ handoffId }) => handoffId === "")).toBe(true);
+    const applied = await balance(false);
+    const moved = applied.moves.find(({ toServerId, handoffId }) => toServerId === two.serverId && handoffId !== "");
+    if (moved?.region === undefined) throw new Error("nothing was moved");
+    expect(await begun(two, moved.region)).toBeGreaterThan(1);
+
+    await two.build(moved.region, 1);
+    await builds(two, 100);
+    const hot = await call(stubs, AuthorityDirectoryServiceService.listHotRegions, { limit: 5 }, { timeoutMs: 20_000, writes: false });
+    const text = formatRegion(moved.region);
+    expect(hot.regions.find(({ authority: of }) => of?.regionText === text)?.operationsPerSecond).toBeGreaterThan(0);
   });
 });

@@ -135,9 +135,10 @@ export class MeshClient {
     return await this.#caller.call((node, metadata, options, done) => node.consistency.read(request, metadata, options, done), READ_CALL, limits);
   }
 
-  /** Who owns a place, and which node leads its group. */
-  async route(place: NonNullable<RouteRequest["place"]>, limits?: CallLimits): Promise<RouteResponse> {
-    return await this.#caller.call((node, metadata, options, done) => node.authority.route({ place }, metadata, options, done), READ_CALL, limits);
+  /** Who owns a place, and which node leads its group. `assign`: where nobody owns it, it is given to a server first. */
+  async route(place: NonNullable<RouteRequest["place"]>, limits: CallLimits & { readonly assign?: boolean } = {}): Promise<RouteResponse> {
+    const { assign = false } = limits;
+    return await this.#caller.call((node, metadata, options, done) => node.authority.route({ place, assign }, metadata, options, done), READ_CALL, limits);
   }
 
   /** The asked node's view of the cluster. */

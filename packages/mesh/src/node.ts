@@ -141,16 +141,7 @@ export class MeshNode {
       },
       timesOf(options),
     );
-    this.authority = new Authority({
-      options,
-      clock: host.clock,
-      group: (groupId) => this.group(groupId),
-      relayCommand: (groupId, command, deadlineMs, done) => {
-        this.relay.command(groupId, command, deadlineMs, (_, error) => done(error));
-        this.dirty();
-      },
-      onWatchReadable: (watchId) => this.onWatchReadable(watchId),
-    });
+    this.authority = new Authority(this);
     this.eventual = new EventualStore({}, { incarnation: options.incarnation, inParts: () => this.membership.version >= REPAIR_VERSION });
     if (options.materialize) {
       this.eventualStorage = new EventualStorage(host, this.eventual, (region) => groupOf(region, options.groups), (groupId) => this.group(groupId).leader === options.nodeId);
@@ -201,6 +192,7 @@ export class MeshNode {
           this.#membersChanged();
           this.authority.replaced();
         },
+        decided: (operations) => this.authority.decided(operations),
         directoryChanged: (change) => this.authority.changed(change),
         membershipChanged: () => this.#membersChanged(),
         transactionStepped: (id, step) => this.#coordinator.stepped(id, step),

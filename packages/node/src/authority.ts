@@ -70,7 +70,7 @@ export async function register(node: AuthorityNode, request: RegisterRequest, de
   return { server: result.server, ttlMs: node.registrationTtlMs };
 }
 
-export function route(node: AuthorityNode, request: RouteRequest): RouteResponse {
+export async function route(node: AuthorityNode, request: RouteRequest, deadlineMs: number): Promise<RouteResponse> {
   const { place } = request;
   let region: Region;
   let overlapping: Region[] = [];
@@ -93,10 +93,13 @@ export function route(node: AuthorityNode, request: RouteRequest): RouteResponse
     default:
       throw MeshError.field("place", "one of position, region and region_text is required");
   }
+  let authority = authorityOf(node, region);
+  // Its answer is as new as the gift; this node may be a little behind.
+  if (request.assign && authority.owner === undefined) authority = (await assign(node, [region], deadlineMs))[0] ?? authorityOf(node, region);
   const groupId = groupOf(region, node.mesh.options.groups);
   const leader = node.mesh.group(groupId).leader;
   return {
-    authority: authorityOf(node, region),
+    authority,
     overlapping: overlapping.map((neighbour) => authorityOf(node, neighbour)),
     groupId,
     leaderNodeId: leader,
@@ -104,7 +107,12 @@ export function route(node: AuthorityNode, request: RouteRequest): RouteResponse
   };
 }
 
-function authorityOf(node: AuthorityNode, region: Region): RegionAuthority {
+/** Gives out those of the regions that nobody owns. */
+export async function assign(node: AuthorityNode, regions: readonly Region[], deadlineMs: number): Promise<RegionAuthority[]> {
+  return (await command(node, deadlineMs, { $case: "assign", value: { regions: [...regions], durationMs: node.leaseMs, silentServerIds: [] } })).assigned;
+}
+
+export function authorityOf(node: AuthorityNode, region: Region): RegionAuthority {
   const remaining = node.mesh.authority.leases.remainingMs(region, node.mesh.host.clock.monotonicMs());
   return node.mesh.directory.directory.authority(region, remaining);
 }

@@ -1,3 +1,4 @@
+export * from "./balance-plan.ts";
 export * from "./command.ts";
 export * from "./decide.ts";
 export * from "./directory.ts";

@@ -1,6 +1,6 @@
 // The directory of game servers and region leases.
 import { AuthorityDirectoryServiceService } from "@statemesh/contract";
-import { abortHandoff, acceptHandoff, type AuthorityNode, acquire, commitHandoff, register, release, renew, route, transfer } from "@statemesh/node";
+import { abortHandoff, acceptHandoff, type AuthorityNode, acquire, assignRegions, balance, commitHandoff, listHotRegions, register, release, renew, route, transfer } from "@statemesh/node";
 import { type CallContext, type ServiceBinding, bindService, serverStream, unary } from "@statemesh/service";
 import { deadlineOf } from "./deadlines.ts";
 import { PulledStreams } from "./pulled-streams.ts";
@@ -11,7 +11,7 @@ export function authorityService(node: AuthorityNode, defaultDeadlineMs: number)
   node.mesh.onWatchReadable = (watchId) => watches.note(watchId);
   return bindService(AuthorityDirectoryServiceService, {
     register: unary((request, context) => register(node, request, deadline(context))),
-    route: unary((request) => route(node, request)),
+    route: unary((request, context) => route(node, request, deadline(context))),
     acquire: unary((request, context) => acquire(node, request, deadline(context))),
     renew: unary((request, context) => renew(node, request, deadline(context))),
     release: unary((request, context) => release(node, request, deadline(context))),
@@ -19,6 +19,9 @@ export function authorityService(node: AuthorityNode, defaultDeadlineMs: number)
     acceptHandoff: unary((request, context) => acceptHandoff(node, request, deadline(context))),
     commitHandoff: unary((request, context) => commitHandoff(node, request, deadline(context))),
     abortHandoff: unary((request, context) => abortHandoff(node, request, deadline(context))),
+    assignRegions: unary((request, context) => assignRegions(node, request, deadline(context))),
+    balance: unary((request, context) => balance(node, request, deadline(context))),
+    listHotRegions: unary((request) => listHotRegions(node, request)),
     watch: serverStream((request, responses, context) => watches.serve(node.mesh.authority.watch.open(request), responses, context)),
   });
 }

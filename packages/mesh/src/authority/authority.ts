@@ -1,15 +1,16 @@
 // The directory's side of a node: who leads group 0 keeps leases, handoffs and fences; every node keeps the times and is watched.
-import type { MeshError } from "@statemesh/contract";
-import type { Command } from "@statemesh/contract/log";
+import type { Command, DecidedOperation } from "@statemesh/contract/log";
 import type { DirectoryChange } from "@statemesh/replica";
 import { groupOf } from "@statemesh/world";
 import type { Clock } from "@statemesh/ports";
 import type { NodeOptions } from "../node-options.ts";
 import type { GroupReplica } from "../strong/group-replica.ts";
+import type { Relay } from "../strong/relay.ts";
 import { AuthorityWatch } from "./authority-watch.ts";
 import { DirectoryDuties } from "./directory-duties.ts";
 import { type FencedLease, FenceKeeper } from "./fence-keeper.ts";
 import { LeaseClock } from "./lease-clock.ts";
+import { RegionHeat } from "./region-heat.ts";
 
 /** As long as five heartbeats of a game server. */
 const SHARD_SUSPICION_MS = 1_500;
@@ -17,9 +18,11 @@ const SHARD_SUSPICION_MS = 1_500;
 /** What it needs of its node. */
 export interface AuthorityHost {
   readonly options: NodeOptions;
-  readonly clock: Clock;
+  readonly host: { readonly clock: Clock };
+  readonly relay: Relay;
   group(groupId: number): GroupReplica;
-  relayCommand(groupId: number, command: Command, deadlineMs: number, done: (error: MeshError | undefined) => void): void;
+  /** Something is to be sent. */
+  dirty(): void;
   onWatchReadable(watchId: number): void;
 }
 
@@ -27,12 +30,16 @@ export class Authority {
   readonly leases: LeaseClock;
   readonly fences: FenceKeeper;
   readonly watch: AuthorityWatch;
+  /** How much is decided in each region. */
+  readonly heat: RegionHeat;
   readonly #duties: DirectoryDuties;
   readonly #host: AuthorityHost;
 
   constructor(host: AuthorityHost) {
-    const { options, clock } = host;
+    const { options } = host;
+    const { clock } = host.host;
     this.#host = host;
+    this.heat = new RegionHeat(clock.monotonicMs());
     const directory = (): GroupReplica => host.group(0);
     this.leases = new LeaseClock(options.registrationTtlMs);
     this.fences = new FenceKeeper({
@@ -40,7 +47,10 @@ export class Authority {
       monotonicMs: () => clock.monotonicMs(),
       leadsDirectory: () => directory().serves,
       isFenced: (row) => this.isFenced(row),
-      relayCommand: (groupId, command, deadlineMs, done) => host.relayCommand(groupId, command, deadlineMs, done),
+      relayCommand: (groupId, command, deadlineMs, done) => {
+        host.relay.command(groupId, command, deadlineMs, (_, error) => done(error));
+        host.dirty();
+      },
     });
     this.#duties = new DirectoryDuties({ clock, leases: this.leases, fences: this.fences, suspicionMs: options.shardSuspicionMs ?? SHARD_SUSPICION_MS, group: directory });
     this.watch = new AuthorityWatch({
@@ -60,9 +70,20 @@ export class Authority {
     return fence.epoch > row.epoch || (fence.epoch === row.epoch && (fence.ownerServerId === row.serverId || fence.ownerServerId === 0));
   }
 
+  /** Servers that are registered and were not heard of for some time, as this node knows it. */
+  silentServers(): number[] {
+    const { host: { clock }, options } = this.#host;
+    return this.leases.silent(this.#host.group(0).state.directory, clock.monotonicMs(), options.shardSuspicionMs ?? SHARD_SUSPICION_MS);
+  }
+
   /** A command of this node's, as it goes into the log. */
   stamped(command: Command): Command {
     return this.#duties.stamped(command);
+  }
+
+  /** A group decided operations, whatever became of them. */
+  decided(operations: readonly DecidedOperation[]): void {
+    this.heat.note(operations, this.#host.host.clock.monotonicMs());
   }
 
   /** The directory's log did something. */

@@ -1,5 +1,6 @@
 // What a group is made with, and whom it tells.
 import type { EntityChange, LogPosition } from "@statemesh/contract";
+import type { DecidedOperation } from "@statemesh/contract/log";
 import type { AppliedStep, DirectoryChange } from "@statemesh/replica";
 import type { Policy } from "@statemesh/world";
 
@@ -32,6 +33,8 @@ export interface GroupOptions {
 export interface GroupListener {
   /** Strong state changed: for subscriptions. */
   changed(groupId: number, position: LogPosition, changes: readonly EntityChange[]): void;
+  /** Operations were decided, whatever became of them. */
+  decided(operations: readonly DecidedOperation[]): void;
   /** The state was replaced by a snapshot of the leader. */
   replaced(groupId: number): void;
   /** The directory changed (group 0 only). */

@@ -336,6 +336,7 @@ export class GroupReplica {
     this.#decider.applied(entry, applied);
     const position = { groupId: this.groupId, term: entry.term, index: entry.index };
     if (applied.changes.length > 0) this.#listener.changed(this.groupId, position, applied.changes);
+    if (applied.decided.length > 0) this.#listener.decided(applied.decided);
     if (applied.directory !== undefined) this.#listener.directoryChanged(applied.directory);
     if (applied.membership) this.#listener.membershipChanged();
     if (applied.transaction !== undefined) this.#stepped.push(applied.transaction);

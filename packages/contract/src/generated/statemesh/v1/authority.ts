@@ -136,9 +136,15 @@ export interface RegisterResponse {
 }
 
 export interface RouteRequest {
-  place: { $case: "position"; value: Position } | { $case: "region"; value: Region } | //
-  /** Canonical text, `region_X_Y_Z`. */
-  { $case: "regionText"; value: string } | undefined;
+  place:
+    | { $case: "position"; value: Position }
+    | { $case: "region"; value: Region }
+    | //
+    /** Canonical text, `region_X_Y_Z`. */
+    { $case: "regionText"; value: string }
+    | undefined;
+  /** Where nobody owns the region, it is given to a server first, as AssignRegions does. */
+  assign: boolean;
 }
 
 export interface RouteResponse {
@@ -511,6 +517,76 @@ export interface WatchSnapshot {
  */
 export interface WatchChanges {
   events: AuthorityEvent[];
+}
+
+export interface AssignRegionsRequest {
+  /** 1..1,024. */
+  regions: Region[];
+}
+
+export interface AssignRegionsResponse {
+  /** Those that were given to a server. The others have an owner, or no server can take them. */
+  assigned: RegionAuthority[];
+}
+
+export interface BalanceRequest {
+  /** Only says what would be moved. */
+  dryRun: boolean;
+  /** Regions to move, 1..256; 0: 16. */
+  movesMax: number;
+}
+
+export interface BalanceResponse {
+  /** In order. Without a dry run each began as a handoff, unless it was refused. */
+  moves: RegionMove[];
+  /** Every registered server, as it stands, and as it would after the moves. */
+  servers: ServerStanding[];
+}
+
+/** A region that is moved to even out load. */
+export interface RegionMove {
+  region: Region | undefined;
+  fromServerId: number;
+  toServerId: number;
+  epoch: number;
+  players: number;
+  /** The handoff that began; empty in a dry run. */
+  handoffId: string;
+  /** Why none began, such as HANDOFF_PENDING; else empty. */
+  refused: string;
+}
+
+/** What a server has to do. */
+export interface ServerStanding {
+  server: GameServer | undefined;
+  regions: number;
+  /** In its regions. */
+  players: number;
+  /** As it last said; unset: it never did. */
+  load: ServerLoad | undefined;
+  regionsAfter: number;
+  playersAfter: number;
+}
+
+export interface ListHotRegionsRequest {
+  /** 1..256; 0: 20. */
+  limit: number;
+}
+
+export interface ListHotRegionsResponse {
+  /** By operations a second and players together, the hottest first. */
+  regions: HotRegion[];
+}
+
+/** A region and what happens in it. */
+export interface HotRegion {
+  authority:
+    | RegionAuthority
+    | undefined;
+  /** Strong operations decided, a second, over the last 10 to 20 seconds; estimated from every sixteenth. */
+  operationsPerSecond: number;
+  /** As its owner last said. */
+  players: number;
 }
 
 function createBaseGameServer(): GameServer {
@@ -903,7 +979,7 @@ export const RegisterResponse: MessageFns<RegisterResponse> = {
 };
 
 function createBaseRouteRequest(): RouteRequest {
-  return { place: undefined };
+  return { place: undefined, assign: false };
 }
 
 export const RouteRequest: MessageFns<RouteRequest> = {
@@ -918,6 +994,9 @@ export const RouteRequest: MessageFns<RouteRequest> = {
       case "regionText":
         writer.uint32(26).string(message.place.value);
         break;
+    }
+    if (message.assign !== false) {
+      writer.uint32(32).bool(message.assign);
     }
     return writer;
   },
@@ -959,6 +1038,14 @@ export const RouteRequest: MessageFns<RouteRequest> = {
             message.place = { $case: "regionText", value: reader.string() };
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.assign = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -982,6 +1069,7 @@ export const RouteRequest: MessageFns<RouteRequest> = {
         : isSet(object.region_text)
         ? { $case: "regionText", value: globalThis.String(object.region_text) }
         : undefined,
+      assign: isSet(object.assign) ? globalThis.Boolean(object.assign) : false,
     };
   },
 
@@ -993,6 +1081,9 @@ export const RouteRequest: MessageFns<RouteRequest> = {
       obj.region = Region.toJSON(message.place.value);
     } else if (message.place?.$case === "regionText") {
       obj.regionText = message.place.value;
+    }
+    if (message.assign !== false) {
+      obj.assign = message.assign;
     }
     return obj;
   },
@@ -1022,6 +1113,7 @@ export const RouteRequest: MessageFns<RouteRequest> = {
         break;
       }
     }
+    message.assign = object.assign ?? false;
     return message;
   },
 };
@@ -3871,6 +3963,909 @@ export const WatchChanges: MessageFns<WatchChanges> = {
   },
 };
 
+function createBaseAssignRegionsRequest(): AssignRegionsRequest {
+  return { regions: [] };
+}
+
+export const AssignRegionsRequest: MessageFns<AssignRegionsRequest> = {
+  encode(message: AssignRegionsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.regions) {
+      Region.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AssignRegionsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAssignRegionsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.regions.push(Region.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AssignRegionsRequest {
+    return {
+      regions: globalThis.Array.isArray(object?.regions) ? object.regions.map((e: any) => Region.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: AssignRegionsRequest): unknown {
+    const obj: any = {};
+    if (message.regions?.length) {
+      obj.regions = message.regions.map((e) => Region.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<AssignRegionsRequest>): AssignRegionsRequest {
+    return AssignRegionsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AssignRegionsRequest>): AssignRegionsRequest {
+    const message = createBaseAssignRegionsRequest();
+    message.regions = object.regions?.map((e) => Region.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseAssignRegionsResponse(): AssignRegionsResponse {
+  return { assigned: [] };
+}
+
+export const AssignRegionsResponse: MessageFns<AssignRegionsResponse> = {
+  encode(message: AssignRegionsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.assigned) {
+      RegionAuthority.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AssignRegionsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAssignRegionsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.assigned.push(RegionAuthority.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AssignRegionsResponse {
+    return {
+      assigned: globalThis.Array.isArray(object?.assigned)
+        ? object.assigned.map((e: any) => RegionAuthority.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: AssignRegionsResponse): unknown {
+    const obj: any = {};
+    if (message.assigned?.length) {
+      obj.assigned = message.assigned.map((e) => RegionAuthority.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<AssignRegionsResponse>): AssignRegionsResponse {
+    return AssignRegionsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AssignRegionsResponse>): AssignRegionsResponse {
+    const message = createBaseAssignRegionsResponse();
+    message.assigned = object.assigned?.map((e) => RegionAuthority.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseBalanceRequest(): BalanceRequest {
+  return { dryRun: false, movesMax: 0 };
+}
+
+export const BalanceRequest: MessageFns<BalanceRequest> = {
+  encode(message: BalanceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.dryRun !== false) {
+      writer.uint32(8).bool(message.dryRun);
+    }
+    if (message.movesMax !== 0) {
+      writer.uint32(16).uint32(message.movesMax);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BalanceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBalanceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.movesMax = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): BalanceRequest {
+    return {
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
+      movesMax: isSet(object.movesMax)
+        ? globalThis.Number(object.movesMax)
+        : isSet(object.moves_max)
+        ? globalThis.Number(object.moves_max)
+        : 0,
+    };
+  },
+
+  toJSON(message: BalanceRequest): unknown {
+    const obj: any = {};
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
+    if (message.movesMax !== 0) {
+      obj.movesMax = Math.round(message.movesMax);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<BalanceRequest>): BalanceRequest {
+    return BalanceRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BalanceRequest>): BalanceRequest {
+    const message = createBaseBalanceRequest();
+    message.dryRun = object.dryRun ?? false;
+    message.movesMax = object.movesMax ?? 0;
+    return message;
+  },
+};
+
+function createBaseBalanceResponse(): BalanceResponse {
+  return { moves: [], servers: [] };
+}
+
+export const BalanceResponse: MessageFns<BalanceResponse> = {
+  encode(message: BalanceResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.moves) {
+      RegionMove.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.servers) {
+      ServerStanding.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BalanceResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBalanceResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.moves.push(RegionMove.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.servers.push(ServerStanding.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): BalanceResponse {
+    return {
+      moves: globalThis.Array.isArray(object?.moves) ? object.moves.map((e: any) => RegionMove.fromJSON(e)) : [],
+      servers: globalThis.Array.isArray(object?.servers)
+        ? object.servers.map((e: any) => ServerStanding.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: BalanceResponse): unknown {
+    const obj: any = {};
+    if (message.moves?.length) {
+      obj.moves = message.moves.map((e) => RegionMove.toJSON(e));
+    }
+    if (message.servers?.length) {
+      obj.servers = message.servers.map((e) => ServerStanding.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<BalanceResponse>): BalanceResponse {
+    return BalanceResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BalanceResponse>): BalanceResponse {
+    const message = createBaseBalanceResponse();
+    message.moves = object.moves?.map((e) => RegionMove.fromPartial(e)) || [];
+    message.servers = object.servers?.map((e) => ServerStanding.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseRegionMove(): RegionMove {
+  return { region: undefined, fromServerId: 0, toServerId: 0, epoch: 0, players: 0, handoffId: "", refused: "" };
+}
+
+export const RegionMove: MessageFns<RegionMove> = {
+  encode(message: RegionMove, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.region !== undefined) {
+      Region.encode(message.region, writer.uint32(10).fork()).join();
+    }
+    if (message.fromServerId !== 0) {
+      writer.uint32(16).uint32(message.fromServerId);
+    }
+    if (message.toServerId !== 0) {
+      writer.uint32(24).uint32(message.toServerId);
+    }
+    if (message.epoch !== 0) {
+      writer.uint32(32).uint64Number(message.epoch);
+    }
+    if (message.players !== 0) {
+      writer.uint32(40).uint32(message.players);
+    }
+    if (message.handoffId !== "") {
+      writer.uint32(50).string(message.handoffId);
+    }
+    if (message.refused !== "") {
+      writer.uint32(58).string(message.refused);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RegionMove {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRegionMove();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.region = Region.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.fromServerId = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.toServerId = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.epoch = reader.uint64Number();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.players = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.handoffId = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.refused = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RegionMove {
+    return {
+      region: isSet(object.region) ? Region.fromJSON(object.region) : undefined,
+      fromServerId: isSet(object.fromServerId)
+        ? globalThis.Number(object.fromServerId)
+        : isSet(object.from_server_id)
+        ? globalThis.Number(object.from_server_id)
+        : 0,
+      toServerId: isSet(object.toServerId)
+        ? globalThis.Number(object.toServerId)
+        : isSet(object.to_server_id)
+        ? globalThis.Number(object.to_server_id)
+        : 0,
+      epoch: isSet(object.epoch) ? globalThis.Number(object.epoch) : 0,
+      players: isSet(object.players) ? globalThis.Number(object.players) : 0,
+      handoffId: isSet(object.handoffId)
+        ? globalThis.String(object.handoffId)
+        : isSet(object.handoff_id)
+        ? globalThis.String(object.handoff_id)
+        : "",
+      refused: isSet(object.refused) ? globalThis.String(object.refused) : "",
+    };
+  },
+
+  toJSON(message: RegionMove): unknown {
+    const obj: any = {};
+    if (message.region !== undefined) {
+      obj.region = Region.toJSON(message.region);
+    }
+    if (message.fromServerId !== 0) {
+      obj.fromServerId = Math.round(message.fromServerId);
+    }
+    if (message.toServerId !== 0) {
+      obj.toServerId = Math.round(message.toServerId);
+    }
+    if (message.epoch !== 0) {
+      obj.epoch = Math.round(message.epoch);
+    }
+    if (message.players !== 0) {
+      obj.players = Math.round(message.players);
+    }
+    if (message.handoffId !== "") {
+      obj.handoffId = message.handoffId;
+    }
+    if (message.refused !== "") {
+      obj.refused = message.refused;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RegionMove>): RegionMove {
+    return RegionMove.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RegionMove>): RegionMove {
+    const message = createBaseRegionMove();
+    message.region = (object.region !== undefined && object.region !== null)
+      ? Region.fromPartial(object.region)
+      : undefined;
+    message.fromServerId = object.fromServerId ?? 0;
+    message.toServerId = object.toServerId ?? 0;
+    message.epoch = object.epoch ?? 0;
+    message.players = object.players ?? 0;
+    message.handoffId = object.handoffId ?? "";
+    message.refused = object.refused ?? "";
+    return message;
+  },
+};
+
+function createBaseServerStanding(): ServerStanding {
+  return { server: undefined, regions: 0, players: 0, load: undefined, regionsAfter: 0, playersAfter: 0 };
+}
+
+export const ServerStanding: MessageFns<ServerStanding> = {
+  encode(message: ServerStanding, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.server !== undefined) {
+      GameServer.encode(message.server, writer.uint32(10).fork()).join();
+    }
+    if (message.regions !== 0) {
+      writer.uint32(16).uint32(message.regions);
+    }
+    if (message.players !== 0) {
+      writer.uint32(24).uint32(message.players);
+    }
+    if (message.load !== undefined) {
+      ServerLoad.encode(message.load, writer.uint32(34).fork()).join();
+    }
+    if (message.regionsAfter !== 0) {
+      writer.uint32(40).uint32(message.regionsAfter);
+    }
+    if (message.playersAfter !== 0) {
+      writer.uint32(48).uint32(message.playersAfter);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ServerStanding {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseServerStanding();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.server = GameServer.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.regions = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.players = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.load = ServerLoad.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.regionsAfter = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.playersAfter = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ServerStanding {
+    return {
+      server: isSet(object.server) ? GameServer.fromJSON(object.server) : undefined,
+      regions: isSet(object.regions) ? globalThis.Number(object.regions) : 0,
+      players: isSet(object.players) ? globalThis.Number(object.players) : 0,
+      load: isSet(object.load) ? ServerLoad.fromJSON(object.load) : undefined,
+      regionsAfter: isSet(object.regionsAfter)
+        ? globalThis.Number(object.regionsAfter)
+        : isSet(object.regions_after)
+        ? globalThis.Number(object.regions_after)
+        : 0,
+      playersAfter: isSet(object.playersAfter)
+        ? globalThis.Number(object.playersAfter)
+        : isSet(object.players_after)
+        ? globalThis.Number(object.players_after)
+        : 0,
+    };
+  },
+
+  toJSON(message: ServerStanding): unknown {
+    const obj: any = {};
+    if (message.server !== undefined) {
+      obj.server = GameServer.toJSON(message.server);
+    }
+    if (message.regions !== 0) {
+      obj.regions = Math.round(message.regions);
+    }
+    if (message.players !== 0) {
+      obj.players = Math.round(message.players);
+    }
+    if (message.load !== undefined) {
+      obj.load = ServerLoad.toJSON(message.load);
+    }
+    if (message.regionsAfter !== 0) {
+      obj.regionsAfter = Math.round(message.regionsAfter);
+    }
+    if (message.playersAfter !== 0) {
+      obj.playersAfter = Math.round(message.playersAfter);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ServerStanding>): ServerStanding {
+    return ServerStanding.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ServerStanding>): ServerStanding {
+    const message = createBaseServerStanding();
+    message.server = (object.server !== undefined && object.server !== null)
+      ? GameServer.fromPartial(object.server)
+      : undefined;
+    message.regions = object.regions ?? 0;
+    message.players = object.players ?? 0;
+    message.load = (object.load !== undefined && object.load !== null)
+      ? ServerLoad.fromPartial(object.load)
+      : undefined;
+    message.regionsAfter = object.regionsAfter ?? 0;
+    message.playersAfter = object.playersAfter ?? 0;
+    return message;
+  },
+};
+
+function createBaseListHotRegionsRequest(): ListHotRegionsRequest {
+  return { limit: 0 };
+}
+
+export const ListHotRegionsRequest: MessageFns<ListHotRegionsRequest> = {
+  encode(message: ListHotRegionsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.limit !== 0) {
+      writer.uint32(8).uint32(message.limit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListHotRegionsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListHotRegionsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListHotRegionsRequest {
+    return { limit: isSet(object.limit) ? globalThis.Number(object.limit) : 0 };
+  },
+
+  toJSON(message: ListHotRegionsRequest): unknown {
+    const obj: any = {};
+    if (message.limit !== 0) {
+      obj.limit = Math.round(message.limit);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListHotRegionsRequest>): ListHotRegionsRequest {
+    return ListHotRegionsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListHotRegionsRequest>): ListHotRegionsRequest {
+    const message = createBaseListHotRegionsRequest();
+    message.limit = object.limit ?? 0;
+    return message;
+  },
+};
+
+function createBaseListHotRegionsResponse(): ListHotRegionsResponse {
+  return { regions: [] };
+}
+
+export const ListHotRegionsResponse: MessageFns<ListHotRegionsResponse> = {
+  encode(message: ListHotRegionsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.regions) {
+      HotRegion.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListHotRegionsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListHotRegionsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.regions.push(HotRegion.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListHotRegionsResponse {
+    return {
+      regions: globalThis.Array.isArray(object?.regions) ? object.regions.map((e: any) => HotRegion.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: ListHotRegionsResponse): unknown {
+    const obj: any = {};
+    if (message.regions?.length) {
+      obj.regions = message.regions.map((e) => HotRegion.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListHotRegionsResponse>): ListHotRegionsResponse {
+    return ListHotRegionsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListHotRegionsResponse>): ListHotRegionsResponse {
+    const message = createBaseListHotRegionsResponse();
+    message.regions = object.regions?.map((e) => HotRegion.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseHotRegion(): HotRegion {
+  return { authority: undefined, operationsPerSecond: 0, players: 0 };
+}
+
+export const HotRegion: MessageFns<HotRegion> = {
+  encode(message: HotRegion, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.authority !== undefined) {
+      RegionAuthority.encode(message.authority, writer.uint32(10).fork()).join();
+    }
+    if (message.operationsPerSecond !== 0) {
+      writer.uint32(17).double(message.operationsPerSecond);
+    }
+    if (message.players !== 0) {
+      writer.uint32(24).uint32(message.players);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HotRegion {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHotRegion();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.authority = RegionAuthority.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.operationsPerSecond = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.players = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HotRegion {
+    return {
+      authority: isSet(object.authority) ? RegionAuthority.fromJSON(object.authority) : undefined,
+      operationsPerSecond: isSet(object.operationsPerSecond)
+        ? globalThis.Number(object.operationsPerSecond)
+        : isSet(object.operations_per_second)
+        ? globalThis.Number(object.operations_per_second)
+        : 0,
+      players: isSet(object.players) ? globalThis.Number(object.players) : 0,
+    };
+  },
+
+  toJSON(message: HotRegion): unknown {
+    const obj: any = {};
+    if (message.authority !== undefined) {
+      obj.authority = RegionAuthority.toJSON(message.authority);
+    }
+    if (message.operationsPerSecond !== 0) {
+      obj.operationsPerSecond = floatToJson(message.operationsPerSecond);
+    }
+    if (message.players !== 0) {
+      obj.players = Math.round(message.players);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<HotRegion>): HotRegion {
+    return HotRegion.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<HotRegion>): HotRegion {
+    const message = createBaseHotRegion();
+    message.authority = (object.authority !== undefined && object.authority !== null)
+      ? RegionAuthority.fromPartial(object.authority)
+      : undefined;
+    message.operationsPerSecond = object.operationsPerSecond ?? 0;
+    message.players = object.players ?? 0;
+    return message;
+  },
+};
+
 /** The directory of game servers and region leases. Everything goes through the log of group 0. */
 export type AuthorityDirectoryServiceService = typeof AuthorityDirectoryServiceService;
 export const AuthorityDirectoryServiceService = {
@@ -3991,6 +4986,42 @@ export const AuthorityDirectoryServiceService = {
     responseSerialize: (value: WatchResponse): Buffer => WatchResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): WatchResponse => WatchResponse.decode(value),
   },
+  /**
+   * Gives regions that nobody owns to servers that take some (`max_regions`): those with little to do and with
+   * neighbours of the region first. Needs cluster version 3.
+   */
+  assignRegions: {
+    path: "/statemesh.v1.AuthorityDirectoryService/AssignRegions" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: AssignRegionsRequest): Buffer => AssignRegionsRequest.encode(value).finish(),
+    requestDeserialize: (value: Buffer): AssignRegionsRequest => AssignRegionsRequest.decode(value),
+    responseSerialize: (value: AssignRegionsResponse): Buffer =>
+      AssignRegionsResponse.encode(value).finish(),
+    responseDeserialize: (value: Buffer): AssignRegionsResponse => AssignRegionsResponse.decode(value),
+  },
+  /** Evens out players and regions between servers that take some, by handoffs. Needs cluster version 3. */
+  balance: {
+    path: "/statemesh.v1.AuthorityDirectoryService/Balance" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: BalanceRequest): Buffer => BalanceRequest.encode(value).finish(),
+    requestDeserialize: (value: Buffer): BalanceRequest => BalanceRequest.decode(value),
+    responseSerialize: (value: BalanceResponse): Buffer => BalanceResponse.encode(value).finish(),
+    responseDeserialize: (value: Buffer): BalanceResponse => BalanceResponse.decode(value),
+  },
+  /** Where the most happens, as the asked node sees it. */
+  listHotRegions: {
+    path: "/statemesh.v1.AuthorityDirectoryService/ListHotRegions" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListHotRegionsRequest): Buffer =>
+      ListHotRegionsRequest.encode(value).finish(),
+    requestDeserialize: (value: Buffer): ListHotRegionsRequest => ListHotRegionsRequest.decode(value),
+    responseSerialize: (value: ListHotRegionsResponse): Buffer =>
+      ListHotRegionsResponse.encode(value).finish(),
+    responseDeserialize: (value: Buffer): ListHotRegionsResponse => ListHotRegionsResponse.decode(value),
+  },
 } as const;
 
 export interface AuthorityDirectoryServiceServer extends UntypedServiceImplementation {
@@ -4028,6 +5059,15 @@ export interface AuthorityDirectoryServiceServer extends UntypedServiceImplement
   abortHandoff: handleUnaryCall<AbortHandoffRequest, AbortHandoffResponse>;
   /** Who owns what, then every change, in order. Any node answers, from what it has applied. */
   watch: handleServerStreamingCall<WatchRequest, WatchResponse>;
+  /**
+   * Gives regions that nobody owns to servers that take some (`max_regions`): those with little to do and with
+   * neighbours of the region first. Needs cluster version 3.
+   */
+  assignRegions: handleUnaryCall<AssignRegionsRequest, AssignRegionsResponse>;
+  /** Evens out players and regions between servers that take some, by handoffs. Needs cluster version 3. */
+  balance: handleUnaryCall<BalanceRequest, BalanceResponse>;
+  /** Where the most happens, as the asked node sees it. */
+  listHotRegions: handleUnaryCall<ListHotRegionsRequest, ListHotRegionsResponse>;
 }
 
 export interface AuthorityDirectoryServiceClient extends Client {
@@ -4196,6 +5236,57 @@ export interface AuthorityDirectoryServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<WatchResponse>;
+  /**
+   * Gives regions that nobody owns to servers that take some (`max_regions`): those with little to do and with
+   * neighbours of the region first. Needs cluster version 3.
+   */
+  assignRegions(
+    request: AssignRegionsRequest,
+    callback: (error: ServiceError | null, response: AssignRegionsResponse) => void,
+  ): ClientUnaryCall;
+  assignRegions(
+    request: AssignRegionsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: AssignRegionsResponse) => void,
+  ): ClientUnaryCall;
+  assignRegions(
+    request: AssignRegionsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: AssignRegionsResponse) => void,
+  ): ClientUnaryCall;
+  /** Evens out players and regions between servers that take some, by handoffs. Needs cluster version 3. */
+  balance(
+    request: BalanceRequest,
+    callback: (error: ServiceError | null, response: BalanceResponse) => void,
+  ): ClientUnaryCall;
+  balance(
+    request: BalanceRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: BalanceResponse) => void,
+  ): ClientUnaryCall;
+  balance(
+    request: BalanceRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: BalanceResponse) => void,
+  ): ClientUnaryCall;
+  /** Where the most happens, as the asked node sees it. */
+  listHotRegions(
+    request: ListHotRegionsRequest,
+    callback: (error: ServiceError | null, response: ListHotRegionsResponse) => void,
+  ): ClientUnaryCall;
+  listHotRegions(
+    request: ListHotRegionsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListHotRegionsResponse) => void,
+  ): ClientUnaryCall;
+  listHotRegions(
+    request: ListHotRegionsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListHotRegionsResponse) => void,
+  ): ClientUnaryCall;
 }
 
 export const AuthorityDirectoryServiceClient = makeGenericClientConstructor(
@@ -4210,6 +5301,10 @@ export const AuthorityDirectoryServiceClient = makeGenericClientConstructor(
   service: typeof AuthorityDirectoryServiceService;
   serviceName: string;
 };
+
+function floatToJson(value: number | null | undefined): number | string | null | undefined {
+  return typeof value === "number" && !globalThis.Number.isFinite(value) ? globalThis.String(value) : value;
+}
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;
 
