@@ -22,6 +22,7 @@ const KINDS: Readonly<Record<(typeof FAULT_CLASSES)[number], Readonly<Record<str
     "one-way cut": (random, nodes) => ({ ...pair(random, nodes), ms: lasting(random) }),
     isolate: (random, nodes) => ({ node: node(random, nodes), ms: lasting(random) }),
     partition: (random, nodes) => ({ side: some(random, nodes), ms: lasting(random) }),
+    "three-way partition": (random, nodes) => ({ sides: Array.from({ length: nodes }, () => random.between(0, 2)), ms: lasting(random) }),
     bridge: (random, nodes) => ({ node: node(random, nodes), side: some(random, nodes), ms: lasting(random) }),
     ring: (random) => ({ ms: lasting(random) }),
     flapping: (random, nodes) => ({ ...pair(random, nodes), times: random.between(3, 12), everyMs: random.between(50, 400) }),

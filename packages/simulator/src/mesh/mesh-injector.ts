@@ -117,6 +117,10 @@ export class MeshInjector {
         const side = listOf(args, "side");
         return this.#cut(ways((from, to) => side.includes(from) !== side.includes(to)), args);
       }
+      case "three-way partition": {
+        const sides = listOf(args, "sides");
+        return this.#cut(ways((from, to) => sides[from - 1] !== sides[to - 1]), args);
+      }
       case "bridge": {
         // One node reaches both sides, which do not reach each other.
         const side = listOf(args, "side");

@@ -21,12 +21,12 @@ const SOMETIMES: readonly string[] = [
   ...TELLING_NAMES,
   "change resumed by another leader", "leader removed itself", "learner caught up by snapshot", "member change cancelled", "member change done", "older build stopped",
   "operator refused with CHANGE_PENDING", "operator refused with VERSION_TOO_LOW", "version raised", "wiped node replaced",
-  "answer DECISION_FORGOTTEN", "answer FENCED", "answer MESSAGE_TOO_LARGE", "answer OVERLOADED", "answer PRIORITY_FORGED", "answer TIMESTAMP_IN_FUTURE",
+  "answer DECISION_FORGOTTEN", "answer FENCED", "answer MESSAGE_TOO_LARGE", "answer MINORITY_PARTITION", "answer OVERLOADED", "answer PRIORITY_FORGED", "answer TIMESTAMP_IN_FUTURE",
   "damaged log refused", "decision repeated", "leader changed with entries in flight", "leader elected", "lease came too late", "lease granted", "node stopped by its disk",
   "operation accepted", "operation merged", "operation rejected", "operation tried again", "outcome never heard", "published", "publish TOKEN_AHEAD",
   "backup took a region over", "handoff aborted", "handoff committed", "handoff committed by its owner", "operation kept back in a handoff", "region changed its owner",
   "read at level 1", "read at level 2", "read at level 3", "read at level 4", "store compared", "subscriber lagged",
-  "subscription resumed", "subscription snapshot", "transaction answered",
+  "subscription resumed", "subscription snapshot", "transaction answered", "view without a member", "member removed from the view", "view that some enter and some leave",
 ];
 
 export const meshTier: Tier<MeshSettings> = {

@@ -2,7 +2,7 @@
 import type { Region } from "@statemesh/contract";
 import { type GroupReplica, VERSIONS, type VersionRange } from "@statemesh/mesh";
 import type { ArbiterPort, NodeRuntime, StorePort } from "@statemesh/node";
-import { NewerVersionError } from "@statemesh/replica";
+import { NewerVersionError, VIEWS_VERSION } from "@statemesh/replica";
 import { CorruptionError } from "@statemesh/wal";
 import { DEFAULT_POLICY, groupOf } from "@statemesh/world";
 import type { Recorder } from "../recorder.ts";
@@ -52,6 +52,7 @@ const TELLING: Readonly<Record<string, string>> = {
   "the log takes no writes: they wait": "log full",
   "cut an unfinished write off the end of the log": "torn tail cut",
   "the cluster is founded": "cluster founded",
+  "this node is on another side of a split": "side of a split changed",
   "a group's log lacks what it once held: it is repaired from the other nodes": "damaged group repaired",
   "lost the connection to a peer": "connection lost",
   "a peer came back with an empty data folder: it gets copies, but must be replaced to vote again": "peer came back empty",
@@ -100,7 +101,7 @@ export class MeshWorld {
     this.eventual = new EventualObserver(recorder);
     this.book = new CallBook(recorder, this.references, new MeshRequests(() => simulation.nowMs));
     this.wire = new SimWire(simulation, recorder, ids, this.fairWeather(), settings.keepaliveMs);
-    this.wire.watch = (_, __, frame) => this.observer.sent(frame);
+    this.wire.watch = (from, _, frame) => this.observer.sent(this.machines.get(from)?.nodeId ?? 0, frame);
     this.arbiters = Array.from({ length: settings.arbiters }, () => new SimArbiter(simulation));
     this.store = settings.hasStore ? makeStore(simulation) : undefined;
     this.oracle = this.store === undefined ? undefined : new StoreOracle(this.store.sql, this.references, settings.decisionWindow, recorder);
@@ -323,7 +324,7 @@ export class MeshWorld {
         if (astray !== undefined) return `node ${id}: ${astray}`;
       }
     }
-    return this.#eventualUnrest ?? this.#storeUnrest ?? this.subscribers.map((subscriber) => subscriber.checkFinal()).find((problem) => problem !== undefined);
+    return this.#viewUnrest ?? this.#eventualUnrest ?? this.#storeUnrest ?? this.subscribers.map((subscriber) => subscriber.checkFinal()).find((problem) => problem !== undefined);
   }
 
   /** Every group has the voters that are on record. */
@@ -332,6 +333,17 @@ export class MeshWorld {
     const { voters, outgoing, learners } = core.configuration;
     if (!record.isOnRecord || (voters.join() === record.voters().join() && outgoing.length === 0 && learners.length === 0)) return undefined;
     return `group ${groupId} has the voters ${voters.join()}, outgoing ${outgoing.join()}, learners ${learners.join()}; on record are ${record.voters().join()}`;
+  }
+
+  /** Everybody hears everybody, and all agree that they are there. */
+  get #viewUnrest(): string | undefined {
+    const { views, membership } = this.#directory.state;
+    const { epoch, alive } = views.view;
+    const { nodeIds } = this.members;
+    if (epoch > 0 && alive.join() !== nodeIds.join()) return `view ${epoch} has ${alive.join()}, members are ${nodeIds.join()}`;
+    if (membership.version < VIEWS_VERSION) return undefined;
+    const cut = this.#memberMachines.find(({ runtime }) => runtime?.mesh.views.side !== "whole");
+    return cut === undefined ? undefined : `node ${cut.nodeId} takes itself for cut off, though nothing is: ${cut.runtime?.mesh.views.side}, without ${cut.runtime?.mesh.views.suspected.join()}`;
   }
 
   get #eventualUnrest(): string | undefined {

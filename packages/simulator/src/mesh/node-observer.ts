@@ -9,6 +9,7 @@ import { crc32c } from "@node-rs/crc32";
 import type { Recorder } from "../recorder.ts";
 import type { MemberBook } from "./member-book.ts";
 import type { ReferenceGroup } from "./reference-group.ts";
+import { ViewBook } from "./view-book.ts";
 
 /** Entries looked at in one step, bytes; more comes with the next step. */
 const ENTRY_BYTES = 64 * 1024 * 1024;
@@ -34,6 +35,7 @@ export class NodeObserver {
   readonly #recorder: Recorder;
   readonly #references: readonly ReferenceGroup[];
   readonly #members: MemberBook;
+  readonly #views: ViewBook;
   readonly #seen = new Map<number, Seen[]>();
   /** By group and term: who led. */
   readonly #leaders: Map<number, number>[];
@@ -49,6 +51,7 @@ export class NodeObserver {
     this.#recorder = recorder;
     this.#references = references;
     this.#members = members;
+    this.#views = new ViewBook(recorder);
     this.#leaders = references.map(() => new Map());
     this.#entries = references.map(() => new Map());
     this.committedAtMs = references.map(() => 0);
@@ -171,7 +174,9 @@ export class NodeObserver {
       for (const entry of core.entries(from, commitIndex, ENTRY_BYTES)) {
         if (entry.index !== reference.last + 1) break;
         reference.commit(entry);
-        if (groupId === DIRECTORY_GROUP) this.#members.committed(entry.index);
+        if (groupId !== DIRECTORY_GROUP) continue;
+        this.#members.committed(entry.index);
+        this.#views.committed(entry.index, reference.state.views.view, reference.state.membership);
       }
       this.committedAtMs[groupId] = this.#nowMs();
     }
@@ -194,7 +199,8 @@ export class NodeObserver {
   }
 
   /** Every frame on its way: nobody votes twice in a term, whatever happens between. */
-  sent(frame: StreamRequest): void {
+  sent(from: number, frame: StreamRequest): void {
+    this.#views.sent(from, frame);
     for (const message of frame.raft) {
       if (message.type === RaftMessageType.VOTE) this.#voted(message, message.from, message.from);
       else if (message.type === RaftMessageType.VOTE_RESPONSE && !message.reject) this.#voted(message, message.from, message.to);
