@@ -92,7 +92,8 @@ export class ResumingStream<Message extends Resumable> implements AsyncIterable<
       }
       if (error.reason === "INVALID_RESUME_TOKEN" && this.#token !== "") this.#token = "";
       else if (!isRetryable(error, true) || performance.now() - heardMs > this.#giveUpAfterMs) throw error;
-      if (isNodeAtFault(error)) this.#pool.failed(node);
+      // The node has waited for what the reader has seen already: another may be further.
+      if (isNodeAtFault(error) || error.reason === "TOKEN_AHEAD") this.#pool.failed(node);
       failures += 1;
       await sleep(backoffMs(error, failures, this.#options.backoffMinMs, this.#options.backoffMaxMs, Math.random()), this.#stop.signal);
     }

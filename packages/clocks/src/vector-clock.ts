@@ -35,7 +35,7 @@ export function merge(a: VectorClock, b: VectorClock): VectorClock {
     entries.push({ origin, sequence: left > right ? left : right });
     return true;
   });
-  return { entries };
+  return a.collapsed === true || b.collapsed === true ? { entries, collapsed: true } : { entries };
 }
 
 /** `before`: b has seen everything of a, and more. */

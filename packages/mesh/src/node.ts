@@ -4,11 +4,11 @@
 import { HybridClock } from "@statemesh/clocks";
 import { MeshError, type RaftMessage, RaftMessageType, type SnapshotMeta, type StreamRequest } from "@statemesh/contract";
 import type { Command, CommandResult } from "@statemesh/contract/log";
-import { commandOf, type GroupState, GroupState as State, type Membership, type PendingOperation, recordOf, REPAIR_VERSION, TRANSACTIONS_VERSION, type VersionRange, VERSIONS } from "@statemesh/replica";
+import { commandOf, type GroupState, GroupState as State, type Membership, type PendingOperation, recordOf, TRANSACTIONS_VERSION, type VersionRange, VERSIONS } from "@statemesh/replica";
 import { DIRECTORY_GROUP, groupOf } from "@statemesh/world";
 import { Authority } from "./authority/authority.ts";
-import { CausalLog } from "./causal/index.ts";
-import { EventualStorage, EventualStore } from "./eventual/index.ts";
+import type { CausalLog } from "./causal/index.ts";
+import type { EventualStorage, EventualStore } from "./eventual/index.ts";
 import { GroupSchedule } from "./group-schedule.ts";
 import { type PartitionView, QuorumContact } from "./healing/losing-side.ts";
 import type { GroupWrite, Host } from "./host.ts";
@@ -27,6 +27,7 @@ import { Relay } from "./strong/relay.ts";
 import { RemoteCalls } from "./strong/remote-calls.ts";
 import { SubscriptionHub } from "./subscriptions/index.ts";
 import { timesOf, ViewKeeper } from "./views/view-keeper.ts";
+import { WeakState } from "./weak-state.ts";
 
 /** What a node that may not vote does not answer. */
 const ELECTION_MESSAGES: ReadonlySet<number> = new Set([RaftMessageType.PRE_VOTE, RaftMessageType.VOTE, RaftMessageType.TIMEOUT_NOW]);
@@ -66,6 +67,7 @@ export class MeshNode {
   /** Groups whose leader is another since the last pump. */
   #ledAnew: GroupReplica[] = [];
   readonly #freshMs: number[];
+  readonly #weak: WeakState;
   #pumpDue = false;
   #stopped = false;
   #votes = false;
@@ -79,7 +81,6 @@ export class MeshNode {
     this.#freshMs = this.groups.map(() => Number.NEGATIVE_INFINITY);
     this.#materializers = options.materialize ? this.groups.map((group) => new Materializer(group, options.clusterId, host)) : [];
     this.#schedule = new GroupSchedule(this.groups, this.#materializers, options.electionTicks);
-    this.#watchMembers();
     const { liveness } = this.#schedule;
     const contact = { nodeId: options.nodeId, groups: this.groups, wallMs: () => host.clock.wallMs(), silentTicks: (peer: number) => liveness.silentTicks(peer) };
     this.partition = this.#contact = new QuorumContact(contact, options.suspicionTicks ?? Math.max(Math.ceil((timesOf(options).suspicionMs) / options.tickMs), 5 * options.heartbeatTicks));
@@ -142,11 +143,9 @@ export class MeshNode {
       timesOf(options),
     );
     this.authority = new Authority(this);
-    this.eventual = new EventualStore({}, { incarnation: options.incarnation, inParts: () => this.membership.version >= REPAIR_VERSION });
-    if (options.materialize) {
-      this.eventualStorage = new EventualStorage(host, this.eventual, (region) => groupOf(region, options.groups), (groupId) => this.group(groupId).leader === options.nodeId);
-    }
-    this.causal = new CausalLog({ nodeId: options.nodeId, incarnation: options.incarnation });
+    this.#weak = new WeakState({ options, host, clock: this.clock, membership: () => this.membership, leads: (groupId) => this.group(groupId).leader === options.nodeId });
+    ({ eventual: this.eventual, storage: this.eventualStorage, causal: this.causal } = this.#weak);
+    this.#watchMembers();
     this.subscriptions = new SubscriptionHub({
       clusterId: options.clusterId,
       groupOf: (region) => groupOf(region, options.groups),
@@ -215,7 +214,9 @@ export class MeshNode {
   #watchMembers(): void {
     const { membership } = this;
     const nodeIds = membership.isOnRecord ? membership.members().map(({ nodeId }) => nodeId) : this.options.members;
-    for (const nodeId of nodeIds) if (nodeId !== this.nodeId) this.#schedule.liveness.watch(nodeId);
+    const others = nodeIds.filter((nodeId) => nodeId !== this.nodeId);
+    this.#weak.setOthers(others);
+    for (const nodeId of others) this.#schedule.liveness.watch(nodeId);
   }
 
   /** What waits for a node. Members come and go: the host knows the way, or drops what it gets. */
@@ -260,7 +261,6 @@ export class MeshNode {
     this.edge.expire();
     this.relay.expire();
     this.authority.tick();
-    this.eventualStorage?.tick();
     this.#coordinator.tick();
     this.members.tick();
     const beats = this.#ticks % this.options.heartbeatTicks === 0;
@@ -280,15 +280,13 @@ export class MeshNode {
   /** What was published since the last tick goes to the peers, and what they miss is asked for. */
   #spread(): void {
     const writable = (peer: number): boolean => this.#connected.has(peer) && this.host.isWritable(peer);
-    for (const { to, delta } of this.eventual.tick(this.host.clock.wallMs(), writable)) this.#peer(to).delta(delta);
-    for (const { to, batch } of this.causal.tick(this.host.clock.wallMs(), writable)) this.#peer(to).causal(batch);
+    this.#weak.tick(writable, (peer, delta) => this.#peer(peer).delta(delta), (peer, batch) => this.#peer(peer).causal(batch));
   }
 
   /** The way to a peer is open. */
   peerConnected(peer: number): void {
     this.#connected.add(peer);
-    this.eventual.peerUp(peer);
-    this.causal.peerUp(peer);
+    this.#weak.peerUp(peer);
     this.views.heard(peer);
     this.#schedule.liveness.heard(peer);
     this.dirty();
@@ -297,8 +295,7 @@ export class MeshNode {
   /** The way to a peer is closed: what it had not answered may have happened. */
   peerDisconnected(peer: number): void {
     if (!this.#connected.delete(peer)) return;
-    this.eventual.peerDown(peer);
-    this.causal.peerDown(peer);
+    this.#weak.peerDown(peer);
     const lost = new MeshError("OUTCOME_UNKNOWN", `the connection to node ${peer} broke before it answered`);
     this.edge.onDisconnected(peer, operationError(lost));
     this.relay.onDisconnected(peer, lost);
@@ -340,7 +337,7 @@ export class MeshNode {
   /** A node that is not a member any more: nothing is kept for it. */
   forget(peer: number): void {
     this.peerDisconnected(peer);
-    this.eventual.forget(peer);
+    this.#weak.forget(peer);
     this.#peers.delete(peer);
     this.#schedule.liveness.forget(peer);
     this.views.forget(peer);
@@ -373,8 +370,7 @@ export class MeshNode {
       }
     }
     for (const call of frame.calls) if (this.groups[call.groupId] !== undefined) this.#remote.onCall(peer, call);
-    for (const delta of frame.deltas) this.eventual.onDelta(peer, delta, this.host.clock.wallMs(), this.clock);
-    for (const batch of frame.causal) this.causal.onBatch(peer, batch);
+    this.#weak.onFrame(peer, frame);
     for (const answer of frame.answers) if (!this.edge.onAnswer(answer)) this.relay.onAnswer(answer);
     this.dirty();
   }

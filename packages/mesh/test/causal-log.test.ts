@@ -168,7 +168,7 @@ describe("causal publishing", () => {
     ["causal_token.entries[0].origin", { entries: [{ origin: 2 ** 32 * 5, sequence: 1 }] }],
     ["causal_token.entries[0].sequence", { entries: [{ origin: A, sequence: 0 }] }],
     ["causal_token.entries[1].origin", { entries: [{ origin: B, sequence: 1 }, { origin: A, sequence: 1 }] }],
-    ["causal_token.entries", { entries: Array.from({ length: 65 }, (_, i) => ({ origin: originOf(1, i + 1), sequence: 1 })) }],
+    ["causal_token.entries", { entries: Array.from({ length: 1_025 }, (_, i) => ({ origin: originOf(1, i + 1), sequence: 1 })) }],
   ])("refuses a token that breaks %s", (field, token) => {
     const node = new Node(1);
     expect(thrown(() => node.publish(["a"], token)).field).toBe(field);

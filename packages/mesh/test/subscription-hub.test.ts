@@ -169,6 +169,29 @@ describe("a subscription", () => {
   });
 });
 
+describe("a reader whose token is ahead of a node", () => {
+  it("is told where the node must stand, so that no snapshot goes back behind what it has, whatever regions it asks for now", () => {
+    const logs = new Logs();
+    const [one, two] = [new Node(1), new Node(2)];
+    const reader = new Reader();
+    logs.append(1, [{ id: "wall", region: HOME, remove: false }]);
+    one.apply(logs, 1);
+    two.apply(logs, 1);
+    const id = one.hub.subscribe(ALL);
+    logs.append(1, [{ id: "gate", region: HOME, remove: false }]);
+    one.apply(logs, 1);
+    drain(one, id, reader);
+    for (const regions of [[HOME], REGIONS.slice(0, 2)]) {
+      expect(two.hub.aheadOf({ ...ALL, regions, resumeToken: reader.token })).toEqual([{ groupId: 1, index: 2 }]);
+      expect(one.hub.aheadOf({ ...ALL, regions, resumeToken: reader.token })).toEqual([]);
+    }
+    expect(two.hub.aheadOf({ ...ALL, regions: REGIONS.slice(2), resumeToken: reader.token })).toEqual([]);
+    expect(two.hub.aheadOf(ALL)).toEqual([]);
+    two.apply(logs, 1);
+    expect(two.hub.aheadOf({ ...ALL, resumeToken: reader.token })).toEqual([]);
+  });
+});
+
 describe("a resume token", () => {
   function tokenAfter(node: Node): string {
     const id = node.hub.subscribe(ALL);

@@ -13,6 +13,7 @@ export * from "./shard-calls.ts";
 export * from "./snapshot-sender.ts";
 export * from "./snapshot-transfer.ts";
 export * from "./storage.ts";
+export * from "./subscribe-calls.ts";
 export * from "./peer-book.ts";
 export * from "./view-calls.ts";
 export * from "./waiting-room.ts";

@@ -1,6 +1,7 @@
 // Subscribe: what a subscription covers, and its stream.
 import { MeshError, type Region, type SubscribeRequest, type SubscribeResponse } from "@statemesh/contract";
 import type { MeshNode } from "@statemesh/mesh";
+import { subscribe } from "@statemesh/node";
 import type { CallContext, ResponseStream } from "@statemesh/service";
 import { checkBounds, quantizeBounds, regionsOfBounds } from "@statemesh/world";
 import { PulledStreams } from "./pulled-streams.ts";
@@ -22,8 +23,11 @@ export class SubscriptionStreams {
 
   open(request: SubscribeRequest, responses: ResponseStream<SubscribeResponse>, context: CallContext): void {
     const { strong, eventual, causal, resumeToken } = request;
-    const id = this.#node.subscriptions.subscribe({ regions: this.#regionsOf(request), strong, eventual, causal, resumeToken });
-    this.#streams.serve(id, responses, context);
+    subscribe(this.#node, { regions: this.#regionsOf(request), strong, eventual, causal, resumeToken }, {
+      done: (id) => this.#streams.serve(id, responses, context),
+      fail: (error) => responses.fail(MeshError.from(error)),
+      isGone: () => context.cancelled || responses.over,
+    });
   }
 
   #regionsOf(request: SubscribeRequest): readonly Region[] {

@@ -10,6 +10,7 @@ import { type CausalLimits, DEFAULT_CAUSAL_LIMITS } from "./limits.ts";
 import type { OriginLog } from "./origin-log.ts";
 import { originOf } from "./origin.ts";
 import { pullMissing } from "./pull.ts";
+import { type CausalMembers, StableCut } from "./stable-cut.ts";
 import { isWellFormed, validateEvents, validateToken } from "./validate-event.ts";
 
 export interface CausalLogOptions {
@@ -17,6 +18,8 @@ export interface CausalLogOptions {
   readonly nodeId: number;
   /** 1..2^32-1, greater with every start of the node. */
   readonly incarnation: number;
+  /** Default: whoever is connected takes part, and nobody is removed. */
+  readonly members?: CausalMembers;
   readonly limits?: Partial<CausalLimits>;
 }
 
@@ -44,6 +47,7 @@ export class CausalLog {
   readonly limits: CausalLimits;
   readonly #delivery: CausalDelivery;
   readonly #own: OriginLog;
+  readonly #cut: StableCut;
   readonly #peers = new Map<number, CausalPeer>();
   #ticks = 0;
   readonly #elapsed = new ElapsedTime();
@@ -53,7 +57,8 @@ export class CausalLog {
   constructor(options: CausalLogOptions) {
     this.limits = { ...DEFAULT_CAUSAL_LIMITS, ...options.limits };
     this.origin = originOf(options.nodeId, options.incarnation);
-    this.#delivery = new CausalDelivery(this.limits);
+    this.#cut = new StableCut(options.members ?? { others: () => [...this.#peers.keys()], isEvicted: () => false });
+    this.#delivery = new CausalDelivery(this.limits, this.#cut);
     this.#own = this.#delivery.open(this.origin) as OriginLog;
   }
 
@@ -71,6 +76,12 @@ export class CausalLog {
     this.#peers.delete(peer);
   }
 
+  /** A node that is no member any more. */
+  forget(peer: number): void {
+    this.peerDown(peer);
+    this.#cut.forget(peer);
+  }
+
   /**
    * Numbers events of a server and delivers them here. They follow each other and everything that the token has seen.
    * Returns the token that stands for all of that: it replaces the caller's.
@@ -79,7 +90,7 @@ export class CausalLog {
   publish(events: readonly CausalEvent[], serverId: number, token: VectorClock | undefined, policy: PublishPolicy): VectorClock {
     const seen = token ?? emptyClock();
     this.validateToken(seen, "causal_token");
-    if (events.length === 0) return { entries: seen.entries.map((entry) => ({ ...entry })) };
+    if (events.length === 0) return this.collapse(seen);
     validateEvents(events, serverId, policy, this.limits);
     if (!this.covers(seen)) {
       throw new MeshError("TOKEN_AHEAD", "causal_token names events that this node does not have yet", { retryDelayMs: this.limits.retryDelayMs });
@@ -87,14 +98,15 @@ export class CausalLog {
     if (this.#own.delivered + events.length - this.#tickedThrough > this.limits.maxPublishedPerTick) {
       throw new MeshError("OVERLOADED", `at most ${this.limits.maxPublishedPerTick} events between two ticks`, { retryDelayMs: this.limits.retryDelayMs });
     }
-    let dependencies: VectorClock = { entries: this.#nearest(seen.entries) };
+    const { named, isCut } = this.#dependencies(seen.entries);
+    let dependencies: VectorClock = { entries: named };
     for (const event of events) {
       const id = { origin: this.origin, sequence: this.#own.delivered + 1 };
       this.#delivery.accept({ event: { ...event }, serverId, id, dependencies });
       // The next of this request depends on this one, which its number says.
       dependencies = emptyClock();
     }
-    return { entries: [{ origin: this.origin, sequence: this.#own.delivered }] };
+    return tokenOf([{ origin: this.origin, sequence: this.#own.delivered }], isCut || seen.collapsed === true);
   }
 
   /** Refuses a token that is not of the known form. */
@@ -107,10 +119,30 @@ export class CausalLog {
    * of it. Events that are lost with their node, and that nobody reachable has, do not count.
    */
   covers(token: VectorClock): boolean {
+    // It names no more what every member had. A node that has started since may not have it.
+    if (token.collapsed === true && !this.isCaughtUp) return false;
     for (const { origin, sequence } of token.entries) {
       if (this.#delivery.delivered(origin) < sequence && !this.#isLost(origin, sequence)) return false;
     }
     return true;
+  }
+
+  /** Whether this node has delivered all that the others had when it started. */
+  get isCaughtUp(): boolean {
+    return this.#cut.isCaughtUp((origin) => this.#delivery.delivered(origin), this.#peers.keys());
+  }
+
+  /** How far every member has delivered an origin, as far as this node has heard. */
+  stable(origin: number): number {
+    return this.#cut.sequenceOf(origin, this.#delivery.delivered(origin));
+  }
+
+  /** A token that stands for the same with fewer entries: without what follows from others of them, and without what every member has. */
+  collapse(token: VectorClock): VectorClock {
+    const nearest = this.#nearest(token.entries, 0);
+    if (nearest.length <= this.limits.maxDependencies) return tokenOf(nearest, token.collapsed === true);
+    const entries = nearest.filter(({ origin, sequence }) => this.stable(origin) < sequence);
+    return tokenOf(entries, token.collapsed === true || entries.length < nearest.length);
   }
 
   /** What this node has delivered. May have more entries than a session token. */
@@ -138,7 +170,10 @@ export class CausalLog {
       if (log !== undefined && sequence > log.known) log.known = sequence;
     }
     if (peer === undefined) return;
-    if (batch.frontier.length > 0) peer.heard = true;
+    if (batch.frontier.length > 0) {
+      peer.heard = true;
+      this.#cut.heard(from, batch.frontier);
+    }
     for (const { origin, sequence } of batch.keptFrom) peer.keptFrom.set(origin, sequence);
     for (const range of batch.wanted) peer.ask(range);
   }
@@ -167,20 +202,31 @@ export class CausalLog {
     return { ...counters, published: this.#own.delivered, origins: origins.size, pending, keptBytes };
   }
 
-  /** The token's entries that the next event here must name: not what it follows anyway, nor what others of them follow. */
-  #nearest(entries: readonly VectorClockEntry[]): VectorClockEntry[] {
-    const next = this.#own.delivered + 1;
-    const kept = entries.filter(
-      ({ origin, sequence }) => origin !== this.origin && !this.#own.hasSeen(next, origin, sequence) && this.#delivery.delivered(origin) >= sequence,
-    );
-    return kept.filter(
-      ({ origin, sequence }) => !kept.some((other) => other.origin !== origin && this.#delivery.origins.get(other.origin)?.hasSeen(other.sequence, origin, sequence) === true),
-    );
+  /** What the next event here must name of a token. Throws OVERLOADED where that is too much, until more of it is stable. */
+  #dependencies(entries: readonly VectorClockEntry[]): { named: VectorClockEntry[]; isCut: boolean } {
+    const nearest = this.#nearest(entries, this.#own.delivered + 1);
+    if (nearest.length <= this.limits.maxDependencies) return { named: nearest, isCut: false };
+    const unstable = nearest.filter(({ origin, sequence }) => this.stable(origin) < sequence);
+    if (unstable.length <= this.limits.maxDependencies) return { named: unstable, isCut: true };
+    throw new MeshError("OVERLOADED", `an event can follow at most ${this.limits.maxDependencies} others that not every node has yet, and causal_token names ${unstable.length}`, {
+      retryDelayMs: this.limits.retryDelayMs, metadata: { limit: "dependencies", max_dependencies: String(this.limits.maxDependencies) },
+    });
   }
 
-  /** Lost: numbered by a start of a node that is over, and all peers within reach have said that they do not have it. */
+  /** Entries without those that others of them follow; with `next`, also without those that an own event of that number follows anyway. */
+  #nearest(entries: readonly VectorClockEntry[], next: number): VectorClockEntry[] {
+    const kept = entries.filter(
+      ({ origin, sequence }) => next === 0 || (origin !== this.origin && !this.#own.hasSeen(next, origin, sequence) && this.#delivery.delivered(origin) >= sequence),
+    );
+    return kept
+      .filter(({ origin, sequence }) => !kept.some((other) => other.origin !== origin && this.#delivery.delivered(other.origin) >= other.sequence && this.#delivery.origins.get(other.origin)?.hasSeen(other.sequence, origin, sequence) === true))
+      .map((entry) => ({ ...entry }));
+  }
+
+  /** Lost: numbered by a start of a node that is over (or all of it was delivered, and it is forgotten), and all peers within reach have said that they do not have it. */
   #isLost(origin: number, sequence: number): boolean {
-    if (!this.#delivery.isSuperseded(origin)) return false;
+    if (this.#delivery.isForgotten(origin)) return true;
+    if (!this.#delivery.isOver(origin)) return false;
     if ((this.#delivery.origins.get(origin)?.known ?? 0) >= sequence) return false;
     for (const peer of this.#peers.values()) if (!peer.heard) return false;
     return true;
@@ -209,4 +255,9 @@ export class CausalLog {
     }
     return entries;
   }
+}
+
+/** The flag is said only where it is true: older nodes and callers never see it. */
+function tokenOf(entries: VectorClockEntry[], isCollapsed: boolean): VectorClock {
+  return isCollapsed ? { entries, collapsed: true } : { entries };
 }

@@ -2,6 +2,7 @@ import { type CausalEvent, type DeliveredEvent, type VectorClock, type VectorClo
 import type { CausalLimits } from "./limits.ts";
 import { type KeptEvent, OriginLog, sizeOfEvent } from "./origin-log.ts";
 import { nodeOfOrigin } from "./origin.ts";
+import type { StableCut } from "./stable-cut.ts";
 
 /** Counters since the start. */
 export interface DeliveryCounters {
@@ -23,13 +24,17 @@ export class CausalDelivery {
   listener: ((event: DeliveredEvent) => void) | undefined;
   // The newest origin of each node.
   readonly #newest = new Map<number, number>();
+  // The newest forgotten origin of each node: what it or an earlier one numbered is over.
+  readonly #forgotten = new Map<number, number>();
   readonly #limits: CausalLimits;
+  readonly #cut: StableCut;
   #number = 0;
   #pending = 0;
   #keptBytes = 0;
 
-  constructor(limits: CausalLimits) {
+  constructor(limits: CausalLimits, cut: StableCut) {
     this.#limits = limits;
+    this.#cut = cut;
   }
 
   /** Events that wait for what they depend on. */
@@ -41,21 +46,47 @@ export class CausalDelivery {
     return this.#keptBytes;
   }
 
-  /** The log of an origin, made where it is new; undefined where there are too many. */
+  /** The log of an origin, made where it is new; undefined where there are too many, and where it is over and forgotten. */
   open(origin: number): OriginLog | undefined {
     const known = this.origins.get(origin);
     if (known !== undefined) return known;
-    if (this.origins.size >= this.#limits.maxOrigins) return undefined;
+    const node = nodeOfOrigin(origin);
+    if ((this.#forgotten.get(node) ?? 0) >= origin) return undefined;
+    if (this.origins.size >= this.#limits.maxOrigins && !this.#forgetOne()) return undefined;
     const log = new OriginLog(origin, this.#limits.window);
     this.origins.set(origin, log);
-    const node = nodeOfOrigin(origin);
     if (origin > (this.#newest.get(node) ?? 0)) this.#newest.set(node, origin);
     return log;
   }
 
-  /** Whether the origin's node is known to have started anew since. */
-  isSuperseded(origin: number): boolean {
-    return (this.#newest.get(nodeOfOrigin(origin)) ?? 0) > origin;
+  /** Whether no event of the origin can come any more but from those that have it: its node has started anew, or the log removed it. */
+  isOver(origin: number): boolean {
+    const node = nodeOfOrigin(origin);
+    return (this.#newest.get(node) ?? 0) > origin || this.#cut.isEvicted(node);
+  }
+
+  /** Whether the origin is over, and was forgotten after everything of it was delivered. */
+  isForgotten(origin: number): boolean {
+    return (this.#forgotten.get(nodeOfOrigin(origin)) ?? 0) >= origin;
+  }
+
+  /** Forgets the oldest start of a node that is over and of which nothing is missing or waits; false where there is none. */
+  #forgetOne(): boolean {
+    let oldest: OriginLog | undefined;
+    for (const log of this.origins.values()) {
+      if (!this.isOver(log.origin) || log.delivered < log.known || log.pending.size > 0 || log.waiters.size > 0) continue;
+      // Earlier starts of the node first: what is forgotten is told by one number a node.
+      if (oldest === undefined || log.origin % 0x1_0000_0000 < oldest.origin % 0x1_0000_0000) oldest = log;
+    }
+    if (oldest === undefined) return false;
+    const { origin } = oldest;
+    for (const log of this.origins.values()) if (nodeOfOrigin(log.origin) === nodeOfOrigin(origin) && log.origin < origin) return false;
+    this.origins.delete(origin);
+    this.#keptBytes -= oldest.keptBytes;
+    this.#forgotten.set(nodeOfOrigin(origin), origin);
+    for (const log of this.origins.values()) log.forget(origin);
+    this.#cut.forgetOrigin(origin);
+    return true;
   }
 
   delivered(origin: number): number {

@@ -4,8 +4,10 @@ export interface CausalLimits {
   readonly maxEvents: number;
   readonly maxKeyBytes: number;
   readonly maxPayloadBytes: number;
-  /** Entries of a session token. */
+  /** Entries of a token that is presented: a reader that merged what it saw of many origins. */
   readonly maxTokenEntries: number;
+  /** Dependencies of an event, after what follows from others and what every member has is left out. Reached: OVERLOADED, until more is stable. */
+  readonly maxDependencies: number;
   /** Events published here between two ticks. Reached: OVERLOADED. */
   readonly maxPublishedPerTick: number;
   /** Delivered events kept for peers and readers that miss them, an origin. Older ones are gone: a gap for who still lacks them. */
@@ -16,7 +18,7 @@ export interface CausalLimits {
   readonly maxPending: number;
   /** How far above the contiguous prefix an event of an origin is taken; a power of two. */
   readonly window: number;
-  /** Origins (node starts) known at a time. Reached: events of new ones are refused and counted. */
+  /** Origins (node starts) known at a time. Reached: one that is over, and of which all is delivered, is forgotten; without any, events of new ones are refused and counted. */
   readonly maxOrigins: number;
   /** Events and bytes in a peer's batch of one tick: own new ones, and as much again of asked ones. */
   readonly maxEventsPerTick: number;
@@ -42,7 +44,8 @@ export const DEFAULT_CAUSAL_LIMITS: CausalLimits = {
   maxEvents: 256,
   maxKeyBytes: 128,
   maxPayloadBytes: 4_096,
-  maxTokenEntries: 64,
+  maxTokenEntries: 1_024,
+  maxDependencies: 64,
   maxPublishedPerTick: 4_096,
   maxKeptEvents: 10_000,
   maxKeptBytes: 67_108_864,

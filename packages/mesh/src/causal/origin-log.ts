@@ -112,6 +112,11 @@ export class OriginLog {
     return seen !== undefined && seen.from <= sequence && seen.sequence >= otherSequence;
   }
 
+  /** The other origin is over and forgotten. */
+  forget(origin: number): void {
+    this.#seen.delete(origin);
+  }
+
   #note(from: number, origin: number, sequence: number): void {
     const seen = this.#seen.get(origin);
     if (seen === undefined) this.#seen.set(origin, { sequence, from });

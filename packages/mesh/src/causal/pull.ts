@@ -12,7 +12,7 @@ const RANGES_AT_ONCE = 16;
  * What to ask of which peer: missing events, of a peer that has them, one peer after the other. Gives up what nobody
  * has any more:
  *  - a peer within reach kept them no longer, and none within reach has them: at once, up to where kept events begin;
- *  - nobody within reach ever had them, and their node has started anew: after `lostAfterMs`;
+ *  - nobody within reach ever had them, and their node has started anew, or the log removed it: after `lostAfterMs`;
  *  - the same, and their node is away: after `awayAfterMs`, because it may come back with them.
  */
 export function pullMissing(
@@ -79,7 +79,7 @@ function givenUpThrough(
   if (gap === undefined) return 0;
   if (keptFrom > 0) return Math.min(keptFrom - 1, gap.last);
   const missingMs = nowMs - log.missingSinceMs;
-  if (delivery.isSuperseded(log.origin)) return missingMs >= limits.lostAfterMs ? gap.last : 0;
+  if (delivery.isOver(log.origin)) return missingMs >= limits.lostAfterMs ? gap.last : 0;
   if (peers.has(nodeOfOrigin(log.origin))) return 0;
   return missingMs >= limits.awayAfterMs ? gap.last : 0;
 }

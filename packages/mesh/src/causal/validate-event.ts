@@ -32,5 +32,5 @@ export function isWellFormed(event: DeliveredEvent, limits: CausalLimits): boole
   if (id === undefined || content?.region === undefined) return false;
   if (!isOrigin(id.origin) || !Number.isSafeInteger(id.sequence) || id.sequence < 1) return false;
   if (content.payload.length > limits.maxPayloadBytes || content.key.length > limits.maxKeyBytes) return false;
-  return dependencies === undefined || (violationOf(dependencies, limits.maxTokenEntries) === undefined && dependencies.entries.every((entry) => isOrigin(entry.origin)));
+  return dependencies === undefined || (violationOf(dependencies, limits.maxDependencies) === undefined && dependencies.entries.every((entry) => isOrigin(entry.origin)));
 }

@@ -87,6 +87,18 @@ export class SubscriptionHub {
     return subscriber.id;
   }
 
+  /**
+   * Where this node's groups must stand so that a reader does not go back behind its token: a snapshot of a node that is behind would be
+   * older than what the reader has. Throws INVALID_FIELD and INVALID_RESUME_TOKEN.
+   */
+  aheadOf(request: SubscriptionRequest): { readonly groupId: number; readonly index: number }[] {
+    if (request.resumeToken === "") return [];
+    const regions = distinctRegions(request.regions, this.limits.maxRegions);
+    const groups = new Set(regions.map((region) => this.#options.groupOf(region)));
+    const { cursors } = decodeResumeToken(request.resumeToken, this.#cluster, this.limits.maxTokenLength);
+    return cursors.filter(({ groupId, index }) => groups.has(groupId) && index > this.#options.reader.positionOf(groupId).index).map(({ groupId, index }) => ({ groupId, index }));
+  }
+
   /** Removes a reader; an unknown id is ignored: its stream may end twice. */
   unsubscribe(id: number): void {
     const subscriber = this.#subscribers.get(id);

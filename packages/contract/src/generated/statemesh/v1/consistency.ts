@@ -194,14 +194,19 @@ export interface PublishResponse {
   updates: number;
   /** Updates that were older than what the node holds, so that they changed nothing. */
   staleUpdates: number;
-  /** Where the published events stand; hand it to the next Publish or Read. */
+  /**
+   * Where the published events stand, and everything that the request's token had seen: it replaces that one. Without events it is
+   * the request's token with as few entries as will do.
+   */
   causalToken: VectorClock | undefined;
 }
 
 /** A sparse vector clock: absent origins stand at 0. */
 export interface VectorClock {
-  /** At most 64 entries, ordered by origin. */
+  /** Ordered by origin. A token that is presented has at most 1,024 entries, an event names at most 64. */
   entries: VectorClockEntry[];
+  /** Of a token: entries that every node had are left out. Only nodes that have caught up since their start answer to it. */
+  collapsed?: boolean | undefined;
 }
 
 export interface VectorClockEntry {
@@ -1655,13 +1660,16 @@ export const PublishResponse: MessageFns<PublishResponse> = {
 };
 
 function createBaseVectorClock(): VectorClock {
-  return { entries: [] };
+  return { entries: [], collapsed: undefined };
 }
 
 export const VectorClock: MessageFns<VectorClock> = {
   encode(message: VectorClock, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.entries) {
       VectorClockEntry.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.collapsed !== undefined) {
+      writer.uint32(16).bool(message.collapsed);
     }
     return writer;
   },
@@ -1687,6 +1695,14 @@ export const VectorClock: MessageFns<VectorClock> = {
             message.entries.push(VectorClockEntry.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.collapsed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1704,6 +1720,7 @@ export const VectorClock: MessageFns<VectorClock> = {
       entries: globalThis.Array.isArray(object?.entries)
         ? object.entries.map((e: any) => VectorClockEntry.fromJSON(e))
         : [],
+      collapsed: isSet(object.collapsed) ? globalThis.Boolean(object.collapsed) : undefined,
     };
   },
 
@@ -1711,6 +1728,9 @@ export const VectorClock: MessageFns<VectorClock> = {
     const obj: any = {};
     if (message.entries?.length) {
       obj.entries = message.entries.map((e) => VectorClockEntry.toJSON(e));
+    }
+    if (message.collapsed !== undefined) {
+      obj.collapsed = message.collapsed;
     }
     return obj;
   },
@@ -1721,6 +1741,7 @@ export const VectorClock: MessageFns<VectorClock> = {
   fromPartial(object: DeepPartial<VectorClock>): VectorClock {
     const message = createBaseVectorClock();
     message.entries = object.entries?.map((e) => VectorClockEntry.fromPartial(e)) || [];
+    message.collapsed = object.collapsed ?? undefined;
     return message;
   },
 };
