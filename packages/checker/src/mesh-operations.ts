@@ -1,6 +1,6 @@
 // Strong operations of the mesh as calls on keys: entities by kind and id, accounts by player and item kind.
 import { type Decision, type Operation as MeshOperation, Outcome, PlayerInventory_Action, type Region } from "@statemesh/contract";
-import { regionOf, sameRegion } from "@statemesh/world";
+import { groupOf, regionOf, sameRegion } from "@statemesh/world";
 import type { KeyOperation, ResultOf } from "./operations.ts";
 
 /** An operation with what its caller was told, if it was. */
@@ -42,8 +42,8 @@ export function entityKey(groupId: number, kind: string, entityId: string): stri
   return `${groupId}/${kind}/${entityId}`;
 }
 
-/** What the operation asks of each key that it touches. Values of entities are operation ids. Types of an operator's own give none. */
-export function keyCallsOf(groupId: number, { operation, decision, inTransaction }: DecidedCall, items: Items): KeyCallOf[] {
+/** What the operation asks of each key that it touches. Values of entities are operation ids. Types of an operator's own give none. `groups`: how many hold regions; needed where items go from group to group. */
+export function keyCallsOf(groupId: number, { operation, decision, inTransaction }: DecidedCall, items: Items, groups?: number): KeyCallOf[] {
   const accepted = decision?.outcome === Outcome.ACCEPTED || decision?.outcome === Outcome.MERGED;
   const refusedBy = decision === undefined || accepted ? "" : inTransaction ? "transaction" : decision.rule;
   const calls: KeyCallOf[] = [];
@@ -59,10 +59,11 @@ export function keyCallsOf(groupId: number, { operation, decision, inTransaction
     calls.push({ operation: { model: "entity", key: entityKey(groupId, kind, entityId), action: "remove", when }, result });
   };
   // One of several postings is refused for what another account holds too.
-  const post = (playerId: string, itemKind: string, delta: number, isOneOfSeveral = false): void => {
+  const post = (playerId: string, itemKind: string, delta: number, isOneOfSeveral = false, region?: Region): void => {
+    const keptBy = region === undefined || groups === undefined ? groupId : groupOf(region, groups);
     const when = delta < 0 && !isOneOfSeveral && (refusedBy === "" || refusedBy === "balance") ? "enough" : "ruled";
     const posted = decision === undefined ? undefined : ({ decision: accepted ? "accepted" : "rejected" } as const);
-    calls.push({ operation: { model: "balance", key: accountKey(groupId, playerId, itemKind), action: "post", delta, when }, result: posted });
+    calls.push({ operation: { model: "balance", key: accountKey(keptBy, playerId, itemKind), action: "post", delta, when }, result: posted });
   };
 
   const { body } = operation;
@@ -92,22 +93,22 @@ export function keyCallsOf(groupId: number, { operation, decision, inTransaction
       break;
     }
     case "playerInventory": {
-      const { action, playerId, counterpartyId, itemKind, quantity, itemId } = body.value;
+      const { action, playerId, counterpartyId, counterpartyRegion, itemKind, quantity, itemId } = body.value;
       if (action === PlayerInventory_Action.MINT) post(playerId, itemKind, quantity);
       if (action === PlayerInventory_Action.BURN || action === PlayerInventory_Action.DROP || action === PlayerInventory_Action.TRANSFER) post(playerId, itemKind, -quantity);
-      if (action === PlayerInventory_Action.TRANSFER) post(counterpartyId, itemKind, quantity);
+      if (action === PlayerInventory_Action.TRANSFER) post(counterpartyId, itemKind, quantity, false, counterpartyRegion);
       if (action === PlayerInventory_Action.DROP || action === PlayerInventory_Action.SPAWN) put("item", itemId, true);
       break;
     }
     case "trade": {
-      const { firstPlayerId, secondPlayerId, firstGives, secondGives } = body.value;
+      const { firstPlayerId, secondPlayerId, firstGives, secondGives, secondRegion } = body.value;
       const toSecond = new Map<string, number>();
       for (const { itemKind, quantity } of firstGives) toSecond.set(itemKind, (toSecond.get(itemKind) ?? 0) + quantity);
       for (const { itemKind, quantity } of secondGives) toSecond.set(itemKind, (toSecond.get(itemKind) ?? 0) - quantity);
       for (const [itemKind, quantity] of toSecond) {
         if (quantity === 0) continue;
         post(firstPlayerId, itemKind, -quantity, true);
-        post(secondPlayerId, itemKind, quantity, true);
+        post(secondPlayerId, itemKind, quantity, true, secondRegion);
       }
       break;
     }

@@ -182,7 +182,7 @@ function finish(state: SteppingState, { key, beginIndex, released }: FinishTrans
     for (const [i, { operation }] of row.operations.entries()) {
       const elsewhere = released.find(({ groupId }) => groupId === row.homeGroups[i]);
       const decision = operation === undefined ? undefined : state.decisions.get(operation.operationId);
-      if (elsewhere !== undefined && decision !== undefined) state.decisions.replace(decision.operationId, { ...decision, elsewhere });
+      if (elsewhere !== undefined && decision !== undefined && row.state === TransactionState.COMMITTED) state.decisions.replace(decision.operationId, { ...decision, elsewhere });
     }
     state.transactions.uncoordinate(row);
   }

@@ -26,7 +26,7 @@ const named = (...ids: string[]): { kind: string; entityId: string }[] => ids.ma
 
 function violationOf(tell: (requests: MeshRequests) => void, budget?: number): { kind: string; message: string } | undefined {
   const recorder = new Recorder(new Simulation(1));
-  const requests = new MeshRequests(() => 0);
+  const requests = new MeshRequests(() => 0, 1);
   tell(requests);
   requests.check(recorder, budget);
   return recorder.outcome().violations[0];

@@ -2,7 +2,7 @@
 // takes a transaction from step to step is the coordinator (coordinator.ts); what the steps do is in packages/replica.
 import { ConflictType, type Decision, type LogPosition, MeshError, Outcome } from "@statemesh/contract";
 import { type AskToPrepare, type Command, CommandResult, type DecidedOperation, type TransactionRef } from "@statemesh/contract/log";
-import { type AppliedStep, commandOf, type CoordinatedRow, lockOf, type PendingOperation, transactionKey, verdictsOf } from "@statemesh/replica";
+import { type AppliedStep, commandOf, type CoordinatedRow, lockOf, type PendingOperation, transactionKey, TransactionState, verdictsOf } from "@statemesh/replica";
 import { groupOf, type Policy } from "@statemesh/world";
 import type { DecidingGroup } from "./decider.ts";
 import { allOf, type DecisionQueue, type GroupPart, type QueuedUnit, type Waiter } from "./decision-queue.ts";
@@ -220,7 +220,8 @@ export class GroupTransactions {
     for (const [i, { operation }] of row.operations.entries()) {
       const decision = operation === undefined ? undefined : state.decisions.get(operation.operationId);
       if (decision === undefined) continue;
-      const elsewhere = released.get(row.homeGroups[i] ?? 0);
+      // What was rejected took effect nowhere: its place is where that was decided.
+      const elsewhere = row.state === TransactionState.COMMITTED ? released.get(row.homeGroups[i] ?? 0) : undefined;
       const heard: Decision = state.decisionOf(elsewhere === undefined ? decision : { ...decision, elsewhere }, false);
       for (const waiter of begun.waiters) waiter.decided(heard);
     }

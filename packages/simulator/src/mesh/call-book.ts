@@ -49,14 +49,17 @@ export class CallBook {
     this.acknowledged++;
     this.requests.decided(operation.asked, decision);
     const index = decision.position?.index ?? 0;
-    const known = this.#references[groupId]?.decisions.get(operationId);
+    // What a transaction across groups rejected stands in the log of the group that coordinated it.
+    const decidedBy = decision.position?.groupId ?? groupId;
+    const known = this.#references[decidedBy]?.decisions.get(operationId);
     if (decision.operationId !== operationId) return this.#fail("one decision for ever", `the answer to ${operationId} is about ${decision.operationId}`);
     if (known === undefined) return this.#fail("acknowledged is committed", `${operationId} was answered at ${index} of group ${groupId}, which nobody committed`);
+    if (decidedBy !== groupId && decision.outcome !== Outcome.REJECTED) this.#fail("one decision for ever", `${operationId} took effect in group ${decidedBy}, its home is group ${groupId}`);
     if (known.index !== index || known.outcome !== decision.outcome || known.winnerOperationId !== decision.winnerOperationId) {
       this.#fail("one decision for ever", `${operationId} was answered as ${decision.outcome} at ${index}, the log has ${known.outcome} at ${known.index} of group ${groupId}`);
     }
-    if (index <= floor) this.#fail("linearizable", `${operationId} began after ${floor} of group ${groupId} was answered, and took effect at ${index}`);
-    this.#answered[groupId] = Math.max(this.floorOf(groupId), index);
+    if (decidedBy === groupId && index <= floor) this.#fail("linearizable", `${operationId} began after ${floor} of group ${groupId} was answered, and took effect at ${index}`);
+    this.#answered[decidedBy] = Math.max(this.floorOf(decidedBy), index);
     if (decision.repeated) this.#recorder.sometimes("decision repeated");
     this.#recorder.sometimes(decision.outcome === Outcome.REJECTED ? "operation rejected" : decision.outcome === Outcome.MERGED ? "operation merged" : "operation accepted");
   }

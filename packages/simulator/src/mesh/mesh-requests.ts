@@ -1,6 +1,7 @@
 // Requests of shards as calls on keys: strong operations, transactions, and linearizable reads of named entities and accounts.
 import { accountKey, entityKey, itemsOf, type KeyCallOf, keyCallsOf, type Items, type SeenVersion } from "@statemesh/checker";
 import { type Decision, type EntityKey, type Operation, Outcome, type ReadResponse } from "@statemesh/contract";
+import { groupOf } from "@statemesh/world";
 import { ClientHistory, type RecordedCall, type Request } from "../client-history.ts";
 import type { Recorder } from "../recorder.ts";
 
@@ -19,6 +20,7 @@ export interface AskedRead extends Request {
 
 export class MeshRequests {
   readonly #history: ClientHistory;
+  readonly #groups: number;
   readonly #operations: { readonly groupId: number; readonly operation: Operation }[] = [];
   /** Name of the transaction by operation. */
   readonly #transactions = new Map<string, string>();
@@ -26,7 +28,9 @@ export class MeshRequests {
   /** Keys that were emptied or went down once: absent may then be a version of its own. */
   readonly #lessened = new Set<string>();
 
-  constructor(nowMs: () => number) {
+  /** @param groups how many hold regions */
+  constructor(nowMs: () => number, groups: number) {
+    this.#groups = groups;
     this.#history = new ClientHistory(nowMs);
   }
 
@@ -35,7 +39,7 @@ export class MeshRequests {
     // Without the footprint, which may be large and says nothing here.
     const asked = operations.map((operation) => ({ ...operation, footprint: undefined }));
     for (const operation of asked) {
-      this.#operations.push({ groupId, operation });
+      this.#operations.push({ groupId: this.#groupOf(operation, groupId), operation });
       this.#transactions.set(operation.operationId, transactionId === "" ? operation.operationId : transactionId);
     }
     const id = transactionId === "" ? (asked[0]?.operationId ?? "") : transactionId;
@@ -49,7 +53,9 @@ export class MeshRequests {
     const { decisions, operations } = request;
     if (decisions.some(({ operationId }) => operationId === decision.operationId)) return;
     decisions.push(decision);
-    if (decisions.length === operations.length) this.#history.end(request, "ok", decision.position?.index);
+    const isWithinOne = new Set(operations.map((operation) => this.#groupOf(operation, 0))).size === 1 && !operations.some(isAcross);
+    // Places of several groups say nothing about one another.
+    if (decisions.length === operations.length) this.#history.end(request, "ok", isWithinOne ? decision.position?.index : undefined);
   }
 
   /** Surely not done. */
@@ -72,27 +78,32 @@ export class MeshRequests {
   check(recorder: Recorder, budget?: number): void {
     this.#items = itemsOf(this.#operations.map(({ operation }) => operation));
     for (const { groupId, operation } of this.#operations) {
-      for (const { operation: call } of keyCallsOf(groupId, { operation, decision: undefined, inTransaction: false }, this.#items)) {
+      for (const { operation: call } of keyCallsOf(groupId, { operation, decision: undefined, inTransaction: false }, this.#items, this.#groups)) {
         if (call.action === "remove" || (call.action === "post" && call.delta < 0)) this.#lessened.add(call.key);
       }
     }
     this.#history.check(recorder, budget);
   }
 
-  #writes(groupId: number, id: string, { operations, decisions, outcome, position }: AskedWrite): RecordedCall[] {
+  #groupOf({ homeRegion }: Operation, otherwise: number): number {
+    return homeRegion === undefined ? otherwise : groupOf(homeRegion, this.#groups);
+  }
+
+  #writes(groupId: number, id: string, { operations, decisions, outcome }: AskedWrite): RecordedCall[] {
     const inTransaction = operations.length > 1;
     const calls: KeyCallOf[] = [];
     const versions = new Map<string, number>();
     for (const operation of operations) {
       const decision = outcome === "ok" ? decisions.find(({ operationId }) => operationId === operation.operationId) : undefined;
       const isDone = decision?.outcome === Outcome.ACCEPTED || decision?.outcome === Outcome.MERGED;
-      for (const call of keyCallsOf(groupId, { operation, decision, inTransaction }, this.#items)) {
+      for (const call of keyCallsOf(this.#groupOf(operation, groupId), { operation, decision, inTransaction }, this.#items, this.#groups)) {
         calls.push(call);
-        if (isDone) versions.set(call.operation.key, position ?? 0);
+        if (isDone) versions.set(call.operation.key, decision?.position?.index ?? 0);
       }
     }
     const transaction = { model: "transaction", id, reads: [], writes: [...new Set(calls.map((call) => call.operation.key))] } as const;
-    return [...calls, { operation: transaction, result: outcome === "ok" ? { reads: [], writes: [...versions].map(([key, version]) => ({ key, version })) } : undefined }];
+    // Where the other side of a transfer stands then, nobody was told.
+    return [...calls, { operation: transaction, result: outcome === "ok" && !operations.some(isAcross) ? { reads: [], writes: [...versions].map(([key, version]) => ({ key, version })) } : undefined }];
   }
 
   #reads(groupId: number, entities: readonly EntityKey[], players: readonly string[], answer: ReadResponse | undefined): RecordedCall[] {
@@ -121,4 +132,8 @@ export class MeshRequests {
     const writer = this.#transactions.get(operationId);
     return writer === undefined ? {} : { writer };
   }
+}
+
+function isAcross({ body }: Operation): boolean {
+  return body?.$case === "playerInventory" && body.value.counterpartyRegion !== undefined;
 }

@@ -22,6 +22,7 @@ import { MeshRequests } from "./mesh-requests.ts";
 import type { MeshSettings } from "./mesh-settings.ts";
 import { NodeObserver } from "./node-observer.ts";
 import { ReferenceGroup } from "./reference-group.ts";
+import { TransactionBook } from "./transaction-book.ts";
 import { ShardNetwork } from "./shard-network.ts";
 import { SimArbiter } from "./sim-arbiters.ts";
 import { SimMachine } from "./sim-machine.ts";
@@ -65,6 +66,7 @@ export class MeshWorld {
   readonly simulation: Simulation;
   readonly recorder: Recorder;
   readonly random: SimRandom;
+  readonly transactions: TransactionBook;
   readonly references: readonly ReferenceGroup[];
   readonly observer: NodeObserver;
   readonly causal: CausalObserver;
@@ -92,14 +94,15 @@ export class MeshWorld {
     const ids = Array.from({ length: settings.nodes + settings.spares }, (_, at) => at + 1);
     const founders = ids.slice(0, settings.nodes);
     const fail = (kind: string, message: string): void => recorder.violation(kind, message);
-    this.references = Array.from({ length: settings.groups + 1 }, (_, groupId) => new ReferenceGroup({ groupId, decisionWindow: settings.decisionWindow, touchCapacity: REFERENCE_TOUCHES }, fail));
+    this.transactions = new TransactionBook(fail, (what) => recorder.sometimes(what));
+    this.references = Array.from({ length: settings.groups + 1 }, (_, groupId) => new ReferenceGroup({ groupId, decisionWindow: settings.decisionWindow, touchCapacity: REFERENCE_TOUCHES }, this.transactions, fail));
     const authority = new AuthorityBook(recorder);
     this.#directory.watch = (index, change) => authority.committed(index, change);
     this.members = new MemberBook(recorder, this.#directory, founders);
     this.observer = new NodeObserver(recorder, this.references, this.members, () => simulation.nowMs);
     this.causal = new CausalObserver(recorder);
     this.eventual = new EventualObserver(recorder);
-    this.book = new CallBook(recorder, this.references, new MeshRequests(() => simulation.nowMs));
+    this.book = new CallBook(recorder, this.references, new MeshRequests(() => simulation.nowMs, settings.groups));
     this.wire = new SimWire(simulation, recorder, ids, this.fairWeather(), settings.keepaliveMs);
     this.wire.watch = (from, _, frame) => this.observer.sent(this.machines.get(from)?.nodeId ?? 0, frame);
     this.arbiters = Array.from({ length: settings.arbiters }, () => new SimArbiter(simulation));
@@ -324,7 +327,7 @@ export class MeshWorld {
         if (astray !== undefined) return `node ${id}: ${astray}`;
       }
     }
-    return this.#viewUnrest ?? this.#eventualUnrest ?? this.#storeUnrest ?? this.subscribers.map((subscriber) => subscriber.checkFinal()).find((problem) => problem !== undefined);
+    return this.transactions.unrest ?? this.#viewUnrest ?? this.#eventualUnrest ?? this.#storeUnrest ?? this.subscribers.map((subscriber) => subscriber.checkFinal()).find((problem) => problem !== undefined);
   }
 
   /** Every group has the voters that are on record. */

@@ -2,10 +2,11 @@
 // replicas are held against it. Besides the production state it keeps a ledger and fences of its own, so that a
 // defect of the state machine that all replicas share is found as well.
 import { type Bounds, type EntityChange, type LogEntry, Outcome } from "@statemesh/contract";
-import { Command, type DecidedOperation } from "@statemesh/contract/log";
-import { type Applied, type DirectoryChange, GroupState, type GroupStateOptions } from "@statemesh/replica";
+import { type BeginTransaction, Command, type DecidedOperation, type RegionFence, type TransactionCommand } from "@statemesh/contract/log";
+import { type Applied, type DirectoryChange, GroupState, type GroupStateOptions, peerGroupOf } from "@statemesh/replica";
 import { formatRegion, overlaps, quantizeBounds } from "@statemesh/world";
 import { crc32c } from "@node-rs/crc32";
+import type { TransactionBook } from "./transaction-book.ts";
 
 /** The one decision on an operation id. */
 export interface KnownDecision {
@@ -46,11 +47,16 @@ export class ReferenceGroup {
   readonly #structures = new Map<string, ReturnType<typeof quantizeBounds>>();
   readonly #balances = new Map<string, number>();
   readonly #fences = new Map<string, Fence>();
+  readonly #prepared = new Map<string, { readonly beginIndex: number; readonly decided: readonly DecidedOperation[] }>();
+  /** What this group coordinates and has not decided. */
+  readonly #begun = new Map<string, BeginTransaction>();
+  readonly #transactions: TransactionBook;
   readonly #fail: (kind: string, message: string) => void;
   /** Sees what commands of the directory did. */
   watch: (index: number, change: DirectoryChange) => void = () => undefined;
 
-  constructor(options: GroupStateOptions, fail: (kind: string, message: string) => void) {
+  constructor(options: GroupStateOptions, transactions: TransactionBook, fail: (kind: string, message: string) => void) {
+    this.#transactions = transactions;
     this.state = new GroupState(options);
     this.digests = [this.state.digest];
     this.#fail = fail;
@@ -71,8 +77,10 @@ export class ReferenceGroup {
     if (applied.directory !== undefined) this.watch(entry.index, applied.directory);
     if (entry.kind !== 0) return;
     const { command } = Command.decode(entry.data);
-    if (command?.$case === "operations") this.#decide(entry.index, command.value.operations);
-    else if (command?.$case === "fence") this.#fence(entry.index, command.value);
+    if (command?.$case === "operations") {
+      for (const operation of this.#decide(entry.index, command.value.operations)) this.#transactions.touched(this.state.groupId, operation);
+    } else if (command?.$case === "transaction") this.#step(entry.index, command.value, applied);
+    else if (command?.$case === "fence" && !this.#isHeld(command.value, applied)) this.#fence(entry.index, command.value);
   }
 
   /** An entry that contradicts what stands was decided by somebody who did not know it. */
@@ -132,7 +140,63 @@ export class ReferenceGroup {
     }
   }
 
-  #decide(index: number, operations: readonly DecidedOperation[]): void {
+  /** A fence waits for what is prepared under the one before. */
+  #isHeld({ region }: RegionFence, { commandResult }: Applied): boolean {
+    if (region === undefined || commandResult?.reason !== "TRANSACTION_PENDING") return false;
+    const text = formatRegion(region);
+    const isPrepared = [...this.#prepared.values()].some(({ decided }) => decided.some((operation) => operation.region !== undefined && formatRegion(operation.region) === text));
+    if (!isPrepared) this.#fail("fencing", `a fence of ${text} was put off in group ${this.state.groupId}, where nothing is prepared`);
+    return isPrepared;
+  }
+
+  /** Whether a step found things so that it does something is the state's word; what it then may do is not. */
+  #step(index: number, { step }: TransactionCommand, { transaction }: Applied): void {
+    const { groupId } = this.state;
+    if (step === undefined || transaction?.tookEffect !== true) return;
+    const { key, beginIndex } = transaction;
+    const held = this.#prepared.get(key);
+    switch (step.$case) {
+      case "begin":
+        this.#transactions.begun(groupId, key, beginIndex, step.value.groups, step.value.decided);
+        this.#prepared.set(key, { beginIndex, decided: step.value.decided });
+        this.#begun.set(key, step.value);
+        return;
+      case "prepare":
+        this.#transactions.prepared(groupId, key, beginIndex, step.value.decided);
+        this.#prepared.set(key, { beginIndex, decided: step.value.decided });
+        return;
+      case "decide":
+      case "resolve": {
+        const commit = step.$case === "decide" && step.value.commit;
+        this.#transactions.decided(key, beginIndex, commit, held?.decided ?? []);
+        this.#prepared.delete(key);
+        if (commit) this.#decide(index, held?.decided ?? []);
+        else for (const { operation } of this.#begun.get(key)?.operations ?? []) this.#reject(index, operation?.operationId ?? "", key);
+        this.#begun.delete(key);
+        return;
+      }
+      case "release": {
+        const { commit, forget } = step.value;
+        if (held === undefined) return this.#fail("transactions", `${key} was released by group ${groupId} at ${index}, which was not prepared`);
+        this.#transactions.released(groupId, key, beginIndex, { commit, forget }, held.decided);
+        this.#prepared.delete(key);
+        if (commit) this.#decide(index, held.decided);
+        else if (!forget) for (const { operationId } of held.decided) this.#reject(index, operationId, key);
+        return;
+      }
+      default:
+        return;
+    }
+  }
+
+  #reject(index: number, operationId: string, transactionId: string): void {
+    if (this.decisions.has(operationId)) return this.#fail("one decision for ever", `${operationId} was decided before it was rejected at ${index} of group ${this.state.groupId}`);
+    this.decisions.set(operationId, { index, outcome: Outcome.REJECTED, winnerOperationId: this.state.decisions.get(operationId)?.winnerOperationId ?? "", transactionId });
+  }
+
+  /** Answers those that took effect. */
+  #decide(index: number, operations: readonly DecidedOperation[]): DecidedOperation[] {
+    const done: DecidedOperation[] = [];
     const fenced = new Set(operations.filter((operation) => operation.transactionId !== "" && !this.#admits(operation)).map((operation) => operation.transactionId));
     for (const operation of operations) {
       const { operationId } = operation;
@@ -149,7 +213,9 @@ export class ReferenceGroup {
       }
       this.decisions.set(operationId, { index, outcome: operation.outcome, winnerOperationId: operation.winnerOperationId, transactionId: operation.transactionId });
       for (const { effect } of operation.effects) if (effect?.$case === "post") this.#post(index, effect.value);
+      done.push(operation);
     }
+    return done;
   }
 
   /** Who lost, lost to an operation of the same entry or an earlier one, and not to one that never came into the log. */
@@ -174,7 +240,7 @@ export class ReferenceGroup {
   #add(index: number, account: string, itemKind: string, delta: number): void {
     const key = `${account} ${itemKind}`;
     const now = (this.#balances.get(key) ?? 0) + delta;
-    if (now < 0) this.#fail("balances", `${key} stands at ${now} after ${index} of group ${this.state.groupId}`);
+    if (now < 0 && peerGroupOf(account) === 0) this.#fail("balances", `${key} stands at ${now} after ${index} of group ${this.state.groupId}`);
     this.#balances.set(key, now);
   }
 
@@ -190,11 +256,12 @@ export class ReferenceGroup {
         this.#fail("balances", `${row.account} holds ${row.quantity} ${row.itemKind}, the postings say ${expected}`);
       }
     }
-    if (state.appliedIndex === this.last && rows !== [...this.#balances.values()].filter((quantity) => quantity !== 0).length) {
+    if (state.appliedIndex === this.last && rows !== [...this.#balances].filter(([key, quantity]) => quantity !== 0 && !key.startsWith("group:")).length) {
       this.#fail("balances", `group ${state.groupId}: ${rows} balances are held, the postings say another number`);
     }
     for (const { itemKind, minted, burned } of state.ledger.totalsRows()) {
-      const held = sums.get(itemKind) ?? 0;
+      const away = [...state.ledger.transitRows()].filter((row) => row.itemKind === itemKind).reduce((sum, { sent, received }) => sum + sent - received, 0);
+      const held = (sums.get(itemKind) ?? 0) + away;
       if (held !== minted - burned) this.#fail("conservation", `group ${state.groupId}: ${held} ${itemKind} are held, ${minted} were minted and ${burned} burned`);
     }
   }

@@ -4,7 +4,7 @@ import {
   type Decision, type EntityKey, Operation, type OperationError, PlayerInventory_Action, type PublishResponse, ReadLevel, type ReadResponse, type Region, TerrainModification_Mode, type VectorClock,
 } from "@statemesh/contract";
 import { publish, readFrom } from "@statemesh/node";
-import { groupOf } from "@statemesh/world";
+import { groupOf, sameRegion } from "@statemesh/world";
 import type { Recorder } from "../recorder.ts";
 import { START_WALL_MS } from "../sim-clock.ts";
 import type { SimRandom } from "../sim-random.ts";
@@ -168,13 +168,13 @@ export class SimShard {
     const corner = { minX: region.x * 2_000 + at, minY: region.y * 2_000 + 10 + row, minZ: region.z * 2_000 + 10 };
     const bounds = { ...corner, maxX: corner.minX + 10, maxY: corner.minY + 4, maxZ: corner.minZ + 4 };
     const position = { x: Math.max(corner.minX, region.x * 2_000), y: corner.minY, z: corner.minZ };
-    const inventory = (action: number, fields: Partial<{ playerId: string; counterpartyId: string; itemId: string }>): Operation =>
+    const inventory = (action: number, fields: Partial<{ playerId: string; counterpartyId: string; counterpartyRegion: Region; itemId: string }>): Operation =>
       this.#make(id, region, "player_inventory", {
         $case: "playerInventory",
         value: { action: action as PlayerInventory_Action, playerId: "", itemKind: ITEM_KIND, quantity: this.#random.between(1, 5), counterpartyId: "", itemId: "", position: undefined, counterpartyRegion: undefined, ...fields, ...(fields.itemId === undefined ? {} : { position }) },
       });
     const place = `${region.x}.${region.y}.${region.z}.${at}${row === 0 ? "" : `.${row}`}`;
-    switch (this.#random.between(0, 10)) {
+    switch (this.#random.between(0, 11)) {
       case 0:
       case 1:
         return this.#make(id, region, "structure_placement", { $case: "structurePlacement", value: { structureId: `s-${place}-${this.#random.between(0, 2)}`, kind: "wall", bounds, playerId: "", attributes: new Map() } });
@@ -195,6 +195,13 @@ export class SimShard {
         const mode = this.#random.chance(0.5) ? TerrainModification_Mode.DIG : TerrainModification_Mode.FILL;
         const material = mode === TerrainModification_Mode.DIG ? "" : "stone";
         return this.#make(id, region, "terrain_modification", { $case: "terrainModification", value: { mode, bounds, material, playerId: "", observedVersion: 0, brush: new Uint8Array(0) } });
+      }
+      case 11: {
+        // Items go to another account of the same player, wherever the group is that keeps it.
+        const there = this.#random.pick(this.#parts.regions);
+        const own = player();
+        const other = sameRegion(there, region) ? `q${this.#random.between(1, names)}` : own;
+        return inventory(PlayerInventory_Action.TRANSFER, { playerId: own, counterpartyId: other, counterpartyRegion: there });
       }
       default:
         return this.#make(id, region, "creature_ownership", { $case: "creatureOwnership", value: { creatureId: `c-${place}`, ownerServerId: this.#random.chance(0.3) ? 0 : this.serverId } });
@@ -268,7 +275,8 @@ export class SimShard {
       (decision, reason) => {
         if (decision === undefined) return done(reason ?? "UNREACHABLE");
         this.#parts.book.decided(open, decision);
-        this.#sessions.set(open.groupId, Math.max(this.#sessions.get(open.groupId) ?? 0, decision.position?.index ?? 0));
+        const { groupId, index } = decision.position ?? { groupId: open.groupId, index: 0 };
+        this.#sessions.set(groupId, Math.max(this.#sessions.get(groupId) ?? 0, index));
         done(undefined);
       },
     );
@@ -276,11 +284,11 @@ export class SimShard {
 
   #transact(region: Region): void {
     const { book, recorder, groups } = this.#parts;
-    const operations = Array.from({ length: this.#random.between(2, 4) }, () => this.#operation(region));
+    const goesFar = this.#random.chance(0.5);
+    const operations = Array.from({ length: this.#random.between(2, 4) }, () => this.#operation(goesFar ? this.#random.pick(this.#parts.regions) : region));
     const transactionId = `t-${this.serverId}-${++this.#serial}`;
-    const groupId = groupOf(region, groups);
-    const asked = book.requests.write(this.#name, groupId, operations, transactionId);
-    const opens = operations.map(({ operationId }) => book.begin(operationId, groupId, asked));
+    const asked = book.requests.write(this.#name, groupOf(region, groups), operations, transactionId);
+    const opens = operations.map(({ operationId, homeRegion }) => book.begin(operationId, groupOf(homeRegion ?? region, groups), asked));
     const encoded = operations.map((operation) => Operation.encode(operation).finish());
     this.#underWay++;
     const ended = this.#leases.begin(region);
@@ -332,8 +340,8 @@ export class SimShard {
       if (open === undefined) recorder.violation("one decision for ever", `transaction ${transactionId} was answered about ${decision.operationId}`);
       else book.decided(open, decision);
     }
-    const places = new Set(decisions.map(({ position }) => position?.index ?? 0));
-    if (places.size > 1) recorder.violation("strictly serializable", `transaction ${transactionId} was decided at ${[...places].join(", ")}`);
+    const places = new Set(decisions.map(({ position }) => `${position?.index ?? 0} of group ${position?.groupId ?? 0}`));
+    if (places.size > new Set(decisions.map(({ position }) => position?.groupId)).size) recorder.violation("strictly serializable", `transaction ${transactionId} was decided at ${[...places].join(", ")}`);
     const rejected = decisions.filter(({ outcome }) => outcome === 3).length;
     if (rejected > 0 && rejected < decisions.length) recorder.violation("strictly serializable", `of transaction ${transactionId} ${rejected} of ${decisions.length} operations were rejected`);
   }

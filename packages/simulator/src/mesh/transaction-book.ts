@@ -1,0 +1,104 @@
+// Transactions across groups, as the committed logs tell of them: one outcome in all groups, decided before anything of it is in
+// force, by a coordinating group that every other had promised; and while a group holds something for one, nothing else touches it.
+import type { DecidedOperation } from "@statemesh/contract/log";
+
+interface Known {
+  readonly groups: readonly number[];
+  readonly prepared: Set<number>;
+  outcome: "open" | "committed" | "aborted";
+  readonly released: Set<number>;
+}
+
+export class TransactionBook {
+  readonly #known = new Map<string, Known>();
+  /** By group: who holds a name. */
+  readonly #held = new Map<string, string>();
+  readonly #fail: (kind: string, message: string) => void;
+  readonly #sometimes: (what: string) => void;
+
+  constructor(fail: (kind: string, message: string) => void, sometimes: (what: string) => void) {
+    this.#fail = fail;
+    this.#sometimes = sometimes;
+  }
+
+  begun(groupId: number, key: string, beginIndex: number, groups: readonly number[], decided: readonly DecidedOperation[]): void {
+    this.#known.set(`${key} ${beginIndex}`, { groups, prepared: new Set([groupId]), outcome: "open", released: new Set() });
+    this.#hold(groupId, key, decided);
+  }
+
+  prepared(groupId: number, key: string, beginIndex: number, decided: readonly DecidedOperation[]): void {
+    const known = this.#known.get(`${key} ${beginIndex}`);
+    if (known === undefined) return this.#fail("transactions", `group ${groupId} is prepared for ${key}, which nobody began at ${beginIndex}`);
+    known.prepared.add(groupId);
+    if (known.outcome !== "open") this.#sometimes("transaction prepared too late");
+    this.#hold(groupId, key, decided);
+  }
+
+  decided(key: string, beginIndex: number, commit: boolean, decided: readonly DecidedOperation[]): void {
+    const known = this.#known.get(`${key} ${beginIndex}`);
+    if (known === undefined) return;
+    if (known.outcome !== "open") return this.#fail("transactions", `${key} was decided twice`);
+    known.outcome = commit ? "committed" : "aborted";
+    const missing = known.groups.filter((groupId) => !known.prepared.has(groupId));
+    if (commit && missing.length > 0) this.#fail("transactions", `${key} was committed, and group ${missing.join()} had not promised`);
+    const [groupId = 0] = known.groups;
+    known.released.add(groupId);
+    this.#free(groupId, key, decided);
+    this.#sometimes(commit ? "transaction across groups committed" : "transaction across groups aborted");
+  }
+
+  /** A group that was prepared let go of it, with its effects or without. */
+  released(groupId: number, key: string, beginIndex: number, { commit, forget }: { readonly commit: boolean; readonly forget: boolean }, decided: readonly DecidedOperation[]): void {
+    const known = this.#known.get(`${key} ${beginIndex}`);
+    this.#free(groupId, key, decided);
+    if (known === undefined) return;
+    const before = known.released.has(groupId);
+    if (commit && known.outcome !== "committed") this.#fail("transactions", `${key} came into force in group ${groupId}, and is ${known.outcome}`);
+    if (!commit && known.outcome === "committed" && !(forget && before)) this.#fail("transactions", `${key} was committed, and group ${groupId} let it go`);
+    if (!commit && known.outcome === "open") this.#fail("transactions", `${key} is open, and group ${groupId} let it go`);
+    if (commit && before) this.#fail("transactions", `${key} came into force twice in group ${groupId}`);
+    known.released.add(groupId);
+  }
+
+  /** What an entry of a group did besides. */
+  touched(groupId: number, decided: DecidedOperation): void {
+    for (const name of namesOf(groupId, [decided])) {
+      const holder = this.#held.get(name);
+      if (holder !== undefined) this.#fail("locks hold", `${decided.operationId} changed ${name}, which ${holder} holds`);
+    }
+  }
+
+  #hold(groupId: number, key: string, decided: readonly DecidedOperation[]): void {
+    for (const name of namesOf(groupId, decided)) {
+      const holder = this.#held.get(name);
+      if (holder !== undefined && holder !== key) this.#fail("locks hold", `${key} takes ${name}, which ${holder} holds`);
+      this.#held.set(name, key);
+    }
+  }
+
+  #free(groupId: number, key: string, decided: readonly DecidedOperation[]): void {
+    for (const name of namesOf(groupId, decided)) if (this.#held.get(name) === key) this.#held.delete(name);
+  }
+
+  /** What has not ended; undefined: everything has. */
+  get unrest(): string | undefined {
+    for (const [key, { groups, outcome, released }] of this.#known) {
+      if (outcome === "open") return `transaction ${key} is not decided`;
+      if (outcome === "committed" && groups.some((groupId) => !released.has(groupId))) return `transaction ${key} is not in force in every group`;
+    }
+    const [held] = this.#held;
+    return held === undefined ? undefined : `${held[1]} still holds ${held[0]}`;
+  }
+}
+
+function* namesOf(groupId: number, decided: readonly DecidedOperation[]): Generator<string> {
+  for (const { effects } of decided) {
+    for (const { effect } of effects) {
+      if (effect?.$case !== "post") {
+        if (effect !== undefined) yield `${groupId} ${effect.value.kind}/${effect.value.entityId}`;
+        continue;
+      }
+      for (const account of [effect.value.from, effect.value.to]) if (account !== "" && !account.startsWith("group:")) yield `${groupId} ${account}`;
+    }
+  }
+}

@@ -1,0 +1,51 @@
+import type { PlantedBug } from "./planted-bug.ts";
+
+const STEPS = "packages/replica/src/transaction-steps.ts";
+const COORDINATOR = "packages/mesh/src/strong/coordinator.ts";
+
+/** A small mesh of three groups, whose shards fight for a few names. */
+const SMALL = {
+  nodes: 3, groups: 3, regionsPerGroup: 1, safetyMs: 6_000, paceMs: 15, shards: 3, arbiters: 0, spares: 0, oldNodes: 0, hasStore: false, subscribers: 0, leasing: false, tickMs: 50, balanceTicks: 0,
+  maxDelayMs: 1, maxSyncMs: 1, names: 4, borders: 0, mischief: 0, decisionWindow: 65_536, queueCapacity: 16_384, snapshotLogBytes: 67_108_864, segmentBytes: 4_194_304, restartMs: 200, faultEveryMs: 400,
+} as const;
+
+/** Mistakes of transactions across groups. */
+export const TRANSACTION_BUGS: readonly PlantedBug[] = [
+  {
+    number: 70, name: "prepare-lock-lost-on-leader-change", tier: "mesh",
+    breaks: "a leader keeps what a transaction holds only where it prepared it itself: under the next one anybody takes it",
+    hints: { ...SMALL, faults: "leadership transfer,step down,kill of the leader" },
+    edits: [
+      { file: "packages/mesh/src/strong/decider.ts", find: "const batch = this.#queue.takeBatch(this.#group.state.transactions.locks);", replace: "const batch = this.#queue.takeBatch(this.transactions.leadsSince(this.#group.core.term) ? this.#group.state.transactions.locks : new Occupancy());" },
+      { file: "packages/mesh/src/strong/decider.ts", find: "type GroupState, type PendingOperation, transactionKey }", replace: "type GroupState, Occupancy, type PendingOperation, transactionKey }" },
+      { file: "packages/mesh/src/strong/group-transactions.ts", find: "  /** Somebody waits to hear", replace: "  leadsSince(term: number): boolean {\n    return [...this.#group.state.transactions.preparedRows()].every(({ index }) => this.#group.core.termOf(index) === term);\n  }\n\n  /** Somebody waits to hear" },
+    ],
+  },
+  {
+    number: 71, name: "decision-forgotten-by-the-coordinator", tier: "mesh",
+    breaks: "the coordinating group forgets a transaction once it is decided, before the others have heard of it",
+    hints: { ...SMALL, safetyMs: 12_000, faults: "leadership transfer" },
+    edits: [{ file: STEPS, find: "  transactions.coordinate({ ...row, state: now });\n", replace: "  transactions.uncoordinate(row);\n" }],
+  },
+  {
+    number: 72, name: "aborted-after-the-commit", tier: "mesh",
+    breaks: "who goes on with a transaction that took long lets go of it, though it was committed",
+    hints: { ...SMALL, maxDelayMs: 20, maxSyncMs: 15, faults: "leadership transfer,kill of the leader" },
+    edits: [{ file: COORDINATOR, find: "    const commit = row.state === TransactionState.COMMITTED;\n", replace: "    const commit = row.state === TransactionState.COMMITTED && this.#node.host.clock.wallMs() < row.deadlineMs - 4_800;\n" }],
+  },
+  {
+    number: 73, name: "released-before-the-decision", tier: "mesh",
+    breaks: "the other groups are told to release once all have promised, before the decision is in the log",
+    hints: { ...SMALL, faults: "leadership transfer" },
+    edits: [{
+      file: COORDINATOR, find: "    if (next === undefined) return this.#decide(group, row, drive, true, [...drive.votes.values()].flat());",
+      replace: "    if (next === undefined) this.#releaseAll(group, { ...row, state: TransactionState.COMMITTED }, drive);\n    if (next === undefined) return this.#decide(group, row, drive, true, [...drive.votes.values()].flat());",
+    }],
+  },
+  {
+    number: 74, name: "read-past-what-is-prepared", tier: "mesh",
+    breaks: "a linearizable read does not wait for a transaction that holds what it reads: it may be seen in another group already",
+    hints: { ...SMALL, safetyMs: 12_000, names: 2, maxDelayMs: 20, faults: "slow peer,straggling,leadership transfer" },
+    edits: [{ file: "packages/mesh/src/reads.ts", find: "  if (!state.transactions.mayWrite(namesOf(region, request))) return done(undefined);", replace: "  if (!state.transactions.mayWrite(namesOf(region, request)) || deadlineMs > 0) return done(undefined);" }],
+  },
+];
