@@ -53,7 +53,7 @@ export const MESH_BUGS: readonly PlantedBug[] = [
   },
   {
     number: 53, name: "locks-lost-with-the-leader", tier: "mesh",
-    breaks: "who comes to lead decides before it has applied what it inherited, so that what its predecessor had in the log holds no lock. What transactions across groups hold is another bug, 70",
+    breaks: "who comes to lead decides before it has applied what it inherited, so that what its predecessor had in the log holds no lock. What transactions across groups hold is another bug, 68",
     hints: { ...SMALL, names: 3, regionsPerGroup: 1, maxDelayMs: 20, maxSyncMs: 15, paceMs: 10, faults: "leadership transfer,kill of the leader", faultEveryMs: 300 },
     edits: [{
       file: "packages/mesh/src/strong/group-replica.ts", find: 'return this.core.role === "leader" && this.core.isReadyToServe && this.#state.appliedTerm === this.core.term;',

@@ -12,7 +12,7 @@ const SMALL = {
 /** Mistakes of transactions across groups. */
 export const TRANSACTION_BUGS: readonly PlantedBug[] = [
   {
-    number: 70, name: "prepare-lock-lost-on-leader-change", tier: "mesh",
+    number: 68, name: "prepare-lock-lost-on-leader-change", tier: "mesh",
     breaks: "a leader keeps what a transaction holds only where it prepared it itself: under the next one anybody takes it",
     hints: { ...SMALL, faults: "leadership transfer,step down,kill of the leader" },
     edits: [
@@ -22,19 +22,19 @@ export const TRANSACTION_BUGS: readonly PlantedBug[] = [
     ],
   },
   {
-    number: 71, name: "decision-forgotten-by-the-coordinator", tier: "mesh",
+    number: 69, name: "decision-forgotten-by-the-coordinator", tier: "mesh",
     breaks: "the coordinating group forgets a transaction once it is decided, before the others have heard of it",
     hints: { ...SMALL, safetyMs: 12_000, faults: "leadership transfer" },
     edits: [{ file: STEPS, find: "  transactions.coordinate({ ...row, state: now });\n", replace: "  transactions.uncoordinate(row);\n" }],
   },
   {
-    number: 72, name: "aborted-after-the-commit", tier: "mesh",
+    number: 70, name: "aborted-after-the-commit", tier: "mesh",
     breaks: "who goes on with a transaction that took long lets go of it, though it was committed",
     hints: { ...SMALL, maxDelayMs: 20, maxSyncMs: 15, faults: "leadership transfer,kill of the leader" },
     edits: [{ file: COORDINATOR, find: "    const commit = row.state === TransactionState.COMMITTED;\n", replace: "    const commit = row.state === TransactionState.COMMITTED && this.#node.host.clock.wallMs() < row.deadlineMs - 4_800;\n" }],
   },
   {
-    number: 73, name: "released-before-the-decision", tier: "mesh",
+    number: 71, name: "released-before-the-decision", tier: "mesh",
     breaks: "the other groups are told to release once all have promised, before the decision is in the log",
     hints: { ...SMALL, faults: "leadership transfer" },
     edits: [{
@@ -43,7 +43,7 @@ export const TRANSACTION_BUGS: readonly PlantedBug[] = [
     }],
   },
   {
-    number: 74, name: "read-past-what-is-prepared", tier: "mesh",
+    number: 72, name: "read-past-what-is-prepared", tier: "mesh",
     breaks: "a linearizable read does not wait for a transaction that holds what it reads: it may be seen in another group already",
     hints: { ...SMALL, safetyMs: 12_000, names: 2, maxDelayMs: 20, faults: "slow peer,straggling,leadership transfer" },
     edits: [{ file: "packages/mesh/src/reads.ts", find: "  if (!state.transactions.mayWrite(namesOf(region, request))) return done(undefined);", replace: "  if (!state.transactions.mayWrite(namesOf(region, request)) || deadlineMs > 0) return done(undefined);" }],
