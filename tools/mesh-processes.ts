@@ -41,6 +41,8 @@ export interface MeshOptions {
   readonly fixedPorts?: boolean;
   /** Where each process runs, by its name (`node-1`, `arbiter`, `arbiter-2`, `region-store`); undefined or left out: on 127.0.0.1. */
   readonly place?: (name: string) => Placement | undefined;
+  /** Where a node reaches another, which listens at `address`. Default: there. */
+  readonly way?: (from: number, to: number, address: string) => Promise<string>;
   /** Told when a process ends without being asked to, and how. */
   readonly onCrash?: (process: ServiceProcess, how: string) => void;
   /** Told what is being waited for. */
@@ -193,9 +195,13 @@ async function layOut(dataDir: string, options: MeshOptions): Promise<Mesh> {
   const count = options.nodes ?? 3;
   const specs = [];
   for (let at = 0; at < count; at++) specs.push(await spec("consensus-node", `node-${at + 1}`, at, []));
-  const peers = specs.map((each, at) => `${at + 1}=${each.address}`).join(",");
+  const peersOf = async (own: number): Promise<string> => {
+    const way = async (to: number, address: string): Promise<string> => (options.way === undefined || to === own ? address : await options.way(own, to, address));
+    return (await Promise.all(specs.map(async ({ address }, at) => `${at + 1}=${await way(at + 1, address)}`))).join(",");
+  };
+  const peers = await Promise.all(specs.map(async (_, at) => peersOf(at + 1)));
   const nodes = specs.map((each, at) => {
-    const flags = ["--node-id", String(at + 1), "--cluster-id", LOCAL_CLUSTER, "--peers", peers, "--advertise-address", each.address];
+    const flags = ["--node-id", String(at + 1), "--cluster-id", LOCAL_CLUSTER, "--peers", peers[at] ?? "", "--advertise-address", each.address];
     flags.push("--data-dir", options.place?.(each.name)?.dataDir ?? join(dataDir, each.name));
     if (options.groups !== undefined) flags.push("--groups", String(options.groups));
     if (arbiters.length > 0) flags.push("--arbiter-address", arbiters.map(({ address }) => address).join(","));

@@ -1,5 +1,5 @@
 // What a node needs from the outside. A real process gives it sockets, a folder and timers, the simulator virtual ones.
-import type { ArbitrateRequest, ArbitrateResponse, EventualValue, InstallSnapshotRequest, LoadEventualValuesResponse, MaterializeRequest, MaterializeResponse, StreamRequest } from "@statemesh/contract";
+import type { ArbitrateRequest, ArbitrateResponse, EventualValue, InstallSnapshotRequest, LoadEventualValuesResponse, MaterializeRequest, MaterializeResponse, ReportHeartbeatsRequest, ReportHeartbeatsResponse, StreamRequest } from "@statemesh/contract";
 import type { Log } from "@statemesh/mesh";
 import type { Clock, Disk, Random, Timers } from "@statemesh/ports";
 
@@ -46,6 +46,8 @@ export interface ArbiterPort {
   readonly address: string;
   /** `failed` instead of `answered` where it refuses or does not answer within `timeoutMs`. One of both, once. */
   ask(request: ArbitrateRequest, timeoutMs: number, answered: (response: ArbitrateResponse) => void, failed: (reason: string) => void): void;
+  /** Tells it whom this node hears. `done` gets undefined where it does not answer in time. Absent: it does not watch for partitions. */
+  report?(request: ReportHeartbeatsRequest, timeoutMs: number, done: (response: ReportHeartbeatsResponse | undefined) => void): void;
   close(): void;
 }
 

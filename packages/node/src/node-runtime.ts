@@ -6,6 +6,7 @@ import { type GroupStateOptions, VERSIONS, commandOf } from "@statemesh/replica"
 import { DIRECTORY_GROUP } from "@statemesh/world";
 import type { WalOptions } from "@statemesh/wal";
 import { ArbiterPool } from "./arbiter-pool.ts";
+import { ArbiterReports } from "./arbiter-reports.ts";
 import { Founding } from "./founding.ts";
 import { type FolderRecord, type KnownMember, beginStart, claimFolder, takePlace } from "./identity.ts";
 import { NodeHost } from "./node-host.ts";
@@ -101,6 +102,8 @@ export class NodeRuntime {
     this.sender = new SnapshotSender({ ...ports, snapshots: storage.snapshots }, options.snapshotBytesPerSecond);
     this.#host = new NodeHost({ storage, sender: this.sender, links: this.peers.links, arbiters: this.#arbiters, ports });
     this.mesh = new MeshNode({ ...options, members: record.founders, materialize: ports.store !== undefined }, this.#host, restored);
+    const reports = new ArbiterReports(ports.arbiters, this.mesh, options.clusterId);
+    this.mesh.views.onBeat = (heartbeats) => reports.send(heartbeats);
     this.mesh.onMembers = () => ports.defer(() => this.#membersChanged());
     this.founding = new Founding(
       ports.disks.folder,

@@ -1,7 +1,8 @@
 /** The arbiter's calls over gRPC. */
-import { type ArbitrateRequest, type ArbitrateResponse, ConflictArbiterServiceService, MeshError, type VerdictSet } from "@statemesh/contract";
+import { type ArbitrateRequest, type ArbitrateResponse, ConflictArbiterServiceService, MeshError, PartitionServiceService, type VerdictSet } from "@statemesh/contract";
 import { bindService, type CallContext, type Respond, serverStream, type ServiceBinding, unary, unaryCallback } from "@statemesh/service";
 import type { Arbiter } from "./arbiter.ts";
+import type { ClusterWatch } from "./cluster-watch.ts";
 import type { ConflictFeed } from "./conflict-feed.ts";
 import { checkWatch } from "./validate-request.ts";
 
@@ -49,5 +50,17 @@ export function bindArbiter(arbiter: Arbiter, feed: ConflictFeed): ServiceBindin
       context.onShutdown(() => responses.fail(new MeshError("SHUTTING_DOWN", "this arbiter goes down: watch another", { retryDelayMs: 1000 })));
     }),
     getStatistics: unary(() => arbiter.statistics.response()),
+  });
+}
+
+/** The binding of the watch for partitions. */
+export function bindPartitions(clusters: ClusterWatch): ServiceBinding {
+  return bindService(PartitionServiceService, {
+    reportHeartbeats: unary((request) => clusters.report(request)),
+    getPartitionVerdict: unary((request) => clusters.verdictFor(request)),
+    watchPartitions: serverStream((request, responses, context) => {
+      context.onEnd(clusters.watch(request, responses));
+      context.onShutdown(() => responses.fail(new MeshError("SHUTTING_DOWN", "this arbiter goes down: watch another", { retryDelayMs: 1000 })));
+    }),
   });
 }

@@ -1,9 +1,10 @@
 /** The arbiter's metrics, read from its counts whenever somebody asks. */
 import { Counter, Gauge, registerLatencies, type Registry } from "@statemesh/service";
+import type { ClusterWatch } from "./cluster-watch.ts";
 import type { ConflictFeed } from "./conflict-feed.ts";
 import type { Statistics } from "./statistics.ts";
 
-export function registerMetrics(registry: Registry, statistics: Statistics, feed: ConflictFeed): void {
+export function registerMetrics(registry: Registry, statistics: Statistics, feed: ConflictFeed, clusters: ClusterWatch): void {
   const registers = [registry];
   new Counter({
     name: "statemesh_arbiter_batches_total",
@@ -67,6 +68,29 @@ export function registerMetrics(registry: Registry, statistics: Statistics, feed
     collect() {
       this.reset();
       this.inc(feed.dropped);
+    },
+  });
+  const byCluster = (name: string, help: string, value: (verdict: ClusterWatch["verdicts"][number]) => number): void => {
+    new Gauge({
+      name: `statemesh_arbiter_${name}`,
+      help,
+      labelNames: ["cluster"],
+      registers,
+      collect() {
+        this.reset();
+        for (const verdict of clusters.verdicts) this.set({ cluster: verdict.clusterId }, value(verdict));
+      },
+    });
+  };
+  byCluster("partition_state", "1: no node says anything to this arbiter; 2: the cluster is whole; 3: it is split and a part goes on; 4: split, and no part can decide.", ({ state }) => state);
+  byCluster("partition_parts", "Parts into which the members fall.", ({ parts }) => parts.length);
+  byCluster("unheard_nodes", "Members of which nothing new comes here.", ({ unheard }) => unheard.length);
+  new Gauge({
+    name: "statemesh_arbiter_partition_watchers",
+    help: "Open streams of WatchPartitions.",
+    registers,
+    collect() {
+      this.set(clusters.watchers);
     },
   });
 }

@@ -1,6 +1,6 @@
 // The way to one arbiter over gRPC.
-import { Metadata } from "@grpc/grpc-js";
-import { type ArbitrateRequest, type ArbitrateResponse, ConflictArbiterServiceClient } from "@statemesh/contract";
+import { credentials, Metadata } from "@grpc/grpc-js";
+import { type ArbitrateRequest, type ArbitrateResponse, ConflictArbiterServiceClient, PartitionServiceClient, type ReportHeartbeatsRequest, type ReportHeartbeatsResponse } from "@statemesh/contract";
 import type { ArbiterPort } from "@statemesh/node";
 import { connect } from "@statemesh/service";
 
@@ -10,10 +10,12 @@ const RECONNECT_MAX_MS = 500;
 export class ArbiterLink implements ArbiterPort {
   readonly address: string;
   readonly #client: ConflictArbiterServiceClient;
+  readonly #partitions: PartitionServiceClient;
 
   constructor(address: string) {
     this.address = address;
     this.#client = connect(ConflictArbiterServiceClient, address, { ownConnection: true, reconnectMaxMs: RECONNECT_MAX_MS });
+    this.#partitions = new PartitionServiceClient(address, credentials.createInsecure(), { channelOverride: this.#client.getChannel() });
   }
 
   ask(request: ArbitrateRequest, timeoutMs: number, answered: (response: ArbitrateResponse) => void, failed: (reason: string) => void): void {
@@ -21,6 +23,10 @@ export class ArbiterLink implements ArbiterPort {
       if (error === null) answered(response);
       else failed(error.details);
     });
+  }
+
+  report(request: ReportHeartbeatsRequest, timeoutMs: number, done: (response: ReportHeartbeatsResponse | undefined) => void): void {
+    this.#partitions.reportHeartbeats(request, NO_METADATA, { deadline: Date.now() + timeoutMs }, (error, response) => done(error === null ? response : undefined));
   }
 
   close(): void {

@@ -1,12 +1,11 @@
 // Keeps the cluster's picture of who is there: hears the others, says whom it hears, votes, and has the next view put into the
 // log where this node leads group 0. What it knows of a split serves callers here; what is agreed on stands in group 0.
-import type { Heartbeat, ViewState } from "@statemesh/contract";
+import { type Heartbeat, Side as SideCode, type ViewState } from "@statemesh/contract";
 import { quorumOf } from "@statemesh/raft";
 import { type AgreedView, type GroupState, recordOf, VIEWS_VERSION } from "@statemesh/replica";
-import { LinkWatch, type Side, type SuspicionOptions, type View } from "@statemesh/views";
+import { heartbeatOf, LinkWatch, reportOf, type Side, type SuspicionOptions, type View } from "@statemesh/views";
 import type { GroupReplica } from "../strong/group-replica.ts";
 import type { NodeOptions } from "../node-options.ts";
-import { heartbeatOf, reportOf, sideCode } from "./heartbeats.ts";
 import { ShardWatch } from "./shard-watch.ts";
 
 /** What the keeper needs of its node. */
@@ -31,7 +30,8 @@ export function timesOf({ beatMs = 300, suspicionMs = 1_500, removalMs = 10_000 
 }
 
 /** Heartbeats in one frame at most. */
-export const HEARTBEATS_MAX = 16;
+const HEARTBEATS_MAX = 16;
+const SIDES: Readonly<Record<Side, SideCode>> = { whole: SideCode.WHOLE, winning: SideCode.WINNING, losing: SideCode.LOSING };
 /** Shards in one list at most. */
 const SHARDS_LISTED = 1_024;
 
@@ -49,6 +49,8 @@ export class ViewKeeper {
   #picture = "";
   #seen = -1;
   #unheard: readonly number[] = [];
+  /** Set by the node: this was said to the peers. */
+  onBeat: (heartbeats: readonly Heartbeat[]) => void = () => undefined;
   /** Set by the service: what callers are told is another. Called in the middle of a tick. */
   onChange: () => void = () => undefined;
 
@@ -74,6 +76,11 @@ export class ViewKeeper {
 
   get #isOn(): boolean {
     return this.#state.membership.version >= VIEWS_VERSION;
+  }
+
+  /** Who belongs to the cluster. */
+  get members(): readonly number[] {
+    return this.#watch.members;
   }
 
   /** On which side of a split this node stands. `whole` while the cluster works at a version without heartbeats. */
@@ -114,7 +121,7 @@ export class ViewKeeper {
     return heardMs === undefined ? undefined : Math.max(0, this.#node.monotonicMs() - heardMs);
   }
 
-  /** Heartbeats came: the peer's own, and what it passes on. */
+  /** Heartbeats came: the peer's own, and what it passes on. Peer 0: an arbiter, which only passes on. */
   onHeartbeats(peer: number, heartbeats: readonly Heartbeat[]): void {
     for (const heartbeat of heartbeats.slice(0, HEARTBEATS_MAX)) {
       this.#watch.take(reportOf(heartbeat));
@@ -146,13 +153,14 @@ export class ViewKeeper {
   }
 
   /** What this node says now, its own word first. */
-  heartbeats(): Heartbeat[] {
+  #heartbeats(): Heartbeat[] {
     const own = heartbeatOf(this.#watch.report(this.view), this.shards.heardHere(this.#watch.suspicion.ranMs));
     return [own, ...this.#watch.passedOn().map((report) => heartbeatOf(report, []))].slice(0, HEARTBEATS_MAX);
   }
 
   #say(): void {
-    const heartbeats = this.heartbeats();
+    const heartbeats = this.#heartbeats();
+    this.onBeat(heartbeats);
     for (const peer of this.#node.connected) this.#node.send(peer, heartbeats);
   }
 
@@ -209,7 +217,7 @@ export class ViewKeeper {
     return {
       nodeId: this.#node.nodeId,
       view: recordOf(this.view),
-      side: sideCode(this.#side),
+      side: SIDES[this.#side],
       sinceMs: Math.floor(this.#sinceMs),
       members: [...graph.members],
       links: this.#isOn ? links : [],

@@ -1,6 +1,6 @@
 // Reports as they travel.
-import { type Heartbeat, Side as SideCode } from "@statemesh/contract";
-import type { NodeReport, Side } from "@statemesh/views";
+import type { Heartbeat } from "@statemesh/contract";
+import type { NodeReport } from "./report-table.ts";
 
 /** Nodes in one list of a heartbeat at most; what goes beyond is cut off. */
 const NODES_MAX = 16;
@@ -11,8 +11,4 @@ export function heartbeatOf({ nodeId, incarnation, sequence, hears, steady, epoc
 
 export function reportOf({ nodeId, incarnation, sequence, hearsNodes, steadyNodes, viewEpoch, vote }: Heartbeat): NodeReport {
   return { nodeId, incarnation, sequence, hears: hearsNodes.slice(0, NODES_MAX), steady: steadyNodes.slice(0, NODES_MAX), epoch: viewEpoch, vote: vote.slice(0, NODES_MAX) };
-}
-
-export function sideCode(side: Side): SideCode {
-  return { whole: SideCode.WHOLE, winning: SideCode.WINNING, losing: SideCode.LOSING }[side];
 }
