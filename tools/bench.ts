@@ -11,6 +11,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { type LoadResult, type LoadTarget, OperationMix, streamLoad, unaryLoad } from "./bench-load.ts";
 import { type AuthorityTimes, measureFailovers, measureHandoffs } from "./bench-authority.ts";
 import { type Comparison, comparisonLine, measureBesideEtcd } from "./bench-etcd.ts";
+import { type DetectionResult, measureDetection } from "./bench-detection.ts";
 import { type GroupsResult, measureGroups, processorMs, residentMiB } from "./bench-groups.ts";
 import { type Mesh, startMesh } from "./mesh-processes.ts";
 
@@ -22,6 +23,7 @@ interface Options {
   readonly seconds: number;
   readonly kills: number;
   readonly handoffs: number;
+  readonly cuts: number;
   readonly json: boolean;
   readonly only: string | undefined;
   readonly besideEtcd: boolean;
@@ -29,11 +31,12 @@ interface Options {
 }
 
 const options = new Command("./dev bench")
-  .description("Measures a mesh of three consensus nodes and an arbiter, real processes with fsync on: strong operations unary and streamed, the time from kill -9 of a leader to the next commit, regions handed over and taken over from killed owners, and what a thousand groups cost beside four. Memory of each process follows the load.")
+  .description("Measures a mesh of three consensus nodes and an arbiter, real processes with fsync on: strong operations unary and streamed, the time from kill -9 of a leader to the next commit, regions handed over and taken over from killed owners, what a thousand groups cost beside four, and how soon five nodes notice that links between them are cut. Memory of each process follows the load.")
   .option("--seconds <n>", "length of each measurement", wholeNumber(1, 600), 8)
   .option("--kills <n>", "leaders to kill, and owners of regions", wholeNumber(0, 1_000), 20)
   .option("--handoffs <n>", "regions to hand over", wholeNumber(1, 100_000), 1_000)
-  .addOption(new Option("--only <part>", "one part").choices(["unary", "stream", "kills", "handoff", "failover", "groups", "etcd"]))
+  .option("--cuts <n>", "partitions to make and repair", wholeNumber(1, 1_000), 8)
+  .addOption(new Option("--only <part>", "one part").choices(["unary", "stream", "kills", "handoff", "failover", "groups", "detection", "etcd"]))
   .option("--beside-etcd", "also the same work beside etcd (Debian's etcd-server), in turns, with ratios of medians", false)
   .option("--rounds <n>", "turns of the comparison with etcd", wholeNumber(1, 100), 3)
   .option("--json", "print one JSON object", false)
@@ -162,10 +165,18 @@ let memoryMiB: Record<string, number> = {};
 const groupsResults: GroupsResult[] = [];
 let comparisons: Comparison[] = [];
 let authority: AuthorityTimes = { handoffMs: [], gapMs: [], failoverMs: [] };
+let detection: DetectionResult | undefined;
 const wants = (part: string): boolean => (options.only === undefined ? part !== "etcd" || options.besideEtcd : options.only === part);
 try {
   if (["unary", "stream", "kills", "handoff", "failover", "etcd"].some(wants)) await measureMesh();
   if (wants("groups")) for (const groups of [GROUPS, MANY_GROUPS]) groupsResults.push(await measureGroups(groups, dataDir, { idleSeconds: options.seconds, say, adminOf, load: measureOperations }));
+  if (wants("detection")) {
+    detection = await measureDetection(dataDir, options.cuts, say);
+    for (const [what, values] of Object.entries({ "noticed by who lost": detection.lostMs, "a new view": detection.viewMs, "the arbiter's verdict": detection.arbiterMs, "whole again after repair": detection.healedMs })) {
+      const sorted = values.toSorted((a, b) => a - b);
+      say(`${what}: median ${percentile(sorted, 50).toFixed(0)} ms, worst ${percentile(sorted, 100).toFixed(0)} ms`);
+    }
+  }
 } finally {
   rmSync(dataDir, { recursive: true, force: true });
 }
@@ -235,7 +246,7 @@ function adminOf(node: Mesh["nodes"][number]): ClusterAdminServiceClient {
   return new ClusterAdminServiceClient(node.clientAddress, credentials.createInsecure(), clientOptions({ ownConnection: true }));
 }
 
-if (options.json) process.stdout.write(`${JSON.stringify({ results, outagesMs: outages, memoryMiB, authority, groups: groupsResults, besideEtcd: comparisons }, undefined, 2)}\n`);
+if (options.json) process.stdout.write(`${JSON.stringify({ results, outagesMs: outages, memoryMiB, authority, groups: groupsResults, detection, besideEtcd: comparisons }, undefined, 2)}\n`);
 process.exit(0);
 
 /** Ascending milliseconds in a line. */

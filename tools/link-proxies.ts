@@ -82,6 +82,8 @@ export class LinkProxies {
     const far = connect(way.target);
     this.#join(way, near, far);
     this.#join(way, far, near);
+    // One that waited was paused, and stays so where nothing says otherwise.
+    near.resume();
   }
 
   #join(way: Way, from: Socket, to: Socket): void {

@@ -193,7 +193,7 @@ async function layOut(dataDir: string, options: MeshOptions): Promise<Mesh> {
   }
 
   const count = options.nodes ?? 3;
-  const specs = [];
+  const specs: Awaited<ReturnType<typeof spec>>[] = [];
   for (let at = 0; at < count; at++) specs.push(await spec("consensus-node", `node-${at + 1}`, at, []));
   const peersOf = async (own: number): Promise<string> => {
     const way = async (to: number, address: string): Promise<string> => (options.way === undefined || to === own ? address : await options.way(own, to, address));
