@@ -82,7 +82,7 @@ export class MeshNode {
     this.#materializers = options.materialize ? this.groups.map((group) => new Materializer(group, options.clusterId, host)) : [];
     this.#schedule = new GroupSchedule(this.groups, this.#materializers, options.electionTicks);
     const { liveness } = this.#schedule;
-    const contact = { nodeId: options.nodeId, groups: this.groups, wallMs: () => host.clock.wallMs(), silentTicks: (peer: number) => liveness.silentTicks(peer) };
+    const contact = { nodeId: options.nodeId, groups: this.groups, wallMs: () => host.clock.wallMs(), silentTicks: (peer: number) => (this.views.isDeaf(peer) ? Number.POSITIVE_INFINITY : liveness.silentTicks(peer)), viewEpoch: () => this.views.view.epoch };
     this.partition = this.#contact = new QuorumContact(contact, options.suspicionTicks ?? Math.max(Math.ceil((timesOf(options).suspicionMs) / options.tickMs), 5 * options.heartbeatTicks));
     const shared = {
       nodeId: options.nodeId,

@@ -17,6 +17,8 @@ export class LinkWatch {
   readonly suspicion: Suspicion;
   readonly #options: LinkWatchOptions;
   readonly #reports = new ReportTable();
+  /** Of these, the ones that came over members only. */
+  readonly #overMembers = new ReportTable();
   #members: readonly number[] = [];
   #quorum: Quorum;
   #sequence = 0;
@@ -42,6 +44,7 @@ export class LinkWatch {
       if (members.includes(nodeId)) continue;
       this.suspicion.forget(nodeId);
       this.#reports.forget(nodeId);
+      this.#overMembers.forget(nodeId);
     }
     this.#members = [...members].sort((a, b) => a - b);
     this.#changes++;
@@ -58,9 +61,14 @@ export class LinkWatch {
     if (this.#isOther(nodeId)) this.suspicion.heard(nodeId);
   }
 
-  /** A report of a member came, from itself or passed on. False: nothing new. */
-  take(report: NodeReport): boolean {
+  /**
+   * A report of a member came, from itself or passed on. False: nothing new.
+   *
+   * @param overMembers it came over members only, so that they reach the one who made it
+   */
+  take(report: NodeReport, overMembers = true): boolean {
     if (!this.#isOther(report.nodeId)) return false;
+    if (overMembers) this.#overMembers.take(report, this.suspicion.ranMs);
     const before = this.#reports.of(report.nodeId);
     if (!this.#reports.take(report, this.suspicion.ranMs)) return false;
     if (before === undefined || !sameMembers(before.hears, report.hears)) this.#changes++;
@@ -81,8 +89,12 @@ export class LinkWatch {
     return { ...this.#own(view), sequence: ++this.#sequence };
   }
 
-  /** Reports of others that are not old, to be passed on. */
+  /** Reports of others that are not old, to be passed on to members. */
   passedOn(): NodeReport[] {
+    return this.#overMembers.fresh(this.suspicion.ranMs, this.#options.removalMs);
+  }
+
+  #known(): NodeReport[] {
     return this.#reports.fresh(this.suspicion.ranMs, this.#options.removalMs);
   }
 
@@ -96,7 +108,13 @@ export class LinkWatch {
   /** Who hears whom, as far as this node knows. */
   graph(): LinkGraph {
     const { nodeId } = this.#options;
-    return new LinkGraph(this.#members, [...this.passedOn(), { nodeId, hears: this.#members.filter((other) => this.suspicion.hears(other)) }]);
+    return new LinkGraph(this.#members, [...this.#known(), { nodeId, hears: this.#members.filter((other) => this.suspicion.hears(other)) }]);
+  }
+
+  /** Whether a member said lately that it does not hear this node. */
+  isDeaf(nodeId: number): boolean {
+    const ageMs = this.#reports.ageMs(nodeId, this.suspicion.ranMs);
+    return ageMs !== undefined && ageMs < this.#options.suspicionMs && this.#reports.of(nodeId)?.hears.includes(this.#options.nodeId) === false;
   }
 
   /** Who could go on, by the links that hold now. */
@@ -106,7 +124,7 @@ export class LinkWatch {
 
   /** Who should go on, by the links that have held for long enough. */
   #verdict(own: NodeReport, view: View): Verdict {
-    const reports = [...this.passedOn(), own].map(({ nodeId, steady }) => ({ nodeId, hears: steady }));
+    const reports = [...this.#known(), own].map(({ nodeId, steady }) => ({ nodeId, hears: steady }));
     return verdictOf(new LinkGraph(this.#members, reports), this.#quorum, new Set(view.alive));
   }
 
@@ -115,10 +133,10 @@ export class LinkWatch {
     return sideOf(this.graph(), this.#quorum, this.#options.nodeId);
   }
 
-  /** Milliseconds since anything new was heard of a member, from anybody. */
+  /** Milliseconds since anything new was heard of a member, from any member. */
   #silenceMs(nodeId: number): number {
     const directMs = this.suspicion.silenceMs(nodeId) ?? 0;
-    return Math.min(directMs, this.#reports.ageMs(nodeId, this.suspicion.ranMs) ?? directMs);
+    return Math.min(directMs, this.#overMembers.ageMs(nodeId, this.suspicion.ranMs) ?? directMs);
   }
 
   /** The view that should follow and has the votes for it; undefined: the one in force is right, or nobody can decide, or the votes are not in yet. */
@@ -129,7 +147,7 @@ export class LinkWatch {
     if (alive.length === 0 || (view.epoch === 0 && alive.length < this.#members.length && this.suspicion.ranMs < this.#options.suspicionMs)) return undefined;
     const removed = this.#members.filter((nodeId) => nodeId !== own.nodeId && !alive.includes(nodeId) && (this.#silenceMs(nodeId) >= this.#options.removalMs || view.removed.includes(nodeId)));
     if (sameMembers(alive, view.alive) && sameMembers(removed, view.removed)) return undefined;
-    const votedBy = votersFor(alive, view.epoch, [...this.passedOn(), own]);
+    const votedBy = votersFor(alive, view.epoch, [...this.#known(), own]);
     return this.#quorum.decides((voter) => votedBy.includes(voter)) ? { epoch: view.epoch + 1, alive, removed, votedBy } : undefined;
   }
 }

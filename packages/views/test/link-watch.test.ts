@@ -207,6 +207,20 @@ test("who joins or leaves during a split: the new member is in the view once it 
   expect(cluster.view).toMatchObject({ alive: [1, 2, 4], removed: [] });
 });
 
+test("news over an arbiter tells of links, and does not keep a member that is silent to all from being removed", () => {
+  const watch = new LinkWatch({ ...TIMES, nodeId: 1, incarnation: 1 }, [1, 2, 3], new WeightedQuorum([1, 2, 3]));
+  const view: View = { epoch: 1, alive: [1, 2, 3], removed: [], votedBy: [1, 2] };
+  for (let nowMs = 0; nowMs <= 12_000; nowMs += 300) {
+    watch.beat(nowMs);
+    watch.heard(2);
+    watch.take({ nodeId: 2, hears: [1], steady: [1], epoch: 1, vote: [1, 2], incarnation: 1, sequence: nowMs + 1 });
+    watch.take({ nodeId: 3, hears: [], steady: [], epoch: 1, vote: [], incarnation: 1, sequence: nowMs + 1 }, false);
+  }
+  expect(watch.proposal(view)?.removed).toEqual([3]);
+  expect(watch.passedOn().map(({ nodeId }) => nodeId), "a member that passed it on would make it news over members").toEqual([2]);
+  expect(watch.graph().linked(1, 3)).toBe(false);
+});
+
 test("a node that starts anew is believed again, and what it said before is not", () => {
   const watch = new LinkWatch({ ...TIMES, nodeId: 1, incarnation: 1 }, [1, 2], new WeightedQuorum([1, 2]));
   const said = { nodeId: 2, hears: [1], steady: [1], epoch: 0, vote: [] };

@@ -25,6 +25,8 @@ export interface QuorumContactNode {
   readonly nodeId: number;
   readonly groups: readonly GroupReplica[];
   wallMs(): number;
+  /** Epoch of the view that this node knows. */
+  viewEpoch(): number;
   /** Ticks since anything came from a peer; infinity: it is not known. */
   silentTicks(peer: number): number;
 }
@@ -65,7 +67,7 @@ export class QuorumContact implements PartitionView {
     // A node that is no member yet knows of no side.
     if (voters.length === 0 || quorumOf("weighted", configuration).decides((voter) => this.#isHeard(voter))) return undefined;
     const heard = [...new Set([...voters, ...configuration.outgoing, ...configuration.learners, this.#node.nodeId])].filter((nodeId) => this.#isHeard(nodeId));
-    return { nodes: heard.sort((a, b) => a - b), voters: voters.length, viewEpoch: 0, beganMs };
+    return { nodes: heard.sort((a, b) => a - b), voters: voters.length, viewEpoch: this.#node.viewEpoch(), beganMs };
   }
 
   #isHeard(nodeId: number): boolean {

@@ -104,6 +104,11 @@ export class ViewKeeper {
     return epoch === 0 || alive.includes(nodeId);
   }
 
+  /** A peer says that it does not hear this node. */
+  isDeaf(peer: number): boolean {
+    return this.#isOn && this.#watch.isDeaf(peer);
+  }
+
   /** Anything at all came from a peer. */
   heard(peer: number): void {
     this.#heardMs.set(peer, this.#node.monotonicMs());
@@ -124,7 +129,8 @@ export class ViewKeeper {
   /** Heartbeats came: the peer's own, and what it passes on. Peer 0: an arbiter, which only passes on. */
   onHeartbeats(peer: number, heartbeats: readonly Heartbeat[]): void {
     for (const heartbeat of heartbeats.slice(0, HEARTBEATS_MAX)) {
-      this.#watch.take(reportOf(heartbeat));
+      // Who is reached over an arbiter alone is silent all the same.
+      this.#watch.take(reportOf(heartbeat), peer !== 0);
       if (heartbeat.nodeId === peer) this.shards.heardBy(peer, heartbeat.hearsServers);
     }
   }
