@@ -83,7 +83,7 @@ export class MeshNode {
     this.#schedule = new GroupSchedule(this.groups, this.#materializers, options.electionTicks);
     const { liveness } = this.#schedule;
     const contact = { nodeId: options.nodeId, groups: this.groups, wallMs: () => host.clock.wallMs(), silentTicks: (peer: number) => (this.views.isDeaf(peer) ? Number.POSITIVE_INFINITY : liveness.silentTicks(peer)), viewEpoch: () => this.views.view.epoch };
-    this.partition = this.#contact = new QuorumContact(contact, options.suspicionTicks ?? Math.max(Math.ceil((timesOf(options).suspicionMs) / options.tickMs), 5 * options.heartbeatTicks));
+    this.partition = this.#contact = new QuorumContact(contact, options.suspicionTicks ?? Math.max(Math.ceil(timesOf(options).suspicionMs / options.tickMs), 5 * options.heartbeatTicks));
     const shared = {
       nodeId: options.nodeId,
       incarnation: options.incarnation,
@@ -167,21 +167,7 @@ export class MeshNode {
     const state =
       restored?.state ?? new State({ groupId, decisionWindow: options.decisionWindow, touchCapacity: options.touchCapacity, versions: this.versions });
     const group = new GroupReplica(
-      {
-        groupId,
-        nodeId: options.nodeId,
-        voters: options.members,
-        policy: options.policy,
-        groups: options.groups,
-        electionTicks: options.electionTicks,
-        heartbeatTicks: options.heartbeatTicks,
-        tickMs: options.tickMs,
-        leaseReads: options.leaseReads,
-        queueCapacity: options.queueCapacity,
-        snapshotLogBytes: options.snapshotLogBytes,
-        trailingEntries: options.trailingEntries,
-        trailingBytes: options.trailingBytes,
-      },
+      { ...options, groupId, voters: options.members },
       host,
       {
         changed: (id, { index, term }, changes) => this.subscriptions.onStrongChange(id, index, term, changes),
