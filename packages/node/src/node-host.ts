@@ -1,5 +1,5 @@
 // The host of a node: what the protocols ask for, done with the node's ports.
-import type { ArbitrateRequest, ArbitrateResponse, EventualValue, InstallSnapshotRequest, LoadEventualValuesResponse, MaterializeRequest, MaterializeResponse, RaftMessage, SnapshotMeta, StreamRequest } from "@statemesh/contract";
+import type { ArbitrateRequest, ArbitrateResponse, EventualValue, InstallSnapshotRequest, LoadEventualValuesResponse, MaterializeRequest, MaterializeResponse, PeerHello, RaftMessage, SnapshotMeta, StreamRequest } from "@statemesh/contract";
 import type { GroupWrite, Host, Log, SnapshotHeading } from "@statemesh/mesh";
 import { type Clock, DiskError, type Random } from "@statemesh/ports";
 import type { ArbiterPool } from "./arbiter-pool.ts";
@@ -14,6 +14,8 @@ const CHUNKS_PER_TURN = 1;
 export interface HostParts {
   readonly storage: Storage;
   readonly sender: SnapshotSender;
+  /** What this node says of itself with a snapshot for a peer; undefined where it does not say it. */
+  hello(peer: number): PeerHello | undefined;
   readonly links: ReadonlyMap<number, PeerLink>;
   readonly arbiters: ArbiterPool;
   readonly ports: NodePorts;
@@ -108,7 +110,8 @@ export class NodeHost implements Host {
     let size = 1;
     for await (const part of parts) {
       if (part.meta !== undefined) size = Math.max(1, part.meta.size);
-      yield part;
+      // Who sends it, on the first part only.
+      yield part.meta === undefined ? part : { ...part, hello: this.#parts.hello(peer) };
       peers.set(peer, Math.min(100, Math.floor((100 * (part.offset + part.chunk.length)) / size)));
     }
   }

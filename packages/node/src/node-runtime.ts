@@ -2,7 +2,7 @@
 import { type IdentifyResponse, type InstallSnapshotRequest, type Member, MemberState, MeshError, type PeerHello, type StreamRequest } from "@statemesh/contract";
 import { MeshNode, type NodeOptions, type RestoredGroup } from "@statemesh/mesh";
 import { type Cancel, DiskError } from "@statemesh/ports";
-import { type GroupStateOptions, VERSIONS, commandOf } from "@statemesh/replica";
+import { type GroupStateOptions, SNAPSHOT_HELLO_VERSION, VERSIONS, commandOf } from "@statemesh/replica";
 import { DIRECTORY_GROUP } from "@statemesh/world";
 import type { WalOptions } from "@statemesh/wal";
 import { ArbiterPool } from "./arbiter-pool.ts";
@@ -100,7 +100,8 @@ export class NodeRuntime {
       makeLink: (peer, transport) => new PeerLink(peer, transport, () => this.#helloFor(peer), events, ports.timers, ports.log),
     });
     this.sender = new SnapshotSender({ ...ports, snapshots: storage.snapshots }, options.snapshotBytesPerSecond);
-    this.#host = new NodeHost({ storage, sender: this.sender, links: this.peers.links, arbiters: this.#arbiters, ports });
+    const hello = (peer: number): PeerHello | undefined => (this.mesh.versions.max < SNAPSHOT_HELLO_VERSION ? undefined : this.#helloFor(peer));
+    this.#host = new NodeHost({ storage, sender: this.sender, hello, links: this.peers.links, arbiters: this.#arbiters, ports });
     this.mesh = new MeshNode({ ...options, members: record.founders, materialize: ports.store !== undefined }, this.#host, restored);
     const reports = new ArbiterReports(ports.arbiters, this.mesh, options.clusterId);
     this.mesh.views.onBeat = (heartbeats) => reports.send(heartbeats);
@@ -268,7 +269,7 @@ export class NodeRuntime {
     if (this.#receiving >= RECEIVED_AT_A_TIME) throw new MeshError("OVERLOADED", `this node takes ${RECEIVED_AT_A_TIME} snapshots at a time`, { retryDelayMs: 1_000 });
     this.#receiving++;
     try {
-      const { meta, message, state } = await receiveSnapshot(parts, this.storage.snapshots, this.#options.groups, (groupId) => stateOptions(this.#options, groupId));
+      const { meta, message, state } = await receiveSnapshot(parts, (first) => this.door.checkSender(first), this.storage.snapshots, this.#options.groups, (groupId) => stateOptions(this.#options, groupId));
       this.received++;
       this.mesh.onSnapshot(meta, message, state);
     } catch (error) {

@@ -1,6 +1,6 @@
 // What comes in from peers: who is let in, and whose word counts.
-import { MeshError, type PeerHello, type StreamRequest } from "@statemesh/contract";
-import type { VersionRange } from "@statemesh/replica";
+import { type InstallSnapshotRequest, MeshError, type PeerHello, type StreamRequest } from "@statemesh/contract";
+import { SNAPSHOT_HELLO_VERSION, type VersionRange } from "@statemesh/replica";
 
 export interface DoorOptions {
   readonly nodeId: number;
@@ -26,6 +26,8 @@ export class PeerDoor {
   readonly #events: DoorEvents;
   #streams = 0;
   readonly #newest = new Map<number, number>();
+  /** The highest version that each peer speaks, as it said itself on its last stream. */
+  readonly #speaks = new Map<number, number>();
 
   constructor(options: DoorOptions, events: DoorEvents) {
     this.#options = options;
@@ -53,10 +55,34 @@ export class PeerDoor {
     };
   }
 
+  /**
+   * The first part of a snapshot: throws PEER_REFUSED where it comes from nobody who is let in, or is for another node. A build from
+   * before version 3 does not say who it is: it must have been let in on a stream, by which it is known to be one.
+   */
+  checkSender({ header, hello }: InstallSnapshotRequest): void {
+    const { nodeId } = this.#options;
+    const from = header?.from ?? 0;
+    if (header !== undefined && header.to !== nodeId) throw new MeshError("PEER_REFUSED", `this is node ${nodeId}, not node ${header.to}`);
+    if (hello !== undefined) {
+      if (hello.nodeId !== from) throw new MeshError("PEER_REFUSED", `node ${hello.nodeId} sends a snapshot as node ${from}`);
+      return this.#check(hello);
+    }
+    if ((this.#speaks.get(from) ?? SNAPSHOT_HELLO_VERSION) >= SNAPSHOT_HELLO_VERSION) throw new MeshError("PEER_REFUSED", "the first part of a snapshot says hello");
+    const refusal = this.#events.refuses(from);
+    if (refusal !== undefined) throw refusal;
+  }
+
   /** The peer's node id, or PEER_REFUSED. */
   #accept(hello: PeerHello | undefined): number {
-    const own = this.#options;
     if (hello === undefined) throw new MeshError("PEER_REFUSED", "the first frame of a peer stream says hello");
+    this.#check(hello);
+    this.#speaks.set(hello.nodeId, hello.protocolMax);
+    this.#events.hello(hello);
+    return hello.nodeId;
+  }
+
+  #check(hello: PeerHello): void {
+    const own = this.#options;
     checkKinship(hello, own);
     const version = this.#events.clusterVersion();
     if (hello.protocolMax < version) {
@@ -65,8 +91,6 @@ export class PeerDoor {
     if (hello.toNodeId !== 0 && hello.toNodeId !== own.nodeId) throw new MeshError("PEER_REFUSED", `this is node ${own.nodeId}, not node ${hello.toNodeId}`);
     const refusal = hello.nodeId === own.nodeId ? new MeshError("PEER_REFUSED", `node ${hello.nodeId} is no peer of itself: another process has its id`) : this.#events.refuses(hello.nodeId);
     if (refusal !== undefined) throw refusal;
-    this.#events.hello(hello);
-    return hello.nodeId;
   }
 }
 

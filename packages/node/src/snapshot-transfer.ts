@@ -12,7 +12,7 @@ export async function* snapshotParts(message: RaftMessage, reader: SnapshotReade
   const header: RaftMessage = { ...message, logIndex: meta.index, logTerm: meta.term };
   let offset = 0;
   for await (const chunk of reader.chunks(CHUNK_BYTES)) {
-    yield { header: offset === 0 ? header : undefined, meta: offset === 0 ? meta : undefined, offset, chunk, crc32c: crc32c(chunk) };
+    yield { header: offset === 0 ? header : undefined, meta: offset === 0 ? meta : undefined, offset, chunk, crc32c: crc32c(chunk), hello: undefined };
     offset += chunk.length;
   }
 }
@@ -27,9 +27,12 @@ export interface ReceivedSnapshot {
 /**
  * Receives a snapshot into the store; resolves once it is whole, checked and durable. What is not the state of one of
  * this node's groups is refused with INVALID_FIELD, and nothing of it is kept.
+ *
+ * @param admit throws where nothing is taken from the sender, by the first part
  */
 export async function receiveSnapshot(
   chunks: AsyncIterable<InstallSnapshotRequest>,
+  admit: (first: InstallSnapshotRequest) => void,
   store: SnapshotStore,
   groups: number,
   stateOptions: (groupId: number) => GroupStateOptions,
@@ -40,8 +43,10 @@ export async function receiveSnapshot(
   let writer: Awaited<ReturnType<SnapshotStore["create"]>> | undefined;
   let received = 0;
   try {
-    for await (const { header, meta: chunkMeta, offset, chunk, crc32c: checksum } of chunks) {
+    for await (const part of chunks) {
+      const { header, meta: chunkMeta, offset, chunk, crc32c: checksum } = part;
       if (writer === undefined) {
+        admit(part);
         if (header === undefined || chunkMeta === undefined) throw MeshError.field("meta", "the first chunk says what the snapshot is");
         checkHeading(header, chunkMeta, groups);
         meta = chunkMeta;

@@ -1,5 +1,5 @@
 // Who is let in, and how a node without a place gets one.
-import { MeshError, PeerHello } from "@statemesh/contract";
+import { InstallSnapshotRequest, MeshError, PeerHello } from "@statemesh/contract";
 import { type Disk, SystemRandom } from "@statemesh/ports";
 import { describe, expect, it } from "vitest";
 import { type FolderRecord, beginStart, claimFolder, takePlace } from "../src/identity.ts";
@@ -79,6 +79,32 @@ describe("the door of a member", () => {
     expect(() => door(2).door.stream()(frame({ toNodeId: 3 }))).toThrow("this is node 2, not node 3");
     expect(() => door(2).door.stream()(frame({ nodeId: 5 }))).toThrow("node 5 was removed");
     expect(door(1).door.stream()(frame({ protocolMax: 1, clusterVersion: 1, toNodeId: 2 }))).toBe(1);
+  });
+
+  it("takes snapshots from who would be let in, and for this node only", () => {
+    const part = (from: number, to: number, hello?: PeerHello): InstallSnapshotRequest => InstallSnapshotRequest.fromPartial({ header: { from, to }, ...(hello === undefined ? {} : { hello }) });
+    const hello = (values: Partial<PeerHello>): PeerHello => frame({ protocolMax: 3, ...values }).hello!;
+    const { door: own } = door(2);
+    expect(() => own.checkSender(part(1, 2, hello({})))).not.toThrow();
+    expect(() => own.checkSender(part(1, 2, hello({ clusterId: "d" })))).toThrow("this node is of cluster c, not d");
+    expect(() => own.checkSender(part(5, 2, hello({ nodeId: 5 })))).toThrow("node 5 was removed");
+    expect(() => own.checkSender(part(1, 2, hello({ nodeId: 3 })))).toThrow("node 3 sends a snapshot as node 1");
+    expect(() => own.checkSender(part(1, 3, hello({})))).toThrow("this is node 2, not node 3");
+    expect(() => own.checkSender(part(1, 2, hello({ groups: 4 })))).toThrow("this node has 1 groups, the peer 4");
+    expect(() => own.checkSender(part(2, 2, hello({ nodeId: 2 })))).toThrow("no peer of itself");
+  });
+
+  it("takes snapshots that do not say who sends them from builds before version 3 only, which it knows from their streams", () => {
+    const unsaid = InstallSnapshotRequest.fromPartial({ header: { from: 1, to: 2 } });
+    const { door: own } = door(1);
+    expect(() => own.checkSender(unsaid)).toThrow("the first part of a snapshot says hello");
+    own.stream()(frame({ protocolMax: 2, clusterVersion: 1 }));
+    expect(() => own.checkSender(unsaid)).not.toThrow();
+    refusals.set(1, new MeshError("MEMBER_REMOVED", "node 1 was removed from the cluster"));
+    expect(() => own.checkSender(unsaid)).toThrow("node 1 was removed");
+    refusals.delete(1);
+    own.stream()(frame({ protocolMax: 3, clusterVersion: 1 }));
+    expect(() => own.checkSender(unsaid)).toThrow("the first part of a snapshot says hello");
   });
 
   it("closes behind who is removed while its stream is open", () => {

@@ -14,7 +14,7 @@ export interface VersionRange {
  * - 1: operations, the directory, fences.
  * - 2: the cluster's version and its members are on record in group 0.
  * - 3: views, handoffs, backups that take over, what game servers say of their load; eventual values are repaired in parts; transactions
- *   across groups.
+ *   across groups; who sends a snapshot says who it is.
  */
 export const VERSIONS: VersionRange = { min: 1, max: 3 };
 
@@ -23,6 +23,9 @@ export const MEMBERSHIP_VERSION = 2;
 
 /** From this version on regions are handed over, backed up and given out. */
 export const AUTHORITY_VERSION = 3;
+
+/** A node that speaks this version says who it is on the first part of a snapshot that it sends. */
+export const SNAPSHOT_HELLO_VERSION = 3;
 
 /** From this version on nodes tell one another whom they hear, and agree on views. */
 export const VIEWS_VERSION = 3;

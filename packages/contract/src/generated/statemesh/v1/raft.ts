@@ -268,6 +268,8 @@ export interface InstallSnapshotRequest {
   chunk: Uint8Array;
   /** CRC-32C of the chunk. */
   crc32c: number;
+  /** On the first chunk: who sends it, as on the first frame of a stream. Nodes that speak version 3 or later must say it. */
+  hello: PeerHello | undefined;
 }
 
 export interface SnapshotMeta {
@@ -1979,7 +1981,7 @@ export const LogEntry: MessageFns<LogEntry> = {
 };
 
 function createBaseInstallSnapshotRequest(): InstallSnapshotRequest {
-  return { header: undefined, meta: undefined, offset: 0, chunk: new Uint8Array(0), crc32c: 0 };
+  return { header: undefined, meta: undefined, offset: 0, chunk: new Uint8Array(0), crc32c: 0, hello: undefined };
 }
 
 export const InstallSnapshotRequest: MessageFns<InstallSnapshotRequest> = {
@@ -1998,6 +2000,9 @@ export const InstallSnapshotRequest: MessageFns<InstallSnapshotRequest> = {
     }
     if (message.crc32c !== 0) {
       writer.uint32(45).fixed32(message.crc32c);
+    }
+    if (message.hello !== undefined) {
+      PeerHello.encode(message.hello, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -2055,6 +2060,14 @@ export const InstallSnapshotRequest: MessageFns<InstallSnapshotRequest> = {
             message.crc32c = reader.fixed32();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.hello = PeerHello.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2074,6 +2087,7 @@ export const InstallSnapshotRequest: MessageFns<InstallSnapshotRequest> = {
       offset: isSet(object.offset) ? globalThis.Number(object.offset) : 0,
       chunk: isSet(object.chunk) ? bytesFromBase64(object.chunk) : new Uint8Array(0),
       crc32c: isSet(object.crc32c) ? globalThis.Number(object.crc32c) : 0,
+      hello: isSet(object.hello) ? PeerHello.fromJSON(object.hello) : undefined,
     };
   },
 
@@ -2094,6 +2108,9 @@ export const InstallSnapshotRequest: MessageFns<InstallSnapshotRequest> = {
     if (message.crc32c !== 0) {
       obj.crc32c = Math.round(message.crc32c);
     }
+    if (message.hello !== undefined) {
+      obj.hello = PeerHello.toJSON(message.hello);
+    }
     return obj;
   },
 
@@ -2111,6 +2128,9 @@ export const InstallSnapshotRequest: MessageFns<InstallSnapshotRequest> = {
     message.offset = object.offset ?? 0;
     message.chunk = object.chunk ?? new Uint8Array(0);
     message.crc32c = object.crc32c ?? 0;
+    message.hello = (object.hello !== undefined && object.hello !== null)
+      ? PeerHello.fromPartial(object.hello)
+      : undefined;
     return message;
   },
 };
