@@ -453,7 +453,7 @@ export class MeshInjector {
     const machine = this.#machine(args);
     const arbiterMood = ARBITER_MOODS[kind];
     if (arbiterMood !== undefined) {
-      const arbiter = arbiters[numberOf(args, "arbiter")];
+      const arbiter = arbiters[numberOf(args, "arbiter") % arbiters.length];
       if (arbiter === undefined) return false;
       arbiter.mood = arbiterMood;
       this.#later(args, () => {

@@ -39,6 +39,8 @@ export type MeshSettings = {
   readonly names: number;
   /** Share of the boxes that lie across a border between two regions. */
   readonly borders: number;
+  /** Share of the structures that name a plot beside their place: of those that come together, in whatever regions, one is built. */
+  readonly plots: number;
   readonly slowReaderMs: number;
   readonly keepaliveMs: number;
   readonly restartMs: number;
@@ -113,9 +115,10 @@ export function drawSettings(random: SimRandom, hints: PlainRecord): MeshSetting
     oldNodes: 0,
     handoffs: false,
     maxRegions: 0,
+    plots: 0,
   };
   const withMembers = { ...drawn, ...drawMembers(random, drawn) };
-  return overruled({ ...withMembers, ...drawShards(random, withMembers), safetyMs: Math.min(drawn.safetyMs, drawn.paceMs * SAFETY_MS_A_PACE) }, hints);
+  return overruled({ ...withMembers, ...drawShards(random, withMembers), safetyMs: Math.min(drawn.safetyMs, drawn.paceMs * SAFETY_MS_A_PACE), plots: random.pick([0, 0, 0.3]) }, hints);
 }
 
 /** Who comes and goes, and with which builds. */

@@ -9,6 +9,7 @@ import type { Simulation } from "../simulation.ts";
 /** How an arbiter is: `other` decides by a table of another version. */
 export type ArbiterMood = "well" | "away" | "silent" | "slow" | "other";
 
+/** A slow arbiter takes up to this much longer for every second answer, so that later questions overtake earlier ones. */
 const SLOW_MS = 400;
 /** A later version of the table: whoever has the lower server id wins, whatever the time. */
 const OTHER_POLICY: Policy = parsePolicy(
@@ -48,7 +49,7 @@ export class SimArbiter {
         if (this.mood === "silent") return;
         const bytes = ArbitrateRequest.encode(request).finish();
         const policy = this.mood === "other" ? OTHER_POLICY : DEFAULT_POLICY;
-        const delayMs = 0.5 + this.#random.next() + (this.mood === "slow" ? this.#random.next() * SLOW_MS : 0);
+        const delayMs = 0.5 + this.#random.next() + (this.mood === "slow" && this.#random.chance(0.5) ? this.#random.next() * SLOW_MS : 0);
         this.#simulation.after(delayMs, () => {
           const response = ArbitrateResponse.encode({ sets: ArbitrateRequest.decode(bytes).sets.map((set) => ({ verdicts: resolve(set, policy) })) }).finish();
           once(() => answered(ArbitrateResponse.decode(response)));

@@ -13,6 +13,7 @@ import type { CallBook, OpenOperation } from "./call-book.ts";
 import { reasonOf } from "./call-book.ts";
 import type { LeaseBook } from "./lease-book.ts";
 import { ITEM_KIND } from "./mesh-requests.ts";
+import { asNobodyShould } from "./mischief.ts";
 import { ShardLeases } from "./shard-leases.ts";
 import type { ShardNetwork } from "./shard-network.ts";
 import { ShardWay } from "./shard-way.ts";
@@ -24,8 +25,6 @@ const UNDER_WAY_MAX = 64;
 /** Tries of one operation, and milliseconds between them. */
 const TRIES_MAX = 8;
 const RETRY_MS = 200;
-/** Bytes of a key that no rule lets pass. Megabytes would be refused for the same reason, and cost half of a run. */
-const KEY_TOO_LONG = 10_000;
 
 export interface ShardParts {
   readonly simulation: Simulation;
@@ -52,6 +51,8 @@ export interface ShardParts {
   readonly names: number;
   /** Share of the boxes that lie across a border, where somebody else may build. */
   readonly borders: number;
+  /** Share of the structures that name a plot, which those in other regions name as well. */
+  readonly plots: number;
 }
 
 export class SimShard {
@@ -177,7 +178,7 @@ export class SimShard {
     switch (this.#random.between(0, 11)) {
       case 0:
       case 1:
-        return this.#make(id, region, "structure_placement", { $case: "structurePlacement", value: { structureId: `s-${place}-${this.#random.between(0, 2)}`, kind: "wall", bounds, playerId: "", attributes: new Map() } });
+        return this.#onPlot(this.#make(id, region, "structure_placement", { $case: "structurePlacement", value: { structureId: `s-${place}-${this.#random.between(0, 2)}`, kind: "wall", bounds, playerId: "", attributes: new Map() } }));
       case 2:
         return this.#make(id, region, "structure_removal", { $case: "structureRemoval", value: { structureId: `s-${place}-${this.#random.between(0, 2)}`, playerId: "" } });
       case 3:
@@ -212,19 +213,13 @@ export class SimShard {
     // As the SDK does: the time tells a retry of long ago from a new operation, once its decision is forgotten.
     const timestampMs = START_WALL_MS + Math.floor(this.#parts.simulation.nowMs);
     const operation: Operation = { ...Operation.fromPartial({ operationId, serverId: this.serverId, homeRegion, type, timestampMs, authorityEpoch: this.#leases.epochOf(homeRegion) }), body };
-    if (!this.#random.chance(this.#parts.mischief)) return operation;
-    switch (this.#random.between(0, 4)) {
-      case 0:
-        return { ...operation, authorityEpoch: Math.max(0, operation.authorityEpoch + this.#random.between(-2, 1)) };
-      case 1:
-        return { ...operation, priority: 99 };
-      case 2:
-        return { ...operation, timestampMs: timestampMs + this.#random.between(-60_000, 400) };
-      case 3:
-        return { ...operation, timestampMs: timestampMs + 60_000 };
-      default:
-        return { ...operation, footprint: { keys: ["k".repeat(KEY_TOO_LONG)], regions: [], bounds: undefined } };
-    }
+    return this.#random.chance(this.#parts.mischief) ? asNobodyShould(operation, this.#random) : operation;
+  }
+
+  #onPlot(operation: Operation): Operation {
+    const { plots } = this.#parts;
+    if (plots === 0 || operation.footprint !== undefined || !this.#random.chance(plots)) return operation;
+    return { ...operation, footprint: { keys: [`plot-${this.#random.between(1, this.#parts.names)}`], regions: [], bounds: undefined } };
   }
 
   #execute(operation: Operation): void {

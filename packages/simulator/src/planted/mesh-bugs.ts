@@ -36,13 +36,13 @@ export const MESH_BUGS: readonly PlantedBug[] = [
   {
     number: 50, name: "verdict-of-an-earlier-leadership", tier: "mesh",
     breaks: "what an arbiter answered to an earlier leadership is proposed by whoever leads now",
-    hints: { ...SMALL, arbiters: 1, arbiterTimeoutMs: 500, tickMs: 20, heartbeatTicks: 1, electionTicks: 6, names: 3, maxDelayMs: 20, maxSyncMs: 15, paceMs: 10, faults: "leadership transfer,leadership transfer,step down,arbiter slow,arbiter slow", faultEveryMs: 50 },
+    hints: { ...SMALL, arbiters: 1, arbiterTimeoutMs: 500, tickMs: 20, heartbeatTicks: 1, electionTicks: 6, shards: 4, names: 6, regionsPerGroup: 1, paceMs: 10, faults: "leadership transfer,leadership transfer,leadership transfer,arbiter slow", faultEveryMs: 50 },
     edits: [{ file: DECIDER, find: '      if (this.#group.core.term !== term || this.#group.core.role !== "leader") return;\n', replace: '      if (term < 0 || this.#group.core.role !== "leader") return;\n' }],
   },
   {
     number: 51, name: "rest-of-a-batch-keeps-its-verdicts", tier: "mesh",
     breaks: "where part of a batch was fenced, the verdicts on the rest stay, though they were found beside what is gone. Partitions decide nothing here that is merged later; this is the nearest to merging winners instead of sets",
-    hints: { ...SMALL, arbiters: 1, arbiterTimeoutMs: 500, regionsPerGroup: 3, names: 3, borders: 1, leasing: true, faults: "arbiter slow", faultEveryMs: 1_500 },
+    hints: { ...SMALL, arbiters: 1, arbiterTimeoutMs: 500, regionsPerGroup: 3, names: 3, plots: 1, shards: 4, paceMs: 10, leasing: true, faults: "arbiter slow" },
     edits: [{ file: DECIDER, find: "      if (rest === undefined) question.decide(answer, decide);\n      else new Question(rest, this.#group.state, this.#policy).decide(undefined, decide);", replace: "      const kept = new Set([...batch.singles, ...batch.transactions]);\n      question.decide(answer, (units, verdicts) => {\n        const left = units.filter((unit) => kept.has(unit));\n        const ids = new Set(left.flatMap((unit) => unit.operations.map(({ operation }) => operation.operationId)));\n        if (left.length > 0) decide(left, verdicts.filter((verdict) => ids.has(verdict.operationId)));\n      });" }],
   },
   {

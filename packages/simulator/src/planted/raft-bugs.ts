@@ -12,6 +12,9 @@ const READS = "packages/raft/src/read-queue.ts";
 const LEASE = "packages/raft/src/lease.ts";
 const RULE = "packages/raft/src/quorum/rule.ts";
 
+/** Of three nodes that never change, one after the other leads alone while its followers go on without it. */
+const CUT_OFF = { nodes: 3, bootstrap: [1, 2, 3], requestEveryMs: 10, readShare: 0.1, maxDelayMs: 1, faults: "isolate", faultEveryMs: 800 } as const;
+
 /** Mistakes that were made in one Raft or another. */
 export const RAFT_BUGS: readonly PlantedBug[] = [
   {
@@ -64,6 +67,7 @@ export const RAFT_BUGS: readonly PlantedBug[] = [
   {
     number: 9, name: "up-to-date-by-index", tier: "raft",
     breaks: "a candidate's log is compared by its length alone",
+    hints: CUT_OFF,
     edits: [{ file: LOG, find: "    return term > lastTerm || (term === lastTerm && index >= this.last);", replace: "    return index >= this.last && term + lastTerm >= 0;" }],
   },
   {
@@ -122,7 +126,7 @@ export const RAFT_BUGS: readonly PlantedBug[] = [
   },
   {
     number: 18, name: "refusal-advances-match", tier: "raft",
-    hints: { nodes: 3, bootstrap: [1, 2, 3], requestEveryMs: 10, readShare: 0.1, faults: "isolate,heal,partition,crash", faultEveryMs: 250 },
+    hints: CUT_OFF,
     breaks: "what a refusal says about where logs may agree counts as where they do",
     edits: [{ file: REPLICATION, find: "    if (!peer.refuse(message.logIndex, hint)) return;\n", replace: "    peer.acknowledge(hint);\n    if (!peer.refuse(message.logIndex, hint)) return;\n" }],
   },
@@ -201,6 +205,7 @@ export const RAFT_BUGS: readonly PlantedBug[] = [
   {
     number: 31, name: "read-without-a-round", tier: "raft",
     breaks: "a leader answers reads without asking anybody whether it still leads",
+    hints: { ...CUT_OFF, readShare: 0.4, maxSyncMs: 1, keys: 1, faults: "isolate,heal" },
     edits: [{ file: CORE, find: "    if (this.#members.decides(this.#isSelf) || this.#leaseTicks() > 0) {", replace: "    if (context > 0) {" }],
   },
   {
