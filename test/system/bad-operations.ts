@@ -81,7 +81,7 @@ export function badOperations(world: KnownWorld): BadOperation[] {
   add("with a forged negative priority", "PRIORITY_FORGED", "priority", { priority: -1 });
   add("without a body", "INVALID_FIELD", "body", { body: undefined });
   add("with the body of another type", "INVALID_FIELD", "body", { type: "trade" });
-  add("with a custom body under a built-in type", "INVALID_FIELD", "body", { body: { $case: "custom", value: { entityId: "e", state: new Uint8Array(0) } } });
+  add("with a custom body under a built-in type", "INVALID_FIELD", "body", { body: { $case: "custom", value: { entityId: "e", state: new Uint8Array(0), toRegion: undefined } } });
   add("under an id that was used with other content", "OPERATION_ID_REUSED", undefined, { operationId: world.usedId });
   add("with 33 keys", "INVALID_FIELD", "footprint.keys", { footprint: { keys: Array.from({ length: 33 }, (_, at) => `key-${at}`), regions: [], bounds: undefined } });
   add("with an empty key", "INVALID_FIELD", "footprint.keys[0]", { footprint: { keys: [""], regions: [], bounds: undefined } });
@@ -129,6 +129,10 @@ export function badOperations(world: KnownWorld): BadOperation[] {
   body("that fills with nothing", "terrain_modification.material", "terrain_modification", terrain({ mode: TerrainModification_Mode.FILL }));
   body("that digs nowhere", "terrain_modification.bounds", "terrain_modification", terrain({ bounds: undefined }));
   body("with a brush of 16,385 bytes", "terrain_modification.brush", "terrain_modification", terrain({ brush: new Uint8Array(16_385) }));
-  body("that owns no creature", "creature_ownership.creature_id", "creature_ownership", { $case: "creatureOwnership", value: { creatureId: "", ownerServerId: world.serverId } });
+  const creature = (ownerServerId: number, toRegion: Region): Body => ({ $case: "creatureOwnership", value: { creatureId: "wolf", ownerServerId, toRegion } });
+  body("that hands a creature to where it is", "creature_ownership.to_region", "creature_ownership", creature(world.serverId, world.free));
+  body("that hands a creature to beyond the world", "creature_ownership.to_region.x", "creature_ownership", creature(world.serverId, { x: 1_048_576, y: 0, z: 0 }));
+  body("that hands a creature to nobody", "creature_ownership.owner_server_id", "creature_ownership", creature(0, world.elsewhere));
+  body("that owns no creature", "creature_ownership.creature_id", "creature_ownership", { $case: "creatureOwnership", value: { creatureId: "", ownerServerId: world.serverId, toRegion: undefined } });
   return cases;
 }

@@ -129,12 +129,19 @@ export class OperationBuilder {
   /** Takes a creature over (for this server where no owner is named), or gives it up with owner 0. */
   creatureOwnership(place: Place, it: { creatureId: string; ownerServerId?: number }, overrides?: OperationOverrides): Operation {
     const { creatureId, ownerServerId = this.serverId } = it;
-    return this.#make("creature_ownership", place, { $case: "creatureOwnership", value: { creatureId, ownerServerId } }, overrides);
+    return this.#make("creature_ownership", place, { $case: "creatureOwnership", value: { creatureId, ownerServerId, toRegion: undefined } }, overrides);
   }
 
-  /** An operation of a type that the operator added to the policy table. */
-  custom(type: string, place: Place, it: { entityId: string; state: Uint8Array }, overrides?: OperationOverrides): Operation {
-    return this.#make(type, place, { $case: "custom", value: { entityId: it.entityId, state: it.state } }, overrides);
+  /** Hands one of this server's creatures over a border, to the server that owns the region there. */
+  creatureHandoff(place: Place, it: { creatureId: string; toServerId: number; toRegion: Region }, overrides?: OperationOverrides): Operation {
+    const { creatureId, toServerId: ownerServerId, toRegion } = it;
+    return this.#make("creature_ownership", place, { $case: "creatureOwnership", value: { creatureId, ownerServerId, toRegion } }, overrides);
+  }
+
+  /** An operation of a type that the operator added to the policy table. With `toRegion` the entity goes there, with this state. */
+  custom(type: string, place: Place, it: { entityId: string; state: Uint8Array; toRegion?: Region }, overrides?: OperationOverrides): Operation {
+    const { entityId, state, toRegion } = it;
+    return this.#make(type, place, { $case: "custom", value: { entityId, state, toRegion } }, overrides);
   }
 
   #inventory(

@@ -78,5 +78,10 @@ export function dig(id: string, serverId: number, region: Region, at: readonly [
 }
 
 export function ownCreature(id: string, serverId: number, region: Region, creatureId: string, ownerServerId: number, fields: Partial<Operation> = {}): Operation {
-  return operation(id, serverId, region, "creature_ownership", { $case: "creatureOwnership", value: { creatureId, ownerServerId } }, fields);
+  return operation(id, serverId, region, "creature_ownership", { $case: "creatureOwnership", value: { creatureId, ownerServerId, toRegion: undefined } }, fields);
+}
+
+/** Over a border, to a server there. */
+export function passOver(id: string, serverId: number, region: Region, creatureId: string, ownerServerId: number, toRegion: Region, fields: Partial<Operation> = {}): Operation {
+  return operation(id, serverId, region, "creature_ownership", { $case: "creatureOwnership", value: { creatureId, ownerServerId, toRegion } }, fields);
 }

@@ -18,7 +18,7 @@ function ready(options: ConstructorParameters<typeof VirtualCluster>[0] = {}): V
 const POLICY = parsePolicy("version: 1\ntypes:\n  spell:\n    consistency: strong\n    chain: [timestamp]\n", "policy.yaml");
 
 function spell(operationId: string, serverId: number, homeRegion: Region, entityId: string, state: string): Operation {
-  const body = { $case: "custom" as const, value: { entityId, state: new TextEncoder().encode(state) } };
+  const body = { $case: "custom" as const, value: { entityId, state: new TextEncoder().encode(state), toRegion: undefined } };
   return { ...Operations.fromPartial({ operationId, serverId, homeRegion, type: "spell" }), body };
 }
 

@@ -41,7 +41,7 @@ export function effectsOf(pending: PendingOperation, overlay: Overlay): EffectsO
   const { operation } = pending;
   const body = operation.body;
   // Elsewhere only items come and go: all else is done at home.
-  if (!movesItems(operation) && !isKeptHere(operation.homeRegion, overlay)) return { effects: [] };
+  if (!movesItems(operation) && destinationOf(operation) === undefined && !isKeptHere(operation.homeRegion, overlay)) return { effects: [] };
   switch (body?.$case) {
     case "structurePlacement": {
       const { structureId, kind, bounds, playerId, attributes } = body.value;
@@ -82,14 +82,16 @@ export function effectsOf(pending: PendingOperation, overlay: Overlay): EffectsO
       return put(entity("terrain_edit", operation.operationId, { label, bounds, playerId, state: brush }));
     }
     case "creatureOwnership": {
-      const { creatureId, ownerServerId } = body.value;
+      const { creatureId, ownerServerId, toRegion } = body.value;
+      if (toRegion !== undefined) return moveEntity(overlay, operation, entity("creature", creatureId, { serverId: ownerServerId, region: toRegion }));
       const owned = entities.get("creature", creatureId);
       if (ownerServerId !== 0) return put(entity("creature", creatureId, { serverId: ownerServerId }));
       if (owned === undefined) return { rule: "existence", reason: "NOT_FOUND" };
       return { effects: [{ effect: { $case: "remove", value: { kind: "creature", entityId: creatureId } } }] };
     }
     case "custom": {
-      const { entityId, state: bytes } = body.value;
+      const { entityId, state: bytes, toRegion } = body.value;
+      if (toRegion !== undefined) return moveEntity(overlay, operation, entity(operation.type, entityId, { state: bytes, bounds: operation.footprint?.bounds, region: toRegion }));
       if (bytes.length > 0 && pending.type.stateMerge !== undefined) return mergeInto(entities, pending, entityId, bytes, pending.type.stateMerge);
       if (bytes.length > 0) return put(entity(operation.type, entityId, { state: bytes, bounds: operation.footprint?.bounds }));
       return removeHere(entities, pending, operation.type, entityId);
@@ -97,6 +99,22 @@ export function effectsOf(pending: PendingOperation, overlay: Overlay): EffectsO
     default:
       throw new Error(`decide: ${operation.type} has no strong effects`);
   }
+}
+
+/** Where an operation sends an entity; undefined: it sends none. */
+export function destinationOf({ body }: Pick<Operation, "body">): Region | undefined {
+  return body?.$case === "creatureOwnership" || body?.$case === "custom" ? body.value.toRegion : undefined;
+}
+
+/** What the deciding group keeps of a move: the region that the entity leaves, the one that it comes to, or both. */
+function moveEntity(overlay: Overlay, { homeRegion, serverId }: Operation, arriving: Entity): EffectsOrRefusal {
+  const { kind, entityId, region } = arriving;
+  const found = overlay.entities.get(kind, entityId);
+  if (isKeptHere(homeRegion, overlay)) {
+    if (found?.region === undefined || homeRegion === undefined || !sameRegion(found.region, homeRegion)) return { rule: "existence", reason: "NOT_FOUND" };
+    if (kind === "creature" && found.serverId !== serverId) return { rule: "holder", reason: "NOT_HOLDER", winnerOperationId: found.operationId };
+  } else if (found !== undefined) return { rule: "existence", reason: "ALREADY_EXISTS", winnerOperationId: found.operationId };
+  return isKeptHere(region, overlay) ? put(arriving) : { effects: [{ effect: { $case: "remove", value: { kind, entityId } } }] };
 }
 
 /** The entity's state with an update in it. What was never written, or was removed, begins anew. */

@@ -186,11 +186,13 @@ function body(value: NonNullable<Operation["body"]>): void {
       word(23);
       text(value.value.creatureId);
       number(value.value.ownerServerId);
+      if (value.value.toRegion !== undefined) region(value.value.toRegion);
       return;
     case "custom":
       word(24);
       text(value.value.entityId);
       bytes(value.value.state);
+      if (value.value.toRegion !== undefined) region(value.value.toRegion);
       return;
   }
 }

@@ -87,10 +87,12 @@ export function footprintOf(op: Operation, type: OperationType): TouchedSet {
       break;
     case "creatureOwnership":
       keys.push("creature:" + body.value.creatureId);
+      if (body.value.toRegion !== undefined) addRegions(regions, [body.value.toRegion]);
       break;
     case "custom":
       // Updates that merge meet, and are told so. A removal can't be merged: it competes with them.
       (type.stateMerge === undefined ? shared : keys).push("entity:" + type.name + ":" + body.value.entityId);
+      if (body.value.toRegion !== undefined) addRegions(regions, [body.value.toRegion]);
       if (footprint?.bounds !== undefined) bounds = quantizeBounds(footprint.bounds);
       if (type.merge && (type.stateMerge === undefined || body.value.state.length > 0)) mergeClass = type.name;
       break;

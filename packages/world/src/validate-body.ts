@@ -136,9 +136,18 @@ function checkTerrainModification(it: TerrainModification, home: Region, path: s
   checkBytes(it.brush, BRUSH_BYTES_MAX, path, "brush");
 }
 
-function checkCreatureOwnership(it: CreatureOwnership, path: string): void {
+/** Where an entity goes is another region than where it is. */
+function checkDestination(to: Region, home: Region, path: string): void {
+  checkRegion(to, `${path}.to_region`);
+  if (sameRegion(to, home)) throw MeshError.field(`${path}.to_region`, "must differ from the home region");
+}
+
+function checkCreatureOwnership(it: CreatureOwnership, home: Region, path: string): void {
   checkName(it.creatureId, 1, ID_BYTES_MAX, path, "creature_id");
   checkInteger(it.ownerServerId, 0, SERVER_ID_MAX, path, "owner_server_id");
+  if (it.toRegion === undefined) return;
+  checkDestination(it.toRegion, home, path);
+  if (it.ownerServerId === 0) throw MeshError.field(`${path}.owner_server_id`, "must be a server where to_region is set");
 }
 
 /**
@@ -168,9 +177,13 @@ export function validateBody(body: Body, home: Region, path: string): void {
     case "terrainModification":
       return checkTerrainModification(body.value, home, `${path}.terrain_modification`);
     case "creatureOwnership":
-      return checkCreatureOwnership(body.value, `${path}.creature_ownership`);
+      return checkCreatureOwnership(body.value, home, `${path}.creature_ownership`);
     case "custom":
       checkName(body.value.entityId, 1, ID_BYTES_MAX, `${path}.custom`, "entity_id");
-      return checkBytes(body.value.state, STATE_BYTES_MAX, `${path}.custom`, "state");
+      checkBytes(body.value.state, STATE_BYTES_MAX, `${path}.custom`, "state");
+      if (body.value.toRegion === undefined) return;
+      checkDestination(body.value.toRegion, home, `${path}.custom`);
+      if (body.value.state.length === 0) throw MeshError.field(`${path}.custom.state`, "must not be empty where to_region is set");
+      return;
   }
 }

@@ -37,6 +37,9 @@ function checkBodyOfType(op: Operation, type: OperationType, home: Region, path:
     throw MeshError.field(`${path}.body`, type.builtIn ? `must be ${type.name}, as the type says` : "must be custom for a type of the operator's own");
   }
   validateBody(body, home, `${path}.body`);
+  if (type.stateMerge !== undefined && body.$case === "custom" && body.value.toRegion !== undefined) {
+    throw MeshError.field(`${path}.body.custom.to_region`, `must be unset: entities of ${type.name} merge, and stay where they are`);
+  }
   if (type.stateMerge !== undefined && body.$case === "custom") checkUpdate(body.value.state, type.stateMerge, `${path}.body.custom.state`);
 }
 

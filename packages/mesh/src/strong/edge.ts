@@ -4,7 +4,7 @@
 import type { Decision, ForwardedAnswer, ForwardedCall, HybridTimestamp, Operation, OperationError, StampedOperation } from "@statemesh/contract";
 import { MeshError } from "@statemesh/contract";
 import type { HybridClock } from "@statemesh/clocks";
-import { movesItems, type PendingOperation } from "@statemesh/replica";
+import { destinationOf, movesItems, type PendingOperation } from "@statemesh/replica";
 import { DIRECTORY_GROUP, type OperationType, type Policy, fingerprintOf, footprintOf, formatRegion, groupOf, validateOperation } from "@statemesh/world";
 import { type LosingSide, minorityPartition } from "../healing/losing-side.ts";
 import { type Waiter, operationBytes } from "./decision-queue.ts";
@@ -243,7 +243,9 @@ export class Edge {
 
   /** The group that decides, or coordinates: the lowest that is reached. */
   #groupOf(pending: PendingOperation): number {
-    if (movesItems(pending.operation) && this.#node.spansGroups()) return groupsOf([pending], this.#node.groups)[0] ?? 0;
+    const movesEntity = destinationOf(pending.operation) !== undefined;
+    if (movesEntity && !this.#node.spansGroups()) throw new MeshError("VERSION_TOO_LOW", "to_region: entities go to other regions once every node runs a build that knows how");
+    if ((movesEntity || movesItems(pending.operation)) && this.#node.spansGroups()) return groupsOf([pending], this.#node.groups)[0] ?? 0;
     let groupId: number | undefined;
     for (const region of pending.touched.regions) {
       const group = groupOf(region, this.#node.groups);

@@ -205,7 +205,7 @@ export class SimShard {
         return inventory(PlayerInventory_Action.TRANSFER, { playerId: own, counterpartyId: other, counterpartyRegion: there });
       }
       default:
-        return this.#make(id, region, "creature_ownership", { $case: "creatureOwnership", value: { creatureId: `c-${place}`, ownerServerId: this.#random.chance(0.3) ? 0 : this.serverId } });
+        return this.#make(id, region, "creature_ownership", { $case: "creatureOwnership", value: { creatureId: `c-${place}`, ownerServerId: this.#random.chance(0.3) ? 0 : this.serverId, toRegion: undefined } });
     }
   }
 

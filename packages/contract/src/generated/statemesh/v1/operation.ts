@@ -473,6 +473,11 @@ export interface CreatureOwnership {
   creatureId: string;
   /** The server that shall own it; 0: nobody (a release, by the owner only). */
   ownerServerId: number;
+  /**
+   * The creature goes to this region, and is handed to `owner_server_id`, not 0: its handoff over a border. Only its
+   * owner may, from the region that it is in; in each moment it is in one of the two. Unset: it stays. Needs cluster version 3.
+   */
+  toRegion: Region | undefined;
 }
 
 /** An operation of a type that the operator added to the policy table: writes one entity. */
@@ -484,6 +489,11 @@ export interface CustomAction {
    * the type: an update in JSON as docs/policy.md says.
    */
   state: Uint8Array;
+  /**
+   * The entity goes from the home region, where it must be, to this region, with this state, not empty. In each moment
+   * it is in one of the two. Unset: it stays. Not for types that merge. Needs cluster version 3.
+   */
+  toRegion: Region | undefined;
 }
 
 /** The one decision on an operation id, for ever: it is committed and applied when a caller hears it. */
@@ -2258,7 +2268,7 @@ export const TerrainModification: MessageFns<TerrainModification> = {
 };
 
 function createBaseCreatureOwnership(): CreatureOwnership {
-  return { creatureId: "", ownerServerId: 0 };
+  return { creatureId: "", ownerServerId: 0, toRegion: undefined };
 }
 
 export const CreatureOwnership: MessageFns<CreatureOwnership> = {
@@ -2268,6 +2278,9 @@ export const CreatureOwnership: MessageFns<CreatureOwnership> = {
     }
     if (message.ownerServerId !== 0) {
       writer.uint32(16).uint32(message.ownerServerId);
+    }
+    if (message.toRegion !== undefined) {
+      Region.encode(message.toRegion, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -2301,6 +2314,14 @@ export const CreatureOwnership: MessageFns<CreatureOwnership> = {
             message.ownerServerId = reader.uint32();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.toRegion = Region.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2325,6 +2346,11 @@ export const CreatureOwnership: MessageFns<CreatureOwnership> = {
         : isSet(object.owner_server_id)
         ? globalThis.Number(object.owner_server_id)
         : 0,
+      toRegion: isSet(object.toRegion)
+        ? Region.fromJSON(object.toRegion)
+        : isSet(object.to_region)
+        ? Region.fromJSON(object.to_region)
+        : undefined,
     };
   },
 
@@ -2336,6 +2362,9 @@ export const CreatureOwnership: MessageFns<CreatureOwnership> = {
     if (message.ownerServerId !== 0) {
       obj.ownerServerId = Math.round(message.ownerServerId);
     }
+    if (message.toRegion !== undefined) {
+      obj.toRegion = Region.toJSON(message.toRegion);
+    }
     return obj;
   },
 
@@ -2346,12 +2375,15 @@ export const CreatureOwnership: MessageFns<CreatureOwnership> = {
     const message = createBaseCreatureOwnership();
     message.creatureId = object.creatureId ?? "";
     message.ownerServerId = object.ownerServerId ?? 0;
+    message.toRegion = (object.toRegion !== undefined && object.toRegion !== null)
+      ? Region.fromPartial(object.toRegion)
+      : undefined;
     return message;
   },
 };
 
 function createBaseCustomAction(): CustomAction {
-  return { entityId: "", state: new Uint8Array(0) };
+  return { entityId: "", state: new Uint8Array(0), toRegion: undefined };
 }
 
 export const CustomAction: MessageFns<CustomAction> = {
@@ -2361,6 +2393,9 @@ export const CustomAction: MessageFns<CustomAction> = {
     }
     if (message.state.length !== 0) {
       writer.uint32(18).bytes(message.state);
+    }
+    if (message.toRegion !== undefined) {
+      Region.encode(message.toRegion, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -2394,6 +2429,14 @@ export const CustomAction: MessageFns<CustomAction> = {
             message.state = reader.bytes();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.toRegion = Region.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2414,6 +2457,11 @@ export const CustomAction: MessageFns<CustomAction> = {
         ? globalThis.String(object.entity_id)
         : "",
       state: isSet(object.state) ? bytesFromBase64(object.state) : new Uint8Array(0),
+      toRegion: isSet(object.toRegion)
+        ? Region.fromJSON(object.toRegion)
+        : isSet(object.to_region)
+        ? Region.fromJSON(object.to_region)
+        : undefined,
     };
   },
 
@@ -2425,6 +2473,9 @@ export const CustomAction: MessageFns<CustomAction> = {
     if (message.state.length !== 0) {
       obj.state = base64FromBytes(message.state);
     }
+    if (message.toRegion !== undefined) {
+      obj.toRegion = Region.toJSON(message.toRegion);
+    }
     return obj;
   },
 
@@ -2435,6 +2486,9 @@ export const CustomAction: MessageFns<CustomAction> = {
     const message = createBaseCustomAction();
     message.entityId = object.entityId ?? "";
     message.state = object.state ?? new Uint8Array(0);
+    message.toRegion = (object.toRegion !== undefined && object.toRegion !== null)
+      ? Region.fromPartial(object.toRegion)
+      : undefined;
     return message;
   },
 };
