@@ -30,6 +30,11 @@ export interface LoadResult {
   readonly rejected: number;
 }
 
+/** Where operations come from; undefined: there are no more. */
+export interface OperationSource {
+  next(regions: readonly Region[]): Operation | undefined;
+}
+
 /** A node and the regions whose groups it leads. */
 export interface LoadTarget {
   readonly address: string;
@@ -185,7 +190,7 @@ export async function unaryLoad(targets: readonly LoadTarget[], mix: OperationMi
 }
 
 /** One stream a target, `window` operations in flight on each, `batch` in a message, for `seconds`. */
-export async function streamLoad(targets: readonly LoadTarget[], mix: OperationMix, window: number, batch: number, seconds: number): Promise<LoadResult> {
+export async function streamLoad(targets: readonly LoadTarget[], mix: OperationSource, window: number, batch: number, seconds: number): Promise<LoadResult> {
   const measure = new Measure();
   const startMs = performance.now();
   const endMs = startMs + seconds * 1_000;
@@ -193,18 +198,21 @@ export async function streamLoad(targets: readonly LoadTarget[], mix: OperationM
     const client = clientOf(address);
     const stream = client.executeStream();
     const sent = new Map<string, number>();
+    let isOver = false;
     const send = (): void => {
-      while (performance.now() < endMs && sent.size + batch <= window) {
+      while (!isOver && performance.now() < endMs && sent.size + batch <= window) {
         const operations: Operation[] = [];
         const nowMs = performance.now();
         for (let i = 0; i < batch; i++) {
           const operation = mix.next(regions);
+          isOver ||= operation === undefined;
+          if (operation === undefined) break;
           sent.set(operation.operationId, nowMs);
           operations.push(operation);
         }
-        stream.write({ operations });
+        if (operations.length > 0) stream.write({ operations });
       }
-      if (performance.now() >= endMs && sent.size === 0) stream.end();
+      if ((isOver || performance.now() >= endMs) && sent.size === 0) stream.end();
     };
     await new Promise<void>((resolve, reject) => {
       stream.on("data", ({ results }: ExecuteStreamResponse) => {
