@@ -13,6 +13,8 @@ export class EventualCluster {
   readonly #limits: Partial<EventualLimits>;
   readonly #cut = new Set<string>();
   readonly #starts: number[] = [];
+  /** By node: how far its clock is ahead, milliseconds. */
+  readonly aheadMs: number[] = [];
   nowMs = 1_700_000_000_000;
   /** Encoded bytes of all deltas that were sent. */
   bytes = 0;
@@ -52,19 +54,23 @@ export class EventualCluster {
     this.stores[b]?.peerUp(a);
   }
 
+  #wallMs(node: number): number {
+    return this.nowMs + (this.aheadMs[node] ?? 0);
+  }
+
   publish(node: number, key: string, value: string | undefined, region: Region = HOME): void {
     const update: EventualUpdate = { type: "creature_position", region, key, value: new TextEncoder().encode(value ?? ""), deleted: value === undefined, timestampMs: 0 };
-    this.stores[node]?.publish([update], 1, this.nowMs, this.#clocks[node] as HybridClock, DEFAULT_POLICY);
+    this.stores[node]?.publish([update], 1, this.#wallMs(node), this.#clocks[node] as HybridClock, DEFAULT_POLICY);
   }
 
   /** Lets time pass; what is sent in a tick comes before the next. */
   run(ms: number, stepMs: number = TICK_MS): void {
     for (let passed = 0; passed < ms; passed += stepMs) {
       this.nowMs += stepMs;
-      const sent = this.stores.flatMap((store, from) => store.tick(this.nowMs).map(({ to, delta }) => ({ from, to, bytes: EventualDelta.encode(delta).finish() })));
+      const sent = this.stores.flatMap((store, from) => store.tick(this.#wallMs(from)).map(({ to, delta }) => ({ from, to, bytes: EventualDelta.encode(delta).finish() })));
       for (const { from, to, bytes } of sent) {
         this.bytes += bytes.length;
-        if (!this.isCut(from, to)) this.stores[to]?.onDelta(from, EventualDelta.decode(bytes), this.nowMs, this.#clocks[to] as HybridClock);
+        if (!this.isCut(from, to)) this.stores[to]?.onDelta(from, EventualDelta.decode(bytes), this.#wallMs(to), this.#clocks[to] as HybridClock);
       }
     }
   }

@@ -41,6 +41,27 @@ describe("repair of a region that differs in little", () => {
   });
 });
 
+describe("a node whose clock is set back so far that it refuses what the others hold", () => {
+  it("takes none of it for deleted", () => {
+    const cluster = new EventualCluster(3);
+    for (let i = 0; i < 6; i += 1) cluster.publish(0, `k${i}`, "here");
+    cluster.run(5_000);
+    // Connections that were not lost before would not do.
+    for (const node of [0, 1]) cluster.cut(node, 2);
+    for (const node of [0, 1]) cluster.heal(node, 2);
+    cluster.run(5_000);
+    cluster.aheadMs[2] = -550_000;
+    // It has keys of its own that the others lack, and asks for what differs.
+    for (let i = 6; i < 12; i += 1) cluster.publish(i % 3, `k${i}`, "new");
+    cluster.run(20_000);
+    expect(cluster.stores[2]?.statistics().refused).toBeGreaterThan(0);
+    cluster.aheadMs[2] = 0;
+    cluster.run(20_000);
+    for (const node of [0, 1, 2]) expect(Object.keys(cluster.holds(node))).toHaveLength(12);
+    for (const store of cluster.stores) expect(store.statistics()).toMatchObject({ buried: 0, tombstones: 0 });
+  });
+});
+
 describe("a node that was cut off for longer than tombstones are kept", () => {
   const away = () => {
     const cluster = new EventualCluster(3, { tombstoneHorizonMs: HORIZON_MS });

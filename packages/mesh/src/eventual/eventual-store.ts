@@ -190,6 +190,7 @@ export class EventualStore {
     const take = (value: EventualValue): void => {
       if (!this.#wellFormed(value, nowMs)) {
         this.#counters.refused += 1;
+        this.#namedAllTheSame(from, value);
         return;
       }
       const stamp = value.stamp as HybridTimestamp;
@@ -216,6 +217,12 @@ export class EventualStore {
     for (const digest of delta.digests) this.#repair.compare(from, outbox, digest, this.#elapsed.ms);
     for (const region of delta.wanted) this.#repair.answerWhole(outbox, region);
     for (const sketch of delta.sketches) this.#repair.answer(from, outbox, sketch);
+  }
+
+  /** A value that is not taken, such as one from far ahead of this node's clock, says still that the peer has the key. */
+  #namedAllTheSame(from: number, { type, region, key }: EventualValue): void {
+    const held = region === undefined ? undefined : this.#table.find(type, region, key);
+    if (held !== undefined) this.#repair.named(from, held);
   }
 
   /**
