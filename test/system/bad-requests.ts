@@ -8,6 +8,7 @@ import {
 } from "@statemesh/contract";
 import { LOCAL_CLUSTER } from "../../tools/mesh-processes.ts";
 import { badHandoffRequests } from "./bad-handoff-requests.ts";
+import { badHealingRequests } from "./bad-healing-requests.ts";
 import { badMemberRequests } from "./bad-member-requests.ts";
 import { badOperations, type KnownWorld } from "./bad-operations.ts";
 import { bytesField, fixed32Field, varintField } from "./raw-call.ts";
@@ -248,6 +249,7 @@ function admin(of: Of): void {
     add("a node that is not there", "INVALID_FIELD", "target_node_id", { groupId: 1, targetNodeId: 77 });
   });
   badMemberRequests(of);
+  badHealingRequests(of);
 }
 
 function peers(of: Of): void {

@@ -5,6 +5,7 @@ import {
 import { AuthorityWatch, type WatchTarget } from "./authority-watch.ts";
 import { type ClientOptions, type CompiledClientOptions, compileClientOptions } from "./client-options.ts";
 import { Heartbeats } from "./heartbeats.ts";
+import { Healing } from "./healing.ts";
 import { LeaseKeeper } from "./lease-keeper.ts";
 import { NodePool } from "./node-pool.ts";
 import { OperationBuilder } from "./operation-builder.ts";
@@ -30,6 +31,8 @@ export class MeshClient {
   readonly authority: LeaseKeeper;
   /** Says that this server is there, from its registration on; knows which nodes answer, and on which side of a split they are. */
   readonly heartbeats: Heartbeats;
+  /** What became of operations that were kept during a partition. */
+  readonly healing: Healing;
   readonly #ids = new OperationIds();
   readonly #options: CompiledClientOptions;
   readonly #pool: NodePool;
@@ -45,6 +48,7 @@ export class MeshClient {
     this.operations = new OperationBuilder(this.serverId, this.#ids);
     this.heartbeats = new Heartbeats(this.#pool, this.#options);
     this.authority = new LeaseKeeper(this.#caller, this.#options, () => this.heartbeats.start());
+    this.healing = new Healing(this.#caller, this.#pool, this.#options);
   }
 
   /** A new id for an operation or a transaction. */

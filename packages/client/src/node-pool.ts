@@ -1,6 +1,6 @@
 /** Channels to the nodes of a mesh, and which of them is asked next. */
 import { type ChannelOptions, credentials } from "@grpc/grpc-js";
-import { AuthorityDirectoryServiceClient, ClusterAdminServiceClient, ConsistencyServiceClient, MeshError, ViewServiceClient } from "@statemesh/contract";
+import { AuthorityDirectoryServiceClient, ClusterAdminServiceClient, ConsistencyServiceClient, HealingServiceClient, MeshError, ViewServiceClient } from "@statemesh/contract";
 
 /** One consensus node: the services' stubs share a connection. */
 export interface NodeConnection {
@@ -9,6 +9,7 @@ export interface NodeConnection {
   readonly authority: AuthorityDirectoryServiceClient;
   readonly admin: ClusterAdminServiceClient;
   readonly views: ViewServiceClient;
+  readonly healing: HealingServiceClient;
 }
 
 /** A dead peer that says nothing is noticed after `keepalive_time + keepalive_timeout`. */
@@ -82,6 +83,7 @@ export class NodePool {
       node.authority.close();
       node.admin.close();
       node.views.close();
+      node.healing.close();
     }
     this.#open.clear();
   }
@@ -96,6 +98,7 @@ export class NodePool {
       authority: new AuthorityDirectoryServiceClient(address, credentials.createInsecure(), { channelOverride }),
       admin: new ClusterAdminServiceClient(address, credentials.createInsecure(), { channelOverride }),
       views: new ViewServiceClient(address, credentials.createInsecure(), { channelOverride }),
+      healing: new HealingServiceClient(address, credentials.createInsecure(), { channelOverride }),
     };
     this.#open.set(address, node);
     return node;

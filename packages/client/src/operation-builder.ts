@@ -17,6 +17,8 @@ export interface OperationOverrides {
   readonly operationId?: string;
   /** When the player acted, milliseconds since the Unix epoch; now where it is left out; 0: the receiver stamps. */
   readonly timestampMs?: number;
+  /** A node that is cut off may keep it, and answer OUTCOME_TENTATIVE. Default: false. */
+  readonly allowTentative?: boolean;
   /** What is touched beyond the body. */
   readonly footprint?: Footprint;
 }
@@ -175,6 +177,7 @@ export class OperationBuilder {
       authorityEpoch: place.epoch,
       timestampMs: overrides?.timestampMs ?? this.#nowMs(),
       footprint: overrides?.footprint,
+      allowTentative: overrides?.allowTentative ?? false,
       body,
     };
   }

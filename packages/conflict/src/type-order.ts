@@ -84,7 +84,7 @@ function orderOf(type: OperationType): TypeOrder {
 /** Types that the policy no longer holds can still be in force: they are ordered as a plain first-wins type of the operator's. */
 function orderOfUnknown(name: string): TypeOrder {
   return orderOf({
-    name, consistency: "strong", chain: ["timestamp", "server_id", "operation_id"], merge: false, stateMerge: undefined, builtIn: false, conflict: ConflictType.KEY, layer: name,
+    name, consistency: "strong", chain: ["timestamp", "server_id", "operation_id"], merge: false, stateMerge: undefined, builtIn: false, conflict: ConflictType.KEY, layer: name, tentative: false,
   });
 }
 

@@ -12,7 +12,9 @@ import type {
   RaftMessage,
   SnapshotMeta,
   StreamRequest,
+  TentativeOperation,
 } from "@statemesh/contract";
+import type { MeshError } from "@statemesh/contract";
 import type { Clock, Random } from "@statemesh/ports";
 import type { HardState, Loss } from "@statemesh/raft";
 
@@ -73,6 +75,13 @@ export interface Host {
   storeEventual(values: readonly EventualValue[], forgetDeletedBeforeMs: number, done: (stored: boolean) => void): void;
   /** A page of the eventual values that the region store has; the first for an empty token. `done` gets undefined where it did not say. */
   loadEventual(pageToken: string, done: (page: LoadEventualValuesResponse | undefined) => void): void;
+  /**
+   * Writes operations that are kept during a partition into a file of their own, durably. `done` gets an error where nothing of
+   * them is on the disk; a disk that leaves that open stops the node.
+   */
+  keepTentative(operations: readonly TentativeOperation[], done: (error: MeshError | undefined) => void): void;
+  /** They need not be kept any longer. */
+  dropTentative(operationIds: readonly string[]): void;
   /** The node cannot go on: its disk failed, or its replicas have diverged. */
   fail(error: unknown): void;
 }

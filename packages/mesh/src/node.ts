@@ -2,7 +2,7 @@
 // method takes an event in, at once and without waiting; `pump` then carries out what follows from all events that
 // came together. Nothing here reads a clock or touches a socket or a disk: all of that is the host's.
 import { HybridClock } from "@statemesh/clocks";
-import { MeshError, type RaftMessage, RaftMessageType, type SnapshotMeta, type StreamRequest } from "@statemesh/contract";
+import { MeshError, type RaftMessage, RaftMessageType, type SnapshotMeta, type StreamRequest, type TentativeOperation } from "@statemesh/contract";
 import type { Command, CommandResult } from "@statemesh/contract/log";
 import { commandOf, type GroupState, GroupState as State, type Membership, type PendingOperation, recordOf, TRANSACTIONS_VERSION, type VersionRange, VERSIONS } from "@statemesh/replica";
 import { DIRECTORY_GROUP, groupOf } from "@statemesh/world";
@@ -10,7 +10,7 @@ import { Authority } from "./authority/authority.ts";
 import type { CausalLog } from "./causal/index.ts";
 import type { EventualStorage, EventualStore } from "./eventual/index.ts";
 import { GroupSchedule } from "./group-schedule.ts";
-import { type PartitionView, QuorumContact } from "./healing/losing-side.ts";
+import { CutOff } from "./healing/cut-off.ts";
 import type { GroupWrite, Host } from "./host.ts";
 import { Leadership, tellLeaders } from "./leadership.ts";
 import { MembershipKeeper } from "./membership/membership-keeper.ts";
@@ -43,9 +43,8 @@ export class MeshNode {
   readonly relay: Relay;
   readonly edge: Edge;
   readonly repairs: Repairs;
-  /** Whether this node is cut off from those who decide. */
-  readonly partition: PartitionView;
-  readonly #contact: QuorumContact;
+  /** Whether this node is cut off from those who decide, and what it keeps until it is not. */
+  readonly cutOff: CutOff;
   readonly groups: readonly GroupReplica[];
   readonly #coordinator: Coordinator;
   readonly #remote: RemoteCalls;
@@ -73,7 +72,7 @@ export class MeshNode {
   #votes = false;
   #ticks = 0;
 
-  constructor(options: NodeOptions, host: Host, restored: ReadonlyMap<number, RestoredGroup>) {
+  constructor(options: NodeOptions, host: Host, restored: ReadonlyMap<number, RestoredGroup>, kept: readonly TentativeOperation[] = []) {
     this.options = options;
     this.host = host;
     this.clock = new HybridClock({ maxOffsetMs: options.policy.maxOffsetMs });
@@ -82,8 +81,12 @@ export class MeshNode {
     this.#materializers = options.materialize ? this.groups.map((group) => new Materializer(group, options.clusterId, host)) : [];
     this.#schedule = new GroupSchedule(this.groups, this.#materializers, options.electionTicks);
     const { liveness } = this.#schedule;
-    const contact = { nodeId: options.nodeId, groups: this.groups, wallMs: () => host.clock.wallMs(), silentTicks: (peer: number) => (this.views.isDeaf(peer) ? Number.POSITIVE_INFINITY : liveness.silentTicks(peer)), viewEpoch: () => this.views.view.epoch };
-    this.partition = this.#contact = new QuorumContact(contact, options.suspicionTicks ?? Math.max(Math.ceil(timesOf(options).suspicionMs / options.tickMs), 5 * options.heartbeatTicks));
+    this.cutOff = new CutOff(this, kept, {
+      connected: this.#connected,
+      silentTicks: (peer) => (this.views.isDeaf(peer) ? Number.POSITIVE_INFINITY : liveness.silentTicks(peer)),
+      viewEpoch: () => this.views.view.epoch,
+      send: (peer, frame, bytes) => this.#peer(peer).tentative(frame, bytes),
+    });
     const shared = {
       nodeId: options.nodeId,
       incarnation: options.incarnation,
@@ -94,7 +97,7 @@ export class MeshNode {
       monotonicMs: () => host.clock.monotonicMs(),
       leaderOf: (groupId: number) => this.group(groupId).leader,
       isConnected: (peer: number) => this.#connected.has(peer),
-      losingSide: (groupId: number) => this.partition.losingSide(groupId),
+      ...this.cutOff.answers,
       sendCall: (peer: number, call: Parameters<PeerFrames["call"]>[0], bytes: number) => this.#peer(peer).call(call, bytes),
       answer: (peer: number, answer: Parameters<PeerFrames["answer"]>[0]) => {
         this.#peer(peer).answer(answer);
@@ -242,7 +245,7 @@ export class MeshNode {
     if (this.#stopped) return;
     this.#ticks++;
     this.#schedule.tick(this.#votes);
-    this.#contact.tick();
+    this.cutOff.tick();
     this.repairs.tick();
     this.edge.expire();
     this.relay.expire();
@@ -274,6 +277,7 @@ export class MeshNode {
     this.#connected.add(peer);
     this.#weak.peerUp(peer);
     this.views.heard(peer);
+    this.cutOff.tentative.peerUp(peer);
     this.#schedule.liveness.heard(peer);
     this.dirty();
   }
@@ -357,6 +361,7 @@ export class MeshNode {
     }
     for (const call of frame.calls) if (this.groups[call.groupId] !== undefined) this.#remote.onCall(peer, call);
     this.#weak.onFrame(peer, frame);
+    for (const each of frame.tentative) this.cutOff.tentative.onFrame(peer, each);
     for (const answer of frame.answers) if (!this.edge.onAnswer(answer)) this.relay.onAnswer(answer);
     this.dirty();
   }

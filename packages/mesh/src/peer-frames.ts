@@ -1,6 +1,6 @@
 // What waits to be sent to one peer. Everything that one pump produces for a peer leaves in one frame, or in a few
 // where it is much: a frame has a limit, and Raft must not wait behind a heap of anything.
-import type { CausalBatch, EventualDelta, ForwardedAnswer, ForwardedCall, Heartbeat, RaftMessage, StreamRequest } from "@statemesh/contract";
+import type { CausalBatch, EventualDelta, ForwardedAnswer, ForwardedCall, Heartbeat, RaftMessage, StreamRequest, TentativeFrame } from "@statemesh/contract";
 
 /** A frame is closed when it holds about this many bytes of entries. One entry may go beyond. */
 const FRAME_BYTES = 2 * 1024 * 1024;
@@ -60,6 +60,13 @@ export class PeerFrames {
     this.#close();
   }
 
+  /** `bytes`: about what it takes. */
+  tentative(frame: TentativeFrame, bytes: number): void {
+    this.#open().tentative.push(frame);
+    this.#bytes += bytes;
+    this.#close();
+  }
+
   /** Sends what waits. */
   flush(): void {
     const frame = this.#frame;
@@ -78,7 +85,7 @@ export class PeerFrames {
   }
 
   #open(): StreamRequest {
-    this.#frame ??= { hello: undefined, raft: [], calls: [], answers: [], deltas: [], causal: [], heartbeats: [] };
+    this.#frame ??= { hello: undefined, raft: [], calls: [], answers: [], deltas: [], causal: [], heartbeats: [], tentative: [] };
     return this.#frame;
   }
 

@@ -48,7 +48,7 @@ describe("a read of bounded staleness", () => {
     const group = cluster.node(lagging).group(1);
     const { core } = cluster.node(leader).group(1);
     const heartbeat = { groupId: 1, type: RaftMessageType.HEARTBEAT, from: leader, to: lagging, term: core.term, logIndex: 0, logTerm: 0, entries: [], commit: group.state.appliedIndex, reject: false, rejectHint: 0, context: 0, forced: false, quiesce: false };
-    cluster.node(lagging).onFrame(leader, { hello: undefined, raft: [heartbeat], calls: [], answers: [], deltas: [], causal: [], heartbeats: [] });
+    cluster.node(lagging).onFrame(leader, { hello: undefined, raft: [heartbeat], calls: [], answers: [], deltas: [], causal: [], heartbeats: [], tentative: [] });
     expect(cluster.node(lagging).stalenessMs(1)).toBeGreaterThanOrEqual(200);
     const second = readAt(cluster, lagging, { level: ReadLevel.BOUNDED_STALENESS, maxStalenessMs: 100 });
     cluster.run(3_000);

@@ -21,6 +21,8 @@ class Lonely {
     leaderOf: () => 0,
     isConnected: () => false,
     losingSide: () => undefined,
+    answerKept: () => false,
+    keep: () => undefined,
     submit: () => undefined,
     sendCall: () => undefined,
     spansGroups: () => true,

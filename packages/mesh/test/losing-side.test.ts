@@ -83,7 +83,7 @@ describe("a strong operation on the losing side", () => {
     cluster.kill(1);
     const answers = cluster.execute(2, [mint("m", 1, cluster.regionIn(1), "ada", "gold", 1)]);
     expect(answers.get("m")).toMatchObject({ outcome: Outcome.ACCEPTED });
-    expect(cluster.node(2).partition.losingSide(1)).toBeUndefined();
+    expect(cluster.node(2).cutOff.partition.losingSide(1)).toBeUndefined();
   });
 
   it("is taken again once the partition is over", () => {
@@ -91,9 +91,9 @@ describe("a strong operation on the losing side", () => {
     oneLeader(cluster);
     const [node = 0] = cutOff(cluster, 1);
     cluster.run(SUSPICION_MS + 500);
-    expect(cluster.node(node).partition.losingSide(1)).toMatchObject({ nodes: [node], voters: 3, viewEpoch: 0 });
+    expect(cluster.node(node).cutOff.partition.losingSide(1)).toMatchObject({ nodes: [node], voters: 3, viewEpoch: 0 });
     cluster.heal();
-    cluster.runUntil(() => cluster.node(node).partition.losingSide(1) === undefined, 2_000);
+    cluster.runUntil(() => cluster.node(node).cutOff.partition.losingSide(1) === undefined, 2_000);
     expect(cluster.execute(node, [mint("m", 1, cluster.regionIn(1), "ada", "gold", 1)]).get("m")).toMatchObject({ outcome: Outcome.ACCEPTED });
   });
 });
@@ -105,9 +105,9 @@ describe("a node on the losing side", () => {
     cluster.hold(3);
     cluster.run(10_000);
     cluster.release(3);
-    expect(cluster.node(3).partition.losingSide(1)).toBeUndefined();
+    expect(cluster.node(3).cutOff.partition.losingSide(1)).toBeUndefined();
     cluster.run(TICK_MS);
-    expect(cluster.node(3).partition.losingSide(1)).toBeUndefined();
+    expect(cluster.node(3).cutOff.partition.losingSide(1)).toBeUndefined();
   });
 
   it("goes on with eventual updates and with stale reads, and refuses linearizable ones and the directory", () => {

@@ -105,7 +105,7 @@ describe("the log", () => {
     const peer = cluster.members.find((id) => id !== leader) ?? 0;
     // Field 15 of a command, as a later version might have it; a fence without a region; and no message at all.
     for (const value of [new Uint8Array([0x7a, 0]), new Uint8Array([0x1a, 2, 0x10, 1]), new Uint8Array([0xff])]) {
-      cluster.node(leader).onFrame(peer, { hello: undefined, raft: [], answers: [], deltas: [], causal: [], heartbeats: [], calls: [{ callId: 7, groupId: 1, timeoutMs: 1_000, hops: 1, call: { $case: "command", value } }] });
+      cluster.node(leader).onFrame(peer, { hello: undefined, raft: [], answers: [], deltas: [], causal: [], heartbeats: [], tentative: [], calls: [{ callId: 7, groupId: 1, timeoutMs: 1_000, hops: 1, call: { $case: "command", value } }] });
     }
     cluster.run(1_000);
     cluster.converge();
@@ -121,7 +121,7 @@ describe("the log", () => {
     const unknownAction = mint("n2", 1, region, "ada", "gold", 1);
     if (unknownAction.body?.$case === "playerInventory") Object.assign(unknownAction.body.value, { action: 77 });
     const operations = [bodiless, unknownAction].map((operation) => ({ operation, stamp: { physicalMs: cluster.nowMs, logical: 0 }, fingerprint: 1 }));
-    cluster.node(leader).onFrame(peer, { hello: undefined, raft: [], answers: [], deltas: [], causal: [], heartbeats: [], calls: [{ callId: 7, groupId: 1, timeoutMs: 1_000, hops: 1, call: { $case: "operations", value: { operations } } }] });
+    cluster.node(leader).onFrame(peer, { hello: undefined, raft: [], answers: [], deltas: [], causal: [], heartbeats: [], tentative: [], calls: [{ callId: 7, groupId: 1, timeoutMs: 1_000, hops: 1, call: { $case: "operations", value: { operations } } }] });
     cluster.run(500);
     expect(isDecision(cluster.execute(leader, [mint("m", 1, region, "ada", "gold", 1)]).get("m"))).toBe(true);
     cluster.converge();

@@ -159,6 +159,15 @@ export class VirtualCluster {
       watermarks: (done) => this.at(2, () => alive() && done(options.watermarks?.())),
       storeEventual: (_values, _beforeMs, done) => this.at(2, () => alive() && done(false)),
       loadEventual: (_token, done) => this.at(2, () => alive() && done(undefined)),
+      keepTentative: (operations, done) =>
+        this.at(0.5, () => {
+          if (!alive()) return;
+          for (const operation of operations) disk.tentative.set(operation.operation?.operationId ?? "", operation);
+          done(undefined);
+        }),
+      dropTentative: (operationIds) => {
+        for (const operationId of operationIds) disk.tentative.delete(operationId);
+      },
       fail: (error) => this.failures.push(error instanceof Error ? error : new Error("a node failed", { cause: error })),
     };
     const nodeOptions: NodeOptions = {
@@ -192,7 +201,7 @@ export class VirtualCluster {
         return [groupId, { hardState: group.hardState, snapshot: group.snapshot, entries: [...group.entries], state, ...(group.loss === undefined ? {} : { loss: group.loss }) }];
       }),
     );
-    const node: MeshNode = new MeshNode(nodeOptions, host, restored);
+    const node: MeshNode = new MeshNode(nodeOptions, host, restored, [...disk.tentative.values()]);
     this.#nodes.set(id, node);
     node.members.foundedBy(this.members.map((nodeId) => ({ nodeId, address: `node-${nodeId}:1`, folderId: nodeId, state: MemberState.VOTER })));
     node.onMembers = () => {

@@ -1,4 +1,4 @@
-import type { LogEntry, SnapshotMeta } from "@statemesh/contract";
+import type { LogEntry, SnapshotMeta, TentativeOperation } from "@statemesh/contract";
 import type { GroupWrite } from "@statemesh/mesh";
 import type { HardState, Loss } from "@statemesh/raft";
 
@@ -18,6 +18,8 @@ export interface StoredSnapshot {
 export class Disk {
   readonly groups = new Map<number, StoredGroup>();
   readonly snapshots = new Map<number, StoredSnapshot>();
+  /** Operations that are kept during a partition, by id. */
+  readonly tentative = new Map<string, TentativeOperation>();
 
   write({ groupId, hardState, entries, snapshot, loss }: GroupWrite): void {
     const stored = this.groups.get(groupId) ?? { hardState: { term: 0, vote: 0, commit: 0 }, snapshot: undefined, entries: [] };

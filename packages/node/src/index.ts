@@ -3,6 +3,7 @@ export * from "./arbiter-pool.ts";
 export * from "./authority.ts";
 export * from "./handoffs.ts";
 export * from "./placement.ts";
+export * from "./heal-reports.ts";
 export * from "./identity.ts";
 export * from "./member-changes.ts";
 export * from "./node-ports.ts";

@@ -1,5 +1,5 @@
 // The host of a node: what the protocols ask for, done with the node's ports.
-import type { ArbitrateRequest, ArbitrateResponse, EventualValue, InstallSnapshotRequest, LoadEventualValuesResponse, MaterializeRequest, MaterializeResponse, PeerHello, RaftMessage, SnapshotMeta, StreamRequest } from "@statemesh/contract";
+import type { ArbitrateRequest, ArbitrateResponse, EventualValue, InstallSnapshotRequest, LoadEventualValuesResponse, MaterializeRequest, MaterializeResponse, MeshError, PeerHello, RaftMessage, SnapshotMeta, StreamRequest, TentativeOperation } from "@statemesh/contract";
 import type { GroupWrite, Host, Log, SnapshotHeading } from "@statemesh/mesh";
 import { type Clock, DiskError, type Random } from "@statemesh/ports";
 import type { ArbiterPool } from "./arbiter-pool.ts";
@@ -7,12 +7,14 @@ import type { NodePorts } from "./node-ports.ts";
 import type { PeerLink } from "./peer-link.ts";
 import type { SnapshotSender } from "./snapshot-sender.ts";
 import type { Storage } from "./storage.ts";
+import type { TentativeLog } from "./tentative-log.ts";
 
 /** Chunks of a snapshot written between two turns of the event loop: a large state must not hold up heartbeats. */
 const CHUNKS_PER_TURN = 1;
 
 export interface HostParts {
   readonly storage: Storage;
+  readonly tentative: TentativeLog;
   readonly sender: SnapshotSender;
   /** What this node says of itself with a snapshot for a peer; undefined where it does not say it. */
   hello(peer: number): PeerHello | undefined;
@@ -152,6 +154,14 @@ export class NodeHost implements Host {
   #askWatermarks(done: (watermarks: ReadonlyMap<number, number> | undefined) => void): void {
     if (this.#parts.ports.store === undefined) this.defer(() => done(undefined));
     else this.#parts.ports.store.watermarks(done);
+  }
+
+  keepTentative(operations: readonly TentativeOperation[], done: (error: MeshError | undefined) => void): void {
+    this.#parts.tentative.keep(operations, done);
+  }
+
+  dropTentative(operationIds: readonly string[]): void {
+    this.#parts.tentative.drop(operationIds);
   }
 
   fail(error: unknown): void {

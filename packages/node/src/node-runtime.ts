@@ -1,5 +1,5 @@
 // A whole node over its ports: folder, log, founding, peers, beat. A service adds the callers' doors to it.
-import { type IdentifyResponse, type InstallSnapshotRequest, type Member, MemberState, MeshError, type PeerHello, type StreamRequest } from "@statemesh/contract";
+import { type IdentifyResponse, type InstallSnapshotRequest, type Member, MemberState, MeshError, type PeerHello, type StreamRequest, type TentativeOperation } from "@statemesh/contract";
 import { MeshNode, type NodeOptions, type RestoredGroup } from "@statemesh/mesh";
 import { type Cancel, DiskError } from "@statemesh/ports";
 import { type GroupStateOptions, SNAPSHOT_HELLO_VERSION, VERSIONS, commandOf } from "@statemesh/replica";
@@ -17,6 +17,7 @@ import { PeerLink } from "./peer-link.ts";
 import { SnapshotSender } from "./snapshot-sender.ts";
 import { receiveSnapshot } from "./snapshot-transfer.ts";
 import { Storage } from "./storage.ts";
+import { TentativeLog } from "./tentative-log.ts";
 import { identityOf } from "./waiting-room.ts";
 
 /** Snapshots that are taken in at a time. Each holds a whole state in memory beside the one that it replaces. */
@@ -46,6 +47,15 @@ export interface RuntimeOptions extends Omit<NodeOptions, "members" | "materiali
   readonly peerAddress?: string;
 }
 
+/** What this node finds on its disk. */
+interface OnDisk {
+  readonly storage: Storage;
+  readonly restored: ReadonlyMap<number, RestoredGroup>;
+  readonly tentative: TentativeLog;
+  /** Operations that it kept during a partition. */
+  readonly kept: readonly TentativeOperation[];
+}
+
 /** How long a node tries to have its new address put on record before it tries anew. */
 const MOVE_MS = 5_000;
 
@@ -59,6 +69,7 @@ export class NodeRuntime {
   readonly #options: RuntimeOptions;
   readonly #ports: NodePorts;
   readonly #host: NodeHost;
+  readonly #tentative: TentativeLog;
   readonly #arbiters: ArbiterPool;
   readonly #clientAddresses = new Map<number, string>();
   #cancels: Cancel[] = [];
@@ -77,14 +88,16 @@ export class NodeRuntime {
     const claimed = await claimFolder(ports.disks.folder, { clusterId, nodeId, groups, decisionWindow }, founders, ports.random);
     const hasPeers = ports.peers.size > 0 || claimed.members.some((member) => member.nodeId !== claimed.nodeId);
     const { storage, restored } = await Storage.open(ports, (groupId) => stateOptions(options, groupId), hasPeers ? groups : undefined, claimed.founded && !claimed.isUnused, options.wal);
+    const { tentative, kept } = await TentativeLog.open(ports.disks.folder, ports.log, (error) => ports.fail(error));
     const record = await beginStart(ports.disks.folder, claimed, options.incarnation);
-    return new NodeRuntime({ ...options, nodeId: record.nodeId, incarnation: record.incarnation }, ports, record, storage, restored);
+    return new NodeRuntime({ ...options, nodeId: record.nodeId, incarnation: record.incarnation }, ports, record, { storage, restored, tentative, kept });
   }
 
-  private constructor(options: RuntimeOptions, ports: NodePorts, record: FolderRecord, storage: Storage, restored: ReadonlyMap<number, RestoredGroup>) {
+  private constructor(options: RuntimeOptions, ports: NodePorts, record: FolderRecord, { storage, restored, tentative, kept }: OnDisk) {
     this.#options = options;
     this.#ports = ports;
     this.storage = storage;
+    this.#tentative = tentative;
     this.#clientAddresses.set(options.nodeId, options.clientAddress);
     this.#arbiters = new ArbiterPool(ports.arbiters, options.arbiterTimeoutMs, ports.clock, (task) => ports.defer(task), ports.log);
     const events = {
@@ -101,8 +114,8 @@ export class NodeRuntime {
     });
     this.sender = new SnapshotSender({ ...ports, snapshots: storage.snapshots }, options.snapshotBytesPerSecond);
     const hello = (peer: number): PeerHello | undefined => (this.mesh.versions.max < SNAPSHOT_HELLO_VERSION ? undefined : this.#helloFor(peer));
-    this.#host = new NodeHost({ storage, sender: this.sender, hello, links: this.peers.links, arbiters: this.#arbiters, ports });
-    this.mesh = new MeshNode({ ...options, members: record.founders, materialize: ports.store !== undefined }, this.#host, restored);
+    this.#host = new NodeHost({ storage, tentative, sender: this.sender, hello, links: this.peers.links, arbiters: this.#arbiters, ports });
+    this.mesh = new MeshNode({ ...options, members: record.founders, materialize: ports.store !== undefined }, this.#host, restored, kept);
     const reports = new ArbiterReports(ports.arbiters, this.mesh, options.clusterId);
     this.mesh.views.onBeat = (heartbeats) => reports.send(heartbeats);
     this.mesh.onMembers = () => ports.defer(() => this.#membersChanged());
@@ -334,6 +347,7 @@ export class NodeRuntime {
     await this.founding.settled();
     this.#arbiters.close();
     this.#ports.store?.close();
+    await this.#tentative.close();
     await this.storage.close();
   }
 }

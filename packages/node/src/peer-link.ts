@@ -61,7 +61,7 @@ export class PeerLink {
       },
     });
     this.#stream = stream;
-    stream.write({ hello: this.#hello(), raft: [], calls: [], answers: [], deltas: [], causal: [], heartbeats: [] });
+    stream.write({ hello: this.#hello(), raft: [], calls: [], answers: [], deltas: [], causal: [], heartbeats: [], tentative: [] });
     this.#cancelTimer = this.#timers.after(HELLO_TIMEOUT_MS, () => stream.cancel());
   }
 

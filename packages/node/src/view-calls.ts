@@ -38,7 +38,7 @@ export function watchView(mesh: MeshNode, serverId: number, before: Side | undef
   const others: Region[] = [];
   for (const { region, serverId: owner } of mesh.directory.directory.leases()) {
     if (owner === 0) continue;
-    if (owner === serverId && (state.side === Side.LOSING || mesh.partition.losingSide(groupOf(region, mesh.options.groups)) !== undefined)) own.push(region);
+    if (owner === serverId && (state.side === Side.LOSING || mesh.cutOff.partition.losingSide(groupOf(region, mesh.options.groups)) !== undefined)) own.push(region);
     if (unheard.has(owner)) others.push(region);
   }
   return {

@@ -12,7 +12,7 @@ const random = new SystemRandom();
 
 const frame = (hello: object) => ({
   hello: PeerHello.fromPartial({ clusterId: "c", nodeId: 1, groups: 1, decisionWindow: 8, protocolMin: 1, protocolMax: 2, clusterVersion: 2, founded: true, ...hello }),
-  raft: [], calls: [], answers: [], deltas: [], causal: [], heartbeats: [],
+  raft: [], calls: [], answers: [], deltas: [], causal: [], heartbeats: [], tentative: [],
 });
 
 async function waiting(folder: Disk): Promise<{ record: FolderRecord; room: WaitingRoom; placed: Promise<number> }> {

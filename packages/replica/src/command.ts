@@ -1,5 +1,5 @@
 import type { Command, DirectoryCommand } from "@statemesh/contract/log";
-import { AUTHORITY_VERSION, MEMBERSHIP_VERSION, TRANSACTIONS_VERSION, VIEWS_VERSION } from "./versions.ts";
+import { AUTHORITY_VERSION, HEALING_VERSION, MEMBERSHIP_VERSION, TRANSACTIONS_VERSION, VIEWS_VERSION } from "./versions.ts";
 
 /** A command with the lowest version that can apply it. Commands are made here and nowhere else. */
 export function commandOf(body: NonNullable<Command["command"]>): Command {
@@ -10,6 +10,7 @@ function formatOf(body: NonNullable<Command["command"]>): number {
   if (body.$case === "membership") return MEMBERSHIP_VERSION;
   if (body.$case === "view") return VIEWS_VERSION;
   if (body.$case === "transaction") return TRANSACTIONS_VERSION;
+  if (body.$case === "heal") return HEALING_VERSION;
   return body.$case === "directory" && needsAuthority(body.value) ? AUTHORITY_VERSION : 0;
 }
 

@@ -16,14 +16,17 @@ import {
   type ServerLoad,
   type View,
 } from "@statemesh/contract";
-import { Command, CommandResult, type DecidedOperation, type Effect, type MembershipRecord, type RegionFence } from "@statemesh/contract/log";
+import { Command, CommandResult, type DecidedOperation, type Effect, type ForgottenMark, type MembershipRecord, type RegionFence } from "@statemesh/contract/log";
 import { sameRegion } from "@statemesh/world";
 import { Directory } from "./directory.ts";
 import type { DirectoryChange } from "./directory-change.ts";
 import { EntityTable, entityKey } from "./entity-table.ts";
+import { ForgottenMarks } from "./forgotten-marks.ts";
+import { type HealReportRow, HealReports } from "./heal-reports.ts";
 import { type BalanceRow, Ledger, peerGroupOf, type TotalsRow, type TransitRow } from "./ledger.ts";
 import type { LeaseRow } from "./lease-table.ts";
 import { Membership } from "./membership.ts";
+import { applyHeal } from "./apply-heal.ts";
 import { regionText } from "./region-text.ts";
 import { StateHash } from "./state-hash.ts";
 import { TouchLog } from "./touch-log.ts";
@@ -48,6 +51,8 @@ export interface DecisionRow {
   readonly transactionId: string;
   /** The time that the caller claimed; 0: none. */
   readonly claimedMs: number;
+  /** 0: not known. */
+  readonly serverId: number;
   /** Where it took effect, if that is another group: of a transaction that this group coordinated. */
   readonly elsewhere?: LogPosition;
 }
@@ -113,6 +118,9 @@ export class GroupState {
   readonly directory: Directory = new Directory(this.#hash);
   readonly membership: Membership = new Membership(this.#hash);
   readonly views: Views = new Views(this.#hash);
+  /** What became of operations that were kept on losing sides of partitions. */
+  readonly heals: HealReports = new HealReports(this.#hash);
+  readonly forgotten: ForgottenMarks = new ForgottenMarks();
   readonly decisions: TwoGenerations<DecisionRow>;
   readonly gone: TwoGenerations<GoneRow>;
   readonly transactions: TransactionTable;
@@ -134,6 +142,7 @@ export class GroupState {
       // would have every later operation refused as forgotten.
       const atMs = row.claimedMs === 0 ? row.stamp.physicalMs : row.claimedMs;
       if (atMs > this.#forgottenThroughMs) this.#forgottenThroughMs = atMs;
+      this.forgotten.note(row.serverId, atMs);
     });
     this.gone = new TwoGenerations(options.decisionWindow);
     this.transactions = new TransactionTable(options.groupId, this.#hash, this.ledger, options.decisionWindow);
@@ -214,6 +223,8 @@ export class GroupState {
       }
       case "fence":
         return this.#applyFence(command.value, entry);
+      case "heal":
+        return applyHeal(this, command.value, entry, report);
       case "membership": {
         const commandResult = this.membership.apply(command.value);
         commandResult.position = this.position();
@@ -229,18 +240,18 @@ export class GroupState {
   }
 
   /** For the entry at hand only. */
-  applyOperations(operations: readonly DecidedOperation[], entry: LogEntry, report = true): Applied {
+  applyOperations(operations: readonly DecidedOperation[], entry: LogEntry, report = true, healed = false): Applied {
     const applied: AppliedOperation[] = [];
     const changes: EntityChange[] = [];
     const position = this.position();
-    const fencedTransactions = this.#fencedTransactions(operations);
+    const fencedTransactions = healed ? NO_FENCES : this.#fencedTransactions(operations);
     for (const operation of operations) {
       const known = this.decisions.get(operation.operationId);
       if (known !== undefined) {
         if (report) applied.push({ operationId: operation.operationId, decision: this.decisionOf(known, true), fence: undefined });
         continue;
       }
-      const fence = fencedTransactions.get(operation.transactionId) ?? this.fenceAgainst(operation);
+      const fence = fencedTransactions.get(operation.transactionId) ?? (healed ? undefined : this.fenceAgainst(operation));
       if (fence !== undefined) {
         if (report) applied.push({ operationId: operation.operationId, decision: undefined, fence });
         continue;
@@ -259,6 +270,7 @@ export class GroupState {
         term: entry.term,
         transactionId: operation.transactionId,
         claimedMs: operation.claimedMs,
+        serverId: operation.serverId,
       };
       this.decisions.add(row.operationId, row);
       if (report) applied.push({ operationId: row.operationId, decision: this.decisionOf(row, false), fence: undefined });
@@ -404,14 +416,17 @@ export class GroupState {
       coordinated: [...this.transactions.coordinatedRows()],
       prepared: [...this.transactions.preparedRows()],
       finished: [...this.transactions.finished.entries()],
+      heals: this.heals.rows,
+      ...this.forgotten.capture(),
     };
   }
 
   /** Writes the header of a snapshot into an empty state. The rows follow through the tables' own `restore`. */
-  restoreHeader(header: { appliedIndex: number; appliedTerm: number; forgottenThroughMs: number }): void {
+  restoreHeader(header: { appliedIndex: number; appliedTerm: number; forgottenThroughMs: number; forgotten: readonly ForgottenMark[]; forgottenFloorMs: number }): void {
     this.#appliedIndex = header.appliedIndex;
     this.#appliedTerm = header.appliedTerm;
     this.#forgottenThroughMs = header.forgottenThroughMs;
+    this.forgotten.restore(header, header.forgottenThroughMs);
     this.#touches = new TouchLog(this.#touchCapacity, header.appliedIndex);
   }
 
@@ -447,6 +462,9 @@ export interface StateCapture {
   readonly coordinated: readonly CoordinatedRow[];
   readonly prepared: readonly PreparedRow[];
   readonly finished: readonly { key: string; value: FinishedRow; recent: boolean }[];
+  readonly heals: readonly HealReportRow[];
+  readonly forgotten: readonly ForgottenMark[];
+  readonly forgottenFloorMs: number;
 }
 
 /** Words that recur in every record (kinds, rules, reasons): kept once. The game's own kinds may be many, so there is a limit. */

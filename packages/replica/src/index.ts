@@ -9,6 +9,7 @@ export * from "./placement.ts";
 export { destinationOf, movesItems } from "./effects.ts";
 export * from "./entity-table.ts";
 export * from "./group-state.ts";
+export * from "./heal-reports.ts";
 export * from "./impossible.ts";
 export * from "./incumbents.ts";
 export * from "./ledger.ts";

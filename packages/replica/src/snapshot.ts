@@ -3,7 +3,7 @@ import { BinaryReader, BinaryWriter, SnapshotRecord } from "@statemesh/contract/
 import { GroupState, type GroupStateOptions, type StateCapture } from "./group-state.ts";
 import { entityKey } from "./entity-table.ts";
 import { begunRecord, coordinatedRow, decisionRecord, decisionRow, preparedRecord, preparedRow } from "./transaction-records.ts";
-import { AUTHORITY_VERSION, MEMBERSHIP_VERSION, NewerVersionError, TRANSACTIONS_VERSION, VIEWS_VERSION } from "./versions.ts";
+import { AUTHORITY_VERSION, HEALING_VERSION, MEMBERSHIP_VERSION, NewerVersionError, TRANSACTIONS_VERSION, VIEWS_VERSION } from "./versions.ts";
 
 
 /** A chunk is closed when it has reached this size; one record may push it beyond. */
@@ -24,14 +24,21 @@ export function* encodeSnapshot(capture: StateCapture): Generator<Uint8Array> {
 }
 
 function* records(capture: StateCapture): Generator<RecordBody> {
-  const { groupId, appliedIndex, appliedTerm, forgottenThroughMs, digest, handoffs, loads } = capture;
+  const { groupId, appliedIndex, appliedTerm, forgottenThroughMs, forgotten, forgottenFloorMs, digest, handoffs, loads } = capture;
   // The lowest version that reads what follows: nodes that are older and need it not can take it all the same.
   const hasTransactions = capture.transit.length + capture.coordinated.length + capture.prepared.length + capture.finished.length > 0;
-  const needed = [1, capture.membership === undefined ? 1 : MEMBERSHIP_VERSION, capture.needsAuthorityVersion ? AUTHORITY_VERSION : 1, capture.view === undefined ? 1 : VIEWS_VERSION, hasTransactions ? TRANSACTIONS_VERSION : 1];
+  const needed = [
+    1,
+    capture.membership === undefined ? 1 : MEMBERSHIP_VERSION,
+    capture.needsAuthorityVersion ? AUTHORITY_VERSION : 1,
+    capture.view === undefined ? 1 : VIEWS_VERSION,
+    capture.heals.length > 0 ? HEALING_VERSION : 1,
+    hasTransactions ? TRANSACTIONS_VERSION : 1,
+  ];
   const format = Math.max(...needed);
   yield {
     $case: "header",
-    value: { format, groupId, appliedIndex, appliedTerm, forgottenThroughMs, stateDigest: digest },
+    value: { format, groupId, appliedIndex, appliedTerm, forgottenThroughMs, forgotten: [...forgotten], forgottenFloorMs, stateDigest: digest },
   };
   for (const value of capture.entities) yield { $case: "entity", value };
   for (const value of capture.balances) yield { $case: "balance", value };
@@ -49,6 +56,10 @@ function* records(capture: StateCapture): Generator<RecordBody> {
   for (const row of capture.coordinated) yield { $case: "begun", value: begunRecord(row) };
   for (const row of capture.prepared) yield { $case: "prepared", value: preparedRecord(row) };
   for (const { value, recent } of capture.finished) yield { $case: "finished", value: { ...value, recent } };
+  for (const { head, operations } of capture.heals) {
+    yield { $case: "healReport", value: head };
+    for (const value of operations) yield { $case: "healed", value };
+  }
 }
 
 /**
@@ -144,6 +155,10 @@ export class SnapshotLoader {
         const { recent, ...row } = record.value;
         return state.transactions.finished.restore(row.key, row, recent);
       }
+      case "healReport":
+        return state.heals.restore(record.value);
+      case "healed":
+        return state.heals.restoreOperation(record.value);
       default:
         throw new Error("snapshot: a record of a newer version");
     }

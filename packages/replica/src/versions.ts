@@ -14,7 +14,7 @@ export interface VersionRange {
  * - 1: operations, the directory, fences.
  * - 2: the cluster's version and its members are on record in group 0.
  * - 3: views, handoffs, backups that take over, what game servers say of their load; eventual values are repaired in parts; transactions
- *   across groups; who sends a snapshot says who it is.
+ *   across groups; who sends a snapshot says who it is; operations that were kept on the losing side of a partition are healed.
  */
 export const VERSIONS: VersionRange = { min: 1, max: 3 };
 
@@ -35,6 +35,9 @@ export const REPAIR_VERSION = 3;
 
 /** From this version on a transaction may reach several groups. */
 export const TRANSACTIONS_VERSION = 3;
+
+/** From this version on nodes that are cut off may keep operations, and leaders heal them. */
+export const HEALING_VERSION = 3;
 
 /** What is to be read was written by a newer version. The node has to stop: guessing would make its state another one than the others'. */
 export class NewerVersionError extends Error {

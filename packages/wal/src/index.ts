@@ -8,4 +8,5 @@ export * from "./write-ahead-log.ts";
 export * from "./inspection.ts";
 export type { GroupUpdate } from "./records.ts";
 export type { RecoveredGroup } from "./replayed-group.ts";
+export * from "./record-file.ts";
 export * from "./snapshot-store.ts";

@@ -9,13 +9,18 @@ export interface BuiltInType {
   readonly layer: string;
   /** Whether operations of the type can carry a merge class. */
   readonly mergeable: boolean;
+  /**
+   * Whether the type may be kept on the losing side of a partition. Nothing that moves items may: what is spent there can be
+   * spent on the other side too, and neither can be taken back from whoever has built on it.
+   */
+  readonly keepable: boolean;
 }
 
 function strong(conflict: ConflictType, layer = "", mergeable = false): BuiltInType {
-  return { consistency: "strong", conflict, layer, mergeable };
+  return { consistency: "strong", conflict, layer, mergeable, keepable: conflict !== ConflictType.INVENTORY && conflict !== ConflictType.ITEM_PICKUP };
 }
 
-const EVENTUAL: BuiltInType = { consistency: "eventual", conflict: ConflictType.UNSPECIFIED, layer: "", mergeable: false };
+const EVENTUAL: BuiltInType = { consistency: "eventual", conflict: ConflictType.UNSPECIFIED, layer: "", mergeable: false, keepable: false };
 const CAUSAL: BuiltInType = { ...EVENTUAL, consistency: "causal" };
 
 /** By name. The strong ones have a body of their own in the contract. */

@@ -15,10 +15,12 @@ servers:
 types:
   structure_placement:
     chain: [priority, timestamp, server_id, operation_id]
+    tentative: true
   structure_removal:
     chain: [priority, timestamp, server_id, operation_id]
   resource_claim:
     chain: [timestamp, server_id, operation_id]
+    tentative: true
   item_pickup:
     chain: [timestamp, server_id, operation_id]
   player_inventory:
@@ -27,6 +29,7 @@ types:
     chain: [timestamp, server_id, operation_id]
   terrain_modification:
     chain: [merge, timestamp, server_id, operation_id]
+    tentative: true
   creature_ownership:
     chain: [priority, timestamp, server_id, operation_id]
   creature_position:

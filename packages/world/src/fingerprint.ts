@@ -205,7 +205,7 @@ function finalise(h: number): number {
 }
 
 /**
- * 53 bits over all of an operation's content except its priority (which the operator's table decides). The order of
+ * 53 bits over all of an operation's content except its priority (which the operator's table decides) and the permission to be kept. The order of
  * map entries does not count; the order of lists does. The operation must be valid.
  *
  * @returns 0..2^53-1

@@ -32,6 +32,7 @@ const TypeSchema = z.strictObject({
   chain: z.array(z.enum(RULES)).min(1).max(RULES.length).optional(),
   // A function by name, or fields: see policy-merge.ts.
   merge: z.unknown().optional(),
+  tentative: z.boolean().optional(),
 });
 const FileSchema = z.strictObject({
   version: z.literal(1),
@@ -151,6 +152,8 @@ function typeOf(name: string, entry: TypeEntry, base: OperationType | undefined,
   if (consistency === undefined || chain === undefined) return undefined;
   if (merges && !mergeable) problems.add([...path, "merge"], `operations of type ${name} can't be merged`);
   if (entry.merge === false && chain.includes("merge")) problems.add([...path, "merge"], "must not be false where the chain has merge");
+  if (entry.tentative === true && consistency !== "strong") problems.add([...path, "tentative"], "only strong types can be kept while a node is cut off: others go on");
+  else if (entry.tentative === true && builtIn?.keepable === false) problems.add([...path, "tentative"], `${name} moves items, and what is spent on both sides of a partition can't be taken back`);
   checkChain(name, chain, consistency, mergeable, problems);
   const complete = completeChain(chain, merges, consistency);
   return {
@@ -162,6 +165,7 @@ function typeOf(name: string, entry: TypeEntry, base: OperationType | undefined,
     builtIn: builtIn !== undefined,
     conflict: builtIn?.conflict ?? (consistency === "strong" ? ConflictType.KEY : ConflictType.UNSPECIFIED),
     layer: builtIn?.layer ?? (consistency === "strong" ? name : ""),
+    tentative: entry.tentative ?? base?.tentative ?? false,
   };
 }
 

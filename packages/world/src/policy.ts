@@ -28,6 +28,8 @@ export interface OperationType {
   readonly conflict: ConflictType;
   /** Boxes of one layer conflict where they overlap; empty where the type's boxes don't count. */
   readonly layer: string;
+  /** A node that is cut off may keep operations of the type, where their callers allow it. */
+  readonly tentative: boolean;
 }
 
 /** The table in force. Immutable. */

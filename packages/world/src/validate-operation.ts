@@ -102,6 +102,8 @@ export function validateOperation(op: Operation, policy: Policy, path = "operati
   checkRegion(home, `${path}.home_region`);
   checkInteger(op.authorityEpoch, 0, Number.MAX_SAFE_INTEGER, path, "authority_epoch");
   checkInteger(op.timestampMs, 0, Number.MAX_SAFE_INTEGER, path, "timestamp_ms");
+  // Once decisions are forgotten, only the claimed time tells an operation that was kept for long from one that was done long ago.
+  if (op.allowTentative && op.timestampMs === 0) throw MeshError.field(`${path}.timestamp_ms`, "is required with allow_tentative");
   checkBodyOfType(op, type, home, path);
   if (op.footprint !== undefined) checkFootprint(op.footprint, type, home, `${path}.footprint`);
   if (op.priority !== undefined && op.priority !== policy.priorityOf(op.serverId)) {

@@ -15,7 +15,7 @@ function mutations(value: unknown, apply: (replacement: unknown) => void, path =
     return [{ path, apply: () => apply([...value, ...value.slice(0, 1)]) }, ...value.flatMap((item, at) => mutations(item, (r) => (value[at] = r), `${path}[${at}]`))].filter((m) => value.length > 0 || m.path !== path);
   }
   if (typeof value === "object" && value !== null) {
-    return Object.entries(value).filter(([key]) => key !== "$case" && key !== "priority").flatMap(([key, item]) => mutations(item, (r) => Object.assign(value, { [key]: r }), `${path}.${key}`));
+    return Object.entries(value).filter(([key]) => key !== "$case" && key !== "priority" && key !== "allowTentative").flatMap(([key, item]) => mutations(item, (r) => Object.assign(value, { [key]: r }), `${path}.${key}`));
   }
   return [];
 }
@@ -29,7 +29,7 @@ describe("fingerprintOf", () => {
     }
   });
 
-  it("changes with every field but the priority", () => {
+  it("changes with every field but the priority and the permission to be kept", () => {
     const withFootprint = () => custom({ footprint: { keys: ["a", "b"], regions: [{ x: 1, y: 2, z: 3 }], bounds: { minX: 1, minY: 2, minZ: 3, maxX: 4, maxY: 5, maxZ: 6.5 } } });
     for (const make of [...BUILT_IN_OPERATIONS, custom, withFootprint]) {
       const original = fingerprintOf(make());

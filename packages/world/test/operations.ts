@@ -9,7 +9,7 @@ export const BOX: Bounds = { minX: 10, minY: 0, minZ: 10, maxX: 20, maxY: 8.5, m
 export function operation(type: string, body: Body, changes: Partial<Operation> = {}): Operation {
   return {
     operationId: "op-1", type, serverId: 7, homeRegion: { x: 0, y: 0, z: 0 }, authorityEpoch: 3, timestampMs: 0,
-    footprint: undefined, priority: undefined, body, ...changes,
+    footprint: undefined, priority: undefined, allowTentative: false, body, ...changes,
   };
 }
 

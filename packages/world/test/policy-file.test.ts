@@ -42,7 +42,7 @@ describe("the default policy", () => {
 describe("a policy file", () => {
   it("adds types and priorities, and leaves the rest as it is", () => {
     const policy = parsePolicy(CUSTOM_POLICY, "policy.yaml");
-    expect(policy.typeOf("spell")).toEqual({ name: "spell", consistency: "strong", chain: ["priority", "timestamp", "operation_id"], merge: false, stateMerge: undefined, builtIn: false, conflict: ConflictType.KEY, layer: "spell" });
+    expect(policy.typeOf("spell")).toEqual({ name: "spell", consistency: "strong", chain: ["priority", "timestamp", "operation_id"], merge: false, stateMerge: undefined, builtIn: false, conflict: ConflictType.KEY, layer: "spell", tentative: false });
     expect(policy.typeOf("growth")?.chain).toEqual(["merge", "timestamp", "operation_id"]);
     expect([policy.priorityOf(7), policy.priorityOf(8)]).toEqual([100, 1]);
     expect(policy.typeOf("trade")).toEqual(DEFAULT_POLICY.typeOf("trade"));

@@ -1,12 +1,14 @@
-// The consensus-node's process, and `consensus-node wal`, which looks at the log of one that does not run. Ends with status 2 where its configuration or its policy file is wrong.
+// The consensus-node's process; `consensus-node wal`, which looks at the log of one that does not run; and `consensus-node heal-report`. Ends with status 2 where its configuration or its policy file is wrong.
 import { ConfigurationError, configurationOfProcess, createLogger, describeConfiguration } from "@statemesh/service";
 import { PolicyError } from "@statemesh/world";
+import { healReportCommand } from "./heal-report-command.ts";
 import { program } from "./options.ts";
 import { serveNode } from "./serve.ts";
 import { walCommand } from "./wal-command.ts";
 
-if (process.argv[2] === "wal") {
-  const status = await walCommand(
+const command = { wal: walCommand, "heal-report": healReportCommand }[process.argv[2] ?? ""];
+if (command !== undefined) {
+  const status = await command(
     process.argv.slice(3),
     (text) => process.stdout.write(text),
     (text) => process.stderr.write(text),

@@ -4,7 +4,7 @@ import type { CallContext, ResponseStream } from "@statemesh/service";
 
 /** Where the messages of a stream come from. */
 export interface MessageSource<Response> {
-  /** The next message of a stream; undefined where there is none now. */
+  /** The next message of a stream; undefined where there is none now. Throws a MeshError where the stream is over. */
   next(id: number): Response | undefined;
   /** The stream is over. */
   close(id: number): void;
@@ -53,7 +53,12 @@ export class PulledStreams<Response> {
     const responses = this.#streams.get(id);
     while (responses !== undefined && !responses.over) {
       if (!responses.writable) return responses.onWritable(() => this.note(id));
-      const response = this.#source.next(id);
+      let response: Response | undefined;
+      try {
+        response = this.#source.next(id);
+      } catch (error) {
+        return responses.fail(MeshError.from(error));
+      }
       if (response === undefined) return;
       responses.write(response);
     }

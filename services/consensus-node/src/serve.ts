@@ -11,6 +11,7 @@ import { adminService } from "./admin-service.ts";
 import { ArbiterLink } from "./arbiter-link.ts";
 import { authorityService } from "./authority-service.ts";
 import { consistencyService } from "./consistency-service.ts";
+import { healingService } from "./healing-service.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { JoinRequest } from "./join-request.ts";
 import { Lives } from "./lives.ts";
@@ -142,6 +143,7 @@ async function serveMember({ config, log, versions, owner, again }: Life, folder
         walBytes: () => storage.sizeBytes,
       }),
       viewService(mesh),
+      healingService(mesh, defaultDeadlineMs),
       peerService(node, log),
     ],
     readiness: () => node.problems,

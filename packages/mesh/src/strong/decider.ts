@@ -14,6 +14,9 @@ import { resolve } from "@statemesh/conflict";
 import type { RaftCore } from "@statemesh/raft";
 import { admits, type Applied, commandOf, type DecisionBasis, decideSet, fenceFollows, type FenceRow, type GroupState, type PendingOperation, transactionKey } from "@statemesh/replica";
 import { type Policy, formatRegion, groupOf } from "@statemesh/world";
+import { decideKept } from "../healing/decide-kept.ts";
+import { type HealHeading, HealUnit } from "../healing/heal-unit.ts";
+import type { KeptOperation } from "../healing/kept-operation.ts";
 import type { Host } from "../host.ts";
 import { allOf, type DecisionBatch, DecisionQueue, type QueuedUnit, type Waiter } from "./decision-queue.ts";
 import { GroupTransactions, type StepDone } from "./group-transactions.ts";
@@ -123,6 +126,12 @@ export class Decider {
     for (const { operation, fingerprint } of operations) {
       const unit = this.#queue.unitOf(operation.operationId);
       if (unit === undefined) continue;
+      if (unit.heal !== undefined && transactionId === "") {
+        const kept = unit.heal.fingerprintOf(operation.operationId) ?? 0;
+        if (kept !== fingerprint) return operationIdReused(operation.operationId, kept, fingerprint);
+        unit.heal.wait(operation.operationId, waiter);
+        return "answered";
+      }
       const queued = allOf(unit).find((pending) => pending.operation.operationId === operation.operationId);
       if (queued?.fingerprint !== fingerprint || unit.transactionId !== transactionId || allOf(unit).length !== operations.length) {
         return operationIdReused(operation.operationId, queued?.fingerprint ?? 0, fingerprint);
@@ -154,8 +163,44 @@ export class Decider {
     while (this.#group.serves && this.#arbitrating < ARBITRATIONS_IN_FLIGHT) {
       const batch = this.#queue.takeBatch(this.#group.state.transactions.locks);
       if (batch === undefined) return;
-      this.#arbitrate(batch);
+      for (const unit of batch.heals) this.#heal(unit);
+      if (batch.singles.length + batch.transactions.length > 0) this.#arbitrate(batch);
     }
+  }
+
+  /**
+   * Decides operations that were kept during a partition, and puts the decisions into the log. Those that are queued under the same
+   * id are left out: they are decided there. `done` once everything is applied, or nothing more comes.
+   */
+  heal(kept: readonly KeptOperation[], heading: HealHeading, done: () => void): void {
+    const { transactions } = this.#group.state;
+    const free = kept.filter(({ operationId }) => this.#queue.unitOf(operationId) === undefined && transactions.keyOfOperation(operationId) === undefined);
+    const operations = free.flatMap(({ pending }) => (pending === undefined ? [] : [pending]));
+    const unit: QueuedUnit = { operations, transactionId: "", waiters: [], sizeBytes: unitBytes(operations, this.#group.state), proposed: false, heal: new HealUnit(free, heading, done) };
+    if (operations.length === 0) return this.#heal(unit);
+    this.#queue.push(unit);
+    this.#group.dirty();
+  }
+
+  #heal(unit: QueuedUnit): void {
+    const { heal } = unit;
+    if (heal === undefined) return;
+    for (const operations of heal.entries(decideKept(this.#group.state, this.#policy, this.#groups, heal.kept))) {
+      const data = Command.encode(commandOf({ $case: "heal", value: { ...heal.heading, operations: [...operations] } })).finish();
+      // What does not get in stays kept where it is, and comes again.
+      if (!this.#group.core.propose(data).ok) break;
+      unit.proposed = true;
+      for (const { decided, decidedBefore } of operations) {
+        if (decided !== undefined && !decidedBefore && this.#queue.unitOf(decided.operationId) === unit) heal.open.add(decided.operationId);
+      }
+    }
+    if (heal.open.size === 0) this.#endHeal(unit, heal);
+  }
+
+  #endHeal(unit: QueuedUnit, heal: HealUnit): void {
+    this.#queue.release(unit);
+    heal.end(operationError(notLeader(this.#group.groupId, this.#group.core.leader)));
+    this.#group.dirty();
   }
 
   #arbitrate(batch: DecisionBatch): void {
@@ -214,7 +259,7 @@ export class Decider {
       this.transactions.release(unit);
       this.transactions.fenceRefusal(unit, this.#fenceAhead(region) ?? { region, epoch: 0, ownerServerId: 0 });
     }
-    return { singles: batch.singles.filter(isGood), transactions: batch.transactions.filter(isGood) };
+    return { singles: batch.singles.filter(isGood), transactions: batch.transactions.filter(isGood), heals: [] };
   }
 
   #propose(asked: DecisionBatch, question: Question, answer: ArbitrateResponse | undefined): void {
@@ -354,6 +399,11 @@ export class Decider {
 
   /** A unit is free once its last operation is applied; its waiters hear of each operation. */
   #settle(unit: QueuedUnit, operationId: string, decision: Decision | undefined, error: MeshError | undefined): void {
+    if (unit.heal !== undefined) {
+      unit.heal.settle(operationId, decision);
+      if (unit.heal.open.size === 0) this.#endHeal(unit, unit.heal);
+      return;
+    }
     for (const waiter of unit.waiters) {
       if (decision !== undefined) waiter.decided(decision);
       else if (error !== undefined) waiter.failed(operationId, operationError(error));
@@ -363,7 +413,10 @@ export class Decider {
 
   /** The node leads no more: what is in the log hears `unknown`, what waits hears `elsewhere`. */
   stop(unknown: MeshError, elsewhere: MeshError): void {
-    for (const unit of this.#queue.drain()) failUnit(unit, unit.proposed ? unknown : elsewhere);
+    for (const unit of this.#queue.drain()) {
+      failUnit(unit, unit.proposed ? unknown : elsewhere);
+      unit.heal?.end(operationError(unit.proposed ? unknown : elsewhere));
+    }
     this.transactions.stop(unknown);
     this.#mintedInFlight.clear();
     this.#fencesInFlight.clear();

@@ -3,6 +3,7 @@
 import type { Decision, HybridTimestamp, OperationError } from "@statemesh/contract";
 import type { DecisionUnit, Occupancy, Occupant, PendingOperation } from "@statemesh/replica";
 import type { AskedToPrepare } from "./group-transactions.ts";
+import type { HealUnit } from "../healing/heal-unit.ts";
 import { OperationOccupancy, Owners } from "./occupancy.ts";
 
 /** Who hears what became of an operation. Called once an operation. */
@@ -34,6 +35,8 @@ export interface QueuedUnit extends DecisionUnit {
   readonly sizeBytes: number;
   /** In the log, so that its outcome is unknown until it is applied. */
   proposed: boolean;
+  /** Operations that were kept during a partition, and are decided as a whole. */
+  readonly heal?: HealUnit;
 }
 
 /** Units that go to the arbiter together. */
@@ -42,6 +45,8 @@ export interface DecisionBatch {
   readonly singles: readonly QueuedUnit[];
   /** Transactions, each a set of its own. */
   readonly transactions: readonly QueuedUnit[];
+  /** Kept operations: decided by the leader itself. */
+  readonly heals: readonly QueuedUnit[];
 }
 
 /** Operations in one batch, at most. */
@@ -123,6 +128,7 @@ export class DecisionQueue {
     if (this.#waiting.length === 0) return undefined;
     const singles: QueuedUnit[] = [];
     const transactions: QueuedUnit[] = [];
+    const heals: QueuedUnit[] = [];
     const scan = new Scan(this.#inFlight, locks);
     let operations = 0;
     let bytes = 0;
@@ -137,7 +143,7 @@ export class DecisionQueue {
         kept.push(unit);
         continue;
       }
-      (isWhole(unit) ? transactions : singles).push(unit);
+      (unit.heal !== undefined ? heals : isWhole(unit) ? transactions : singles).push(unit);
       operations += unit.operations.length;
       bytes += unit.sizeBytes;
     }
@@ -145,7 +151,8 @@ export class DecisionQueue {
     this.#waiting = kept.length === 0 && scanned === this.#waiting.length ? [] : kept.concat(this.#waiting.slice(scanned));
     for (const unit of singles) this.#enter(unit);
     for (const unit of transactions) this.#enter(unit);
-    return { singles, transactions };
+    for (const unit of heals) this.#enter(unit);
+    return { singles, transactions, heals };
   }
 
   #enter(unit: QueuedUnit): void {
@@ -179,8 +186,8 @@ export function allOf({ part, operations }: QueuedUnit): readonly PendingOperati
 }
 
 /** Decided as a set of its own. */
-function isWhole({ transactionId, part }: QueuedUnit): boolean {
-  return transactionId !== "" || part !== undefined;
+function isWhole({ transactionId, part, heal }: QueuedUnit): boolean {
+  return transactionId !== "" || part !== undefined || heal !== undefined;
 }
 
 function isOlder(a: GroupPart, b: GroupPart): boolean {

@@ -26,6 +26,10 @@ export interface EdgeNode {
   isConnected(peer: number): boolean;
   /** Set where this node is cut off from those who decide in the group. */
   losingSide(groupId: number): LosingSide | undefined;
+  /** Answers an operation that this node keeps, or that was healed; false: it is like any other. */
+  answerKept(operation: Operation, waiter: Waiter): boolean;
+  /** Keeps an operation until it can be decided, or says why not. */
+  keep(groupId: number, pending: PendingOperation, side: LosingSide, waiter: Waiter): void;
   /** Hands operations to this node's own replica. */
   submit(groupId: number, operations: readonly PendingOperation[], transactionId: string, waiter: Waiter): void;
   sendCall(peer: number, call: ForwardedCall, bytes: number): void;
@@ -139,6 +143,7 @@ export class Edge {
   execute(operations: readonly Operation[], deadlineMs: number, caller: Waiter): void {
     let strangers: Operation[] | undefined;
     for (const operation of operations) {
+      if (this.#node.answerKept(operation, caller)) continue;
       if (this.#node.knowsServer(operation.serverId)) this.#executeOne(operation, deadlineMs, caller);
       else (strangers ??= []).push(operation);
     }
@@ -195,7 +200,10 @@ export class Edge {
    * sure that the directory is fresh where a server is not known.
    */
   transact(transactionId: string, operations: readonly Operation[], deadlineMs: number, caller: Waiter): void {
-    const pending = operations.map((operation, i) => this.#accept(operation, `operations[${i}]`));
+    const pending = operations.map((operation, i) => {
+      if (operation.allowTentative) throw MeshError.field(`operations[${i}].allow_tentative`, "must be unset in a transaction");
+      return this.#accept(operation, `operations[${i}]`);
+    });
     let groupId: number | undefined;
     for (const one of pending) {
       const group = this.#groupOf(one);
@@ -309,17 +317,27 @@ export class Edge {
     }
   }
 
-  /** On the losing side of a partition what surely is in no log is refused at once; the rest is unknown until its deadline. */
+  /** On the losing side of a partition what surely is in no log is refused at once, or kept where its caller allows that; the rest is unknown until its deadline. */
   #cutOff(groupId: number, units: readonly EdgeUnit[]): void {
     const side = this.#node.losingSide(groupId);
     if (side === undefined) return;
     const failure = operationError(minorityPartition(groupId, side));
     const open = units.filter((unit) => unit.open > 0);
-    const kept = open.filter((unit) => unit.mayBeProposed);
-    if (kept.length === 0) this.#unsent.delete(groupId);
-    else this.#unsent.set(groupId, kept);
+    const waiting = open.filter((unit) => unit.mayBeProposed);
+    if (waiting.length === 0) this.#unsent.delete(groupId);
+    else this.#unsent.set(groupId, waiting);
     // Last: who is refused may come again at once.
-    for (const unit of open) if (!unit.mayBeProposed) this.#give(unit, failure);
+    for (const unit of open) {
+      if (unit.mayBeProposed) continue;
+      const [pending] = unit.operations;
+      if (pending?.operation.allowTentative !== true) {
+        this.#give(unit, failure);
+        continue;
+      }
+      unit.sent = true;
+      unit.waiting = false;
+      this.#node.keep(groupId, pending, side, unit);
+    }
   }
 
   #forward(peer: number, groupId: number, units: readonly EdgeUnit[], nowMs: number): void {

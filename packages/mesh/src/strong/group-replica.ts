@@ -4,6 +4,8 @@ import { type LogEntry, MeshError, type RaftMessage, type SnapshotMeta } from "@
 import { Command, type CommandResult } from "@statemesh/contract/log";
 import { type HardState, type Loss, RaftCore, type Ready } from "@statemesh/raft";
 import { type Applied, type AppliedStep, type GroupState, type PendingOperation, encodeSnapshot } from "@statemesh/replica";
+import type { HealHeading } from "../healing/heal-unit.ts";
+import type { KeptOperation } from "../healing/kept-operation.ts";
 import type { GroupWrite, Host } from "../host.ts";
 import { Decider } from "./decider.ts";
 import type { Waiter } from "./decision-queue.ts";
@@ -188,6 +190,11 @@ export class GroupReplica {
   /** Takes operations to decide. Answers at once where the decision is known or refused. */
   submit(operations: readonly PendingOperation[], transactionId: string, waiter: Waiter): void {
     this.#decider.submit(operations, transactionId, waiter);
+  }
+
+  /** Decides operations that were kept during a partition. Leader only. */
+  heal(kept: readonly KeptOperation[], heading: HealHeading, done: () => void): void {
+    this.#decider.heal(kept, heading, done);
   }
 
   // ---- commands, reads, leadership ----

@@ -19,6 +19,11 @@ export const Outcome = {
   MERGED: 2,
   /** REJECTED - The operation is refused by rule or by the state of the world; nothing of it is in force. */
   REJECTED: 3,
+  /**
+   * TENTATIVE - Nothing is decided: the node is cut off from those who decide, and keeps the operation until it can be. Only answered to
+   * operations that allow it. Ask again with the same id, or follow WatchTentative; every such operation is listed in a heal report.
+   */
+  TENTATIVE: 4,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -29,6 +34,7 @@ export namespace Outcome {
   export type ACCEPTED = typeof Outcome.ACCEPTED;
   export type MERGED = typeof Outcome.MERGED;
   export type REJECTED = typeof Outcome.REJECTED;
+  export type TENTATIVE = typeof Outcome.TENTATIVE;
   export type UNRECOGNIZED = typeof Outcome.UNRECOGNIZED;
 }
 
@@ -46,6 +52,9 @@ export function outcomeFromJSON(object: any): Outcome {
     case 3:
     case "OUTCOME_REJECTED":
       return Outcome.REJECTED;
+    case 4:
+    case "OUTCOME_TENTATIVE":
+      return Outcome.TENTATIVE;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -63,6 +72,8 @@ export function outcomeToJSON(object: Outcome): string {
       return "OUTCOME_MERGED";
     case Outcome.REJECTED:
       return "OUTCOME_REJECTED";
+    case Outcome.TENTATIVE:
+      return "OUTCOME_TENTATIVE";
     case Outcome.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
@@ -195,7 +206,15 @@ export interface Operation {
    * Leave unset. Priority comes from the server table of the operator; a value that differs from the
    * table is refused with PRIORITY_FORGED.
    */
-  priority?: number | undefined;
+  priority?:
+    | number
+    | undefined;
+  /**
+   * Where the node is cut off from those who decide, keep the operation instead of refusing it: it is then answered
+   * OUTCOME_TENTATIVE. Only for types that the policy lets be kept, and with `timestamp_ms` set. Not part of the content: a
+   * retry may have it or not. Refused in a transaction.
+   */
+  allowTentative: boolean;
   body:
     | { $case: "structurePlacement"; value: StructurePlacement }
     | { $case: "structureRemoval"; value: StructureRemoval }
@@ -496,7 +515,11 @@ export interface CustomAction {
   toRegion: Region | undefined;
 }
 
-/** The one decision on an operation id, for ever: it is committed and applied when a caller hears it. */
+/**
+ * The one decision on an operation id, for ever: it is committed and applied when a caller hears it. With OUTCOME_TENTATIVE it
+ * is none yet: `rule`, `winner_operation_id`, `conflict` and `reason` then say how it stands among what its side knows (`reason` is
+ * empty while it would win), and `position` is unset.
+ */
 export interface Decision {
   operationId: string;
   outcome: Outcome;
@@ -588,6 +611,7 @@ function createBaseOperation(): Operation {
     timestampMs: 0,
     footprint: undefined,
     priority: undefined,
+    allowTentative: false,
     body: undefined,
   };
 }
@@ -617,6 +641,9 @@ export const Operation: MessageFns<Operation> = {
     }
     if (message.priority !== undefined) {
       writer.uint32(64).sint32(message.priority);
+    }
+    if (message.allowTentative !== false) {
+      writer.uint32(72).bool(message.allowTentative);
     }
     switch (message.body?.$case) {
       case "structurePlacement":
@@ -725,6 +752,14 @@ export const Operation: MessageFns<Operation> = {
             }
 
             message.priority = reader.sint32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.allowTentative = reader.bool();
             continue;
           }
           case 16: {
@@ -841,6 +876,11 @@ export const Operation: MessageFns<Operation> = {
         : 0,
       footprint: isSet(object.footprint) ? Footprint.fromJSON(object.footprint) : undefined,
       priority: isSet(object.priority) ? globalThis.Number(object.priority) : undefined,
+      allowTentative: isSet(object.allowTentative)
+        ? globalThis.Boolean(object.allowTentative)
+        : isSet(object.allow_tentative)
+        ? globalThis.Boolean(object.allow_tentative)
+        : false,
       body: isSet(object.structurePlacement)
         ? { $case: "structurePlacement", value: StructurePlacement.fromJSON(object.structurePlacement) }
         : isSet(object.structure_placement)
@@ -903,6 +943,9 @@ export const Operation: MessageFns<Operation> = {
     if (message.priority !== undefined) {
       obj.priority = Math.round(message.priority);
     }
+    if (message.allowTentative !== false) {
+      obj.allowTentative = message.allowTentative;
+    }
     if (message.body?.$case === "structurePlacement") {
       obj.structurePlacement = StructurePlacement.toJSON(message.body.value);
     } else if (message.body?.$case === "structureRemoval") {
@@ -942,6 +985,7 @@ export const Operation: MessageFns<Operation> = {
       ? Footprint.fromPartial(object.footprint)
       : undefined;
     message.priority = object.priority ?? undefined;
+    message.allowTentative = object.allowTentative ?? false;
     switch (object.body?.$case) {
       case "structurePlacement": {
         if (object.body?.value !== undefined && object.body?.value !== null) {

@@ -23,6 +23,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { DeliveredEvent, EventualValue, OperationError, OperationResult, VectorClockEntry } from "./consistency.ts";
+import { TentativeOperation } from "./healing.ts";
 import { Operation } from "./operation.ts";
 import { HybridTimestamp, Region } from "./space.ts";
 import { Heartbeat } from "./views.ts";
@@ -176,6 +177,8 @@ export interface StreamRequest {
   causal: CausalBatch[];
   /** The sender's own heartbeat first, then those of others that it passes on. At most 16. From cluster version 3 on. */
   heartbeats: Heartbeat[];
+  /** From cluster version 3 on. */
+  tentative: TentativeFrame[];
 }
 
 /** The server only ever closes the stream; it answers on the stream that it opens itself. */
@@ -420,6 +423,33 @@ export interface CausalRange {
   origin: number;
   firstSequence: number;
   lastSequence: number;
+}
+
+/** What nodes say of operations that are kept on losing sides of partitions. */
+export interface TentativeFrame {
+  groupId: number;
+  frame:
+    | //
+    /** The sender keeps these: the others of its side take them into account. */
+    { $case: "share"; value: TentativeSet }
+    | //
+    /** To the leader of the group: the sender keeps operations that can be decided now. */
+    { $case: "offer"; value: boolean }
+    | //
+    /** From the leader: everything that the receiver knows of is wanted, losers too. The number of the round. */
+    { $case: "collect"; value: number }
+    | //
+    /** To the leader, in parts. */
+    { $case: "collected"; value: TentativeSet }
+    | undefined;
+}
+
+export interface TentativeSet {
+  /** Of `collect`. */
+  round: number;
+  operations: TentativeOperation[];
+  /** The last part. */
+  last: boolean;
 }
 
 function createBaseIdentifyRequest(): IdentifyRequest {
@@ -710,7 +740,7 @@ export const IdentifyResponse: MessageFns<IdentifyResponse> = {
 };
 
 function createBaseStreamRequest(): StreamRequest {
-  return { hello: undefined, raft: [], calls: [], answers: [], deltas: [], causal: [], heartbeats: [] };
+  return { hello: undefined, raft: [], calls: [], answers: [], deltas: [], causal: [], heartbeats: [], tentative: [] };
 }
 
 export const StreamRequest: MessageFns<StreamRequest> = {
@@ -735,6 +765,9 @@ export const StreamRequest: MessageFns<StreamRequest> = {
     }
     for (const v of message.heartbeats) {
       Heartbeat.encode(v!, writer.uint32(58).fork()).join();
+    }
+    for (const v of message.tentative) {
+      TentativeFrame.encode(v!, writer.uint32(98).fork()).join();
     }
     return writer;
   },
@@ -808,6 +841,14 @@ export const StreamRequest: MessageFns<StreamRequest> = {
             message.heartbeats.push(Heartbeat.decode(reader, reader.uint32()));
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.tentative.push(TentativeFrame.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -832,6 +873,9 @@ export const StreamRequest: MessageFns<StreamRequest> = {
       causal: globalThis.Array.isArray(object?.causal) ? object.causal.map((e: any) => CausalBatch.fromJSON(e)) : [],
       heartbeats: globalThis.Array.isArray(object?.heartbeats)
         ? object.heartbeats.map((e: any) => Heartbeat.fromJSON(e))
+        : [],
+      tentative: globalThis.Array.isArray(object?.tentative)
+        ? object.tentative.map((e: any) => TentativeFrame.fromJSON(e))
         : [],
     };
   },
@@ -859,6 +903,9 @@ export const StreamRequest: MessageFns<StreamRequest> = {
     if (message.heartbeats?.length) {
       obj.heartbeats = message.heartbeats.map((e) => Heartbeat.toJSON(e));
     }
+    if (message.tentative?.length) {
+      obj.tentative = message.tentative.map((e) => TentativeFrame.toJSON(e));
+    }
     return obj;
   },
 
@@ -876,6 +923,7 @@ export const StreamRequest: MessageFns<StreamRequest> = {
     message.deltas = object.deltas?.map((e) => EventualDelta.fromPartial(e)) || [];
     message.causal = object.causal?.map((e) => CausalBatch.fromPartial(e)) || [];
     message.heartbeats = object.heartbeats?.map((e) => Heartbeat.fromPartial(e)) || [];
+    message.tentative = object.tentative?.map((e) => TentativeFrame.fromPartial(e)) || [];
     return message;
   },
 };
@@ -3874,6 +3922,272 @@ export const CausalRange: MessageFns<CausalRange> = {
     message.origin = object.origin ?? 0;
     message.firstSequence = object.firstSequence ?? 0;
     message.lastSequence = object.lastSequence ?? 0;
+    return message;
+  },
+};
+
+function createBaseTentativeFrame(): TentativeFrame {
+  return { groupId: 0, frame: undefined };
+}
+
+export const TentativeFrame: MessageFns<TentativeFrame> = {
+  encode(message: TentativeFrame, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.groupId !== 0) {
+      writer.uint32(8).uint32(message.groupId);
+    }
+    switch (message.frame?.$case) {
+      case "share":
+        TentativeSet.encode(message.frame.value, writer.uint32(18).fork()).join();
+        break;
+      case "offer":
+        writer.uint32(24).bool(message.frame.value);
+        break;
+      case "collect":
+        writer.uint32(32).uint64Number(message.frame.value);
+        break;
+      case "collected":
+        TentativeSet.encode(message.frame.value, writer.uint32(42).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TentativeFrame {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTentativeFrame();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.groupId = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.frame = { $case: "share", value: TentativeSet.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.frame = { $case: "offer", value: reader.bool() };
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.frame = { $case: "collect", value: reader.uint64Number() };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.frame = { $case: "collected", value: TentativeSet.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TentativeFrame {
+    return {
+      groupId: isSet(object.groupId)
+        ? globalThis.Number(object.groupId)
+        : isSet(object.group_id)
+        ? globalThis.Number(object.group_id)
+        : 0,
+      frame: isSet(object.share)
+        ? { $case: "share", value: TentativeSet.fromJSON(object.share) }
+        : isSet(object.offer)
+        ? { $case: "offer", value: globalThis.Boolean(object.offer) }
+        : isSet(object.collect)
+        ? { $case: "collect", value: globalThis.Number(object.collect) }
+        : isSet(object.collected)
+        ? { $case: "collected", value: TentativeSet.fromJSON(object.collected) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: TentativeFrame): unknown {
+    const obj: any = {};
+    if (message.groupId !== 0) {
+      obj.groupId = Math.round(message.groupId);
+    }
+    if (message.frame?.$case === "share") {
+      obj.share = TentativeSet.toJSON(message.frame.value);
+    } else if (message.frame?.$case === "offer") {
+      obj.offer = message.frame.value;
+    } else if (message.frame?.$case === "collect") {
+      obj.collect = Math.round(message.frame.value);
+    } else if (message.frame?.$case === "collected") {
+      obj.collected = TentativeSet.toJSON(message.frame.value);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<TentativeFrame>): TentativeFrame {
+    return TentativeFrame.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TentativeFrame>): TentativeFrame {
+    const message = createBaseTentativeFrame();
+    message.groupId = object.groupId ?? 0;
+    switch (object.frame?.$case) {
+      case "share": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "share", value: TentativeSet.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "offer": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "offer", value: object.frame.value };
+        }
+        break;
+      }
+      case "collect": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "collect", value: object.frame.value };
+        }
+        break;
+      }
+      case "collected": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "collected", value: TentativeSet.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseTentativeSet(): TentativeSet {
+  return { round: 0, operations: [], last: false };
+}
+
+export const TentativeSet: MessageFns<TentativeSet> = {
+  encode(message: TentativeSet, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.round !== 0) {
+      writer.uint32(8).uint64Number(message.round);
+    }
+    for (const v of message.operations) {
+      TentativeOperation.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.last !== false) {
+      writer.uint32(24).bool(message.last);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TentativeSet {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTentativeSet();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.round = reader.uint64Number();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.operations.push(TentativeOperation.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.last = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TentativeSet {
+    return {
+      round: isSet(object.round) ? globalThis.Number(object.round) : 0,
+      operations: globalThis.Array.isArray(object?.operations)
+        ? object.operations.map((e: any) => TentativeOperation.fromJSON(e))
+        : [],
+      last: isSet(object.last) ? globalThis.Boolean(object.last) : false,
+    };
+  },
+
+  toJSON(message: TentativeSet): unknown {
+    const obj: any = {};
+    if (message.round !== 0) {
+      obj.round = Math.round(message.round);
+    }
+    if (message.operations?.length) {
+      obj.operations = message.operations.map((e) => TentativeOperation.toJSON(e));
+    }
+    if (message.last !== false) {
+      obj.last = message.last;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<TentativeSet>): TentativeSet {
+    return TentativeSet.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TentativeSet>): TentativeSet {
+    const message = createBaseTentativeSet();
+    message.round = object.round ?? 0;
+    message.operations = object.operations?.map((e) => TentativeOperation.fromPartial(e)) || [];
+    message.last = object.last ?? false;
     return message;
   },
 };

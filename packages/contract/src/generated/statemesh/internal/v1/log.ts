@@ -14,6 +14,7 @@ import {
   memberChangeKindToJSON,
 } from "../../v1/admin.ts";
 import { GameServer, Handoff, Lease, LeaseKey, RegionAuthority, ServerLoad } from "../../v1/authority.ts";
+import { HealedOperation, HealReport, PartitionSide, TentativeOperation } from "../../v1/healing.ts";
 import {
   ConflictType,
   conflictTypeFromJSON,
@@ -43,6 +44,9 @@ export interface Command {
     /** The view that follows the one in force, in group 0. Needs version 3. */
     { $case: "view"; value: View }
     | { $case: "transaction"; value: TransactionCommand }
+    | //
+    /** Needs version 3. */
+    { $case: "heal"; value: HealBatch }
     | undefined;
   /** The lowest version that can apply this command; 0 stands for 1. A node that speaks less stops instead of guessing. */
   format: number;
@@ -74,6 +78,48 @@ export interface DecidedOperation {
    * the clock of the node was that stamped it.
    */
   claimedMs: number;
+}
+
+/**
+ * Operations that were kept on losing sides of a partition, as they were decided after it. Applied whatever the epochs are: the
+ * rules decided. Several batches may make one report.
+ */
+export interface HealBatch {
+  reportId: string;
+  healedMs: number;
+  sides: PartitionSide[];
+  operations: KeptDecision[];
+}
+
+export interface KeptDecision {
+  /** Without effects where it was decided before. */
+  decided: DecidedOperation | undefined;
+  type: string;
+  /** The node that kept it. */
+  nodeId: number;
+  /** The leader found a decision on the id: that one stands. */
+  decidedBefore: boolean;
+}
+
+/** What the state keeps of a healed operation. */
+export interface HealedRecord {
+  operation: HealedOperation | undefined;
+  fingerprint: number;
+}
+
+/** The file of a node's own that holds what it keeps during partitions. */
+export interface TentativeLogRecord {
+  record: { $case: "kept"; value: TentativeOperation } | { $case: "dropped"; value: DroppedOperations } | undefined;
+}
+
+export interface DroppedOperations {
+  operationIds: string[];
+}
+
+/** What a game server's forgotten decisions reach up to. */
+export interface ForgottenMark {
+  serverId: number;
+  throughMs: number;
 }
 
 /** One change of the state. What the operation says (id, server, stamp, epoch) is not repeated here. */
@@ -443,6 +489,10 @@ export interface SnapshotRecord {
     | { $case: "prepared"; value: PrepareTransaction }
     | { $case: "finished"; value: FinishedTransaction }
     | { $case: "transit"; value: TransitRecord }
+    | //
+    /** Need version 3. A report is followed by its operations. */
+    { $case: "healReport"; value: HealReport }
+    | { $case: "healed"; value: HealedRecord }
     | undefined;
 }
 
@@ -476,6 +526,9 @@ export interface SnapshotHeader {
   forgottenThroughMs: number;
   /** Digest of the state, to check after loading. */
   stateDigest: string;
+  /** The same of each game server, as far as it is known; `forgotten_floor_ms` holds for all others. */
+  forgotten: ForgottenMark[];
+  forgottenFloorMs: number;
 }
 
 /** Who belongs to the cluster, and the changes of that, the oldest first. */
@@ -522,6 +575,8 @@ export interface DecisionRecord {
   elsewhereGroup: number;
   elsewhereIndex: number;
   elsewhereTerm: number;
+  /** 0: not known. */
+  serverId: number;
 }
 
 /** An entity that went, and the operation that took it: the incumbent of those who come too late. */
@@ -575,6 +630,9 @@ export const Command: MessageFns<Command> = {
         break;
       case "transaction":
         TransactionCommand.encode(message.command.value, writer.uint32(74).fork()).join();
+        break;
+      case "heal":
+        HealBatch.encode(message.command.value, writer.uint32(82).fork()).join();
         break;
     }
     if (message.format !== 0) {
@@ -644,6 +702,14 @@ export const Command: MessageFns<Command> = {
             message.command = { $case: "transaction", value: TransactionCommand.decode(reader, reader.uint32()) };
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.command = { $case: "heal", value: HealBatch.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 15: {
             if (tag !== 120) {
               break;
@@ -678,6 +744,8 @@ export const Command: MessageFns<Command> = {
         ? { $case: "view", value: View.fromJSON(object.view) }
         : isSet(object.transaction)
         ? { $case: "transaction", value: TransactionCommand.fromJSON(object.transaction) }
+        : isSet(object.heal)
+        ? { $case: "heal", value: HealBatch.fromJSON(object.heal) }
         : undefined,
       format: isSet(object.format) ? globalThis.Number(object.format) : 0,
     };
@@ -697,6 +765,8 @@ export const Command: MessageFns<Command> = {
       obj.view = View.toJSON(message.command.value);
     } else if (message.command?.$case === "transaction") {
       obj.transaction = TransactionCommand.toJSON(message.command.value);
+    } else if (message.command?.$case === "heal") {
+      obj.heal = HealBatch.toJSON(message.command.value);
     }
     if (message.format !== 0) {
       obj.format = Math.round(message.format);
@@ -743,6 +813,12 @@ export const Command: MessageFns<Command> = {
       case "transaction": {
         if (object.command?.value !== undefined && object.command?.value !== null) {
           message.command = { $case: "transaction", value: TransactionCommand.fromPartial(object.command.value) };
+        }
+        break;
+      }
+      case "heal": {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: "heal", value: HealBatch.fromPartial(object.command.value) };
         }
         break;
       }
@@ -1137,6 +1213,614 @@ export const DecidedOperation: MessageFns<DecidedOperation> = {
     message.effects = object.effects?.map((e) => Effect.fromPartial(e)) || [];
     message.transactionId = object.transactionId ?? "";
     message.claimedMs = object.claimedMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseHealBatch(): HealBatch {
+  return { reportId: "", healedMs: 0, sides: [], operations: [] };
+}
+
+export const HealBatch: MessageFns<HealBatch> = {
+  encode(message: HealBatch, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.reportId !== "") {
+      writer.uint32(10).string(message.reportId);
+    }
+    if (message.healedMs !== 0) {
+      writer.uint32(16).int64Number(message.healedMs);
+    }
+    for (const v of message.sides) {
+      PartitionSide.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.operations) {
+      KeptDecision.encode(v!, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HealBatch {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHealBatch();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.reportId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.healedMs = reader.int64Number();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.sides.push(PartitionSide.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.operations.push(KeptDecision.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HealBatch {
+    return {
+      reportId: isSet(object.reportId)
+        ? globalThis.String(object.reportId)
+        : isSet(object.report_id)
+        ? globalThis.String(object.report_id)
+        : "",
+      healedMs: isSet(object.healedMs)
+        ? globalThis.Number(object.healedMs)
+        : isSet(object.healed_ms)
+        ? globalThis.Number(object.healed_ms)
+        : 0,
+      sides: globalThis.Array.isArray(object?.sides) ? object.sides.map((e: any) => PartitionSide.fromJSON(e)) : [],
+      operations: globalThis.Array.isArray(object?.operations)
+        ? object.operations.map((e: any) => KeptDecision.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: HealBatch): unknown {
+    const obj: any = {};
+    if (message.reportId !== "") {
+      obj.reportId = message.reportId;
+    }
+    if (message.healedMs !== 0) {
+      obj.healedMs = Math.round(message.healedMs);
+    }
+    if (message.sides?.length) {
+      obj.sides = message.sides.map((e) => PartitionSide.toJSON(e));
+    }
+    if (message.operations?.length) {
+      obj.operations = message.operations.map((e) => KeptDecision.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<HealBatch>): HealBatch {
+    return HealBatch.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<HealBatch>): HealBatch {
+    const message = createBaseHealBatch();
+    message.reportId = object.reportId ?? "";
+    message.healedMs = object.healedMs ?? 0;
+    message.sides = object.sides?.map((e) => PartitionSide.fromPartial(e)) || [];
+    message.operations = object.operations?.map((e) => KeptDecision.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseKeptDecision(): KeptDecision {
+  return { decided: undefined, type: "", nodeId: 0, decidedBefore: false };
+}
+
+export const KeptDecision: MessageFns<KeptDecision> = {
+  encode(message: KeptDecision, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.decided !== undefined) {
+      DecidedOperation.encode(message.decided, writer.uint32(10).fork()).join();
+    }
+    if (message.type !== "") {
+      writer.uint32(18).string(message.type);
+    }
+    if (message.nodeId !== 0) {
+      writer.uint32(24).uint32(message.nodeId);
+    }
+    if (message.decidedBefore !== false) {
+      writer.uint32(32).bool(message.decidedBefore);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KeptDecision {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKeptDecision();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.decided = DecidedOperation.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.type = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.nodeId = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.decidedBefore = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): KeptDecision {
+    return {
+      decided: isSet(object.decided) ? DecidedOperation.fromJSON(object.decided) : undefined,
+      type: isSet(object.type) ? globalThis.String(object.type) : "",
+      nodeId: isSet(object.nodeId)
+        ? globalThis.Number(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.Number(object.node_id)
+        : 0,
+      decidedBefore: isSet(object.decidedBefore)
+        ? globalThis.Boolean(object.decidedBefore)
+        : isSet(object.decided_before)
+        ? globalThis.Boolean(object.decided_before)
+        : false,
+    };
+  },
+
+  toJSON(message: KeptDecision): unknown {
+    const obj: any = {};
+    if (message.decided !== undefined) {
+      obj.decided = DecidedOperation.toJSON(message.decided);
+    }
+    if (message.type !== "") {
+      obj.type = message.type;
+    }
+    if (message.nodeId !== 0) {
+      obj.nodeId = Math.round(message.nodeId);
+    }
+    if (message.decidedBefore !== false) {
+      obj.decidedBefore = message.decidedBefore;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<KeptDecision>): KeptDecision {
+    return KeptDecision.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<KeptDecision>): KeptDecision {
+    const message = createBaseKeptDecision();
+    message.decided = (object.decided !== undefined && object.decided !== null)
+      ? DecidedOperation.fromPartial(object.decided)
+      : undefined;
+    message.type = object.type ?? "";
+    message.nodeId = object.nodeId ?? 0;
+    message.decidedBefore = object.decidedBefore ?? false;
+    return message;
+  },
+};
+
+function createBaseHealedRecord(): HealedRecord {
+  return { operation: undefined, fingerprint: 0 };
+}
+
+export const HealedRecord: MessageFns<HealedRecord> = {
+  encode(message: HealedRecord, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.operation !== undefined) {
+      HealedOperation.encode(message.operation, writer.uint32(10).fork()).join();
+    }
+    if (message.fingerprint !== 0) {
+      writer.uint32(16).uint64Number(message.fingerprint);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HealedRecord {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHealedRecord();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.operation = HealedOperation.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.fingerprint = reader.uint64Number();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HealedRecord {
+    return {
+      operation: isSet(object.operation) ? HealedOperation.fromJSON(object.operation) : undefined,
+      fingerprint: isSet(object.fingerprint) ? globalThis.Number(object.fingerprint) : 0,
+    };
+  },
+
+  toJSON(message: HealedRecord): unknown {
+    const obj: any = {};
+    if (message.operation !== undefined) {
+      obj.operation = HealedOperation.toJSON(message.operation);
+    }
+    if (message.fingerprint !== 0) {
+      obj.fingerprint = Math.round(message.fingerprint);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<HealedRecord>): HealedRecord {
+    return HealedRecord.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<HealedRecord>): HealedRecord {
+    const message = createBaseHealedRecord();
+    message.operation = (object.operation !== undefined && object.operation !== null)
+      ? HealedOperation.fromPartial(object.operation)
+      : undefined;
+    message.fingerprint = object.fingerprint ?? 0;
+    return message;
+  },
+};
+
+function createBaseTentativeLogRecord(): TentativeLogRecord {
+  return { record: undefined };
+}
+
+export const TentativeLogRecord: MessageFns<TentativeLogRecord> = {
+  encode(message: TentativeLogRecord, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.record?.$case) {
+      case "kept":
+        TentativeOperation.encode(message.record.value, writer.uint32(10).fork()).join();
+        break;
+      case "dropped":
+        DroppedOperations.encode(message.record.value, writer.uint32(18).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TentativeLogRecord {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTentativeLogRecord();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.record = { $case: "kept", value: TentativeOperation.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.record = { $case: "dropped", value: DroppedOperations.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TentativeLogRecord {
+    return {
+      record: isSet(object.kept)
+        ? { $case: "kept", value: TentativeOperation.fromJSON(object.kept) }
+        : isSet(object.dropped)
+        ? { $case: "dropped", value: DroppedOperations.fromJSON(object.dropped) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: TentativeLogRecord): unknown {
+    const obj: any = {};
+    if (message.record?.$case === "kept") {
+      obj.kept = TentativeOperation.toJSON(message.record.value);
+    } else if (message.record?.$case === "dropped") {
+      obj.dropped = DroppedOperations.toJSON(message.record.value);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<TentativeLogRecord>): TentativeLogRecord {
+    return TentativeLogRecord.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TentativeLogRecord>): TentativeLogRecord {
+    const message = createBaseTentativeLogRecord();
+    switch (object.record?.$case) {
+      case "kept": {
+        if (object.record?.value !== undefined && object.record?.value !== null) {
+          message.record = { $case: "kept", value: TentativeOperation.fromPartial(object.record.value) };
+        }
+        break;
+      }
+      case "dropped": {
+        if (object.record?.value !== undefined && object.record?.value !== null) {
+          message.record = { $case: "dropped", value: DroppedOperations.fromPartial(object.record.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseDroppedOperations(): DroppedOperations {
+  return { operationIds: [] };
+}
+
+export const DroppedOperations: MessageFns<DroppedOperations> = {
+  encode(message: DroppedOperations, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.operationIds) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DroppedOperations {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDroppedOperations();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.operationIds.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DroppedOperations {
+    return {
+      operationIds: globalThis.Array.isArray(object?.operationIds)
+        ? object.operationIds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.operation_ids)
+        ? object.operation_ids.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: DroppedOperations): unknown {
+    const obj: any = {};
+    if (message.operationIds?.length) {
+      obj.operationIds = message.operationIds;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<DroppedOperations>): DroppedOperations {
+    return DroppedOperations.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DroppedOperations>): DroppedOperations {
+    const message = createBaseDroppedOperations();
+    message.operationIds = object.operationIds?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseForgottenMark(): ForgottenMark {
+  return { serverId: 0, throughMs: 0 };
+}
+
+export const ForgottenMark: MessageFns<ForgottenMark> = {
+  encode(message: ForgottenMark, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.serverId !== 0) {
+      writer.uint32(8).uint32(message.serverId);
+    }
+    if (message.throughMs !== 0) {
+      writer.uint32(16).int64Number(message.throughMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ForgottenMark {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseForgottenMark();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.serverId = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.throughMs = reader.int64Number();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ForgottenMark {
+    return {
+      serverId: isSet(object.serverId)
+        ? globalThis.Number(object.serverId)
+        : isSet(object.server_id)
+        ? globalThis.Number(object.server_id)
+        : 0,
+      throughMs: isSet(object.throughMs)
+        ? globalThis.Number(object.throughMs)
+        : isSet(object.through_ms)
+        ? globalThis.Number(object.through_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: ForgottenMark): unknown {
+    const obj: any = {};
+    if (message.serverId !== 0) {
+      obj.serverId = Math.round(message.serverId);
+    }
+    if (message.throughMs !== 0) {
+      obj.throughMs = Math.round(message.throughMs);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ForgottenMark>): ForgottenMark {
+    return ForgottenMark.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ForgottenMark>): ForgottenMark {
+    const message = createBaseForgottenMark();
+    message.serverId = object.serverId ?? 0;
+    message.throughMs = object.throughMs ?? 0;
     return message;
   },
 };
@@ -5912,6 +6596,12 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
       case "transit":
         TransitRecord.encode(message.record.value, writer.uint32(186).fork()).join();
         break;
+      case "healReport":
+        HealReport.encode(message.record.value, writer.uint32(250).fork()).join();
+        break;
+      case "healed":
+        HealedRecord.encode(message.record.value, writer.uint32(258).fork()).join();
+        break;
     }
     return writer;
   },
@@ -6065,6 +6755,22 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
             message.record = { $case: "transit", value: TransitRecord.decode(reader, reader.uint32()) };
             continue;
           }
+          case 31: {
+            if (tag !== 250) {
+              break;
+            }
+
+            message.record = { $case: "healReport", value: HealReport.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 32: {
+            if (tag !== 258) {
+              break;
+            }
+
+            message.record = { $case: "healed", value: HealedRecord.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6113,6 +6819,12 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
         ? { $case: "finished", value: FinishedTransaction.fromJSON(object.finished) }
         : isSet(object.transit)
         ? { $case: "transit", value: TransitRecord.fromJSON(object.transit) }
+        : isSet(object.healReport)
+        ? { $case: "healReport", value: HealReport.fromJSON(object.healReport) }
+        : isSet(object.heal_report)
+        ? { $case: "healReport", value: HealReport.fromJSON(object.heal_report) }
+        : isSet(object.healed)
+        ? { $case: "healed", value: HealedRecord.fromJSON(object.healed) }
         : undefined,
     };
   },
@@ -6153,6 +6865,10 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
       obj.finished = FinishedTransaction.toJSON(message.record.value);
     } else if (message.record?.$case === "transit") {
       obj.transit = TransitRecord.toJSON(message.record.value);
+    } else if (message.record?.$case === "healReport") {
+      obj.healReport = HealReport.toJSON(message.record.value);
+    } else if (message.record?.$case === "healed") {
+      obj.healed = HealedRecord.toJSON(message.record.value);
     }
     return obj;
   },
@@ -6262,6 +6978,18 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
       case "transit": {
         if (object.record?.value !== undefined && object.record?.value !== null) {
           message.record = { $case: "transit", value: TransitRecord.fromPartial(object.record.value) };
+        }
+        break;
+      }
+      case "healReport": {
+        if (object.record?.value !== undefined && object.record?.value !== null) {
+          message.record = { $case: "healReport", value: HealReport.fromPartial(object.record.value) };
+        }
+        break;
+      }
+      case "healed": {
+        if (object.record?.value !== undefined && object.record?.value !== null) {
+          message.record = { $case: "healed", value: HealedRecord.fromPartial(object.record.value) };
         }
         break;
       }
@@ -6549,7 +7277,16 @@ export const TransitRecord: MessageFns<TransitRecord> = {
 };
 
 function createBaseSnapshotHeader(): SnapshotHeader {
-  return { format: 0, groupId: 0, appliedIndex: 0, appliedTerm: 0, forgottenThroughMs: 0, stateDigest: "" };
+  return {
+    format: 0,
+    groupId: 0,
+    appliedIndex: 0,
+    appliedTerm: 0,
+    forgottenThroughMs: 0,
+    stateDigest: "",
+    forgotten: [],
+    forgottenFloorMs: 0,
+  };
 }
 
 export const SnapshotHeader: MessageFns<SnapshotHeader> = {
@@ -6571,6 +7308,12 @@ export const SnapshotHeader: MessageFns<SnapshotHeader> = {
     }
     if (message.stateDigest !== "") {
       writer.uint32(50).string(message.stateDigest);
+    }
+    for (const v of message.forgotten) {
+      ForgottenMark.encode(v!, writer.uint32(170).fork()).join();
+    }
+    if (message.forgottenFloorMs !== 0) {
+      writer.uint32(176).int64Number(message.forgottenFloorMs);
     }
     return writer;
   },
@@ -6636,6 +7379,22 @@ export const SnapshotHeader: MessageFns<SnapshotHeader> = {
             message.stateDigest = reader.string();
             continue;
           }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.forgotten.push(ForgottenMark.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 22: {
+            if (tag !== 176) {
+              break;
+            }
+
+            message.forgottenFloorMs = reader.int64Number();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6676,6 +7435,14 @@ export const SnapshotHeader: MessageFns<SnapshotHeader> = {
         : isSet(object.state_digest)
         ? globalThis.String(object.state_digest)
         : "",
+      forgotten: globalThis.Array.isArray(object?.forgotten)
+        ? object.forgotten.map((e: any) => ForgottenMark.fromJSON(e))
+        : [],
+      forgottenFloorMs: isSet(object.forgottenFloorMs)
+        ? globalThis.Number(object.forgottenFloorMs)
+        : isSet(object.forgotten_floor_ms)
+        ? globalThis.Number(object.forgotten_floor_ms)
+        : 0,
     };
   },
 
@@ -6699,6 +7466,12 @@ export const SnapshotHeader: MessageFns<SnapshotHeader> = {
     if (message.stateDigest !== "") {
       obj.stateDigest = message.stateDigest;
     }
+    if (message.forgotten?.length) {
+      obj.forgotten = message.forgotten.map((e) => ForgottenMark.toJSON(e));
+    }
+    if (message.forgottenFloorMs !== 0) {
+      obj.forgottenFloorMs = Math.round(message.forgottenFloorMs);
+    }
     return obj;
   },
 
@@ -6713,6 +7486,8 @@ export const SnapshotHeader: MessageFns<SnapshotHeader> = {
     message.appliedTerm = object.appliedTerm ?? 0;
     message.forgottenThroughMs = object.forgottenThroughMs ?? 0;
     message.stateDigest = object.stateDigest ?? "";
+    message.forgotten = object.forgotten?.map((e) => ForgottenMark.fromPartial(e)) || [];
+    message.forgottenFloorMs = object.forgottenFloorMs ?? 0;
     return message;
   },
 };
@@ -7084,6 +7859,7 @@ function createBaseDecisionRecord(): DecisionRecord {
     elsewhereGroup: 0,
     elsewhereIndex: 0,
     elsewhereTerm: 0,
+    serverId: 0,
   };
 }
 
@@ -7136,6 +7912,9 @@ export const DecisionRecord: MessageFns<DecisionRecord> = {
     }
     if (message.elsewhereTerm !== 0) {
       writer.uint32(128).uint64Number(message.elsewhereTerm);
+    }
+    if (message.serverId !== 0) {
+      writer.uint32(192).uint32(message.serverId);
     }
     return writer;
   },
@@ -7281,6 +8060,14 @@ export const DecisionRecord: MessageFns<DecisionRecord> = {
             message.elsewhereTerm = reader.uint64Number();
             continue;
           }
+          case 24: {
+            if (tag !== 192) {
+              break;
+            }
+
+            message.serverId = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -7339,6 +8126,11 @@ export const DecisionRecord: MessageFns<DecisionRecord> = {
         : isSet(object.elsewhere_term)
         ? globalThis.Number(object.elsewhere_term)
         : 0,
+      serverId: isSet(object.serverId)
+        ? globalThis.Number(object.serverId)
+        : isSet(object.server_id)
+        ? globalThis.Number(object.server_id)
+        : 0,
     };
   },
 
@@ -7392,6 +8184,9 @@ export const DecisionRecord: MessageFns<DecisionRecord> = {
     if (message.elsewhereTerm !== 0) {
       obj.elsewhereTerm = Math.round(message.elsewhereTerm);
     }
+    if (message.serverId !== 0) {
+      obj.serverId = Math.round(message.serverId);
+    }
     return obj;
   },
 
@@ -7418,6 +8213,7 @@ export const DecisionRecord: MessageFns<DecisionRecord> = {
     message.elsewhereGroup = object.elsewhereGroup ?? 0;
     message.elsewhereIndex = object.elsewhereIndex ?? 0;
     message.elsewhereTerm = object.elsewhereTerm ?? 0;
+    message.serverId = object.serverId ?? 0;
     return message;
   },
 };

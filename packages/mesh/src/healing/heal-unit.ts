@@ -1,0 +1,73 @@
+// Kept operations on their way into the log: a set that is decided as a whole, once nothing that meets it is on its way.
+import type { Decision, OperationError } from "@statemesh/contract";
+import type { HealBatch, KeptDecision } from "@statemesh/contract/log";
+import type { Waiter } from "../strong/decision-queue.ts";
+import type { KeptOperation } from "./kept-operation.ts";
+
+/** What all batches of one report have in common. */
+export type HealHeading = Omit<HealBatch, "operations">;
+
+/** Decisions and bytes of one entry, at most; one decision may go beyond the bytes. */
+const ENTRY_DECISIONS = 512;
+const ENTRY_BYTES = 524_288;
+/** About what a decision takes besides the operation's own bytes. */
+const DECISION_BYTES = 256;
+
+export class HealUnit {
+  readonly kept: readonly KeptOperation[];
+  readonly heading: HealHeading;
+  /** In the log, and not applied. */
+  readonly open = new Set<string>();
+  /** Who asked for one of the operations meanwhile. */
+  readonly #waiters = new Map<string, Waiter[]>();
+  readonly #done: () => void;
+
+  constructor(kept: readonly KeptOperation[], heading: HealHeading, done: () => void) {
+    this.kept = kept;
+    this.heading = heading;
+    this.#done = done;
+  }
+
+  fingerprintOf(operationId: string): number | undefined {
+    return this.kept.find((one) => one.operationId === operationId)?.record.fingerprint;
+  }
+
+  wait(operationId: string, waiter: Waiter): void {
+    const waiters = this.#waiters.get(operationId);
+    if (waiters === undefined) this.#waiters.set(operationId, [waiter]);
+    else waiters.push(waiter);
+  }
+
+  /** In entries, in the order of the decisions. */
+  *entries(decisions: readonly KeptDecision[]): Generator<readonly KeptDecision[]> {
+    const bytesOf = new Map(this.kept.map(({ operationId, bytes }) => [operationId, bytes]));
+    let entry: KeptDecision[] = [];
+    let bytes = 0;
+    for (const decision of decisions) {
+      const size = DECISION_BYTES + (bytesOf.get(decision.decided?.operationId ?? "") ?? 0);
+      if (entry.length > 0 && (entry.length >= ENTRY_DECISIONS || bytes + size > ENTRY_BYTES)) {
+        yield entry;
+        entry = [];
+        bytes = 0;
+      }
+      entry.push(decision);
+      bytes += size;
+    }
+    if (entry.length > 0) yield entry;
+  }
+
+  /** One was applied. */
+  settle(operationId: string, decision: Decision | undefined): void {
+    this.open.delete(operationId);
+    if (decision === undefined) return;
+    for (const waiter of this.#waiters.get(operationId) ?? []) waiter.decided(decision);
+    this.#waiters.delete(operationId);
+  }
+
+  /** Nothing more comes of it: those who still wait hear why. */
+  end(failure: OperationError): void {
+    for (const [operationId, waiters] of this.#waiters) for (const waiter of waiters) waiter.failed(operationId, failure);
+    this.#waiters.clear();
+    this.#done();
+  }
+}
