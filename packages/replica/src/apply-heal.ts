@@ -1,6 +1,7 @@
 import { type HealedOperation, type LogEntry, type LogPosition, Outcome } from "@statemesh/contract";
 import type { DecidedOperation, HealBatch, HealedRecord, KeptDecision } from "@statemesh/contract/log";
-import type { Applied, GroupState } from "./group-state.ts";
+import type { Applied } from "./applied.ts";
+import type { GroupState } from "./group-state.ts";
 
 /** Kept operations are decided by the rules alone: their leases ended with the partition, and nobody's epoch stands against them. */
 export function applyHeal(state: GroupState, batch: HealBatch, entry: LogEntry, report: boolean): Applied {

@@ -19,18 +19,18 @@ import {
 import { Command, CommandResult, type DecidedOperation, type Effect, type ForgottenMark, type MembershipRecord, type RegionFence } from "@statemesh/contract/log";
 import { sameRegion } from "@statemesh/world";
 import { Directory } from "./directory.ts";
-import type { DirectoryChange } from "./directory-change.ts";
 import { EntityTable, entityKey } from "./entity-table.ts";
 import { ForgottenMarks } from "./forgotten-marks.ts";
 import { type HealReportRow, HealReports } from "./heal-reports.ts";
 import { type BalanceRow, Ledger, peerGroupOf, type TotalsRow, type TransitRow } from "./ledger.ts";
 import type { LeaseRow } from "./lease-table.ts";
 import { Membership } from "./membership.ts";
+import type { Applied, AppliedOperation } from "./applied.ts";
 import { applyHeal } from "./apply-heal.ts";
 import { regionText } from "./region-text.ts";
 import { StateHash } from "./state-hash.ts";
 import { TouchLog } from "./touch-log.ts";
-import { applyStep, type AppliedStep } from "./transaction-steps.ts";
+import { applyStep } from "./transaction-steps.ts";
 import { type CoordinatedRow, type FinishedRow, type PreparedRow, TransactionTable } from "./transaction-table.ts";
 import { TwoGenerations } from "./two-generations.ts";
 import { NewerVersionError, VERSIONS, type VersionRange } from "./versions.ts";
@@ -72,29 +72,6 @@ export interface FenceRow {
   readonly epoch: number;
   /** 0: nobody; then only epoch 0 writes. */
   readonly ownerServerId: number;
-}
-
-/** What became of one operation of an entry. */
-export interface AppliedOperation {
-  readonly operationId: string;
-  /** The decision; where the operation was fenced, undefined. */
-  readonly decision: Decision | undefined;
-  /** Set where the region had another epoch or owner by the time the entry was applied: nothing was changed. */
-  readonly fence: FenceRow | undefined;
-}
-
-/** What an entry did. */
-export interface Applied {
-  /** The operations of the entry as they were decided. */
-  readonly decided: readonly DecidedOperation[];
-  readonly operations: readonly AppliedOperation[];
-  readonly changes: readonly EntityChange[];
-  readonly directory: DirectoryChange | undefined;
-  /** The members on record, or the cluster's version, may have changed. */
-  readonly membership: boolean;
-  readonly commandResult: CommandResult | undefined;
-  /** A step of a transaction across groups. */
-  readonly transaction?: AppliedStep;
 }
 
 export interface GroupStateOptions {

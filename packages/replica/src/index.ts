@@ -1,3 +1,4 @@
+export type * from "./applied.ts";
 export * from "./balance-plan.ts";
 export * from "./command.ts";
 export * from "./decide.ts";

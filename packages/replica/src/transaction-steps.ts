@@ -4,7 +4,8 @@ import { ConflictType, type LogEntry, type LogPosition, Outcome, type Reason } f
 import {
   type BeginTransaction, CommandResult, type DecidedOperation, type DecideTransaction, type FinishTransaction, type PrepareTransaction, type ReleaseTransaction, type ResolveTransaction, type TransactionCommand, type TransactionResult,
 } from "@statemesh/contract/log";
-import type { Applied, DecisionRow, FenceRow } from "./group-state.ts";
+import type { Applied } from "./applied.ts";
+import type { DecisionRow, FenceRow } from "./group-state.ts";
 import { type CoordinatedRow, type PreparedRow, transactionIdOf, TransactionState, type TransactionTable } from "./transaction-table.ts";
 import type { TwoGenerations } from "./two-generations.ts";
 

@@ -7,8 +7,9 @@ import type { HybridClock } from "@statemesh/clocks";
 import { destinationOf, movesItems, type PendingOperation } from "@statemesh/replica";
 import { DIRECTORY_GROUP, type OperationType, type Policy, fingerprintOf, footprintOf, formatRegion, groupOf, validateOperation } from "@statemesh/world";
 import { type LosingSide, minorityPartition } from "../healing/losing-side.ts";
-import { type Waiter, operationBytes } from "./decision-queue.ts";
+import type { Waiter } from "./decision-queue.ts";
 import { groupsOf } from "./group-transactions.ts";
+import { bytesOf, EdgeUnit } from "./edge-unit.ts";
 import { isPassing, operationError, overloaded, unknownAfter } from "./operation-errors.ts";
 
 /** What the edge needs of its node. */
@@ -64,53 +65,6 @@ const CALLS_OF_INCARNATION = 2 ** 24;
  */
 export function firstCallId(incarnation: number): number {
   return (incarnation % INCARNATIONS) * CALLS_OF_INCARNATION + 1;
-}
-
-/** A unit that a caller waits for: one operation, or a transaction. */
-class EdgeUnit implements Waiter {
-  readonly edge: Edge;
-  readonly groupId: number;
-  readonly operations: readonly PendingOperation[];
-  readonly transactionId: string;
-  readonly caller: Waiter;
-  readonly deadlineMs: number;
-  /** About how many bytes its operations take. */
-  readonly bytes: number;
-  /** Operations not answered yet. */
-  open: number;
-  /** It left this node, or entered the local log queue, at least once: its outcome may be unknown. */
-  sent = false;
-  /** A try ended without an answer: it may have been done. */
-  unknown = false;
-  /** It stands in the list of what is to be sent. */
-  waiting = false;
-  /** Number of the forwarded call it travels in; 0: none. */
-  callId = 0;
-  notBeforeMs = 0;
-
-  constructor(edge: Edge, groupId: number, operations: readonly PendingOperation[], transactionId: string, caller: Waiter, deadlineMs: number) {
-    this.edge = edge;
-    this.groupId = groupId;
-    this.operations = operations;
-    this.transactionId = transactionId;
-    this.caller = caller;
-    this.deadlineMs = deadlineMs;
-    this.bytes = bytesOf(operations);
-    this.open = operations.length;
-  }
-
-  decided(decision: Decision): void {
-    this.edge.decided(this, decision);
-  }
-
-  failed(operationId: string, error: OperationError): void {
-    this.edge.failed(this, operationId, error);
-  }
-
-  /** It may stand in a log: a try is under way, or one ended without an answer. */
-  get mayBeProposed(): boolean {
-    return this.unknown || (this.sent && !this.waiting);
-  }
 }
 
 interface OutgoingCall {
@@ -499,10 +453,4 @@ export class Edge {
   #end(unit: EdgeUnit): void {
     if (this.#units.delete(unit)) this.#bytes -= unit.bytes;
   }
-}
-
-function bytesOf(operations: readonly Pick<PendingOperation, "operation">[]): number {
-  let bytes = 0;
-  for (const each of operations) bytes += operationBytes(each);
-  return bytes;
 }

@@ -4,8 +4,6 @@ import { type LogEntry, MeshError, type RaftMessage, type SnapshotMeta } from "@
 import { Command, type CommandResult } from "@statemesh/contract/log";
 import { type HardState, type Loss, RaftCore, type Ready } from "@statemesh/raft";
 import { type Applied, type AppliedStep, type GroupState, type PendingOperation, encodeSnapshot } from "@statemesh/replica";
-import type { HealHeading } from "../healing/heal-unit.ts";
-import type { KeptOperation } from "../healing/kept-operation.ts";
 import type { GroupWrite, Host } from "../host.ts";
 import { Decider } from "./decider.ts";
 import type { Waiter } from "./decision-queue.ts";
@@ -193,12 +191,11 @@ export class GroupReplica {
   }
 
   /** Decides operations that were kept during a partition. Leader only. */
-  heal(kept: readonly KeptOperation[], heading: HealHeading, done: () => void): void {
-    this.#decider.heal(kept, heading, done);
+  heal(...kept: Parameters<Decider["heal"]>): void {
+    this.#decider.heal(...kept);
   }
 
   // ---- commands, reads, leadership ----
-
   /** Puts a command into the log; `done` after it is applied. */
   command(command: Command, done: CommandWaiter["done"]): void {
     if (!this.serves) return done(undefined, notLeader(this.groupId, this.core.leader));
