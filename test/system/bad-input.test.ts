@@ -38,7 +38,7 @@ describe("bad input", () => {
 
   function addressOf(method: RawMethod): string {
     if (method.path.includes("RegionStoreService")) return cluster.mesh.regionStore?.address ?? "";
-    if (method.path.includes("ConflictArbiterService")) return cluster.mesh.arbiter?.address ?? "";
+    if (/ConflictArbiterService|PartitionService/.test(method.path)) return cluster.mesh.arbiter?.address ?? "";
     return cluster.node(1).address;
   }
 
@@ -154,7 +154,7 @@ describe("bad input", () => {
   }
 
   test("every method of every service has its cases", () => {
-    expect(SERVICES.length).toBe(6);
+    expect(SERVICES.length).toBe(8);
     expect([...cases.keys()].sort()).toEqual(METHODS.map(({ path }) => path).sort());
   });
 

@@ -10,6 +10,7 @@ import { LOCAL_CLUSTER } from "../../tools/mesh-processes.ts";
 import { badHandoffRequests } from "./bad-handoff-requests.ts";
 import { badHealingRequests } from "./bad-healing-requests.ts";
 import { badMemberRequests } from "./bad-member-requests.ts";
+import { badViewRequests } from "./bad-view-requests.ts";
 import { badOperations, type KnownWorld } from "./bad-operations.ts";
 import { bytesField, fixed32Field, varintField } from "./raw-call.ts";
 
@@ -237,6 +238,7 @@ function authority(of: Of, world: KnownWorld): void {
     cases.raw("an epoch beyond 2^53", "MALFORMED_MESSAGE", undefined, [varintField(3, PAST_2_53)]);
   });
   badHandoffRequests(of, world);
+  badViewRequests(of, world);
 }
 
 function admin(of: Of): void {

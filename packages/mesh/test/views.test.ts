@@ -1,5 +1,6 @@
 // What a cluster agrees on about who is there, with real groups over a virtual network.
-import { Side } from "@statemesh/contract";
+import { MemberChangeKind, MemberChangeState, Side } from "@statemesh/contract";
+import { BeginMemberChange } from "@statemesh/contract/log";
 import { describe, expect, it } from "vitest";
 import { VirtualCluster } from "./virtual-cluster.ts";
 
@@ -108,6 +109,46 @@ describe("the view of a cluster", () => {
     cluster.run(100);
     expect(cluster.node(2).views.suspected).toEqual([]);
     expect(cluster.runUntil(() => agreed(cluster, [1, 2, 3]), 10_000)).toBe(true);
+  });
+});
+
+describe("members change while the cluster is split", () => {
+  /** Has a change made through a node, and waits for its end there. */
+  function change(cluster: VirtualCluster, through: number, request: Parameters<typeof BeginMemberChange.fromPartial>[0]): void {
+    const { reason, message, memberChange } = cluster.membership({ $case: "begin", value: BeginMemberChange.fromPartial(request) }, through);
+    expect(reason, message).toBe("");
+    const changeId = memberChange?.changeId ?? "";
+    expect(cluster.runUntil(() => cluster.node(through).membership.change(changeId)?.state === MemberChangeState.DONE, 60_000)).toBe(true);
+  }
+
+  it("cascades from seven to four, three and two nodes, where the operator takes out those who are gone", () => {
+    const cluster = ready(7);
+    cluster.register(1);
+    const rest = (from: number): number[] => Array.from({ length: 8 - from }, (_, at) => from + at);
+    for (const [alive, gone] of [[4, [7, 6, 5]], [3, [4]], [2, [3]]] as const) {
+      const stay = Array.from({ length: alive }, (_, at) => at + 1);
+      cluster.cut(stay, rest(alive + 1));
+      expect(cluster.runUntil(() => agreed(cluster, stay), 10_000), `${alive} go on`).toBe(true);
+      for (const removedNodeId of gone) change(cluster, 1, { kind: MemberChangeKind.REMOVE, removedNodeId });
+      expect(cluster.node(1).membership.voters()).toEqual(stay);
+    }
+    cluster.run(2_000);
+    expect(sides(cluster).slice(0, 2)).toEqual(["whole", "whole"]);
+    expect(cluster.node(5).views.side).toBe("losing");
+    expect(cluster.node(2).views.view).toMatchObject({ alive: [1, 2], removed: [] });
+  });
+
+  it("takes a node in that joins, and lets go of one that leaves", () => {
+    const cluster = ready(3);
+    cluster.cut([3], [1, 2]);
+    expect(cluster.runUntil(() => agreed(cluster, [1, 2]), 10_000)).toBe(true);
+    cluster.join(4);
+    cluster.cut([3], [4]);
+    change(cluster, 1, { kind: MemberChangeKind.ADD, added: { nodeId: 4, address: "node-4:1", folderId: 4 } });
+    expect(cluster.runUntil(() => agreed(cluster, [1, 2, 4]), 10_000)).toBe(true);
+    change(cluster, 1, { kind: MemberChangeKind.REMOVE, removedNodeId: 2 });
+    expect(cluster.runUntil(() => agreed(cluster, [1, 4]), 10_000)).toBe(true);
+    expect(cluster.node(3).views.side).toBe("losing");
   });
 });
 

@@ -5,7 +5,7 @@ import {
 } from "@statemesh/contract";
 import type { Clock } from "@statemesh/ports";
 import { heartbeatOf, PartitionWatch, reportOf, type PartitionState, type SuspicionOptions } from "@statemesh/views";
-import { checkInteger, checkList, checkName } from "@statemesh/world";
+import { checkInteger, checkList, checkName, checkText } from "@statemesh/world";
 
 /** Clusters that one arbiter watches at most. */
 const CLUSTERS_MAX = 8;
@@ -117,6 +117,7 @@ export class ClusterWatch {
 
   /** @throws MeshError NOT_FOUND where the cluster is not known, INVALID_FIELD where it has to be named */
   verdictFor({ clusterId }: GetPartitionVerdictRequest): GetPartitionVerdictResponse {
+    checkText(clusterId, 64, "", "cluster_id");
     const [first, second] = this.#clusters.values();
     if (clusterId === "" && second !== undefined) throw MeshError.field("cluster_id", "is required: this arbiter watches several");
     const cluster = clusterId === "" ? first : this.#clusters.get(clusterId);
@@ -131,6 +132,7 @@ export class ClusterWatch {
    * @throws MeshError OVERLOADED where too many watch
    */
   watch({ clusterId }: WatchPartitionsRequest, sink: PartitionSink): () => void {
+    checkText(clusterId, 64, "", "cluster_id");
     if (this.#watchers.size >= this.#watchersMax) throw new MeshError("OVERLOADED", `${this.#watchersMax} streams watch already`, { retryDelayMs: 5_000 });
     const watcher: Watcher = { sink, clusterId, told: new Map(), isBehind: false };
     this.#watchers.add(watcher);
@@ -163,7 +165,7 @@ function eventOf(before: StateCode | undefined, now: StateCode): PartitionEvent 
   return isSplit(now) ? PartitionEvent.STARTED : PartitionEvent.ENDED;
 }
 
-function checkReport({ clusterId, nodeId, heartbeats, members, voters, outgoing, directoryIndex, beatMs, suspicionMs, removalMs }: ReportHeartbeatsRequest): void {
+function checkReport({ clusterId, nodeId, heartbeats, members, voters, outgoing, directoryIndex, view, beatMs, suspicionMs, removalMs }: ReportHeartbeatsRequest): void {
   checkName(clusterId, 1, 64, "", "cluster_id");
   checkInteger(nodeId, 1, NODE_ID_MAX, "", "node_id");
   checkList(heartbeats, HEARTBEATS_MAX, "", "heartbeats");
@@ -172,6 +174,7 @@ function checkReport({ clusterId, nodeId, heartbeats, members, voters, outgoing,
     for (const each of list) checkInteger(each, 1, NODE_ID_MAX, "", name);
   }
   for (const [at, each] of heartbeats.entries()) checkHeartbeat(each, `heartbeats[${at}]`);
+  for (const [name, list] of Object.entries({ alive: view?.alive ?? [], removed: view?.removed ?? [], voted_by: view?.votedBy ?? [] })) checkList(list, NODES_MAX, "view", name);
   checkInteger(directoryIndex, 0, Number.MAX_SAFE_INTEGER, "", "directory_index");
   checkInteger(beatMs, 50, 10_000, "", "beat_ms");
   checkInteger(suspicionMs, 200, 60_000, "", "suspicion_ms");
