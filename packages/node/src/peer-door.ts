@@ -36,7 +36,7 @@ export class PeerDoor {
 
   /**
    * A stream that a peer opened. The function takes each frame of it, and answers the peer's node id where the frame was
-   * a hello that was accepted. It throws PEER_REFUSED where the peer is not let in.
+   * a hello that was accepted. It throws PEER_REFUSED where the peer is not let in, or another stream of it came meanwhile.
    */
   stream(): (frame: StreamRequest) => number | undefined {
     const stream = ++this.#streams;
@@ -49,8 +49,10 @@ export class PeerDoor {
       }
       const refusal = this.#events.refuses(peer);
       if (refusal !== undefined) throw refusal;
-      // What an earlier process of the peer had sent must not be taken for the word of the one that came after it.
-      if (this.#newest.get(peer) === stream) this.#events.frame(peer, frame);
+      // What an earlier process of the peer had sent must not be taken for the word of the one that came after it. But a connection that
+      // was long on its way may come after the one that the peer speaks on: so whoever is not listened to is told, and comes again.
+      if (this.#newest.get(peer) !== stream) throw new MeshError("PEER_REFUSED", `a later stream of node ${peer} took the place of this one`);
+      this.#events.frame(peer, frame);
       return undefined;
     };
   }
