@@ -11,6 +11,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { type LoadResult, type LoadTarget, OperationMix, streamLoad, unaryLoad } from "./bench-load.ts";
 import { measureTransfers } from "./bench-transfers.ts";
 import { type AuthorityTimes, measureFailovers, measureHandoffs } from "./bench-authority.ts";
+import { type ArbitrationResult, measureArbitration } from "./bench-arbitration.ts";
 import { type Comparison, comparisonLine, measureBesideEtcd } from "./bench-etcd.ts";
 import { type DetectionResult, measureDetection } from "./bench-detection.ts";
 import { type GroupsResult, measureGroups, processorMs, residentMiB } from "./bench-groups.ts";
@@ -32,12 +33,12 @@ interface Options {
 }
 
 const options = new Command("./dev bench")
-  .description("Measures a mesh of three consensus nodes and an arbiter, real processes with fsync on: strong operations unary and streamed, transfers within groups and across them, the time from kill -9 of a leader to the next commit, regions handed over and taken over from killed owners, what a thousand groups cost beside four, and how soon five nodes notice that links between them are cut. Memory of each process follows the load.")
+  .description("Measures a mesh of three consensus nodes and an arbiter, real processes with fsync on: strong operations unary and streamed, transfers within groups and across them, the rules in process and through an arbiter, the time from kill -9 of a leader to the next commit, regions handed over and taken over from killed owners, what a thousand groups cost beside four, and how soon five nodes notice that links between them are cut. Memory of each process follows the load.")
   .option("--seconds <n>", "length of each measurement", wholeNumber(1, 600), 8)
   .option("--kills <n>", "leaders to kill, and owners of regions", wholeNumber(0, 1_000), 20)
   .option("--handoffs <n>", "regions to hand over", wholeNumber(1, 100_000), 1_000)
   .option("--cuts <n>", "partitions to make and repair", wholeNumber(1, 1_000), 8)
-  .addOption(new Option("--only <part>", "one part").choices(["unary", "stream", "transfers", "kills", "handoff", "failover", "groups", "detection", "etcd"]))
+  .addOption(new Option("--only <part>", "one part").choices(["unary", "stream", "transfers", "arbitration", "kills", "handoff", "failover", "groups", "detection", "etcd"]))
   .option("--beside-etcd", "also the same work beside etcd (Debian's etcd-server), in turns, with ratios of medians", false)
   .option("--rounds <n>", "turns of the comparison with etcd", wholeNumber(1, 100), 3)
   .option("--json", "print one JSON object", false)
@@ -165,11 +166,13 @@ let outages: number[] = [];
 let memoryMiB: Record<string, number> = {};
 const groupsResults: GroupsResult[] = [];
 let comparisons: Comparison[] = [];
+let arbitration: ArbitrationResult | undefined;
 let authority: AuthorityTimes = { handoffMs: [], gapMs: [], failoverMs: [] };
 let detection: DetectionResult | undefined;
 const wants = (part: string): boolean => (options.only === undefined ? part !== "etcd" || options.besideEtcd : options.only === part);
 try {
   if (["unary", "stream", "transfers", "kills", "handoff", "failover", "etcd"].some(wants)) await measureMesh();
+  if (wants("arbitration")) arbitration = await measureArbitration(options.seconds, dataDir, say);
   if (wants("groups")) for (const groups of [GROUPS, MANY_GROUPS]) groupsResults.push(await measureGroups(groups, dataDir, { idleSeconds: options.seconds, say, adminOf, load: measureOperations }));
   if (wants("detection")) {
     detection = await measureDetection(dataDir, options.cuts, say);

@@ -9,7 +9,7 @@ import type { Contender } from "./contender.ts";
 import type { Search } from "./search.ts";
 
 /** Up to here comparing with every box is faster than hashing cells (measured). */
-export const LINEAR_MAX = 128;
+export const LINEAR_MAX = 96;
 /** Cell edge of the finest level, centimetres. */
 const FINEST_EDGE_CM = 256;
 /** Levels: the coarsest has cells of 2^40 cm, beyond the longest side that the world has room for. */
@@ -45,12 +45,44 @@ function visitCells(b: QuantizedBounds, level: number, visit: (key: number) => v
   }
 }
 
-type Cells = Map<number, Contender[]>;
+/** Buckets that cells begin with; a power of two. */
+const FIRST_BUCKETS = 256;
 
-function put(cells: Cells, key: number, it: Contender): void {
-  const held = cells.get(key);
-  if (held === undefined) cells.set(key, [it]);
-  else held.push(it);
+/**
+ * Boxes by the hash of a cell. Buckets are chains through flat arrays: nothing is allocated for a box but its places there. Who
+ * shares a bucket without sharing the cell is sorted out by the comparison of boxes.
+ */
+class Cells {
+  /** Place of the first box of each bucket, plus one; 0: none. */
+  #first = new Int32Array(FIRST_BUCKETS);
+  /** By place: the box, the hash of its cell, and the next place of the bucket, plus one. */
+  readonly #boxes: Contender[] = [];
+  readonly #keys: number[] = [];
+  readonly #next: number[] = [];
+
+  put(key: number, it: Contender): void {
+    if (this.#boxes.length === this.#first.length) this.#grow();
+    const bucket = key & (this.#first.length - 1);
+    this.#next.push(this.#first[bucket] ?? 0);
+    this.#keys.push(key);
+    this.#boxes.push(it);
+    this.#first[bucket] = this.#boxes.length;
+  }
+
+  #grow(): void {
+    const first = new Int32Array(this.#first.length * 4);
+    for (let place = 0; place < this.#keys.length; place++) {
+      const bucket = (this.#keys[place] ?? 0) & (first.length - 1);
+      this.#next[place] = first[bucket] ?? 0;
+      first[bucket] = place + 1;
+    }
+    this.#first = first;
+  }
+
+  /** Gives a search those of a cell that overlap `bounds` and that it wants. */
+  pick(key: number, bounds: QuantizedBounds, search: Search): void {
+    for (let at = this.#first[key & (this.#first.length - 1)] ?? 0; at > 0; at = this.#next[at - 1] ?? 0) offer(this.#boxes[at - 1], bounds, search);
+  }
 }
 
 /** The boxes of one layer. */
@@ -61,7 +93,7 @@ export class BoxIndex {
   /** Levels that boxes are on, as a set of bits. */
   #boxLevels = 0;
   /** Boxes in the cells of coarser levels that searches came from: what a large box searches instead of the many fine cells under it. */
-  readonly #coarser: Cells = new Map();
+  readonly #coarser: Cells = new Cells();
   /** Levels that searches came from, as a set of bits. */
   #searchLevels = 0;
 
@@ -70,7 +102,7 @@ export class BoxIndex {
     if (this.#own !== undefined) {
       this.#place(it, this.#own);
     } else if (this.#all.length > LINEAR_MAX) {
-      this.#own = new Map();
+      this.#own = new Cells();
       for (const earlier of this.#all) this.#place(earlier, this.#own);
     }
   }
@@ -80,9 +112,9 @@ export class BoxIndex {
     if (bounds === undefined) return;
     const level = levelOf(bounds);
     this.#boxLevels |= 1 << level;
-    visitCells(bounds, level, (key) => put(own, key, it));
+    visitCells(bounds, level, (key) => own.put(key, it));
     for (let coarser = level + 1; this.#searchLevels >= 1 << coarser; coarser++) {
-      if ((this.#searchLevels & (1 << coarser)) !== 0) visitCells(bounds, coarser, (key) => put(this.#coarser, key, it));
+      if ((this.#searchLevels & (1 << coarser)) !== 0) visitCells(bounds, coarser, (key) => this.#coarser.put(key, it));
     }
   }
 
@@ -91,7 +123,7 @@ export class BoxIndex {
     this.#searchLevels |= 1 << level;
     for (const it of this.#all) {
       const { bounds } = it;
-      if (bounds !== undefined && levelOf(bounds) < level) visitCells(bounds, level, (key) => put(this.#coarser, key, it));
+      if (bounds !== undefined && levelOf(bounds) < level) visitCells(bounds, level, (key) => this.#coarser.put(key, it));
     }
   }
 
@@ -99,25 +131,21 @@ export class BoxIndex {
   find(bounds: QuantizedBounds, search: Search): void {
     const own = this.#own;
     if (own === undefined) {
-      pick(this.#all, bounds, search);
+      for (const it of this.#all) offer(it, bounds, search);
       return;
     }
     const level = levelOf(bounds);
     if ((this.#searchLevels & (1 << level)) === 0) this.#openLevel(level);
     visitCells(bounds, level, (key) => {
-      pick(own.get(key), bounds, search);
-      pick(this.#coarser.get(key), bounds, search);
+      own.pick(key, bounds, search);
+      this.#coarser.pick(key, bounds, search);
     });
     for (let coarser = level + 1; this.#boxLevels >= 1 << coarser; coarser++) {
-      if ((this.#boxLevels & (1 << coarser)) !== 0) visitCells(bounds, coarser, (key) => pick(own.get(key), bounds, search));
+      if ((this.#boxLevels & (1 << coarser)) !== 0) visitCells(bounds, coarser, (key) => own.pick(key, bounds, search));
     }
   }
 }
 
-function pick(from: readonly Contender[] | undefined, bounds: QuantizedBounds, search: Search): void {
-  if (from === undefined) return;
-  for (let at = 0; at < from.length; at++) {
-    const it = from[at];
-    if (it?.bounds !== undefined && search.wants(it) && overlaps(it.bounds, bounds)) search.take(it, "");
-  }
+function offer(it: Contender | undefined, bounds: QuantizedBounds, search: Search): void {
+  if (it?.bounds !== undefined && search.wants(it) && overlaps(it.bounds, bounds)) search.take(it, "");
 }
