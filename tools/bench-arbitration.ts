@@ -95,8 +95,10 @@ function timed(seconds: number, run: (at: number) => number): Rates {
 }
 
 function inProcess(name: string, candidates: number, seconds: number, make: (count: number, seed: number) => CandidateSet): InProcessResult {
-  const sets = Array.from({ length: SETS }, (_, seed) => make(candidates, seed + 1));
-  const setAt = (at: number): CandidateSet => sets[at % SETS] ?? { incumbents: [], candidates: [] };
+  // No more of them than a leader has at a time: what is measured are the rules, not the memory.
+  const count = Math.max(4, Math.min(SETS, Math.floor(16_384 / candidates)));
+  const sets = Array.from({ length: count }, (_, seed) => make(candidates, seed + 1));
+  const setAt = (at: number): CandidateSet => sets[at % count] ?? { incumbents: [], candidates: [] };
   const resolved = timed(seconds, (at) => resolve(setAt(at), DEFAULT_POLICY).length);
   const detected = timed(seconds / 2, (at) => detect(setAt(at), DEFAULT_POLICY).length);
   return { name, candidates, operationsPerSecond: resolved.perSecond, batchesPerSecond: resolved.roundsPerSecond, operationsPerProcessorSecond: resolved.perProcessorSecond, pairsPerSecond: detected.perSecond };
