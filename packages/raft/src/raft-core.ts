@@ -1,13 +1,14 @@
 import { RaftMessageType } from "@statemesh/contract";
 import type { LogEntry, RaftMessage, SnapshotMeta } from "@statemesh/contract";
-import { Campaign } from "./campaign.ts";
+import { Ballot } from "./ballot.ts";
 import { configurationOf, encodeConfiguration, isJoint, leaveJoint, sameConfiguration, stepTowards } from "./configuration.ts";
 import type { Configuration, ConfigurationTarget } from "./configuration.ts";
+import { Elections } from "./elections.ts";
 import { Following } from "./following.ts";
 import { invariant } from "./invariant.ts";
 import { Lease } from "./lease.ts";
 import { Members } from "./members.ts";
-import { entryBytes, makeMessage } from "./message.ts";
+import { entryBytes } from "./message.ts";
 import { checkOptions, defaultLeaseMargin } from "./options.ts";
 import type { HardState, RaftOptions } from "./options.ts";
 import { Outbox } from "./outbox.ts";
@@ -33,7 +34,7 @@ const DEFAULT_LEARNER_LAG = 100;
  * joint configurations (§4.3); shaped after etcd's raft with asynchronous storage.
  *
  * What is here is who may do what when: roles, terms, votes, commits. The parts have files of their own: the log, the members, how a
- * leader replicates and a follower takes, campaigns, time, reads, leases, sleep.
+ * leader replicates and a follower takes, elections, term and vote, time, reads, leases, sleep.
  *
  * Sections: outside view, inputs, outputs, transitions, configurations, terms and elections, the follower's part, the leader's part.
  */
@@ -50,14 +51,13 @@ export class RaftCore {
   readonly #following: Following;
   readonly #reads: ReadQueue;
   readonly #patience: Patience;
-  readonly #campaign: Campaign;
+  readonly #elections: Elections;
   readonly #quiescence: Quiescence;
   /** Where leases are in use. */
   readonly #lease: Lease | undefined;
 
-  #term = 0;
-  /** Whom this node voted for in its term; 0: nobody. */
-  #vote = 0;
+  /** Term and vote. */
+  readonly #ballot: Ballot;
   #role: Role = "follower";
   #leader = 0;
   /** The leader's configuration is not committed, or joint, or without itself as a voter: something is to be done once it is committed. */
@@ -70,13 +70,7 @@ export class RaftCore {
   #ready = false;
   #malformed = 0;
 
-  /** A candidate that counts on this replica was refused for its older log, and no leader has been heard since: it may be that nobody wins without this one. */
-  #isNeeded = false;
-
   #sequence = 0;
-  #storedTerm = 0;
-  #storedVote = 0;
-  #storedCommit = 0;
 
   // Kept closures: asked for on every acknowledgement.
   readonly #matchOf = (voter: number): number => this.#members.get(voter)!.match;
@@ -100,18 +94,12 @@ export class RaftCore {
     this.#replication = new Replication(this.#log, this.#members, this.#outbox, this.#reads, options);
     this.#following = new Following(this.#log, this.#members, this.#outbox);
     this.#patience = new Patience(electionTicks, options.random);
-    this.#campaign = new Campaign(nodeId);
+    this.#ballot = new Ballot(options.restored?.hardState);
+    this.#elections = new Elections({ groupId, nodeId, log: this.#log, members: this.#members, outbox: this.#outbox, ballot: this.#ballot, patience: this.#patience });
     this.#quiescence = new Quiescence(options.quiescence === true, electionTicks);
     if (options.leaseReads === true) this.#lease = new Lease(electionTicks - (options.leaseMarginTicks ?? defaultLeaseMargin(electionTicks)));
-    if (options.restored !== undefined) {
-      this.#term = options.restored.hardState.term;
-      this.#vote = options.restored.hardState.vote;
-      invariant(this.#log.lastTerm <= this.#term, "the stored term is at least that of the stored log");
-    }
-    this.#storedTerm = this.#term;
-    this.#storedVote = this.#vote;
-    this.#storedCommit = options.restored?.hardState.commit ?? 0;
-    this.#becomeFollower(this.#term, 0);
+    invariant(this.#log.lastTerm <= this.term, "the stored term is at least that of the stored log");
+    this.#becomeFollower(this.term, 0);
   }
 
   // --- Outside view ---
@@ -126,7 +114,7 @@ export class RaftCore {
   }
 
   get term(): number {
-    return this.#term;
+    return this.#ballot.term;
   }
 
   get commitIndex(): number {
@@ -185,7 +173,7 @@ export class RaftCore {
       for (const [id, { match, next, state, recentActive }] of this.#members.all) progress.set(id, { match, next, state, recentActive });
     }
     return {
-      groupId: this.groupId, nodeId: this.nodeId, role: this.#role, leader: this.#leader, term: this.#term, vote: this.#vote,
+      groupId: this.groupId, nodeId: this.nodeId, role: this.#role, leader: this.#leader, term: this.term, vote: this.#ballot.vote,
       commitIndex: log.committed, appliedIndex: log.applied, firstIndex: log.first, lastIndex: log.last, durableIndex: log.durable,
       snapshotIndex: log.snapshot?.index ?? 0, uncommittedBytes: this.#uncommittedBytes, waitingReads: this.#reads.waiting,
       malformedMessages: this.#malformed, transferee: this.#transferee, leaseTicks: this.#leaseTicks(), quiescent: this.isQuiescent,
@@ -241,7 +229,7 @@ export class RaftCore {
       this.#patience.restart();
       this.#transferee = 0;
       if (this.#options.checkQuorum !== false && !this.#members.decides(this.#isActive)) {
-        this.#becomeFollower(this.#term, 0);
+        this.#becomeFollower(this.term, 0);
         return;
       }
       for (const peer of this.#members.peers) peer.recentActive = false;
@@ -262,9 +250,9 @@ export class RaftCore {
   /** Starts an election, beginning with pre-votes, as if the timeout had run out. Not on a leader or a non-voter, nor where a lease may count on this node. */
   campaign(): void {
     // Whoever may not campaign goes on counting: to vote it must know how long it has heard nothing.
-    if (this.#role === "leader" || this.#boundByLease() || !this.#mayCampaign()) return;
+    if (this.#role === "leader" || this.#boundByLease() || !this.#mayCampaign) return;
     this.#becomePreCandidate();
-    this.#askForVotes(RaftMessageType.PRE_VOTE, this.#term + 1, false);
+    this.#elections.ask(RaftMessageType.PRE_VOTE, this.term + 1, false);
     this.#countVote(this.nodeId, true);
   }
 
@@ -275,9 +263,9 @@ export class RaftCore {
     switch (message.type) {
       case RaftMessageType.PRE_VOTE:
       case RaftMessageType.VOTE:
-        return this.#answerVote(message);
+        return this.#elections.answer(message, this.#leader);
       case RaftMessageType.PRE_VOTE_RESPONSE:
-        if (this.#role === "pre_candidate" && (message.reject || message.term === this.#term + 1)) this.#countVote(message.from, !message.reject);
+        if (this.#role === "pre_candidate" && (message.reject || message.term === this.term + 1)) this.#countVote(message.from, !message.reject);
         return;
       case RaftMessageType.VOTE_RESPONSE:
         if (this.#role === "candidate") this.#countVote(message.from, !message.reject);
@@ -297,7 +285,7 @@ export class RaftCore {
       case RaftMessageType.HEARTBEAT_RESPONSE:
         return this.#takeHeartbeatResponse(message);
       case RaftMessageType.TIMEOUT_NOW:
-        if (this.#role !== "leader" && this.#mayCampaign()) this.#campaignForReal(true);
+        if (this.#role !== "leader" && this.#mayCampaign) this.#campaignForReal(true);
         return;
       default:
         // Reads are forwarded above this layer; other types are of a later version.
@@ -334,7 +322,7 @@ export class RaftCore {
   propose(data: Uint8Array): ProposeResult {
     if (this.#role !== "leader") return { ok: false, reason: "not_leader" };
     if (this.#transferee !== 0) return { ok: false, reason: "transferring" };
-    const entry: LogEntry = { term: this.#term, index: this.#log.last + 1, kind: EntryKind.COMMAND, data };
+    const entry: LogEntry = { term: this.term, index: this.#log.last + 1, kind: EntryKind.COMMAND, data };
     const bytes = entryBytes(entry);
     if (this.#uncommittedBytes > 0 && this.#uncommittedBytes + bytes > this.#options.maxUncommittedBytes) return { ok: false, reason: "uncommitted_limit" };
     this.#appendOwn(entry);
@@ -359,7 +347,7 @@ export class RaftCore {
     if (isJoint(current) || this.configurationIndex > this.#log.committed) return { ok: false, reason: "change_pending" };
     if (sameConfiguration(current, wanted)) return { ok: false, reason: "no_change" };
     this.#appendConfiguration(stepTowards(current, wanted));
-    return { ok: true, index: this.configurationIndex, term: this.#term };
+    return { ok: true, index: this.configurationIndex, term: this.term };
   }
 
   /** On the leader: whether a learner lags by at most `maxLag` entries behind what is committed, and so may be promoted. */
@@ -426,7 +414,7 @@ export class RaftCore {
     const before = this.#log.durable;
     this.#log.persisted(sequence);
     if (this.#role === "candidate") {
-      if (this.#campaign.takeOwnVote(sequence)) this.#countVote(this.nodeId, true);
+      if (this.#elections.takeOwnVote(sequence)) this.#countVote(this.nodeId, true);
     } else if (this.#role === "leader" && this.#log.durable > before) {
       this.#countOwnCopy();
     }
@@ -490,7 +478,7 @@ export class RaftCore {
   hasReady(): boolean {
     this.#flush();
     const log = this.#log;
-    return !this.#outbox.isEmpty || this.#hardStateChanged() || log.hasUnstored || log.hasUnhanded || this.#reads.hasAnswers;
+    return !this.#outbox.isEmpty || this.#ballot.hasChanged || log.hasUnstored || log.hasUnhanded || this.#reads.hasAnswers;
   }
 
   /** Takes everything that is to be done now. What proposals since the last call added leaves in one message a peer. */
@@ -500,16 +488,16 @@ export class RaftCore {
     const sequence = ++this.#sequence;
     let { messages, messagesAfterPersist } = this.#outbox.take();
 
-    const changed = this.#hardStateChanged();
+    const changed = this.#ballot.hasChanged;
     const mustSync = changed || log.hasUnstored;
     let hardState: HardState | undefined;
     let snapshot: SnapshotMeta | undefined;
     let entries: readonly LogEntry[] = NOTHING;
     if (mustSync) {
-      if (this.#role === "candidate") this.#campaign.handedOut(sequence);
+      if (this.#role === "candidate") this.#elections.handedOut(sequence);
       ({ snapshot, entries } = log.takeUnstored(sequence));
       // The commit index alone is not worth a write: it rides along.
-      if (changed || log.committed !== this.#storedCommit) hardState = this.#takeHardState();
+      if (changed || log.committed !== this.#ballot.storedCommit) hardState = this.#ballot.take(log.committed);
     } else if (!log.hasWrites && messagesAfterPersist.length > 0) {
       // Everything that these messages promise is durable already.
       messages = messages.length === 0 ? messagesAfterPersist : messages.concat(messagesAfterPersist);
@@ -522,17 +510,6 @@ export class RaftCore {
     return { sequence, hardState, entries, snapshot, messages, messagesAfterPersist, committed, readStates, abortedReads, mustSync };
   }
 
-  #hardStateChanged(): boolean {
-    return this.#term !== this.#storedTerm || this.#vote !== this.#storedVote;
-  }
-
-  #takeHardState(): HardState {
-    this.#storedTerm = this.#term;
-    this.#storedVote = this.#vote;
-    this.#storedCommit = this.#log.committed;
-    return { term: this.#term, vote: this.#vote, commit: this.#log.committed };
-  }
-
   // --- Transitions: the only places that change role, term and vote ---
 
   #becomeFollower(term: number, leader: number): void {
@@ -543,18 +520,18 @@ export class RaftCore {
   /** Changes neither term nor vote: nothing is promised. */
   #becomePreCandidate(): void {
     invariant(this.#role !== "leader", "a leader does not campaign");
-    this.#enter("pre_candidate", this.#term);
+    this.#enter("pre_candidate", this.term);
   }
 
   #becomeCandidate(): void {
     invariant(this.#role !== "leader", "a leader does not campaign");
-    this.#enter("candidate", this.#term + 1);
-    this.#vote = this.nodeId;
+    this.#enter("candidate", this.term + 1);
+    this.#ballot.cast(this.nodeId);
   }
 
   #becomeLeader(): void {
     invariant(this.#role === "candidate", "only a candidate becomes leader");
-    this.#enter("leader", this.#term);
+    this.#enter("leader", this.term);
     this.#leader = this.nodeId;
     const log = this.#log;
     for (const peer of this.#members.all.values()) peer.reset(log.last + 1);
@@ -564,15 +541,11 @@ export class RaftCore {
     this.#uncommittedBytes = log.bytes(log.committed + 1, log.last);
     this.#configurationOpen = true;
     // Entries of earlier terms are committed by count only together with one of this term.
-    this.#appendOwn({ term: this.#term, index: log.last + 1, kind: EntryKind.EMPTY, data: new Uint8Array(0) });
+    this.#appendOwn({ term: this.term, index: log.last + 1, kind: EntryKind.EMPTY, data: new Uint8Array(0) });
   }
 
   #enter(role: Role, term: number): void {
-    invariant(term >= this.#term, "the term never goes back");
-    if (term !== this.#term) {
-      this.#term = term;
-      this.#vote = 0;
-    }
+    this.#ballot.enter(term);
     this.#outbox.term = term;
     if (this.#role === "leader") this.#reads.abort();
     this.#lease?.reset();
@@ -580,12 +553,11 @@ export class RaftCore {
     this.#leader = 0;
     this.#patience.redraw();
     this.#heartbeatElapsed = 0;
-    this.#campaign.reset();
+    this.#elections.reset();
     this.#quiescence.stir();
     this.#transferee = 0;
     this.#uncommittedBytes = 0;
     this.#ready = false;
-    this.#isNeeded = false;
     this.#replication.isDue = false;
   }
 
@@ -606,7 +578,7 @@ export class RaftCore {
 
   /** The leader's question to sleep, and answers to it, wake nobody; nor does a stranger that is behind. */
   #wakesBy(message: RaftMessage): boolean {
-    return !message.quiesce && (message.term > this.#term || this.#members.get(message.from) !== undefined);
+    return !message.quiesce && (message.term > this.term || this.#members.get(message.from) !== undefined);
   }
 
   /** Nothing is outstanding, and everybody whose node is heard of has everything. */
@@ -628,7 +600,7 @@ export class RaftCore {
 
   /** The leader's own: it stands from now on. */
   #appendConfiguration(configuration: Configuration): void {
-    const entry: LogEntry = { term: this.#term, index: this.#log.last + 1, kind: EntryKind.CONFIGURATION, data: encodeConfiguration(configuration) };
+    const entry: LogEntry = { term: this.term, index: this.#log.last + 1, kind: EntryKind.CONFIGURATION, data: encodeConfiguration(configuration) };
     this.#appendOwn(entry);
     this.#members.begin(entry);
     if (!configuration.voters.includes(this.#transferee)) this.#transferee = 0;
@@ -655,7 +627,7 @@ export class RaftCore {
       if (this.configuration.voters.includes(peer.id) && (successor === undefined || peer.match > successor.match)) successor = peer;
     }
     if (successor !== undefined) this.#sendTimeoutNow(successor.id);
-    this.#becomeFollower(this.#term, 0);
+    this.#becomeFollower(this.term, 0);
   }
 
   // --- Terms and elections ---
@@ -668,13 +640,13 @@ export class RaftCore {
       return false;
     }
     const { type } = message;
-    if (message.term < this.#term) {
-      this.#answerOldTerm(message);
+    if (message.term < this.term) {
+      this.#elections.answerOldTerm(message);
       return false;
     }
     const asksForVote = type === RaftMessageType.PRE_VOTE || type === RaftMessageType.VOTE;
     if (asksForVote && !message.forced && this.#boundByLease()) return false;
-    if (message.term === this.#term) return true;
+    if (message.term === this.term) return true;
     // A voter that hears its leader grants nothing and keeps its term, except on that leader's request.
     if (asksForVote && !message.forced && this.#hearsLeader()) return false;
     // A pre-vote speaks of a term that does not exist yet; so does its granted answer.
@@ -692,75 +664,19 @@ export class RaftCore {
     return this.#lease !== undefined && this.#role !== "leader" && this.#patience.isPromised;
   }
 
-  #answerOldTerm(message: RaftMessage): void {
-    let answer: RaftMessageType;
-    switch (message.type) {
-      case RaftMessageType.APPEND:
-      case RaftMessageType.HEARTBEAT:
-      case RaftMessageType.SNAPSHOT:
-        // The old leader steps down on the newer term; else it and this node could hold each other up for ever.
-        answer = RaftMessageType.APPEND_RESPONSE;
-        break;
-      case RaftMessageType.PRE_VOTE:
-        answer = RaftMessageType.PRE_VOTE_RESPONSE;
-        break;
-      default:
-        return;
-    }
-    const response = this.#outbox.message(answer, message.from);
-    response.reject = true;
-    this.#outbox.send(response);
-  }
-
-  #mayCampaign(): boolean {
-    if (!this.standsForElection || this.#log.installing) return false;
-    if (this.#members.votes(this.nodeId)) return true;
-    // Whoever asked holds this replica for a voter, rightly or not, and cannot win against its log; it must not matter what its own log says.
-    if (this.#isNeeded && this.voters.length > 0) return true;
-    // Until the change that removes it is committed, it may be that only this node's log can win (dissertation, §4.2.2).
-    const before = this.configurationIndex > this.#log.committed ? this.#members.previousConfiguration : undefined;
-    return before !== undefined && (before.voters.includes(this.nodeId) || before.outgoing.includes(this.nodeId));
+  get #mayCampaign(): boolean {
+    return this.standsForElection && this.#elections.mayCampaign;
   }
 
   #campaignForReal(forced: boolean): void {
     this.#becomeCandidate();
     // The candidate's own vote counts once it is durable; the requests wait for the same.
-    this.#askForVotes(RaftMessageType.VOTE, this.#term, forced);
-  }
-
-  #askForVotes(type: RaftMessageType, term: number, forced: boolean): void {
-    for (const peer of this.#members.peers) {
-      if (!this.#members.votes(peer.id)) continue;
-      const request = makeMessage(this.groupId, type, this.nodeId, peer.id, term);
-      request.logIndex = this.#log.last;
-      request.logTerm = this.#log.lastTerm;
-      request.forced = forced;
-      this.#outbox.send(request);
-    }
-  }
-
-  #answerVote(message: RaftMessage): void {
-    const pre = message.type === RaftMessageType.PRE_VOTE;
-    const free = this.#vote === message.from || (this.#vote === 0 && this.#leader === 0) || (pre && message.term > this.#term);
-    const upToDate = this.#log.isUpToDate(message.logIndex, message.logTerm);
-    const granted = free && upToDate;
-    const response = this.#outbox.message(pre ? RaftMessageType.PRE_VOTE_RESPONSE : RaftMessageType.VOTE_RESPONSE, message.from);
-    if (granted) {
-      response.term = message.term;
-      if (!pre) {
-        this.#patience.restart();
-        this.#vote = message.from;
-      }
-    } else {
-      response.reject = true;
-      this.#isNeeded ||= !upToDate;
-    }
-    this.#outbox.send(response);
+    this.#elections.ask(RaftMessageType.VOTE, this.term, forced);
   }
 
   #countVote(from: number, granted: boolean): void {
-    const result = this.#campaign.count(from, granted, this.#members.quorum);
-    if (result === "lost") this.#becomeFollower(this.#term, 0);
+    const result = this.#elections.count(from, granted);
+    if (result === "lost") this.#becomeFollower(this.term, 0);
     else if (result === "won") {
       if (this.#role === "pre_candidate") this.#campaignForReal(false);
       else this.#becomeLeader();
@@ -772,9 +688,9 @@ export class RaftCore {
   /** Word from the leader of this term. */
   #follow(message: RaftMessage): void {
     invariant(this.#role !== "leader", "a term has one leader");
-    if (this.#role !== "follower") this.#becomeFollower(this.#term, message.from);
+    if (this.#role !== "follower") this.#becomeFollower(this.term, message.from);
     this.#leader = message.from;
-    this.#isNeeded = false;
+    this.#elections.leaderHeard();
     this.#patience.heard();
   }
 
@@ -854,7 +770,7 @@ export class RaftCore {
     const log = this.#log;
     const before = log.committed;
     const reached = this.#members.quorum.reached(this.#matchOf);
-    if (reached <= before || log.term(reached) !== this.#term) return;
+    if (reached <= before || log.term(reached) !== this.term) return;
     log.commitTo(reached);
     this.#uncommittedBytes = this.#uncommittedBytes - log.bytes(before + 1, reached);
     this.#ready = true;

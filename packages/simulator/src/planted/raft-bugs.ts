@@ -1,6 +1,8 @@
 import type { PlantedBug } from "./planted-bug.ts";
 
 const CORE = "packages/raft/src/raft-core.ts";
+const BALLOT = "packages/raft/src/ballot.ts";
+const ELECTIONS = "packages/raft/src/elections.ts";
 const LOG = "packages/raft/src/raft-log.ts";
 const FOLLOWING = "packages/raft/src/following.ts";
 const REPLICATION = "packages/raft/src/replication.ts";
@@ -20,7 +22,7 @@ export const RAFT_BUGS: readonly PlantedBug[] = [
   {
     number: 1, name: "commit-any-term", tier: "raft",
     breaks: "the leader commits by the count of copies, without looking whether the entry is of its own term",
-    edits: [{ file: CORE, find: "if (reached <= before || log.term(reached) !== this.#term) return;", replace: "if (reached <= before) return;" }],
+    edits: [{ file: CORE, find: "if (reached <= before || log.term(reached) !== this.term) return;", replace: "if (reached <= before) return;" }],
   },
   {
     number: 2, name: "vote-before-durable", tier: "raft",
@@ -40,28 +42,28 @@ export const RAFT_BUGS: readonly PlantedBug[] = [
   {
     number: 5, name: "vote-cleared-on-step-down", tier: "raft",
     breaks: "the vote is forgotten whenever the role changes, also within a term",
-    edits: [{ file: CORE, find: "      this.#term = term;\n      this.#vote = 0;\n    }\n", replace: "      this.#term = term;\n    }\n    this.#vote = 0;\n" }],
+    edits: [{ file: BALLOT, find: "      this.#term = term;\n      this.#vote = 0;\n    }\n", replace: "      this.#term = term;\n    }\n    this.#vote = 0;\n" }],
   },
   {
     number: 6, name: "vote-kept-in-a-new-term", tier: "raft",
     breaks: "the vote of an old term counts in a new one",
-    edits: [{ file: CORE, find: "      this.#term = term;\n      this.#vote = 0;\n    }\n", replace: "      this.#term = term;\n    }\n" }],
+    edits: [{ file: BALLOT, find: "      this.#term = term;\n      this.#vote = 0;\n    }\n", replace: "      this.#term = term;\n    }\n" }],
   },
   {
     number: 7, name: "term-and-vote-apart", tier: "raft",
     breaks: "a new term is stored first and its vote with the next write",
     edits: [{
-      file: CORE,
-      find: "    this.#storedTerm = this.#term;\n    this.#storedVote = this.#vote;\n    this.#storedCommit = this.#log.committed;\n    return { term: this.#term, vote: this.#vote, commit: this.#log.committed };",
-      replace: "    const isNew = this.#storedTerm !== this.#term;\n    this.#storedTerm = this.#term;\n    this.#storedVote = isNew ? 0 : this.#vote;\n    this.#storedCommit = this.#log.committed;\n    return { term: this.#term, vote: this.#storedVote, commit: this.#log.committed };",
+      file: BALLOT,
+      find: "    this.#storedTerm = this.#term;\n    this.#storedVote = this.#vote;\n    this.#storedCommit = commit;\n    return { term: this.#term, vote: this.#vote, commit };",
+      replace: "    const isNew = this.#storedTerm !== this.#term;\n    this.#storedTerm = this.#term;\n    this.#storedVote = isNew ? 0 : this.#vote;\n    this.#storedCommit = commit;\n    return { term: this.#term, vote: this.#storedVote, commit };",
     }],
   },
   {
     number: 8, name: "entries-before-their-term", tier: "raft",
     breaks: "entries are stored first and the term that they are of with the next write",
     edits: [{
-      file: CORE, find: "      if (changed || log.committed !== this.#storedCommit) hardState = this.#takeHardState();",
-      replace: "      if (entries.length === 0 && (changed || log.committed !== this.#storedCommit)) hardState = this.#takeHardState();",
+      file: CORE, find: "      if (changed || log.committed !== this.#ballot.storedCommit) hardState = this.#ballot.take(log.committed);",
+      replace: "      if (entries.length === 0 && (changed || log.committed !== this.#ballot.storedCommit)) hardState = this.#ballot.take(log.committed);",
     }],
   },
   {
@@ -122,7 +124,7 @@ export const RAFT_BUGS: readonly PlantedBug[] = [
     number: 17, name: "old-votes-count", tier: "raft",
     hints: { nodes: 3, bootstrap: [1, 2, 3], maxDelayMs: 300, loss: 0.15, straggling: 0.1, ordered: false, maxSyncMs: 1, faults: "crash of all,isolate,heal", faultEveryMs: 800 },
     breaks: "answers of older terms count, votes among them",
-    edits: [{ file: CORE, find: "    if (message.term < this.#term) {\n", replace: "    const isAnswer = type === RaftMessageType.VOTE_RESPONSE || type === RaftMessageType.APPEND_RESPONSE;\n    if (message.term < this.#term && isAnswer) return true;\n    if (message.term < this.#term) {\n" }],
+    edits: [{ file: CORE, find: "    if (message.term < this.term) {\n", replace: "    const isAnswer = type === RaftMessageType.VOTE_RESPONSE || type === RaftMessageType.APPEND_RESPONSE;\n    if (message.term < this.term && isAnswer) return true;\n    if (message.term < this.term) {\n" }],
   },
   {
     number: 18, name: "refusal-advances-match", tier: "raft",
@@ -161,7 +163,7 @@ export const RAFT_BUGS: readonly PlantedBug[] = [
     number: 23, name: "learner-refuses-to-vote", tier: "raft",
     breaks: "who takes itself for a learner votes for nobody, though others may know that it was promoted",
     hints: { coreOnly: true, nodes: 4, bootstrap: [1, 2], faults: "isolate,crash,reconfigure,heal,weather", troubleMs: 6000 },
-    edits: [{ file: CORE, find: "    const granted = free && ", replace: "    const granted = free && this.#members.votes(this.nodeId) && " }],
+    edits: [{ file: ELECTIONS, find: "    const granted = free && ", replace: "    const granted = free && this.#at.members.votes(this.#at.nodeId) && " }],
   },
   {
     number: 24, name: "second-change-while-one-is-pending", tier: "raft",
