@@ -116,6 +116,9 @@ export function badOperations(world: KnownWorld): BadOperation[] {
   body("that mints no kind", "player_inventory.item_kind", "player_inventory", inventory({ itemKind: "" }));
   body("that mints for nobody", "player_inventory.player_id", "player_inventory", inventory({ playerId: "" }));
   body("that transfers to the giver", "player_inventory.counterparty_id", "player_inventory", inventory({ action: PlayerInventory_Action.TRANSFER, counterpartyId: "bad-player" }));
+  body("that mints for another region", "player_inventory.counterparty_region", "player_inventory", inventory({ counterpartyRegion: free }));
+  body("that transfers beyond the world", "player_inventory.counterparty_region.x", "player_inventory", inventory({ action: PlayerInventory_Action.TRANSFER, counterpartyId: "b", counterpartyRegion: { x: 2_000_000, y: 0, z: 0 } }));
+  body("that trades beyond the world", "trade.second_region.x", "trade", trade({ secondRegion: { x: 2_000_000, y: 0, z: 0 } }));
   body("that drops nowhere", "player_inventory.position", "player_inventory", inventory({ action: PlayerInventory_Action.DROP, itemId: "i" }));
   body("that drops at NaN", "player_inventory.position.x", "player_inventory", inventory({ action: PlayerInventory_Action.DROP, itemId: "i", position: { x: Number.NaN, y: 0, z: 0 } }));
   body("that drops in another region", "player_inventory.position", "player_inventory", inventory({ action: PlayerInventory_Action.DROP, itemId: "i", position: { x: free.x * 2_000 - 1, y: free.y * 2_000 + 1, z: free.z * 2_000 + 1 } }));
