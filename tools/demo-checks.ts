@@ -77,6 +77,21 @@ export function checkContests({ demo, contests }: DemoResult): string {
   return held.length === 0 ? "no contest was held: the world has no place where two shards meet" : `contests held: ${held.join(", ")}`;
 }
 
+/** Each region that shards own has one owner in the directory: the shard that it was handed to last. */
+export async function checkOwners({ demo }: DemoResult, client: MeshClient): Promise<string> {
+  const owned = demo.world.regions.filter(({ region }) => demo.ownerOf(region) !== undefined);
+  await settle(async () => {
+    const troubles: string[] = [];
+    for (const { region } of owned) {
+      const { authority } = await client.route({ $case: "region", value: region });
+      const wanted = demo.ownerOf(region);
+      if (authority?.owner?.serverId !== wanted?.id) troubles.push(`${formatRegion(region)} is owned by ${authority?.owner?.name ?? "nobody"}, not by ${wanted?.name ?? "nobody"}`);
+    }
+    return troubles;
+  });
+  return `${owned.length} regions, handed over ${demo.measure.handoffs.count} times`;
+}
+
 /** What inventories, ground and claims hold is what the shards were told. */
 export async function checkLedger({ demo }: DemoResult, client: MeshClient): Promise<string> {
   const troubles: string[] = [];

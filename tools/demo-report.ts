@@ -72,7 +72,7 @@ function operations({ measure, seconds, arrived, questSteps }: ReportInput): str
     callRow("causal: steps published", questSteps, seconds, measure.causalArrival),
     ...[...measure.store].sort(([a], [b]) => a.localeCompare(b)).map(([method, latencies]) => callRow(`region store: ${method}`, latencies.count, seconds, latencies)),
   ];
-  if (measure.handoffs.count > 0) others.push(callRow("lease handed to another shard", measure.handoffs.count, seconds, measure.handoffs));
+  if (measure.handoffs.count > 0) others.push(callRow("region handed to another shard", measure.handoffs.count, seconds, measure.handoffs));
   return [
     ...table([["Strong operations", "count", "per s", "p50 ms", "p99 ms", "accepted", "merged", "rejected", "refused"], ...strong, total]),
     "",

@@ -125,21 +125,18 @@ async function furnish(demo: DemoSetting, options: DemoOptions): Promise<{ found
   return { found, placed };
 }
 
-/** Hands the lease of a region from its shard to the next one: the old owner's writes are fenced from then on. */
+/** Hands a region from its shard to the next one, through the directory: the old owner's writes are decided before, the new one's after. */
 async function handOffLease(demo: DemoSetting, region: Region): Promise<void> {
   const from = demo.ownerOf(region);
   if (from === undefined) return;
   const to = demo.shards[(demo.shards.indexOf(from) + 1) % demo.shards.length];
   if (to === undefined || to === from) return;
   demo.setOwner(region, undefined);
-  // Writes of the old owner that are on their way are decided under its epoch first.
-  await from.stream.drain();
   const startedMs = performance.now();
-  await from.release(region);
-  await to.acquire(region);
-  demo.measure.handoffs.add(performance.now() - startedMs);
-  demo.setOwner(region, to);
-  for (const bot of demo.bots) if (demo.ownerOf(bot.region) === to) demo.handOver(bot);
+  const done = await from.handOver(region, to);
+  if (done) demo.measure.handoffs.add(performance.now() - startedMs);
+  demo.setOwner(region, done ? to : from);
+  for (const bot of demo.bots) demo.handOver(bot);
 }
 
 /** Plays the demo. Shards stay connected; `stopDemo` ends them. */

@@ -1,6 +1,6 @@
 /** A game server of the demo: registered, with leases of its regions, and its strong operations on a stream. */
-import { connect, type Decided, type HeldLease, type LossReason, type MeshClient, type OperationBuilder, type OperationStream, type Place } from "@statemesh/client";
-import { type Decision, MeshError, type Operation, Outcome, type Region } from "@statemesh/contract";
+import { connect, type Decided, type HeldLease, type LossReason, type MeshClient, type OperationBuilder, type OperationStream, type Place, type RegionFollower } from "@statemesh/client";
+import { type Decision, HandoffPhase, MeshError, type Operation, Outcome, type Region } from "@statemesh/contract";
 import { formatRegion } from "@statemesh/world";
 import { type Measure, tally } from "./demo-measure.ts";
 import type { WorldShard } from "./world-file.ts";
@@ -23,6 +23,7 @@ export class DemoShard {
   readonly lost: string[] = [];
   readonly #measure: Measure;
   readonly #leases = new Map<string, HeldLease>();
+  #regions: RegionFollower | undefined;
 
   /**
    * @param endpoints of all nodes; the first is where this shard writes, the second where it reads
@@ -47,7 +48,26 @@ export class DemoShard {
   async start(regions: readonly Region[]): Promise<void> {
     const endMs = performance.now() + LEASE_WAIT_MS;
     await this.#patiently(endMs, async () => await this.client.authority.register());
+    this.#regions = this.client.follow({
+      load: () => Promise.resolve(),
+      begin: (lease) => this.#leases.set(formatRegion(lease.region), lease),
+      drain: async ({ region }) => await this.stream.drain(region),
+      handedOver: (region) => this.#leases.delete(formatRegion(region)),
+      resume: (lease) => this.#leases.set(formatRegion(lease.region), lease),
+      failed: (region, error) => this.lost.push(`handing ${formatRegion(region)} over: ${error.message}`),
+    });
     await Promise.all(regions.map(async (region) => await this.#patiently(endMs, async () => await this.acquire(region))));
+  }
+
+  /** Hands a region to another shard; true where that owns it now. */
+  async handOver(region: Region, to: DemoShard): Promise<boolean> {
+    const lease = this.leaseOf(region);
+    if (lease === undefined || this.#regions === undefined) return false;
+    const { phase } = await this.#regions.handOver(lease, to.id);
+    if (phase !== HandoffPhase.COMMITTED) return false;
+    const endMs = performance.now() + LEASE_WAIT_MS;
+    while (to.leaseOf(region) === undefined && performance.now() < endMs) await new Promise((wake) => setTimeout(wake, 5));
+    return to.leaseOf(region) !== undefined;
   }
 
   /** Takes a lease. */
@@ -55,13 +75,6 @@ export class DemoShard {
     const lease = await this.client.authority.acquire(region);
     this.#leases.set(formatRegion(region), lease);
     return lease;
-  }
-
-  /** Gives a lease up. */
-  async release(region: Region): Promise<void> {
-    const lease = this.#leases.get(formatRegion(region));
-    this.#leases.delete(formatRegion(region));
-    if (lease !== undefined) await this.client.authority.release(lease);
   }
 
   /** The lease on a region, where it runs. */
@@ -149,7 +162,8 @@ export class DemoShard {
         return await attempt();
       } catch (error) {
         const { reason } = MeshError.from(error);
-        const passes = reason === "LEASE_HELD" || reason === "SERVER_ALREADY_REGISTERED";
+        // The store may still be starting.
+        const passes = reason === "LEASE_HELD" || reason === "STORE_UNAVAILABLE" || reason === "OUTCOME_UNKNOWN" || reason === "SERVER_ALREADY_REGISTERED";
         if (!passes || performance.now() > endMs) throw error;
         await new Promise((wake) => setTimeout(wake, 250));
       }

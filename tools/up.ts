@@ -6,7 +6,7 @@ import { connect } from "@statemesh/client";
 import { type CacheTierStatistics, ConflictArbiterServiceClient, type GetStatisticsResponse, MeshError } from "@statemesh/contract";
 import { Command, InvalidArgumentError } from "commander";
 import {
-  checkCache, checkCausal, checkConservation, checkContests, checkDecided, checkDigests, checkEventual, checkLedger, checkStructures, CheckFailed,
+  checkCache, checkCausal, checkConservation, checkContests, checkDecided, checkDigests, checkEventual, checkLedger, checkOwners, checkStructures, CheckFailed,
   type DemoCheck, runChecks,
 } from "./demo-checks.ts";
 import { Measure } from "./demo-measure.ts";
@@ -268,6 +268,7 @@ async function checkDemo(result: DemoResult, mesh: Mesh, postgres: LocalPostgres
     { name: "a contest for one thing has one winner", run: () => checkContests(result) },
     { name: "conflicts appeared and were decided", run: () => checkConflicts(result) },
     { name: "the mesh holds what the shards were told", run: async () => await checkLedger(result, reader) },
+    { name: "each region has the owner that it was handed to", run: async () => await checkOwners(result, reader) },
     { name: "no two structures overlap", run: async () => await checkStructures(result, reader) },
     { name: "items are conserved in the replicated state", run: async () => checkConservation(await reader.verifyConservation()) },
     { name: "eventual state converged on all nodes", run: async () => await checkEventual(result, endpoints, keeper.ends) },

@@ -5,8 +5,9 @@
 import type { ClientDuplexStream } from "@grpc/grpc-js";
 import {
   type Decision, type ExecuteStreamRequest, type ExecuteStreamResponse, MeshError, meshErrorFromServiceError, type Operation, type OperationError,
-  type Reason, Reasons,
+  type Reason, Reasons, type Region,
 } from "@statemesh/contract";
+import { sameRegion } from "@statemesh/world";
 import type { NodeConnection, NodePool } from "./node-pool.ts";
 import { backoffMs, isRetryable, unknownAfter } from "./retry.ts";
 
@@ -114,6 +115,7 @@ export class OperationStream {
   #reconnect: NodeJS.Timeout | undefined;
   #sweep: NodeJS.Timeout | undefined;
   #drained: (() => void)[] = [];
+  readonly #partlyDrained = new Set<{ readonly left: Set<Pending>; readonly resolve: () => void }>();
   #counts = { submitted: 0, decided: 0, failed: 0, resent: 0, connections: 0 };
 
   constructor(pool: NodePool, options: StreamOptions = {}) {
@@ -176,10 +178,15 @@ export class OperationStream {
     });
   }
 
-  /** Waits until everything submitted is decided or has failed. */
-  async drain(): Promise<void> {
+  /**
+   * Waits until everything submitted is decided or has failed. With a region: until that is so of what was submitted there
+   * before the call, whatever goes on elsewhere.
+   */
+  async drain(region?: Region): Promise<void> {
     if (this.#pending.size === 0) return;
-    await new Promise<void>((resolve) => this.#drained.push(resolve));
+    if (region === undefined) return await new Promise<void>((resolve) => this.#drained.push(resolve));
+    const left = new Set([...this.#pending.values()].filter(({ operation: { homeRegion } }) => homeRegion !== undefined && sameRegion(homeRegion, region)));
+    if (left.size > 0) await new Promise<void>((resolve) => this.#partlyDrained.add({ left, resolve }));
   }
 
   /** Ends the stream. What is undecided fails: OUTCOME_UNKNOWN where it was sent, else CANCELLED. */
@@ -340,6 +347,11 @@ export class OperationStream {
   #forget(entry: Pending): void {
     this.#pending.delete(entry.operation.operationId);
     if (entry.retryAtMs !== 0) this.#retrying -= 1;
+    for (const drain of this.#partlyDrained) {
+      if (!drain.left.delete(entry) || drain.left.size > 0) continue;
+      this.#partlyDrained.delete(drain);
+      drain.resolve();
+    }
   }
 
   #settleIfEmpty(): void {

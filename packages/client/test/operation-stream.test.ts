@@ -113,6 +113,31 @@ describe("an operation stream", () => {
     expect([...calls.values()]).toEqual([1, 1, 1, 1, 1]);
   });
 
+  it("is drained of one region while others go on", async () => {
+    const kept: Parameters<typeof decide>[] = [];
+    const only = await node((call, operations) => {
+      for (const operation of operations) {
+        if (operation.homeRegion?.x === 1) kept.push([call, [operation]]);
+        else decide(call, [operation]);
+      }
+    });
+    const { client, stream } = streamOf([only]);
+    const at = (x: number, n: number) => client.operations.resourceClaim({ region: { x, y: 0, z: 0 }, epoch: 0 }, { resourceId: `r-${x}-${n}`, playerId: "p" });
+    for (const x of [1, 2]) stream.submit(at(x, 0), () => undefined);
+    await stream.drain({ x: 2, y: 0, z: 0 });
+    expect(stream.undecided).toBe(1);
+    let drained = false;
+    const waiting = stream.drain({ x: 1, y: 0, z: 0 }).then(() => (drained = true));
+    await until(() => kept.length === 1);
+    stream.submit(at(1, 1), () => undefined);
+    await until(() => kept.length === 2);
+    expect(drained).toBe(false);
+    const [first] = kept;
+    if (first !== undefined) decide(...first);
+    await waiting;
+    expect(stream.undecided).toBe(1);
+  });
+
   it("asks again for one operation whose outcome is open, and not for its neighbours", async () => {
     const seen: string[] = [];
     const only = await node((call, operations) => {

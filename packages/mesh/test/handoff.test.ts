@@ -87,6 +87,31 @@ describe("a region's handoff through the log", () => {
   });
 });
 
+describe("the directory's memory", () => {
+  it("outlives a restart of all nodes: handoffs and backups stand as they were, and epochs only grow", () => {
+    for (let seed = 1; seed <= 3; seed++) {
+      const { cluster, region, up } = world(seed);
+      expect(cluster.runUntil(() => cluster.node(1).directory.directory.lease(region)?.backups.length === 1)).toBe(true);
+      prepare(cluster, 1, region);
+      ready(cluster, 1);
+      cluster.converge();
+      for (const id of cluster.members) cluster.kill(id);
+      for (const id of cluster.members) cluster.start(id);
+      cluster.settle();
+      const { directory } = cluster.node(up()).directory;
+      expect(directory.lease(region)).toMatchObject({ epoch: 1, serverId: 1, backups: [2] });
+      expect(directory.tables.handoffs.ofRegion(region)?.phase).toBe(HandoffPhase.ACCEPTED);
+      commit(cluster, up());
+      cluster.directory(up(), { $case: "release", value: { serverId: 2, region, epoch: 2 } });
+      for (const id of cluster.members) cluster.kill(id);
+      for (const id of cluster.members) cluster.start(id);
+      cluster.settle();
+      expect(cluster.directory(up(), { $case: "acquire", value: { serverId: 1, region, durationMs: LEASE_MS } }).lease?.epoch, `seed ${seed}`).toBe(3);
+      cluster.converge();
+    }
+  });
+});
+
 describe("a region whose owner dies", () => {
   it("goes to its backup by itself within five seconds, and the dead owner's writes are fenced", () => {
     for (let seed = 1; seed <= 3; seed++) {

@@ -46,6 +46,8 @@ export interface AuthorityNode {
 
 const RENEW_LEASES = 1_024;
 const SERVER_ID_MAX = 4_294_967_295;
+/** Of a lease, the part that its grant may wait for the region store. */
+const STORE_WAIT_SHARE = 3;
 const MAX_REGIONS = 65_536;
 const PLAYERS_MAX = 1_000_000;
 const TICK_US_MAX = 60_000_000;
@@ -128,7 +130,9 @@ export async function acquire(node: AuthorityNode, request: AcquireRequest, dead
   if (lease === undefined) throw new MeshError("INTERNAL", "a grant without a lease");
   // The fence first, then the answer: when the new owner begins, no write of the old one can be decided any more.
   await fence(node, deadlineMs, lease, lease.serverId);
-  if (node.grantsNeedStore) await storeStands(node, request.region, lease.epoch, lease.serverId, deadlineMs);
+  // Not so long that the lease runs out meanwhile: who asks again renews it.
+  const storeMs = Math.min(deadlineMs, node.mesh.host.clock.monotonicMs() + node.leaseMs / STORE_WAIT_SHARE);
+  if (node.grantsNeedStore) await storeStands(node, request.region, lease.epoch, lease.serverId, storeMs);
   return { lease };
 }
 
