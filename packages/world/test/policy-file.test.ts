@@ -60,6 +60,18 @@ describe("a policy file", () => {
     expect(parsePolicy("version: 1\ntypes:\n  terrain_modification: {merge: false}\n", "p").typeOf("terrain_modification")).toMatchObject({ chain: ["timestamp", "server_id", "operation_id"], merge: false });
   });
 
+  it("says which types a node that is cut off may keep, and lets none that moves items be kept", () => {
+    const kept = (policy: typeof DEFAULT_POLICY): string[] => policy.types().filter(({ tentative }) => tentative).map(({ name }) => name);
+    expect(kept(DEFAULT_POLICY)).toEqual(["resource_claim", "structure_placement", "terrain_modification"]);
+    expect(kept(parsePolicy("version: 1\ntypes:\n  resource_claim: {tentative: false}\n  terrain_modification: {merge: false}\n  creature_ownership: {tentative: true}\n  spell: {consistency: strong, chain: [timestamp], tentative: true}\n", "p"))).toEqual([
+      "creature_ownership", "spell", "structure_placement", "terrain_modification",
+    ]);
+    for (const name of ["item_pickup", "player_inventory", "trade"]) {
+      expect(errorOf(`version: 1\ntypes:\n  ${name}: {tentative: true}\n`).problems).toMatchObject([{ line: 3, field: `types.${name}.tentative` }]);
+    }
+    expect(errorOf("version: 1\ntypes:\n  creature_position: {tentative: true}\n").problems).toMatchObject([{ line: 3, field: "types.creature_position.tentative" }]);
+  });
+
   it("names merge functions for types of the operator's own", () => {
     const policy = parsePolicy("version: 1\ntypes:\n  vault: {consistency: strong, chain: [timestamp], merge: counter}\n  hero: {consistency: strong, chain: [timestamp], merge: {fields: {hp: counter, bag: {fields: {gems: set}}}}}\n", "p");
     expect(policy.typeOf("vault")).toMatchObject({ chain: ["merge", "timestamp", "operation_id"], merge: true, stateMerge: { spec: "counter" } });
