@@ -122,6 +122,26 @@ describe("eventual values, causal events and subscriptions", () => {
     }
   });
 
+  test("a session reads what it wrote on any node, and never goes back: operations, values and events", async () => {
+    let { token } = by(1).session();
+    await until("the nodes say what sessions have seen", async () => ((await by(1).session().publish({ updates: [update("hawk", "step 0")] })).session?.eventual.length ?? 0) > 0);
+    for (let step = 1; step <= 45; step++) {
+      const [writes, reads] = [by((step % 3) + 1), by(((step + 1 + (step % 2)) % 3) + 1)];
+      const writer = writes.session(token);
+      await writer.publish({ updates: [update("hawk", `step ${step}`)], events: [event(`hawk-${step}`)] });
+      await writer.execute(writes.operations.mint({ region: REGION, epoch: 0 }, { playerId: "hawk", itemKind: "gold", quantity: 1 }));
+      const reader = reads.session(writer.token);
+      const { values, balances } = await reader.read({ region: REGION, level: 4, includeEventual: true, accounts: ["hawk"] });
+      expect(Buffer.from(values.find(({ key }) => key === "hawk")?.value ?? []).toString("utf8")).toBe(`step ${step}`);
+      expect(balances.map(({ quantity }) => quantity)).toEqual([step]);
+      // An event there follows what the session wrote elsewhere: it is taken at once.
+      await reader.publish({ events: [event(`hawk-${step}-answer`)] });
+      ({ token } = reader);
+    }
+    expect(token.eventual.length).toBeLessThanOrEqual(3);
+    expect(token.causal?.entries.length).toBeLessThanOrEqual(3);
+  });
+
   test("an older write changes nothing, wherever it arrives", async () => {
     const now = Date.now();
     await by(1).publish({ updates: [update("owl", "new", { timestampMs: now })] });

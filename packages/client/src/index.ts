@@ -1,6 +1,7 @@
 // The SDK for game servers: routing, retries, streams, leases, subscriptions.
 export { connect, MeshClient, type PublishSpec, type ReadSpec } from "./mesh-client.ts";
 export { Healing } from "./healing.ts";
+export { MeshSession } from "./mesh-session.ts";
 export type { ClientOptions } from "./client-options.ts";
 export { AuthorityWatch, type WatchTarget } from "./authority-watch.ts";
 export { HeldLease } from "./held-lease.ts";

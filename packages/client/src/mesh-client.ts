@@ -1,6 +1,6 @@
 import {
   type Decision, type ExecuteResponse, type GetStatusResponse, MeshError, type Operation, type PublishRequest, type PublishResponse, type ReadRequest,
-  type ReadResponse, type RouteRequest, type RouteResponse, type TransactResponse, type VerifyConservationResponse,
+  type ReadResponse, type RouteRequest, type RouteResponse, type SessionToken, type TransactResponse, type VerifyConservationResponse,
 } from "@statemesh/contract";
 import { AuthorityWatch, type WatchTarget } from "./authority-watch.ts";
 import { type ClientOptions, type CompiledClientOptions, compileClientOptions } from "./client-options.ts";
@@ -12,6 +12,7 @@ import { OperationBuilder } from "./operation-builder.ts";
 import { OperationIds } from "./operation-id.ts";
 import { OperationStream, type StreamOptions } from "./operation-stream.ts";
 import { RegionFollower, type RegionHandlers } from "./region-follower.ts";
+import { MeshSession } from "./mesh-session.ts";
 import { Subscription, type SubscriptionTarget } from "./subscription.ts";
 import { ViewWatch } from "./view-watch.ts";
 import { type CallLimits, OPERATION, READ_CALL, REPEATABLE_WRITE, SINGLE_WRITE, UnaryCaller } from "./unary-caller.ts";
@@ -87,14 +88,19 @@ export class MeshClient {
    * caller's to judge.
    */
   async publish(spec: PublishSpec, limits?: CallLimits): Promise<PublishResponse> {
-    const { updates = [], events = [], causalToken } = spec;
-    const request: PublishRequest = { serverId: this.serverId, updates, events, causalToken };
+    const { updates = [], events = [], causalToken, session } = spec;
+    const request: PublishRequest = { serverId: this.serverId, updates, events, causalToken, session };
     const repeatable = events.length === 0 && updates.every((update) => update.timestampMs > 0);
     return await this.#caller.call(
       (node, metadata, options, done) => node.consistency.publish(request, metadata, options, done),
       repeatable ? REPEATABLE_WRITE : SINGLE_WRITE,
       limits,
     );
+  }
+
+  /** A session: its calls read what they wrote, and never go back, on whatever node. `token`: continue that of an earlier one. */
+  session(token?: SessionToken): MeshSession {
+    return new MeshSession(this, token);
   }
 
   /** Follows regions or a box. */
@@ -135,6 +141,7 @@ export class MeshClient {
       pageSize: spec.pageSize ?? 0,
       pageToken: spec.pageToken ?? "",
       includeEventual: spec.includeEventual ?? false,
+      session: spec.session,
     };
     return await this.#caller.call((node, metadata, options, done) => node.consistency.read(request, metadata, options, done), READ_CALL, limits);
   }

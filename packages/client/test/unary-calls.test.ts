@@ -132,7 +132,7 @@ describe("a unary call", () => {
       publish: (request: PublishRequest) => {
         published.push(request);
         if (fail) throw new MeshError("OUTCOME_UNKNOWN", "connection lost");
-        return { updates: request.updates.length, staleUpdates: 0, causalToken: undefined };
+        return { updates: request.updates.length, staleUpdates: 0, causalToken: undefined, session: undefined };
       },
     });
     const client = clientOf(only);

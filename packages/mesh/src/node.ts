@@ -333,6 +333,11 @@ export class MeshNode {
     this.views.forget(peer);
   }
 
+  /** Group 0 has committed that the node is a member no more. */
+  isEvicted(nodeId: number): boolean {
+    return this.#weak.isEvicted(nodeId);
+  }
+
   isConnected(peer: number): boolean {
     return this.#connected.has(peer);
   }

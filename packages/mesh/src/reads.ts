@@ -79,6 +79,7 @@ function answerFrom(node: ReadNode, state: GroupState, region: Region, request: 
     position: state.position(),
     epoch: fence?.epoch ?? 0,
     ownerServerId: fence?.ownerServerId ?? 0,
+    session: undefined,
   };
   for (const { kind, entityId } of request.entities) {
     const entity = state.entities.get(kind, entityId);

@@ -30,7 +30,7 @@ export class WeakState {
     this.#node = node;
     const { options, host } = node;
     const { nodeId, incarnation, groups } = options;
-    this.eventual = new EventualStore({}, { incarnation, inParts: () => node.membership().version >= REPAIR_VERSION });
+    this.eventual = new EventualStore({}, { nodeId, incarnation, inParts: () => node.membership().version >= REPAIR_VERSION });
     if (options.materialize) this.storage = new EventualStorage(host, this.eventual, (region) => groupOf(region, groups), (groupId) => node.leads(groupId));
     this.causal = new CausalLog({ nodeId, incarnation, members: { others: () => this.#others, isEvicted: (peer) => this.isEvicted(peer) } });
   }

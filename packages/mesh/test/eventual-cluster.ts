@@ -27,10 +27,10 @@ export class EventualCluster {
   /** The node begins anew, with nothing. */
   restart(node: number): void {
     this.#starts[node] = (this.#starts[node] ?? 0) + 1;
-    const store = new EventualStore(this.#limits, { incarnation: this.#starts[node], inParts: () => true });
+    const store = new EventualStore(this.#limits, { nodeId: node + 1, incarnation: this.#starts[node], inParts: () => true });
     for (let peer = 0; peer < this.stores.length; peer += 1) {
       if (peer === node) continue;
-      this.stores[peer]?.peerDown(node);
+      this.stores[peer]?.peerDown(node + 1);
       if (!this.isCut(peer, node)) this.#join(peer, node, store);
     }
     this.stores[node] = store;
@@ -44,14 +44,14 @@ export class EventualCluster {
   cut(a: number, b: number): void {
     if (this.isCut(a, b)) return;
     this.#cut.add(nameOf(a, b));
-    this.stores[a]?.peerDown(b);
-    this.stores[b]?.peerDown(a);
+    this.stores[a]?.peerDown(b + 1);
+    this.stores[b]?.peerDown(a + 1);
   }
 
   heal(a: number, b: number): void {
     if (!this.#cut.delete(nameOf(a, b))) return;
-    this.stores[a]?.peerUp(b);
-    this.stores[b]?.peerUp(a);
+    this.stores[a]?.peerUp(b + 1);
+    this.stores[b]?.peerUp(a + 1);
   }
 
   #wallMs(node: number): number {
@@ -59,18 +59,23 @@ export class EventualCluster {
   }
 
   publish(node: number, key: string, value: string | undefined, region: Region = HOME): void {
-    const update: EventualUpdate = { type: "creature_position", region, key, value: new TextEncoder().encode(value ?? ""), deleted: value === undefined, timestampMs: 0 };
-    this.stores[node]?.publish([update], 1, this.#wallMs(node), this.#clocks[node] as HybridClock, DEFAULT_POLICY);
+    this.publishAll(node, [[key, value]], region);
+  }
+
+  /** Many at once, at most 1,024. */
+  publishAll(node: number, writes: readonly (readonly [key: string, value: string | undefined])[], region: Region = HOME): void {
+    const updates = writes.map(([key, value]): EventualUpdate => ({ type: "creature_position", region, key, value: new TextEncoder().encode(value ?? ""), deleted: value === undefined, timestampMs: 0 }));
+    this.stores[node]?.publish(updates, 1, this.#wallMs(node), this.#clocks[node] as HybridClock, DEFAULT_POLICY);
   }
 
   /** Lets time pass; what is sent in a tick comes before the next. */
   run(ms: number, stepMs: number = TICK_MS): void {
     for (let passed = 0; passed < ms; passed += stepMs) {
       this.nowMs += stepMs;
-      const sent = this.stores.flatMap((store, from) => store.tick(this.#wallMs(from)).map(({ to, delta }) => ({ from, to, bytes: EventualDelta.encode(delta).finish() })));
+      const sent = this.stores.flatMap((store, from) => store.tick(this.#wallMs(from)).map(({ to, delta }) => ({ from, to: to - 1, bytes: EventualDelta.encode(delta).finish() })));
       for (const { from, to, bytes } of sent) {
         this.bytes += bytes.length;
-        if (!this.isCut(from, to)) this.stores[to]?.onDelta(from, EventualDelta.decode(bytes), this.#wallMs(to), this.#clocks[to] as HybridClock);
+        if (!this.isCut(from, to)) this.stores[to]?.onDelta(from + 1, EventualDelta.decode(bytes), this.#wallMs(to), this.#clocks[to] as HybridClock);
       }
     }
   }
@@ -82,8 +87,8 @@ export class EventualCluster {
   }
 
   #join(peer: number, node: number, store: EventualStore): void {
-    this.stores[peer]?.peerUp(node);
-    store.peerUp(peer);
+    this.stores[peer]?.peerUp(node + 1);
+    store.peerUp(peer + 1);
   }
 }
 

@@ -107,9 +107,9 @@ describe("eventual state on three nodes", () => {
         // Nothing is repaired where nothing differs.
         expect(cluster.stores.map((store) => store.statistics().repairsAsked)).toEqual(asked);
       }),
-      { numRuns: 150 },
+      { numRuns: 150, interruptAfterTimeLimit: 60_000 },
     );
-  });
+  }, 120_000);
 
   it("gives a node that starts empty everything its peers hold, in bounded parts", () => {
     const cluster = new Cluster(2, [0, 0]);

@@ -10,6 +10,7 @@ export * from "./node-ports.ts";
 export * from "./node-runtime.ts";
 export * from "./peer-door.ts";
 export * from "./peer-link.ts";
+export * from "./session-calls.ts";
 export * from "./shard-calls.ts";
 export * from "./snapshot-sender.ts";
 export * from "./snapshot-transfer.ts";

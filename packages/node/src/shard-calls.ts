@@ -36,7 +36,7 @@ export function publish(mesh: MeshNode, timers: Timers, request: PublishRequest,
     mesh.eventual.admit(request.updates, request.serverId, nowMs, policy);
     const causalToken = mesh.causal.publish(request.events, request.serverId, request.causalToken, policy);
     const { updates, staleUpdates } = mesh.eventual.publish(request.updates, request.serverId, nowMs, mesh.clock, policy);
-    answer.done({ updates, staleUpdates, causalToken });
+    answer.done({ updates, staleUpdates, causalToken, session: undefined });
   };
   const attempt = (): void => {
     try {

@@ -42,12 +42,12 @@ test("a method may return, promise, or call back", async () => {
   echo = await startEcho({
     execute: unary(() => ANSWER),
     transact: unary(() => Promise.resolve({ committed: true, decisions: [] })),
-    publish: unaryCallback((_request, _context, respond) => respond({ updates: 3, staleUpdates: 0, causalToken: undefined })),
+    publish: unaryCallback((_request, _context, respond) => respond({ updates: 3, staleUpdates: 0, causalToken: undefined, session: undefined })),
   });
   const settings = { timeoutMs: 5000, writes: true };
   expect((await call(echo.client, Service.execute, REQUEST, settings)).decision?.operationId).toBe("op-1");
   expect((await call(echo.client, Service.transact, { transactionId: "t", operations: [] }, settings)).committed).toBe(true);
-  const published = await call(echo.client, Service.publish, { serverId: 1, updates: [], events: [], causalToken: undefined }, settings);
+  const published = await call(echo.client, Service.publish, { serverId: 1, updates: [], events: [], causalToken: undefined, session: undefined }, settings);
   expect(published.updates).toBe(3);
 });
 

@@ -1,7 +1,7 @@
 // The calls of a game shard.
 import { ConsistencyServiceService, MeshError } from "@statemesh/contract";
 import type { MeshNode } from "@statemesh/mesh";
-import { type Answer, publish, readFrom } from "@statemesh/node";
+import { type Answer, publishInSession, readInSession } from "@statemesh/node";
 import { SystemTimers } from "@statemesh/ports";
 import { type CallContext, type Respond, type ServiceBinding, bidiStream, bindService, serverStream, unaryCallback } from "@statemesh/service";
 import { deadlineOf } from "./deadlines.ts";
@@ -36,9 +36,9 @@ export function consistencyService(node: ConsistencyNode): ServiceBinding {
       refuseOnFullDisk();
       transact(mesh, defaultDeadlineMs, request, context, respond);
     }),
-    publish: unaryCallback((request, context, respond) => publish(mesh, timers, request, deadline(context), answerOf(respond, context))),
+    publish: unaryCallback((request, context, respond) => publishInSession(mesh, timers, request, deadline(context), answerOf(respond, context))),
     subscribe: serverStream((request, responses, context) => streams.open(request, responses, context)),
-    read: unaryCallback((request, context, respond) => readFrom(mesh, request, deadline(context), answerOf(respond, context))),
+    read: unaryCallback((request, context, respond) => readInSession(mesh, timers, request, deadline(context), answerOf(respond, context))),
   });
 }
 

@@ -53,6 +53,11 @@ export class AntiEntropy {
     this.#memoryOf(peer).heard(delta);
   }
 
+  /** Every delta of the peer has come since its way to this node opened. */
+  isWhole(peer: number): boolean {
+    return this.#memoryOf(peer).hasAllFrom(1);
+  }
+
   /** The peer named a register: it has the key. */
   named(peer: number, register: Register): void {
     const { asked } = register.home;

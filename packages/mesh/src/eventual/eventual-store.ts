@@ -1,12 +1,13 @@
 // Eventual state: last-write-wins registers on every node. A publish changes this node and returns; ticks carry
 // the latest value of each changed key to the peers; digests of regions find and repair whatever got lost.
 import { type HybridClock } from "@statemesh/clocks";
-import { type EventualDelta, type EventualUpdate, type EventualValue, type HybridTimestamp, MeshError, type Region } from "@statemesh/contract";
+import { type EventualDelta, type EventualUpdate, type EventualValue, type HybridTimestamp, MeshError, type Region, type VectorClockEntry } from "@statemesh/contract";
 import { AntiEntropy } from "./anti-entropy.ts";
 import { ElapsedTime } from "./elapsed-time.ts";
 import { compareWrites } from "./last-write-wins.ts";
 import { DEFAULT_EVENTUAL_LIMITS, type EventualLimits } from "./limits.ts";
 import { emptyDelta, encodedSize, isEmpty, PeerOutbox } from "./peer-outbox.ts";
+import { PublishRounds } from "./publish-rounds.ts";
 import { registersOf } from "./region-sketch.ts";
 import { type Register, RegisterTable } from "./register-table.ts";
 import { type PublishPolicy, validateUpdates } from "./validate-update.ts";
@@ -56,6 +57,7 @@ export interface EventualStatistics {
 
 /** What the others know a node by, and understand. */
 export interface EventualIdentity {
+  readonly nodeId: number;
   /** A number of this start of the node, 1..2^32-1, greater with every start. */
   readonly incarnation: number;
   /** Whether every member reads sketches of regions: cluster version 3. */
@@ -72,6 +74,7 @@ export class EventualStore {
   readonly #counters = { published: 0, stale: 0, received: 0, receivedStale: 0, refused: 0, overflowed: 0 };
   readonly #repair: AntiEntropy;
   readonly #identity: EventualIdentity;
+  readonly #rounds: PublishRounds;
   #listener: EventualListener | undefined;
   #behind: ((value: EventualValue, register: object) => void) | undefined;
   // Keys that were published here since the last tick.
@@ -83,9 +86,10 @@ export class EventualStore {
   // The wall clock at the last event.
   #nowMs = 0;
 
-  constructor(limits: Partial<EventualLimits> = {}, identity: EventualIdentity = { incarnation: 1, inParts: () => true }) {
+  constructor(limits: Partial<EventualLimits> = {}, identity: EventualIdentity = { nodeId: 1, incarnation: 1, inParts: () => true }) {
     this.limits = { ...DEFAULT_EVENTUAL_LIMITS, ...limits };
     this.#identity = identity;
+    this.#rounds = new PublishRounds(identity);
     this.#table = new RegisterTable(this.limits.maxRegisters, this.limits.maxBytes);
     this.#repair = new AntiEntropy({ table: this.#table, limits: this.limits, inParts: identity.inParts, bury: (register) => this.#bury(register) });
   }
@@ -102,7 +106,9 @@ export class EventualStore {
 
   /** A peer can be reached: it gets changes from now on, and digests of everything. */
   peerUp(peer: number): void {
-    if (!this.#peers.has(peer)) this.#peers.set(peer, new PeerOutbox(this.limits));
+    if (this.#peers.has(peer)) return;
+    this.#peers.set(peer, new PeerOutbox(this.limits));
+    this.#rounds.peerUp(peer, this.#elapsed.ms);
   }
 
   /** A peer can't be reached: what waits for it is dropped, digests make up for it later. */
@@ -111,12 +117,14 @@ export class EventualStore {
     if (outbox === undefined) return;
     this.#counters.overflowed += outbox.overflowed;
     this.#peers.delete(peer);
+    this.#rounds.peerDown(peer, this.#elapsed.ms);
   }
 
   /** A node that is no member any more. */
   forget(peer: number): void {
     this.peerDown(peer);
     this.#repair.forget(peer);
+    this.#rounds.forget(peer);
   }
 
   /** Throws what `publish` would throw, and changes nothing. */
@@ -153,6 +161,7 @@ export class EventualStore {
       if (!this.#apply(value, nowMs)) continue;
       taken += 1;
       const register = this.#table.lastRegister as Register;
+      register.round = this.#rounds.publish();
       if (!register.fresh && this.#peers.size > 0) {
         register.fresh = true;
         this.#fresh.push(register);
@@ -187,6 +196,7 @@ export class EventualStore {
     let latest: HybridTimestamp | undefined;
     this.#nowMs = nowMs;
     this.#repair.heard(from, delta);
+    const refusedBefore = this.#counters.refused;
     const take = (value: EventualValue): void => {
       if (!this.#wellFormed(value, nowMs)) {
         this.#counters.refused += 1;
@@ -211,8 +221,10 @@ export class EventualStore {
     for (const value of delta.unchanged) if (value.region !== undefined && this.#table.find(value.type, value.region, value.key) !== undefined) take(value);
     // Writes that this node stamps from now on follow what it has just seen.
     if (latest !== undefined) clock.observe(latest, nowMs);
+    this.#rounds.heard(from, delta, this.#repair.isWhole(from), this.#counters.refused > refusedBefore, this.#elapsed.ms);
     const outbox = this.#peers.get(from);
     if (outbox === undefined) return;
+    if (delta.knownRounds > 0) outbox.says(delta.knownIncarnation === this.#identity.incarnation ? delta.knownRounds - 1 : 0, (round) => this.#publishedSince(round));
     for (const answered of delta.answered) this.#repair.finish(from, answered);
     for (const digest of delta.digests) this.#repair.compare(from, outbox, digest, this.#elapsed.ms);
     for (const region of delta.wanted) this.#repair.answerWhole(outbox, region);
@@ -242,22 +254,43 @@ export class EventualStore {
     const restless = digestRound && elapsedMs - this.#restlessMs >= this.limits.restlessMs;
     if (restless) this.#restlessMs = elapsedMs;
     const incarnation = this.#identity.inParts() ? this.#identity.incarnation : 0;
+    const round = this.#rounds.close();
     for (const [peer, outbox] of this.#peers) {
       const ready = writable(peer);
       const direct = ready && shared !== undefined && outbox.backlog === 0;
       if (!direct) outbox.push(fresh);
       if (!ready) continue;
       const delta = emptyDelta();
+      outbox.catchUp((since) => this.#publishedSince(since));
       outbox.drain(delta);
       if (digestRound) this.#repair.addDigests(outbox, delta, restless ? Number.POSITIVE_INFINITY : elapsedMs - this.limits.settleMs);
       if (direct) delta.values = delta.values.length === 0 ? shared : shared.concat(delta.values);
-      if (isEmpty(delta)) continue;
-      delta.incarnation = incarnation;
-      delta.number = incarnation === 0 ? 0 : outbox.nextNumber();
+      if (incarnation !== 0) outbox.reach(round, delta);
+      if (isEmpty(delta) && (incarnation === 0 || !outbox.isFirst)) continue;
+      if (incarnation !== 0) {
+        delta.incarnation = incarnation;
+        delta.number = outbox.nextNumber();
+        this.#rounds.say(peer, delta);
+      }
       deltas.push({ to: peer, delta });
     }
     this.#table.collect(nowMs - this.limits.tombstoneHorizonMs, 4_096, (register) => this.#forget(register));
     return deltas;
+  }
+
+  /** What this node holds of what was published at each node, for a session's token. Empty while not every member says so. */
+  frontier(): VectorClockEntry[] {
+    return this.#identity.inParts() ? this.#rounds.frontier() : [];
+  }
+
+  /** A session's entries once it has seen what this node holds: one a node, of its newest start. */
+  sessionAfter(entries: readonly VectorClockEntry[]): VectorClockEntry[] {
+    return this.#rounds.after(entries, this.frontier());
+  }
+
+  /** Whether this node holds all that a session's token names. `isEvicted`: the node is a member no more. */
+  covers(entries: readonly VectorClockEntry[], isEvicted: (nodeId: number) => boolean): boolean {
+    return this.#rounds.covers(entries, this.#elapsed.ms, isEvicted);
   }
 
   /** The live value of a key. */
@@ -376,6 +409,13 @@ export class EventualStore {
   #tell(register: Register): void {
     this.#listener?.changed(register.value, register);
     this.#behind?.(register.value, register);
+  }
+
+  /** Registers that were published here after a round; undefined for each that was not. */
+  *#publishedSince(round: number): Generator<Register | undefined, void> {
+    for (const home of [...this.#table.regions]) {
+      for (const register of registersOf(home)) yield register.round > round ? register : undefined;
+    }
   }
 
   #forget(register: Register): void {

@@ -21,7 +21,7 @@ export class PeerMemory {
       this.#incarnation = incarnation;
       this.matchedMs.clear();
     }
-    if (number === 0 || number !== this.#number + 1) this.#gaplessFrom = number;
+    if (number <= 1 || number !== this.#number + 1) this.#gaplessFrom = number;
     this.#number = number;
   }
 

@@ -6,12 +6,12 @@ import type { Register, RegionRegisters } from "./register-table.ts";
 
 /** An empty delta. */
 export function emptyDelta(): EventualDelta {
-  return { values: [], digests: [], wanted: [], incarnation: 0, number: 0, sketches: [], unchanged: [], answered: [] };
+  return { values: [], digests: [], wanted: [], incarnation: 0, number: 0, sketches: [], unchanged: [], answered: [], throughRound: 0, knownRounds: 0, knownIncarnation: 0, seen: [] };
 }
 
 /** Whether a delta says nothing. */
-export function isEmpty({ values, digests, wanted, sketches, unchanged, answered }: EventualDelta): boolean {
-  return values.length + digests.length + wanted.length + sketches.length + unchanged.length + answered.length === 0;
+export function isEmpty({ values, digests, wanted, sketches, unchanged, answered, throughRound }: EventualDelta): boolean {
+  return throughRound === 0 && values.length + digests.length + wanted.length + sketches.length + unchanged.length + answered.length === 0;
 }
 
 /** Rough bytes of a value in an encoded delta. */
@@ -37,6 +37,9 @@ interface RepairJob extends RepairRequest {
   readonly firstNumber: number;
 }
 
+/** Registers that are looked at in a tick for what a peer has missed. */
+const CAUGHT_UP_A_TICK = 65_536;
+
 /** What one peer still has to get: changed keys (the latest value each), regions that differ, requests. */
 export class PeerOutbox {
   /** Where the round of digests stands in the list of regions. */
@@ -51,6 +54,14 @@ export class PeerOutbox {
   #sketches: RegionSketch[] = [];
   /** Deltas that left. */
   #number = 0;
+  /** What was published here while the peer was away, as far as it is not yet in the backlog; undefined: all is. */
+  #missed: Iterator<Register | undefined> | undefined;
+  /** The peer has said what it has. */
+  #isKnown = false;
+  /** The peer was sent everything that was published here up to this round. */
+  #through = 0;
+  /** A key that was published here found no room. */
+  #hasHole = false;
   readonly #limits: EventualLimits;
 
   constructor(limits: EventualLimits) {
@@ -66,8 +77,45 @@ export class PeerOutbox {
   push(registers: readonly Register[]): void {
     for (const register of registers) {
       if (this.#backlog.size < this.#limits.maxBacklogKeys || this.#backlog.has(register)) this.#backlog.add(register);
-      else this.overflowed += 1;
+      else {
+        this.overflowed += 1;
+        this.#hasHole = true;
+      }
     }
+  }
+
+  /** The peer has not yet heard what this node knows of it. */
+  get isFirst(): boolean {
+    return this.#number === 0;
+  }
+
+  /** The peer says up to which round it has what was published here; `missedSince` goes through what was published after one. */
+  says(round: number, missedSince: (round: number) => Iterator<Register | undefined>): void {
+    if (this.#isKnown) return;
+    this.#isKnown = true;
+    this.#through = round;
+    this.#missed = missedSince(round);
+  }
+
+  /** Puts what the peer has missed into the backlog, as far as there is room in this tick. */
+  catchUp(missedSince: (round: number) => Iterator<Register | undefined>): void {
+    if (!this.#isKnown) return;
+    if (this.#hasHole && this.#backlog.size === 0) {
+      this.#hasHole = false;
+      this.#missed = missedSince(this.#through);
+    }
+    for (let left = CAUGHT_UP_A_TICK; this.#missed !== undefined && left > 0 && this.#backlog.size < this.#limits.maxValuesPerTick; left -= 1) {
+      const next = this.#missed.next();
+      if (next.done === true) this.#missed = undefined;
+      else if (next.value !== undefined) this.#backlog.add(next.value);
+    }
+  }
+
+  /** The delta that leaves now holds the last of everything that was published up to `round`, or says nothing of that. */
+  reach(round: number, delta: EventualDelta): void {
+    if (!this.#isKnown || this.#missed !== undefined || this.#hasHole || this.#backlog.size > 0 || round <= this.#through) return;
+    this.#through = round;
+    delta.throughRound = round;
   }
 
   /** The peer gets what it asked for of a region; `home`: undefined where nothing is held. False where the region is on its way, or too many wait. */

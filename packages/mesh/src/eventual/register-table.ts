@@ -19,6 +19,8 @@ export interface Register {
   readonly print: Fingerprint;
   /** When the write came, in milliseconds of elapsed time. */
   arrivedMs: number;
+  /** The round in which it was published at this node last; 0: never. Kept when another node's write wins over it: that one stands for it then. */
+  round: number;
   /** The request to a peer for the region whose answer named it last. */
   named: number;
   /**
@@ -213,6 +215,7 @@ export class RegisterTable {
       listed: false,
       print: { low: 0, high: 0 },
       arrivedMs: elapsedMs,
+      round: 0,
       named: 0,
       buriedMs: 0,
     };

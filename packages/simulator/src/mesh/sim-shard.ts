@@ -360,7 +360,7 @@ export class SimShard {
       (node, deadlineMs, done, fail) => {
         const request = {
           region, level, entities, accounts, sessionPositions: sessionIndex === 0 ? [] : [{ groupId, term: 0, index: sessionIndex }],
-          maxStalenessMs: level === ReadLevel.BOUNDED_STALENESS ? 2_000 : 0, pageSize: 64, pageToken: "", includeEventual: true,
+          maxStalenessMs: level === ReadLevel.BOUNDED_STALENESS ? 2_000 : 0, pageSize: 64, pageToken: "", includeEventual: true, session: undefined,
         };
         readFrom(node.mesh, request, deadlineMs, { done, fail: (error) => fail(reasonOf(error)), isGone: () => false });
       },
@@ -394,7 +394,7 @@ export class SimShard {
     const value = new TextEncoder().encode(`${this.serverId}-${++this.#serial}`);
     const updates = this.#random.chance(0.7) ? [{ type: "creature_position", region, key, value, deleted: this.#random.chance(0.1), timestampMs: 0 }] : [];
     const events = updates.length === 0 || this.#random.chance(0.3) ? [{ type: "event_sequence", region, key, payload: value }] : [];
-    const request = { serverId: this.serverId, updates, events, causalToken: this.#token };
+    const request = { serverId: this.serverId, updates, events, causalToken: this.#token, session: undefined };
     this.#underWay++;
     this.#way.ask<PublishResponse>(
       (node, deadlineMs, done, fail) => {

@@ -179,6 +179,22 @@ export interface CausalEvent {
   payload: Uint8Array;
 }
 
+/**
+ * What a session has seen and written. Any node that a call with it reaches answers once it has all of that, so that a session reads
+ * what it wrote and never goes back, on any node and across connections. An answer's token stands for the request's too: it replaces that
+ * one. Of answers to calls that ran side by side the highest entry of each group, origin and node counts.
+ */
+export interface SessionToken {
+  /** Of each group the highest position, ordered by group, at most 1,024. */
+  positions: LogPosition[];
+  /** Causal events. */
+  causal:
+    | VectorClock
+    | undefined;
+  /** Eventual values: up to which tick what was published at each node was seen, by the node's start; ordered by origin, at most 64. */
+  eventual: VectorClockEntry[];
+}
+
 export interface PublishRequest {
   serverId: number;
   /** At most 1,024. */
@@ -186,7 +202,11 @@ export interface PublishRequest {
   /** At most 256. They follow each other, and everything that `causal_token` has seen. */
   events: CausalEvent[];
   /** What the caller has seen: the token of an earlier response or delivery. Empty: nothing. */
-  causalToken: VectorClock | undefined;
+  causalToken:
+    | VectorClock
+    | undefined;
+  /** The session; its causal events count with `causal_token`. Unset: none. */
+  session: SessionToken | undefined;
 }
 
 export interface PublishResponse {
@@ -198,7 +218,11 @@ export interface PublishResponse {
    * Where the published events stand, and everything that the request's token had seen: it replaces that one. Without events it is
    * the request's token with as few entries as will do.
    */
-  causalToken: VectorClock | undefined;
+  causalToken:
+    | VectorClock
+    | undefined;
+  /** The session after this call. */
+  session: SessionToken | undefined;
 }
 
 /** A sparse vector clock: absent origins stand at 0. */
@@ -321,6 +345,8 @@ export interface ReadRequest {
   pageToken: string;
   /** Also return the region's eventual values (first page only, at most 1,024). */
   includeEventual: boolean;
+  /** The session, at any level: the node answers once it has what the session has seen, or TOKEN_AHEAD at the deadline. */
+  session: SessionToken | undefined;
 }
 
 export interface EntityKey {
@@ -340,6 +366,8 @@ export interface ReadResponse {
   /** The region's current epoch and owner (0: none). */
   epoch: number;
   ownerServerId: number;
+  /** The session after this call, where the request had one. */
+  session: SessionToken | undefined;
 }
 
 function createBaseExecuteRequest(): ExecuteRequest {
@@ -1419,8 +1447,115 @@ export const CausalEvent: MessageFns<CausalEvent> = {
   },
 };
 
+function createBaseSessionToken(): SessionToken {
+  return { positions: [], causal: undefined, eventual: [] };
+}
+
+export const SessionToken: MessageFns<SessionToken> = {
+  encode(message: SessionToken, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.positions) {
+      LogPosition.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.causal !== undefined) {
+      VectorClock.encode(message.causal, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.eventual) {
+      VectorClockEntry.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SessionToken {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSessionToken();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.positions.push(LogPosition.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.causal = VectorClock.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.eventual.push(VectorClockEntry.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SessionToken {
+    return {
+      positions: globalThis.Array.isArray(object?.positions)
+        ? object.positions.map((e: any) => LogPosition.fromJSON(e))
+        : [],
+      causal: isSet(object.causal) ? VectorClock.fromJSON(object.causal) : undefined,
+      eventual: globalThis.Array.isArray(object?.eventual)
+        ? object.eventual.map((e: any) => VectorClockEntry.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: SessionToken): unknown {
+    const obj: any = {};
+    if (message.positions?.length) {
+      obj.positions = message.positions.map((e) => LogPosition.toJSON(e));
+    }
+    if (message.causal !== undefined) {
+      obj.causal = VectorClock.toJSON(message.causal);
+    }
+    if (message.eventual?.length) {
+      obj.eventual = message.eventual.map((e) => VectorClockEntry.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SessionToken>): SessionToken {
+    return SessionToken.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SessionToken>): SessionToken {
+    const message = createBaseSessionToken();
+    message.positions = object.positions?.map((e) => LogPosition.fromPartial(e)) || [];
+    message.causal = (object.causal !== undefined && object.causal !== null)
+      ? VectorClock.fromPartial(object.causal)
+      : undefined;
+    message.eventual = object.eventual?.map((e) => VectorClockEntry.fromPartial(e)) || [];
+    return message;
+  },
+};
+
 function createBasePublishRequest(): PublishRequest {
-  return { serverId: 0, updates: [], events: [], causalToken: undefined };
+  return { serverId: 0, updates: [], events: [], causalToken: undefined, session: undefined };
 }
 
 export const PublishRequest: MessageFns<PublishRequest> = {
@@ -1436,6 +1571,9 @@ export const PublishRequest: MessageFns<PublishRequest> = {
     }
     if (message.causalToken !== undefined) {
       VectorClock.encode(message.causalToken, writer.uint32(34).fork()).join();
+    }
+    if (message.session !== undefined) {
+      SessionToken.encode(message.session, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -1485,6 +1623,14 @@ export const PublishRequest: MessageFns<PublishRequest> = {
             message.causalToken = VectorClock.decode(reader, reader.uint32());
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.session = SessionToken.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1513,6 +1659,7 @@ export const PublishRequest: MessageFns<PublishRequest> = {
         : isSet(object.causal_token)
         ? VectorClock.fromJSON(object.causal_token)
         : undefined,
+      session: isSet(object.session) ? SessionToken.fromJSON(object.session) : undefined,
     };
   },
 
@@ -1530,6 +1677,9 @@ export const PublishRequest: MessageFns<PublishRequest> = {
     if (message.causalToken !== undefined) {
       obj.causalToken = VectorClock.toJSON(message.causalToken);
     }
+    if (message.session !== undefined) {
+      obj.session = SessionToken.toJSON(message.session);
+    }
     return obj;
   },
 
@@ -1544,12 +1694,15 @@ export const PublishRequest: MessageFns<PublishRequest> = {
     message.causalToken = (object.causalToken !== undefined && object.causalToken !== null)
       ? VectorClock.fromPartial(object.causalToken)
       : undefined;
+    message.session = (object.session !== undefined && object.session !== null)
+      ? SessionToken.fromPartial(object.session)
+      : undefined;
     return message;
   },
 };
 
 function createBasePublishResponse(): PublishResponse {
-  return { updates: 0, staleUpdates: 0, causalToken: undefined };
+  return { updates: 0, staleUpdates: 0, causalToken: undefined, session: undefined };
 }
 
 export const PublishResponse: MessageFns<PublishResponse> = {
@@ -1562,6 +1715,9 @@ export const PublishResponse: MessageFns<PublishResponse> = {
     }
     if (message.causalToken !== undefined) {
       VectorClock.encode(message.causalToken, writer.uint32(26).fork()).join();
+    }
+    if (message.session !== undefined) {
+      SessionToken.encode(message.session, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -1603,6 +1759,14 @@ export const PublishResponse: MessageFns<PublishResponse> = {
             message.causalToken = VectorClock.decode(reader, reader.uint32());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.session = SessionToken.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1628,6 +1792,7 @@ export const PublishResponse: MessageFns<PublishResponse> = {
         : isSet(object.causal_token)
         ? VectorClock.fromJSON(object.causal_token)
         : undefined,
+      session: isSet(object.session) ? SessionToken.fromJSON(object.session) : undefined,
     };
   },
 
@@ -1642,6 +1807,9 @@ export const PublishResponse: MessageFns<PublishResponse> = {
     if (message.causalToken !== undefined) {
       obj.causalToken = VectorClock.toJSON(message.causalToken);
     }
+    if (message.session !== undefined) {
+      obj.session = SessionToken.toJSON(message.session);
+    }
     return obj;
   },
 
@@ -1654,6 +1822,9 @@ export const PublishResponse: MessageFns<PublishResponse> = {
     message.staleUpdates = object.staleUpdates ?? 0;
     message.causalToken = (object.causalToken !== undefined && object.causalToken !== null)
       ? VectorClock.fromPartial(object.causalToken)
+      : undefined;
+    message.session = (object.session !== undefined && object.session !== null)
+      ? SessionToken.fromPartial(object.session)
       : undefined;
     return message;
   },
@@ -2821,6 +2992,7 @@ function createBaseReadRequest(): ReadRequest {
     pageSize: 0,
     pageToken: "",
     includeEventual: false,
+    session: undefined,
   };
 }
 
@@ -2852,6 +3024,9 @@ export const ReadRequest: MessageFns<ReadRequest> = {
     }
     if (message.includeEventual !== false) {
       writer.uint32(72).bool(message.includeEventual);
+    }
+    if (message.session !== undefined) {
+      SessionToken.encode(message.session, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -2941,6 +3116,14 @@ export const ReadRequest: MessageFns<ReadRequest> = {
             message.includeEventual = reader.bool();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.session = SessionToken.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2986,6 +3169,7 @@ export const ReadRequest: MessageFns<ReadRequest> = {
         : isSet(object.include_eventual)
         ? globalThis.Boolean(object.include_eventual)
         : false,
+      session: isSet(object.session) ? SessionToken.fromJSON(object.session) : undefined,
     };
   },
 
@@ -3018,6 +3202,9 @@ export const ReadRequest: MessageFns<ReadRequest> = {
     if (message.includeEventual !== false) {
       obj.includeEventual = message.includeEventual;
     }
+    if (message.session !== undefined) {
+      obj.session = SessionToken.toJSON(message.session);
+    }
     return obj;
   },
 
@@ -3037,6 +3224,9 @@ export const ReadRequest: MessageFns<ReadRequest> = {
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
     message.includeEventual = object.includeEventual ?? false;
+    message.session = (object.session !== undefined && object.session !== null)
+      ? SessionToken.fromPartial(object.session)
+      : undefined;
     return message;
   },
 };
@@ -3131,7 +3321,16 @@ export const EntityKey: MessageFns<EntityKey> = {
 };
 
 function createBaseReadResponse(): ReadResponse {
-  return { entities: [], balances: [], values: [], nextPageToken: "", position: undefined, epoch: 0, ownerServerId: 0 };
+  return {
+    entities: [],
+    balances: [],
+    values: [],
+    nextPageToken: "",
+    position: undefined,
+    epoch: 0,
+    ownerServerId: 0,
+    session: undefined,
+  };
 }
 
 export const ReadResponse: MessageFns<ReadResponse> = {
@@ -3156,6 +3355,9 @@ export const ReadResponse: MessageFns<ReadResponse> = {
     }
     if (message.ownerServerId !== 0) {
       writer.uint32(56).uint32(message.ownerServerId);
+    }
+    if (message.session !== undefined) {
+      SessionToken.encode(message.session, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -3229,6 +3431,14 @@ export const ReadResponse: MessageFns<ReadResponse> = {
             message.ownerServerId = reader.uint32();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.session = SessionToken.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3258,6 +3468,7 @@ export const ReadResponse: MessageFns<ReadResponse> = {
         : isSet(object.owner_server_id)
         ? globalThis.Number(object.owner_server_id)
         : 0,
+      session: isSet(object.session) ? SessionToken.fromJSON(object.session) : undefined,
     };
   },
 
@@ -3284,6 +3495,9 @@ export const ReadResponse: MessageFns<ReadResponse> = {
     if (message.ownerServerId !== 0) {
       obj.ownerServerId = Math.round(message.ownerServerId);
     }
+    if (message.session !== undefined) {
+      obj.session = SessionToken.toJSON(message.session);
+    }
     return obj;
   },
 
@@ -3301,6 +3515,9 @@ export const ReadResponse: MessageFns<ReadResponse> = {
       : undefined;
     message.epoch = object.epoch ?? 0;
     message.ownerServerId = object.ownerServerId ?? 0;
+    message.session = (object.session !== undefined && object.session !== null)
+      ? SessionToken.fromPartial(object.session)
+      : undefined;
     return message;
   },
 };

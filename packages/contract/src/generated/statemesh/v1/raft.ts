@@ -371,6 +371,19 @@ export interface EventualDelta {
   unchanged: EventualValue[];
   /** Sketches that are answered: every value of the sender in what differed was named since. */
   answered: RegionAnswered[];
+  /**
+   * The receiver has been sent everything that was published at the sender's node in its ticks up to this one, with this delta and those
+   * before it since the way opened. 0: not said.
+   */
+  throughRound: number;
+  /**
+   * Up to which tick the sender has everything that was published at the receiver's node, plus one; of the start `known_incarnation`. 0: not
+   * said.
+   */
+  knownRounds: number;
+  knownIncarnation: number;
+  /** Of each node's start the last tick of which anything that was published there may be among what the sender has sent. */
+  seen: VectorClockEntry[];
 }
 
 /**
@@ -3101,7 +3114,20 @@ export const ForwardedAnswer: MessageFns<ForwardedAnswer> = {
 };
 
 function createBaseEventualDelta(): EventualDelta {
-  return { values: [], digests: [], wanted: [], incarnation: 0, number: 0, sketches: [], unchanged: [], answered: [] };
+  return {
+    values: [],
+    digests: [],
+    wanted: [],
+    incarnation: 0,
+    number: 0,
+    sketches: [],
+    unchanged: [],
+    answered: [],
+    throughRound: 0,
+    knownRounds: 0,
+    knownIncarnation: 0,
+    seen: [],
+  };
 }
 
 export const EventualDelta: MessageFns<EventualDelta> = {
@@ -3129,6 +3155,18 @@ export const EventualDelta: MessageFns<EventualDelta> = {
     }
     for (const v of message.answered) {
       RegionAnswered.encode(v!, writer.uint32(66).fork()).join();
+    }
+    if (message.throughRound !== 0) {
+      writer.uint32(72).uint64Number(message.throughRound);
+    }
+    if (message.knownRounds !== 0) {
+      writer.uint32(80).uint64Number(message.knownRounds);
+    }
+    if (message.knownIncarnation !== 0) {
+      writer.uint32(88).uint32(message.knownIncarnation);
+    }
+    for (const v of message.seen) {
+      VectorClockEntry.encode(v!, writer.uint32(98).fork()).join();
     }
     return writer;
   },
@@ -3210,6 +3248,38 @@ export const EventualDelta: MessageFns<EventualDelta> = {
             message.answered.push(RegionAnswered.decode(reader, reader.uint32()));
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.throughRound = reader.uint64Number();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.knownRounds = reader.uint64Number();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.knownIncarnation = reader.uint32();
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.seen.push(VectorClockEntry.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3240,6 +3310,24 @@ export const EventualDelta: MessageFns<EventualDelta> = {
       answered: globalThis.Array.isArray(object?.answered)
         ? object.answered.map((e: any) => RegionAnswered.fromJSON(e))
         : [],
+      throughRound: isSet(object.throughRound)
+        ? globalThis.Number(object.throughRound)
+        : isSet(object.through_round)
+        ? globalThis.Number(object.through_round)
+        : 0,
+      knownRounds: isSet(object.knownRounds)
+        ? globalThis.Number(object.knownRounds)
+        : isSet(object.known_rounds)
+        ? globalThis.Number(object.known_rounds)
+        : 0,
+      knownIncarnation: isSet(object.knownIncarnation)
+        ? globalThis.Number(object.knownIncarnation)
+        : isSet(object.known_incarnation)
+        ? globalThis.Number(object.known_incarnation)
+        : 0,
+      seen: globalThis.Array.isArray(object?.seen)
+        ? object.seen.map((e: any) => VectorClockEntry.fromJSON(e))
+        : [],
     };
   },
 
@@ -3269,6 +3357,18 @@ export const EventualDelta: MessageFns<EventualDelta> = {
     if (message.answered?.length) {
       obj.answered = message.answered.map((e) => RegionAnswered.toJSON(e));
     }
+    if (message.throughRound !== 0) {
+      obj.throughRound = Math.round(message.throughRound);
+    }
+    if (message.knownRounds !== 0) {
+      obj.knownRounds = Math.round(message.knownRounds);
+    }
+    if (message.knownIncarnation !== 0) {
+      obj.knownIncarnation = Math.round(message.knownIncarnation);
+    }
+    if (message.seen?.length) {
+      obj.seen = message.seen.map((e) => VectorClockEntry.toJSON(e));
+    }
     return obj;
   },
 
@@ -3285,6 +3385,10 @@ export const EventualDelta: MessageFns<EventualDelta> = {
     message.sketches = object.sketches?.map((e) => RegionSketch.fromPartial(e)) || [];
     message.unchanged = object.unchanged?.map((e) => EventualValue.fromPartial(e)) || [];
     message.answered = object.answered?.map((e) => RegionAnswered.fromPartial(e)) || [];
+    message.throughRound = object.throughRound ?? 0;
+    message.knownRounds = object.knownRounds ?? 0;
+    message.knownIncarnation = object.knownIncarnation ?? 0;
+    message.seen = object.seen?.map((e) => VectorClockEntry.fromPartial(e)) || [];
     return message;
   },
 };

@@ -1,0 +1,51 @@
+// Sessions: a call that brings one is answered by a node that has all that the session has seen, and the answer carries what it has seen
+// then.
+import { MeshError, type PublishRequest, type PublishResponse, type ReadRequest, type ReadResponse, type SessionToken } from "@statemesh/contract";
+import { checkSession, isReached, type MeshNode, mergedTokens, sessionAfter } from "@statemesh/mesh";
+import type { Timers } from "@statemesh/ports";
+import { groupOf } from "@statemesh/world";
+import { type Answer, publish, readFrom } from "./shard-calls.ts";
+
+/** How often a call looks whether what its session has seen has come, milliseconds. */
+const POLL_MS = 10;
+
+/** `publish` in the request's session. Throws where the request is not valid. */
+export function publishInSession(mesh: MeshNode, timers: Timers, request: PublishRequest, deadlineMs: number, answer: Answer<PublishResponse>): void {
+  const { session } = request;
+  if (session === undefined) return publish(mesh, timers, request, deadlineMs, answer);
+  checkSession(mesh, session);
+  const { causalToken } = request;
+  if (causalToken !== undefined) mesh.causal.validateToken(causalToken, "causal_token");
+  const own = { ...request, causalToken: mergedTokens(session.causal, causalToken) };
+  whenReached(mesh, timers, session, undefined, deadlineMs, answer, () =>
+    publish(mesh, timers, own, deadlineMs, { ...answer, isGone: () => answer.isGone(), done: (response) => answer.done({ ...response, session: sessionAfter(mesh, { ...session, causal: response.causalToken }) }) }),
+  );
+}
+
+/** `readFrom` in the request's session, at any level. Throws where the request is not valid. */
+export function readInSession(mesh: MeshNode, timers: Timers, request: ReadRequest, deadlineMs: number, answer: Answer<ReadResponse>): void {
+  const { session, region } = request;
+  if (session === undefined || region === undefined) return readFrom(mesh, request, deadlineMs, answer);
+  checkSession(mesh, session);
+  whenReached(mesh, timers, session, groupOf(region, mesh.options.groups), deadlineMs, answer, () =>
+    readFrom(mesh, request, deadlineMs, { ...answer, isGone: () => answer.isGone(), done: (response) => answer.done({ ...response, session: sessionAfter(mesh, session, response.position) }) }),
+  );
+}
+
+/** Runs `then` once this node has what the session has seen; of groups' logs only `groupId`'s counts. TOKEN_AHEAD at the deadline. */
+function whenReached(mesh: MeshNode, timers: Timers, session: SessionToken, groupId: number | undefined, deadlineMs: number, answer: Answer<never>, then: () => void): void {
+  const look = (): void => {
+    if (answer.isGone()) return answer.fail(new MeshError("CANCELLED", "the caller went away"));
+    if (!isReached(mesh, session, groupId)) {
+      if (mesh.host.clock.monotonicMs() + POLL_MS < deadlineMs) timers.after(POLL_MS, look);
+      else answer.fail(new MeshError("TOKEN_AHEAD", "session: it has seen what this node does not have yet", { retryDelayMs: mesh.causal.limits.retryDelayMs }));
+      return;
+    }
+    try {
+      then();
+    } catch (refused) {
+      answer.fail(refused);
+    }
+  };
+  look();
+}
