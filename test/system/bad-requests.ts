@@ -138,14 +138,13 @@ function consistency(of: Of, world: KnownWorld, tokens: ForeignTokens): void {
     add("an event beyond the world", "INVALID_FIELD", "events[0].region.x", { events: [event({ region: BEYOND })] });
     add("an event of 4,097 bytes", "INVALID_FIELD", "events[0].payload", { events: [event({ payload: Buffer.alloc(4_097) })] });
     const token = (entries: object[]) => ({ events: [event({})], causalToken: { entries } });
-    const session = (fields: object) => ({ session: fields });
-    add("a session of an unknown group", "INVALID_FIELD", "session.positions[0].group_id", session({ positions: [{ groupId: 1_000_000, index: 1 }] }));
-    add("a session of no origin", "INVALID_FIELD", "session.eventual[0].origin", session({ eventual: [{ origin: 5, sequence: 1 }] }));
-    add("a session of events of no origin", "INVALID_FIELD", "session.causal.entries[0].origin", session({ causal: { entries: [{ origin: 5, sequence: 1 }] } }));
+    const nowhere = { origin: 5, sequence: 1 };
+    add("a session of no origin", "INVALID_FIELD", "session.eventual[0].origin", { session: { eventual: [nowhere] } });
+    add("a session of events of no origin", "INVALID_FIELD", "session.causal.entries[0].origin", { session: { causal: { entries: [nowhere] } } });
     add("a token of 1,025 origins", "INVALID_FIELD", "causal_token.entries", token(many(1_025, (at) => ({ origin: 4_294_967_296 + at + 1, sequence: 1 }))));
     add("a token out of order", "INVALID_FIELD", "causal_token.entries[1].origin", token([{ origin: 8_589_934_593, sequence: 1 }, { origin: 4_294_967_297, sequence: 1 }]));
     add("a token of sequence 0", "INVALID_FIELD", "causal_token.entries[0].sequence", token([{ origin: 4_294_967_297, sequence: 0 }]));
-    add("a token of no origin", "INVALID_FIELD", "causal_token.entries[0].origin", token([{ origin: 5, sequence: 1 }]));
+    add("a token of no origin", "INVALID_FIELD", "causal_token.entries[0].origin", token([nowhere]));
     add("a token of events that are still to come", "TOKEN_AHEAD", undefined, token([{ origin: world.origin, sequence: 1_000_000 }]));
     cases.raw("a time beyond 2^53", "MALFORMED_MESSAGE", undefined, [Buffer.concat([varintField(1, BigInt(serverId)), bytesField(2, varintField(6, PAST_2_53))])]);
   });
