@@ -87,6 +87,10 @@ describe("a transaction over several groups", () => {
       expect(cluster.transact(nodeId, "t-1", operations)).toEqual(first.map((answer) => ({ ...answer, repeated: true })));
     }
     expect(outcomes(cluster.transact(1, "t-1", [mint("a", 1, one, "ada", "ore", 6), mint("b", 1, two, "ada", "ore", 7)]))).toEqual(["OPERATION_ID_REUSED", "OPERATION_ID_REUSED"]);
+    // The same name for something else, of which no operation was ever heard.
+    expect(outcomes(cluster.transact(1, "t-1", [mint("c", 1, one, "ada", "ore", 6), mint("d", 1, two, "ada", "ore", 7)]))).toEqual(["OPERATION_ID_REUSED", "OPERATION_ID_REUSED"]);
+    expect(outcomes(cluster.transact(1, "t-2", [mint("e", 1, one, "ada", "gold", 6)]))).toEqual(["ACCEPTED"]);
+    expect(outcomes(cluster.transact(1, "t-2", [mint("f", 1, one, "ada", "gold", 6)]))).toEqual(["OPERATION_ID_REUSED"]);
     // An operation of it is no operation alone.
     expect(cluster.execute(1, [mint("b", 1, two, "ada", "ore", 7)]).get("b")).toMatchObject({ reason: "OPERATION_ID_REUSED" });
     cluster.converge();

@@ -30,6 +30,7 @@ import { applyHeal } from "./apply-heal.ts";
 import { regionText } from "./region-text.ts";
 import { StateHash } from "./state-hash.ts";
 import { TouchLog } from "./touch-log.ts";
+import { TransactionContents } from "./transaction-contents.ts";
 import { applyStep } from "./transaction-steps.ts";
 import { type CoordinatedRow, type FinishedRow, type PreparedRow, TransactionTable } from "./transaction-table.ts";
 import { TwoGenerations } from "./two-generations.ts";
@@ -101,6 +102,8 @@ export class GroupState {
   readonly decisions: TwoGenerations<DecisionRow>;
   readonly gone: TwoGenerations<GoneRow>;
   readonly transactions: TransactionTable;
+  /** What transactions held whose decisions are kept. */
+  readonly contents: TransactionContents = new TransactionContents();
   readonly #fences = new Map<string, FenceRow>();
   /** Where each fence came into the log; for one of a snapshot, the snapshot's place. Not part of what replicas compare. */
   readonly #fenceIndexes = new Map<string, number>();
@@ -119,6 +122,7 @@ export class GroupState {
       // would have every later operation refused as forgotten.
       const atMs = row.claimedMs === 0 ? row.stamp.physicalMs : row.claimedMs;
       if (atMs > this.#forgottenThroughMs) this.#forgottenThroughMs = atMs;
+      this.contents.forget(row);
       this.forgotten.note(row.serverId, atMs);
     });
     this.gone = new TwoGenerations(options.decisionWindow);
@@ -249,6 +253,7 @@ export class GroupState {
         claimedMs: operation.claimedMs,
         serverId: operation.serverId,
       };
+      this.contents.add(row);
       this.decisions.add(row.operationId, row);
       if (report) applied.push({ operationId: row.operationId, decision: this.decisionOf(row, false), fence: undefined });
     }
@@ -405,6 +410,11 @@ export class GroupState {
     this.#forgottenThroughMs = header.forgottenThroughMs;
     this.forgotten.restore(header, header.forgottenThroughMs);
     this.#touches = new TouchLog(this.#touchCapacity, header.appliedIndex);
+  }
+
+  restoreDecision(row: DecisionRow, recent: boolean): void {
+    this.contents.add(row);
+    this.decisions.restore(row.operationId, row, recent);
   }
 
   restoreFence(row: FenceRow): void {

@@ -19,6 +19,7 @@ export * from "./snapshot.ts";
 export * from "./spatial-index.ts";
 export * from "./occupancy.ts";
 export * from "./touch-log.ts";
+export { contentOf } from "./transaction-contents.ts";
 export * from "./transaction-steps.ts";
 export * from "./transaction-table.ts";
 export * from "./membership.ts";

@@ -120,7 +120,7 @@ export class SnapshotLoader {
         return state.restoreFence({ region, epoch, ownerServerId });
       }
       case "decision": {
-        return state.decisions.restore(record.value.operationId, decisionRow(record.value), record.value.recent);
+        return state.restoreDecision(decisionRow(record.value), record.value.recent);
       }
       case "gone": {
         const { recent, stamp, ...row } = record.value;

@@ -12,7 +12,7 @@ import {
 import { type AskToPrepare, Command, type DecidedOperation, type RegionFence } from "@statemesh/contract/log";
 import { resolve } from "@statemesh/conflict";
 import type { RaftCore } from "@statemesh/raft";
-import { admits, type Applied, commandOf, type DecisionBasis, decideSet, fenceFollows, type FenceRow, type GroupState, type PendingOperation, transactionKey } from "@statemesh/replica";
+import { admits, type Applied, commandOf, contentOf, type DecisionBasis, decideSet, fenceFollows, type FenceRow, type GroupState, type PendingOperation, transactionKey } from "@statemesh/replica";
 import { type Policy, formatRegion, groupOf } from "@statemesh/world";
 import { decideKept } from "../healing/decide-kept.ts";
 import { type HealHeading, HealUnit } from "../healing/heal-unit.ts";
@@ -20,7 +20,7 @@ import type { KeptOperation } from "../healing/kept-operation.ts";
 import type { Host } from "../host.ts";
 import { allOf, type DecisionBatch, DecisionQueue, type QueuedUnit, type Waiter } from "./decision-queue.ts";
 import { GroupTransactions, type StepDone } from "./group-transactions.ts";
-import { fenced, notLeader, operationError, operationIdReused, overloaded } from "./operation-errors.ts";
+import { fenced, notLeader, operationError, operationIdReused, overloaded, transactionIdReused } from "./operation-errors.ts";
 import { candidateSet, type DecidePart, Question } from "./question.ts";
 import { failAll, failUnit, unitBytes } from "./unit-answers.ts";
 
@@ -104,6 +104,11 @@ export class Decider {
       if (holder === undefined) continue;
       if (holder !== transactionKey(transactionId, operations[0]?.operation.operationId ?? "")) return operationIdReused(operation.operationId, 0, fingerprint);
       return this.transactions.attach(holder, operations, waiter);
+    }
+    const content = transactionId === "" ? undefined : state.contents.get(transactionId);
+    if (content !== undefined) {
+      const asked = contentOf(operations.map(({ fingerprint }) => fingerprint));
+      if (content.operations !== asked.operations || content.fingerprints !== asked.fingerprints) return transactionIdReused(transactionId);
     }
     let repeated: Decision[] | undefined;
     for (const { operation, fingerprint } of operations) {

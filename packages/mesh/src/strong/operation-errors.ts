@@ -70,6 +70,10 @@ export function overloaded(what: string, limit: number): MeshError {
   return new MeshError("OVERLOADED", `${what}: the limit of ${limit} is reached`, { retryDelayMs: 50 });
 }
 
+export function transactionIdReused(transactionId: string): MeshError {
+  return new MeshError("OPERATION_ID_REUSED", `transaction ${transactionId} was used with other operations`, { metadata: { transaction_id: transactionId } });
+}
+
 export function operationIdReused(operationId: string, first: number, second: number): MeshError {
   return new MeshError("OPERATION_ID_REUSED", `operation ${operationId} was used with other content`, {
     metadata: { operation_id: operationId, first_fingerprint: String(first), second_fingerprint: String(second) },
