@@ -13,6 +13,7 @@ import { measureTransfers } from "./bench-transfers.ts";
 import { type AuthorityTimes, measureFailovers, measureHandoffs } from "./bench-authority.ts";
 import { type ArbitrationResult, measureArbitration } from "./bench-arbitration.ts";
 import { type Comparison, comparisonLine, measureBesideEtcd } from "./bench-etcd.ts";
+import { measurePublish, type PublishResult } from "./bench-publish.ts";
 import { type DetectionResult, measureDetection } from "./bench-detection.ts";
 import { type GroupsResult, measureGroups, processorMs, residentMiB } from "./bench-groups.ts";
 import { type Mesh, startMesh } from "./mesh-processes.ts";
@@ -38,7 +39,7 @@ const options = new Command("./dev bench")
   .option("--kills <n>", "leaders to kill, and owners of regions", wholeNumber(0, 1_000), 20)
   .option("--handoffs <n>", "regions to hand over", wholeNumber(1, 100_000), 1_000)
   .option("--cuts <n>", "partitions to make and repair", wholeNumber(1, 1_000), 8)
-  .addOption(new Option("--only <part>", "one part").choices(["unary", "stream", "transfers", "arbitration", "kills", "handoff", "failover", "groups", "detection", "etcd"]))
+  .addOption(new Option("--only <part>", "one part").choices(["unary", "stream", "transfers", "arbitration", "kills", "handoff", "failover", "groups", "detection", "publish", "etcd"]))
   .option("--beside-etcd", "also the same work beside etcd (Debian's etcd-server), in turns, with ratios of medians", false)
   .option("--rounds <n>", "turns of the comparison with etcd", wholeNumber(1, 100), 3)
   .option("--json", "print one JSON object", false)
@@ -169,11 +170,18 @@ let comparisons: Comparison[] = [];
 let arbitration: ArbitrationResult | undefined;
 let authority: AuthorityTimes = { handoffMs: [], gapMs: [], failoverMs: [] };
 let detection: DetectionResult | undefined;
+let publish: PublishResult | undefined;
 const wants = (part: string): boolean => (options.only === undefined ? part !== "etcd" || options.besideEtcd : options.only === part);
 try {
   if (["unary", "stream", "transfers", "kills", "handoff", "failover", "etcd"].some(wants)) await measureMesh();
   if (wants("arbitration")) arbitration = await measureArbitration(options.seconds, dataDir, say);
   if (wants("groups")) for (const groups of [GROUPS, MANY_GROUPS]) groupsResults.push(await measureGroups(groups, dataDir, { idleSeconds: options.seconds, say, adminOf, load: measureOperations }));
+  if (wants("publish")) {
+    publish = await measurePublish(dataDir, options.seconds);
+    for (const [what, { perSecond, p50Ms, p99Ms }] of Object.entries({ "the others up": publish.peersUp, "the others stopped": publish.peersStopped })) {
+      say(`Publish with ${what}: ${perSecond.toFixed(0)}/s, p50 ${p50Ms.toFixed(2)} ms, p99 ${p99Ms.toFixed(2)} ms`);
+    }
+  }
   if (wants("detection")) {
     detection = await measureDetection(dataDir, options.cuts, say);
     for (const [what, values] of Object.entries({ "noticed by who lost": detection.lostMs, "a new view": detection.viewMs, "the arbiter's verdict": detection.arbiterMs, "whole again after repair": detection.healedMs })) {
@@ -251,7 +259,7 @@ function adminOf(node: Mesh["nodes"][number]): ClusterAdminServiceClient {
   return new ClusterAdminServiceClient(node.clientAddress, credentials.createInsecure(), clientOptions({ ownConnection: true }));
 }
 
-if (options.json) process.stdout.write(`${JSON.stringify({ results, outagesMs: outages, memoryMiB, authority, arbitration, groups: groupsResults, detection, besideEtcd: comparisons }, undefined, 2)}\n`);
+if (options.json) process.stdout.write(`${JSON.stringify({ results, outagesMs: outages, memoryMiB, authority, arbitration, groups: groupsResults, detection, publish, besideEtcd: comparisons }, undefined, 2)}\n`);
 process.exit(0);
 
 /** Ascending milliseconds in a line. */
