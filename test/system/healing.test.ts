@@ -8,12 +8,14 @@ import type { MeshNode } from "../../tools/mesh-processes.ts";
 import { type Cluster, pause, regionsOfGroup, startCluster, until } from "./cluster.ts";
 
 const GROUPS = 1;
-const KEPT = 20;
+/** More than a page of a report. */
+const KEPT = 270;
 
-function wall(shard: MeshClient, region: Region, id: string, x: number, allowTentative: boolean): Operation {
-  const minX = region.x * 2_000 + x;
+/** Places are 20 m from each other. */
+function wall(shard: MeshClient, region: Region, id: string, place: number, allowTentative: boolean, shift = 0): Operation {
+  const minX = region.x * 2_000 + 20 * (place % 50) + shift;
   const minY = region.y * 2_000;
-  const minZ = region.z * 2_000;
+  const minZ = region.z * 2_000 + 20 * Math.floor(place / 50);
   const bounds = { minX, minY, minZ, maxX: minX + 4, maxY: minY + 4, maxZ: minZ + 4 };
   return shard.operations.structurePlacement({ region, epoch: 0 }, { structureId: id, kind: "wall", bounds }, { operationId: id, allowTentative });
 }
@@ -54,10 +56,10 @@ describe("a node that is cut off keeps operations", () => {
     // One attempt a call: the client would ask until its deadline. What goes out before the partition is certain may be done later.
     let probes = 0;
     await until("the node knows that it is cut off", async () => {
-      const operation = wall(shard, region, `probe-${probes}`, 500 + 10 * probes++, false);
+      const operation = wall(shard, region, `probe-${probes}`, KEPT + probes++, false);
       return (await reasonOf(call(cluster.stubs(holder.clientAddress).consistency, ConsistencyServiceService.execute, { operation }, { timeoutMs: 1_000, writes: true }))) === "MINORITY_PARTITION";
     });
-    const operations = Array.from({ length: KEPT }, (_, i) => wall(shard, region, `kept-${i}`, 20 * i, true));
+    const operations = Array.from({ length: KEPT }, (_, i) => wall(shard, region, `kept-${i}`, i, true));
     const askAll = async (): Promise<Decision[]> => await Promise.all(operations.map(async (operation) => there.execute(operation)));
     for (const decision of await askAll()) expect(decision).toMatchObject({ outcome: Outcome.TENTATIVE, reason: "" });
     const update = { type: "creature_position", region, key: "wolf", value: Uint8Array.of(1), deleted: false, timestampMs: Date.now() };
@@ -73,7 +75,7 @@ describe("a node that is cut off keeps operations", () => {
     holder.pause();
     for (const node of others) node.resume();
     const elsewhere = cluster.only(rival, others[0] ?? holder);
-    for (const i of [3, 7]) expect(await elsewhere.execute(wall(rival, region, `won-${i}`, 20 * i + 2, false))).toMatchObject({ outcome: Outcome.ACCEPTED });
+    for (const i of [3, 7]) expect(await elsewhere.execute(wall(rival, region, `won-${i}`, i, false, 2))).toMatchObject({ outcome: Outcome.ACCEPTED });
     // One of the kept ones comes there too, under its id.
     expect(await cluster.only(shard, others[1] ?? holder).execute(operations[11] ?? wall(shard, region, "", 0, true))).toMatchObject({ outcome: Outcome.ACCEPTED });
 
@@ -117,9 +119,10 @@ describe("a node that is cut off keeps operations", () => {
 
   async function confirm(node: MeshNode, shard: MeshClient, operations: readonly Operation[], entries: readonly HealedOperation[]): Promise<void> {
     const client = cluster.only(shard, node);
-    for (const operation of operations) {
-      const entry = entries.find(({ operationId }) => operationId === operation.operationId);
-      expect(await client.execute(operation)).toMatchObject({ outcome: entry?.outcome, winnerOperationId: entry?.winnerOperationId, repeated: true });
+    const decisions = await Promise.all(operations.map(async (operation) => client.execute(operation)));
+    for (const decision of decisions) {
+      const entry = entries.find(({ operationId }) => operationId === decision.operationId);
+      expect(decision).toMatchObject({ outcome: entry?.outcome, winnerOperationId: entry?.winnerOperationId, repeated: true });
     }
   }
 });
