@@ -190,12 +190,14 @@ export async function command(node: AuthorityNode, deadlineMs: number, body: Non
   const result = await relayed(node, DIRECTORY_GROUP, deadlineMs, commandOf({ $case: "directory", value: { command: body, nowMs: 0 } }));
   if (result === undefined) throw new MeshError("INTERNAL", "a command of the directory without a result");
   if (result.reason === "") return result;
-  const holder = result.holder;
+  const { holder } = result;
+  const field = result.metadata.get("field");
   throw new MeshError(result.reason as Reason, result.message, {
     metadata:
       holder === undefined
         ? Object.fromEntries(result.metadata)
         : { region: holder.regionText, owner_server_id: String(holder.owner?.serverId ?? 0), current_epoch: String(holder.epoch) },
+    ...(field === undefined ? {} : { field }),
     ...(holder === undefined ? {} : { retryDelayMs: Math.max(50, holder.leaseRemainingMs) }),
   });
 }
