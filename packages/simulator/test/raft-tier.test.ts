@@ -39,3 +39,12 @@ test("faults can be left out of a plan", async () => {
   expect(outcome.faults).toEqual({});
   expect(outcome.violations).toEqual([]);
 });
+
+test("who was held up and comes to lead an older term need not have what a later leader committed", async () => {
+  const lines: string[] = [];
+  const { violations } = await raftTier.run(810_028, raftTier.plan(810_028), { trace: (line) => lines.push(line) });
+  expect(violations).toEqual([]);
+  const elected = lines.flatMap((line) => /elected \d+ (\d+)/.exec(line)?.[1] ?? []).map(Number);
+  // If not, another seed has to show it.
+  expect(elected.some((term, at) => elected.slice(0, at).some((before) => before > term))).toBe(true);
+});

@@ -143,7 +143,8 @@ export class NodeObserver {
     this.#checkVoters(nodeId, group, other === undefined);
     for (let index = reference.last; index >= core.firstIndex; index--) {
       const committedTerm = reference.terms[index] ?? 0;
-      if (committedTerm >= core.term) continue;
+      // With votes from before it, one that was held up may come to lead an older term for a moment: it need not have what a later one committed.
+      if ((reference.committedIn[index] ?? 0) >= core.term) continue;
       if (core.termOf(index) !== committedTerm) this.#fail("leader completeness", `node ${nodeId} leads group ${groupId} in term ${core.term} without ${index} of term ${committedTerm}`);
       // By log matching, what stands before it is the same too.
       break;
@@ -173,7 +174,7 @@ export class NodeObserver {
       if (from < core.firstIndex) return this.#fail("state machine safety", `node ${nodeId} group ${groupId}: ${from} was compacted before anybody was seen to commit it`);
       for (const entry of core.entries(from, commitIndex, ENTRY_BYTES)) {
         if (entry.index !== reference.last + 1) break;
-        reference.commit(entry);
+        reference.commit(entry, core.term);
         if (groupId !== DIRECTORY_GROUP) continue;
         this.#members.committed(entry.index);
         this.#views.committed(entry.index, reference.state.views.view, reference.state.membership);

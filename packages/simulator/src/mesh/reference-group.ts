@@ -35,6 +35,8 @@ export class ReferenceGroup {
   readonly state: GroupState;
   /** By index: what was committed. Index 0 is before the log. */
   readonly terms: number[] = [0];
+  /** By index: the term of who was first seen to have committed it; that of who committed it, or a later one. */
+  readonly committedIn: number[] = [0];
   readonly checksums: number[] = [0];
   /** From index 1 on. */
   readonly entries: LogEntry[] = [];
@@ -66,8 +68,10 @@ export class ReferenceGroup {
     return this.terms.length - 1;
   }
 
-  commit(entry: LogEntry): void {
+  /** @param term Of the node that is seen to have committed it. */
+  commit(entry: LogEntry, term: number): void {
     this.terms.push(entry.term);
+    this.committedIn.push(term);
     this.checksums.push(crc32c(entry.data));
     this.entries.push(entry);
     const applied = this.#apply(entry);

@@ -46,6 +46,8 @@ export class RaftChecker {
   readonly #entries = new Map<number, { data: Uint8Array; kind: number; before: number | undefined }>();
   /** By index: the term of what a leader committed. */
   readonly #committed: number[] = [0];
+  /** By index: the term in which it was committed, by whichever leader was first. */
+  readonly #committedIn: number[] = [0];
   readonly #termsWithCommit = new Set<number>();
   /** By leader: configurations of its own that it put into its log since it was last looked at. */
   readonly #proposed = new Map<number, { entry: LogEntry; before: number }[]>();
@@ -217,8 +219,10 @@ export class RaftChecker {
     if (inForce === undefined || !mayDecide(inForce, (voter) => votes?.get(voter) === id)) this.fail("elected by a quorum", `${id} leads term ${term} by the durable votes of ${[...(votes ?? [])].filter(([, vote]) => vote === id).map(([voter]) => voter).join()}`);
     for (let index = handed.snapshotIndex + 1; index < this.#committed.length; index++) {
       const committed = this.#committed[index]!;
-      if (committed < term && !handed.holds(index, committed)) {
-        this.fail("leader completeness", `${id} leads term ${term} without ${index} of term ${committed}`);
+      const committedIn = this.#committedIn[index]!;
+      // Who was held up may come to lead, for a moment, with votes from before a later term's leader committed: that one's commits it need not have.
+      if (committedIn < term && !handed.holds(index, committed)) {
+        this.fail("leader completeness", `${id} leads term ${term} without ${index} of term ${committed}, committed in term ${committedIn}`);
         return;
       }
     }
@@ -232,7 +236,10 @@ export class RaftChecker {
     if (asLeader && commitIndex > this.committed) {
       if (term !== core.term) this.fail("commit of the own term", `${id} commits ${commitIndex} of term ${term} in term ${core.term}`);
       this.#onQuorum(replica, seen, commitIndex, term ?? 0);
-      for (let index = this.committed + 1; index <= commitIndex; index++) this.#committed[index] = handed.termOf(index) ?? 0;
+      for (let index = this.committed + 1; index <= commitIndex; index++) {
+        this.#committed[index] = handed.termOf(index) ?? 0;
+        this.#committedIn[index] = core.term;
+      }
       this.#termsWithCommit.add(core.term);
       return;
     }
