@@ -26,6 +26,8 @@ export class CallBook {
   /** By group: the highest index that somebody was answered with. */
   readonly #answered: number[];
   readonly #refused = new Map<string, string>();
+  /** Operations that a node said it keeps, and which node. */
+  readonly #kept = new Map<string, { readonly groupId: number; readonly nodeId: number }>();
   acknowledged = 0;
 
   constructor(recorder: Recorder, references: readonly ReferenceGroup[], requests: MeshRequests) {
@@ -64,6 +66,13 @@ export class CallBook {
     this.#recorder.sometimes(decision.outcome === Outcome.REJECTED ? "operation rejected" : decision.outcome === Outcome.MERGED ? "operation merged" : "operation accepted");
   }
 
+  /** A node that is cut off keeps the operation: it has to be decided in the end. */
+  kept({ operationId, groupId }: OpenOperation, nodeId: number): void {
+    this.#recorder.sometimes("operation kept while its node was cut off");
+    this.#recorder.note("kept", operationId, nodeId);
+    this.#kept.set(operationId, { groupId, nodeId });
+  }
+
   /** True where the operation may still have been done, so that its id is asked for again. */
   failed(operation: OpenOperation, reason: string): boolean {
     if (OPEN_REASONS.has(reason)) return true;
@@ -97,8 +106,23 @@ export class CallBook {
     this.#fail("reads see what is committed", `${entityKey(entity)} was read at version ${entity.version}, at ${index} of group ${reference.state.groupId} it stands at ${version}`);
   }
 
-  /** At the end: nothing that was refused has happened, and what callers saw can be true. */
-  checkFinal(): void {
+  /** What was kept is decided, and listed in a report. `isGone`: what the node had on disk was lost with it. */
+  #checkKept(isGone: (nodeId: number) => boolean): void {
+    for (const [operationId, { groupId, nodeId }] of this.#kept) {
+      const reference = this.#references[groupId];
+      if (reference === undefined || isGone(nodeId)) continue;
+      const listed = reference.state.heals.find(operationId);
+      if (listed !== undefined) this.#recorder.sometimes("kept operation listed in a heal report");
+      if (listed === undefined) this.#fail("what was kept is answered", `${operationId} was kept by node ${nodeId}, and no heal report of group ${groupId} lists it`);
+      else if (listed.operation?.outcome === Outcome.REJECTED ? listed.operation.reason === "" && listed.operation.winnerOperationId === "" : !reference.decisions.has(operationId)) {
+        this.#fail("what was kept is answered", `${operationId} was kept by node ${nodeId}; its heal report gives outcome ${listed.operation?.outcome} without a reason, or without a decision`);
+      }
+    }
+  }
+
+  /** At the end: nothing that was refused has happened, what was kept is decided, and what callers saw can be true. */
+  checkFinal(isGone: (nodeId: number) => boolean): void {
+    this.#checkKept(isGone);
     for (const [operationId, reason] of this.#refused) {
       for (const { decisions, state } of this.#references) {
         const known = decisions.get(operationId);

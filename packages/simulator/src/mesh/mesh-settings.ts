@@ -34,6 +34,8 @@ export type MeshSettings = {
   readonly leasing: boolean;
   /** Shards hand regions to each other. */
   readonly handoffs: boolean;
+  /** Share of the operations that are to be kept where their node is cut off. */
+  readonly tentative: number;
   /** Regions that the directory may bring a shard to by itself. */
   readonly maxRegions: number;
   readonly names: number;
@@ -115,6 +117,7 @@ export function drawSettings(random: SimRandom, hints: PlainRecord): MeshSetting
     oldNodes: 0,
     handoffs: false,
     maxRegions: 0,
+    tentative: 0,
     plots: 0,
   };
   const withMembers = { ...drawn, ...drawMembers(random, drawn) };
@@ -133,11 +136,12 @@ function drawMembers(random: SimRandom, { nodes, faultClasses }: MeshSettings): 
 }
 
 /** What shards do with regions, and what becomes of shards. */
-function drawShards(random: SimRandom, { faultClasses }: MeshSettings): Pick<MeshSettings, "handoffs" | "maxRegions" | "faultClasses"> {
+function drawShards(random: SimRandom, { faultClasses }: MeshSettings): Pick<MeshSettings, "handoffs" | "maxRegions" | "faultClasses" | "tentative"> {
   return {
     handoffs: random.chance(0.6),
     maxRegions: random.pick([0, 0, 1, 64]),
     faultClasses: faultClasses | (random.chance(0.4) ? 1 << FAULT_CLASSES.indexOf("shards") : 0),
+    tentative: random.pick([0, 0.3, 1]),
   };
 }
 

@@ -247,7 +247,7 @@ export class MeshWorld {
       this.shards.push(
         new SimShard(serverId, {
           simulation, recorder, network: this.network, book: this.book, leases, nodes: [...machines.keys()], groups: settings.groups, leaseMs: settings.leaseMs,
-          regions: this.regions, paceMs: settings.paceMs, mischief: settings.mischief, leasing: settings.leasing, handoffs: settings.handoffs, maxRegions: settings.maxRegions, servers, names: settings.names, borders: settings.borders, plots: settings.plots,
+          regions: this.regions, paceMs: settings.paceMs, mischief: settings.mischief, leasing: settings.leasing, handoffs: settings.handoffs, maxRegions: settings.maxRegions, tentative: settings.tentative, servers, names: settings.names, borders: settings.borders, plots: settings.plots,
         }),
       );
     }
@@ -320,6 +320,8 @@ export class MeshWorld {
     if (absent !== undefined) return `node ${absent} is a member, and runs nowhere`;
     for (const { nodeId: id, runtime } of machines) {
       if (runtime === undefined) return `node ${id} is down`;
+      const kept = runtime.mesh.cutOff.tentative.size;
+      if (kept > 0) return `node ${id} keeps ${kept} operations that are not decided`;
       for (const group of runtime.mesh.groups) {
         const last = this.references[group.groupId]?.last ?? 0;
         if (group.state.appliedIndex !== last) return `node ${id} has applied ${group.state.appliedIndex} of group ${group.groupId}, committed is ${last}`;

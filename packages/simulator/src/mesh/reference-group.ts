@@ -83,7 +83,8 @@ export class ReferenceGroup {
     const { command } = Command.decode(entry.data);
     if (command?.$case === "operations") {
       for (const operation of this.#decide(entry.index, command.value.operations)) this.#transactions.touched(this.state.groupId, operation);
-    } else if (command?.$case === "transaction") this.#step(entry.index, command.value, applied);
+    } else if (command?.$case === "heal") this.#decide(entry.index, command.value.operations.flatMap(({ decided, decidedBefore }) => (decided === undefined || decidedBefore ? [] : [decided])), true);
+    else if (command?.$case === "transaction") this.#step(entry.index, command.value, applied);
     else if (command?.$case === "fence" && !this.#isHeld(command.value, applied)) this.#fence(entry.index, command.value);
   }
 
@@ -198,8 +199,8 @@ export class ReferenceGroup {
     this.decisions.set(operationId, { index, outcome: Outcome.REJECTED, winnerOperationId: this.state.decisions.get(operationId)?.winnerOperationId ?? "", transactionId });
   }
 
-  /** Answers those that took effect. */
-  #decide(index: number, operations: readonly DecidedOperation[]): DecidedOperation[] {
+  /** Answers those that took effect. `healed`: they were kept while their node was cut off, and are decided by the rules alone, whatever the epochs are. */
+  #decide(index: number, operations: readonly DecidedOperation[], healed = false): DecidedOperation[] {
     const done: DecidedOperation[] = [];
     const fenced = new Set(operations.filter((operation) => operation.transactionId !== "" && !this.#admits(operation)).map((operation) => operation.transactionId));
     for (const operation of operations) {
@@ -210,8 +211,8 @@ export class ReferenceGroup {
         this.#fail("one decision for ever", `${operationId} was decided at ${known.index} and again at ${index} of group ${this.state.groupId}`);
       }
       if (known !== undefined) continue;
-      if (operation.outcome === Outcome.REJECTED) this.#checkWinner(index, operation, operations);
-      if (fenced.has(operation.transactionId) || !this.#admits(operation)) {
+      if (operation.outcome === Outcome.REJECTED) this.#checkWinner(index, operation, operations, healed);
+      if (!healed && (fenced.has(operation.transactionId) || !this.#admits(operation))) {
         if (row !== undefined) this.#fail("fencing", `${operationId} at ${index} of group ${this.state.groupId} took effect under epoch ${operation.epoch}, which was fenced`);
         continue;
       }
@@ -223,9 +224,9 @@ export class ReferenceGroup {
   }
 
   /** Who lost, lost to an operation of the same entry or an earlier one, and not to one that never came into the log. */
-  #checkWinner(index: number, { operationId, winnerOperationId }: DecidedOperation, operations: readonly DecidedOperation[]): void {
+  #checkWinner(index: number, { operationId, winnerOperationId }: DecidedOperation, operations: readonly DecidedOperation[], healed: boolean): void {
     if (winnerOperationId === "" || winnerOperationId === operationId || this.decisions.has(winnerOperationId)) return;
-    if (operations.some((each) => each.operationId === winnerOperationId && this.#admits(each))) return;
+    if (operations.some((each) => each.operationId === winnerOperationId && (healed || this.#admits(each)))) return;
     this.#fail("a winner has won", `${operationId} at ${index} of group ${this.state.groupId} lost to ${winnerOperationId}, which nobody decided`);
   }
 

@@ -1,7 +1,7 @@
 // A game shard: holds regions, writes, reads and publishes, through any node, with retries. It also does what shards
 // should not: doubles, stale epochs, forged priorities, wrong times, oversized payloads.
 import {
-  type Decision, type EntityKey, Operation, type OperationError, PlayerInventory_Action, type PublishResponse, ReadLevel, type ReadResponse, type Region, TerrainModification_Mode, type VectorClock,
+  type Decision, type EntityKey, Operation, type OperationError, Outcome, PlayerInventory_Action, type PublishResponse, ReadLevel, type ReadResponse, type Region, TerrainModification_Mode, type VectorClock,
 } from "@statemesh/contract";
 import { publish, readFrom } from "@statemesh/node";
 import { groupOf, sameRegion } from "@statemesh/world";
@@ -46,6 +46,8 @@ export interface ShardParts {
   readonly handoffs: boolean;
   /** Regions that the directory may bring a shard to. */
   readonly maxRegions: number;
+  /** Share of the operations that are to be kept where their node is cut off. */
+  readonly tentative: number;
   readonly servers: readonly number[];
   /** Names that are fought for: structures' places, resources, players. */
   readonly names: number;
@@ -212,7 +214,8 @@ export class SimShard {
   #make(operationId: string, homeRegion: Region, type: string, body: Body): Operation {
     // As the SDK does: the time tells a retry of long ago from a new operation, once its decision is forgotten.
     const timestampMs = START_WALL_MS + Math.floor(this.#parts.simulation.nowMs);
-    const operation: Operation = { ...Operation.fromPartial({ operationId, serverId: this.serverId, homeRegion, type, timestampMs, authorityEpoch: this.#leases.epochOf(homeRegion) }), body };
+    const allowTentative = this.#random.chance(this.#parts.tentative);
+    const operation: Operation = { ...Operation.fromPartial({ operationId, serverId: this.serverId, homeRegion, type, timestampMs, allowTentative, authorityEpoch: this.#leases.epochOf(homeRegion) }), body };
     return this.#random.chance(this.#parts.mischief) ? asNobodyShould(operation, this.#random) : operation;
   }
 
@@ -262,13 +265,19 @@ export class SimShard {
   /** `done` gets the reason of a failure; undefined where it was decided. */
   #send(operation: Operation, open: OpenOperation, done: (reason: string | undefined) => void): void {
     const bytes = Operation.encode(operation).finish();
+    let askedNode = 0;
     this.#way.ask<Decision>(
       (node, deadlineMs, decided, fail) => {
+        askedNode = node.mesh.nodeId;
         node.mesh.edge.execute([Operation.decode(bytes)], deadlineMs, { decided, failed: (_, error) => fail(reasonOfOperation(error)) });
         node.mesh.dirty();
       },
       (decision, reason) => {
         if (decision === undefined) return done(reason ?? "UNREACHABLE");
+        if (decision.outcome === Outcome.TENTATIVE) {
+          this.#parts.book.kept(open, askedNode);
+          return done("OUTCOME_UNKNOWN");
+        }
         this.#parts.book.decided(open, decision);
         const { groupId, index } = decision.position ?? { groupId: open.groupId, index: 0 };
         this.#sessions.set(groupId, Math.max(this.#sessions.get(groupId) ?? 0, index));

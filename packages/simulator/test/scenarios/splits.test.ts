@@ -22,3 +22,11 @@ test("a bridge between two halves, a way that works one way only, and one that f
     ["view without a member", "bridge", "one-way cut", "flapping"],
   );
 });
+
+test("what the losing side keeps for its callers is decided after the split, and listed in a heal report", async () => {
+  await scenario(
+    { ...five, tentative: 1 },
+    [at(3_000, "partition", { side: [1, 2], ms: 5_000 }), at(9_500, "isolate", { node: 5, ms: 3_500 }), at(11_500, "kill", { node: 5 })],
+    ["operation kept while its node was cut off", "kept operation listed in a heal report"],
+  );
+});
