@@ -7,6 +7,7 @@ import {
   TransactRegionsRequest, TransactRequest, TransferLeadershipRequest, WatchConflictsRequest,
 } from "@statemesh/contract";
 import { LOCAL_CLUSTER } from "../../tools/mesh-processes.ts";
+import { badEventualRequests } from "./bad-eventual-requests.ts";
 import { badHandoffRequests } from "./bad-handoff-requests.ts";
 import { badHealingRequests } from "./bad-healing-requests.ts";
 import { badMemberRequests } from "./bad-member-requests.ts";
@@ -240,8 +241,7 @@ function authority(of: Of, world: KnownWorld): void {
     add("epoch 0", "INVALID_FIELD", "epoch", { epoch: 0 });
     cases.raw("an epoch beyond 2^53", "MALFORMED_MESSAGE", undefined, [varintField(3, PAST_2_53)]);
   });
-  badHandoffRequests(of, world);
-  badViewRequests(of, world);
+  for (const fill of [badHandoffRequests, badViewRequests, badEventualRequests, badMemberRequests, badHealingRequests]) fill(of, world);
 }
 
 function admin(of: Of): void {
@@ -253,8 +253,6 @@ function admin(of: Of): void {
     add("no node", "INVALID_FIELD", "target_node_id", { groupId: 1 });
     add("a node that is not there", "INVALID_FIELD", "target_node_id", { groupId: 1, targetNodeId: 77 });
   });
-  badMemberRequests(of);
-  badHealingRequests(of);
 }
 
 function peers(of: Of): void {
