@@ -42,10 +42,4 @@ export const TRANSACTION_BUGS: readonly PlantedBug[] = [
       replace: "    if (next === undefined) this.#releaseAll(group, { ...row, state: TransactionState.COMMITTED }, drive);\n    if (next === undefined) return this.#decide(group, row, drive, true, [...drive.votes.values()].flat());",
     }],
   },
-  {
-    number: 72, name: "read-past-what-is-prepared", tier: "mesh",
-    breaks: "a linearizable read does not wait for a transaction that holds what it reads: it may be seen in another group already",
-    hints: { ...SMALL, safetyMs: 12_000, names: 2, maxDelayMs: 20, faults: "slow peer,straggling,leadership transfer" },
-    edits: [{ file: "packages/mesh/src/reads.ts", find: "  if (!state.transactions.mayWrite(namesOf(region, request))) return done(undefined);", replace: "  if (!state.transactions.mayWrite(namesOf(region, request)) || deadlineMs > 0) return done(undefined);" }],
-  },
 ];
