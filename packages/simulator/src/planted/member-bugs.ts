@@ -10,19 +10,19 @@ const CHANGING = { ...SMALL, groups: 2, spares: 2, safetyMs: 15_000, paceMs: 100
 /** Mistakes in who belongs to the cluster. */
 export const MEMBER_BUGS: readonly PlantedBug[] = [
   {
-    number: 73, name: "node-id-used-again", tier: "mesh",
+    number: 72, name: "node-id-used-again", tier: "mesh",
     breaks: "the highest node id that was ever used is not kept, so that who comes gets the id of one who went",
     hints: { ...CHANGING, faultEveryMs: 500 },
     edits: [{ file: RECORD, find: "      this.#setHead(this.#version, Math.max(this.#lastNodeId, change.added.nodeId));\n", replace: "" }],
   },
   {
-    number: 74, name: "second-change-of-the-members", tier: "mesh",
+    number: 73, name: "second-change-of-the-members", tier: "mesh",
     breaks: "a change of the members begins while another one runs",
     hints: { ...CHANGING, faultEveryMs: 300 },
     edits: [{ file: RECORD, find: "    if (running !== undefined) return refusal(\"CHANGE_PENDING\"", replace: "    if (running !== undefined && nowMs < 0) return refusal(\"CHANGE_PENDING\"" }],
   },
   {
-    number: 75, name: "directory-lets-go-first", tier: "mesh",
+    number: 74, name: "directory-lets-go-first", tier: "mesh",
     breaks: "the directory lets go of a node that still leads another group: it never hears that it is out, and hands nothing over",
     hints: { ...CHANGING, faults: "leader removed,leader removed,node added,isolate" },
     edits: [{ file: KEEPER, find: "    if (this.#isNeeded(group, wanted)) return void", replace: "    if (group.groupId < 0) return void" }],
