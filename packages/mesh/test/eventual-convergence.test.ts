@@ -9,6 +9,7 @@ const START_MS = 1_700_000_000_000;
 const TICK_MS = 50;
 const REGIONS: Region[] = [{ x: 0, y: 0, z: 0 }, { x: -1, y: 0, z: 5 }, { x: 7, y: -9, z: 0 }];
 
+/** Places in the list of nodes; a node's id is one more. */
 interface Flight {
   readonly from: number;
   readonly to: number;
@@ -23,8 +24,8 @@ class Cluster {
 
   constructor(size: number, skewMs: readonly number[]) {
     for (let i = 0; i < size; i += 1) {
-      const store = new EventualStore({ maxValuesPerTick: 3, maxRepairValuesPerTick: 2, maxBacklogKeys: 4, digestEveryTicks: 2, settleMs: 100, repairRetryMs: 200, restlessMs: 500 });
-      for (let peer = 0; peer < size; peer += 1) if (peer !== i) store.peerUp(peer);
+      const store = new EventualStore({ maxValuesPerTick: 3, maxRepairValuesPerTick: 2, maxBacklogKeys: 4, digestEveryTicks: 2, settleMs: 100, repairRetryMs: 200, restlessMs: 500 }, { nodeId: i + 1, incarnation: 1, inParts: () => true });
+      for (let peer = 0; peer < size; peer += 1) if (peer !== i) store.peerUp(peer + 1);
       this.stores.push(store);
       this.clocks.push(new HybridClock());
     }
@@ -40,12 +41,12 @@ class Cluster {
   tick(): void {
     this.nowMs += TICK_MS;
     this.stores.forEach((store, from) => {
-      for (const { to, delta } of store.tick(this.wall(from))) this.flights.push({ from, to, delta: structuredClone(delta) });
+      for (const { to, delta } of store.tick(this.wall(from))) this.flights.push({ from, to: to - 1, delta: structuredClone(delta) });
     });
   }
 
   deliver(flight: Flight): void {
-    this.stores[flight.to]?.onDelta(flight.from, structuredClone(flight.delta), this.wall(flight.to), this.clocks[flight.to] as HybridClock);
+    this.stores[flight.to]?.onDelta(flight.from + 1, structuredClone(flight.delta), this.wall(flight.to), this.clocks[flight.to] as HybridClock);
   }
 
   visible(node: number): string[] {
@@ -113,15 +114,15 @@ describe("eventual state on three nodes", () => {
 
   it("gives a node that starts empty everything its peers hold, in bounded parts", () => {
     const cluster = new Cluster(2, [0, 0]);
-    cluster.stores[1]?.peerDown(0);
-    cluster.stores[0]?.peerDown(1);
+    cluster.stores[1]?.peerDown(1);
+    cluster.stores[0]?.peerDown(2);
     const updates = Array.from({ length: 200 }, (_, i) => ({
       type: "creature_position", region: REGIONS[i % 3], key: `k${i}`, value: Uint8Array.of(i), deleted: i % 10 === 0, timestampMs: 0,
     }));
     cluster.stores[0]?.publish(updates, 1, cluster.wall(0), cluster.clocks[0] as HybridClock, DEFAULT_POLICY);
     cluster.tick();
-    cluster.stores[0]?.peerUp(1);
-    cluster.stores[1]?.peerUp(0);
+    cluster.stores[0]?.peerUp(2);
+    cluster.stores[1]?.peerUp(1);
     for (let i = 0; i < 200; i += 1) {
       cluster.tick();
       for (const flight of cluster.flights.splice(0)) {
