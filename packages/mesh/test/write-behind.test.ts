@@ -17,12 +17,13 @@ class Node {
   readonly keys = new Map<string, { value: EventualValue; register: object }>();
   readonly batches: EventualValue[][] = [];
   isAway = false;
+  leads = true;
   answers: (() => void)[] = [];
   nowMs = 1_000_000;
 
   constructor(limits: Partial<WriteBehindLimits> = {}) {
     this.behind = new WriteBehind({
-      leads: (region) => region.x === 0,
+      leads: (region) => this.leads && region.x === 0,
       valuesOfGroup: () => [...this.keys.values()][Symbol.iterator](),
       store: (values, _beforeMs, done) => {
         const isAway = this.isAway;
@@ -116,6 +117,35 @@ describe("eventual values written behind", () => {
     heir.run(2_000);
     expect(Object.keys(heir.stored)).toHaveLength(20);
     expect(heir.behind.isIdle).toBe(true);
+  });
+});
+
+describe("a node that leads no more", () => {
+  it.each(["waits", "is being written"])("never writes a value again that %s, nor after the store failed: it may be deleted elsewhere, and that forgotten", (where) => {
+    const node = new Node();
+    node.behind.leaderChanged(1, true);
+    node.run(100);
+    node.isAway = true;
+    node.write("wolf", 1);
+    if (where === "waits") node.run(3_000);
+    else {
+      node.nowMs += 2_000;
+      node.behind.tick(node.nowMs);
+      expect(node.answers).toHaveLength(1);
+    }
+    node.leads = false;
+    node.behind.leaderChanged(1, false);
+    // Deleted where another leads, and forgotten.
+    node.keys.delete("wolf");
+    node.run(3_000);
+    expect(node.behind.isIdle).toBe(true);
+    node.isAway = false;
+    node.run(3_000);
+    node.leads = true;
+    node.write("bear", 1);
+    node.behind.leaderChanged(1, true);
+    node.run(3_000);
+    expect(node.stored).toEqual({ bear: 1 });
   });
 });
 

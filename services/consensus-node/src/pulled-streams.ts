@@ -10,11 +10,16 @@ export interface MessageSource<Response> {
   close(id: number): void;
 }
 
+/** What is used of a stream to a caller. */
+type Responses<Response> = Pick<ResponseStream<Response>, "over" | "writable" | "write" | "onWritable" | "fail">;
+
 /** The open streams of one kind. A change only marks its readers; they are served after it. */
 export class PulledStreams<Response> {
   readonly #source: MessageSource<Response>;
-  readonly #streams = new Map<number, ResponseStream<Response>>();
+  readonly #streams = new Map<number, Responses<Response>>();
   readonly #readable = new Set<number>();
+  /** Streams that wait until their reader has caught up: each asks for that once, however often there is more to read. */
+  readonly #behind = new Set<number>();
   #due = false;
 
   constructor(source: MessageSource<Response>) {
@@ -22,12 +27,13 @@ export class PulledStreams<Response> {
   }
 
   /** Serves what the source knows as `id`, until the caller goes or the node does. */
-  serve(id: number, responses: ResponseStream<Response>, context: CallContext): void {
+  serve(id: number, responses: Responses<Response>, context: Pick<CallContext, "onEnd" | "onShutdown">): void {
     this.#streams.set(id, responses);
     context.onEnd(() => {
       this.#source.close(id);
       this.#streams.delete(id);
       this.#readable.delete(id);
+      this.#behind.delete(id);
     });
     context.onShutdown(() => responses.fail(new MeshError("SHUTTING_DOWN", "the node is going down: resume on another")));
     this.note(id);
@@ -52,7 +58,7 @@ export class PulledStreams<Response> {
   #write(id: number): void {
     const responses = this.#streams.get(id);
     while (responses !== undefined && !responses.over) {
-      if (!responses.writable) return responses.onWritable(() => this.note(id));
+      if (!responses.writable) return this.#wait(id, responses);
       let response: Response | undefined;
       try {
         response = this.#source.next(id);
@@ -62,5 +68,14 @@ export class PulledStreams<Response> {
       if (response === undefined) return;
       responses.write(response);
     }
+  }
+
+  #wait(id: number, responses: Responses<Response>): void {
+    if (this.#behind.has(id)) return;
+    this.#behind.add(id);
+    responses.onWritable(() => {
+      // A stream that is over is known no more.
+      if (this.#behind.delete(id)) this.note(id);
+    });
   }
 }

@@ -64,6 +64,8 @@ export class WriteBehind {
   #sweep: Sweep | undefined;
   #isOver = false;
   #isWriting = false;
+  /** What of the batch that is being written waits again if it fails. */
+  readonly #inFlight = new Map<object, EventualValue>();
   /** The last write failed. */
   #isAway = false;
   #nextMs = 0;
@@ -105,7 +107,18 @@ export class WriteBehind {
     }
     this.#led.delete(groupId);
     this.#groups.delete(groupId);
+    this.#dropOthers();
     if (this.#sweep?.groupId === groupId) this.#sweep = undefined;
+  }
+
+  /**
+   * What waits for groups that others lead is theirs to write. Of what changes there this node takes no note: a key that was deleted
+   * would be written long after its tombstone is forgotten, and live again.
+   */
+  #dropOthers(): void {
+    for (const values of [this.#waiting, this.#inFlight]) {
+      for (const [register, { region }] of values) if (!this.#options.leads(region as Region)) values.delete(register);
+    }
   }
 
   tick(nowMs: number): void {
@@ -122,21 +135,24 @@ export class WriteBehind {
     if (batch.size === 0) return;
     this.#isWriting = true;
     this.#nextMs = elapsedMs + this.limits.flushEveryMs;
+    for (const [register, value] of batch) this.#inFlight.set(register, value);
     const forgetBeforeMs = Math.max(0, Math.floor(nowMs - this.#options.horizonMs));
-    this.#options.store([...batch.values()], forgetBeforeMs, (stored) => this.#written(batch, stored));
+    this.#options.store([...batch.values()], forgetBeforeMs, (stored) => this.#written(batch.size, stored));
   }
 
-  #written(batch: ReadonlyMap<object, EventualValue>, stored: boolean): void {
+  #written(values: number, stored: boolean): void {
+    const failed = [...this.#inFlight];
+    this.#inFlight.clear();
     this.#isWriting = false;
     this.#isAway = !stored;
     if (stored) {
-      this.#counters.written += batch.size;
+      this.#counters.written += values;
       return;
     }
     this.#counters.failed += 1;
     this.#nextMs = this.#elapsed.ms + this.limits.retryMs;
     // What changed again meanwhile waits already. A batch more than may wait is not held to be too much.
-    for (const [register, value] of batch) if (!this.#waiting.has(register)) this.#waiting.set(register, value);
+    for (const [register, value] of failed) if (!this.#waiting.has(register)) this.#waiting.set(register, value);
   }
 
   /** What waits, then what is left of groups that are written as a whole. */
