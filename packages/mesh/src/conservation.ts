@@ -2,7 +2,7 @@
 // moment. Each group by itself must add up; and what groups say they sent one another must differ from what those say they
 // received by what transactions that only one of the two has released yet carry, and by nothing else.
 import type { ItemConservation, LogPosition } from "@statemesh/contract";
-import { type GroupState, peerGroupOf, type PreparedRow, TransactionState } from "@statemesh/replica";
+import { addModulo, type GroupState, peerGroupOf, type PreparedRow, TransactionState } from "@statemesh/replica";
 
 export interface Conservation {
   readonly items: ItemConservation[];
@@ -29,7 +29,7 @@ export function conservationOf(states: readonly GroupState[]): Conservation {
   const open = new Map<string, number>();
   for (const { ledger, groupId } of states) {
     const rests = new Map<string, number>();
-    const add = (itemKind: string, quantity: number): unknown => rests.set(itemKind, (rests.get(itemKind) ?? 0) + quantity);
+    const add = (itemKind: string, quantity: number): unknown => rests.set(itemKind, addModulo(rests.get(itemKind) ?? 0, quantity));
     for (const { itemKind, minted, burned } of ledger.totalsRows()) {
       const sum = sumOf(itemKind);
       sum.minted += minted;
@@ -40,10 +40,11 @@ export function conservationOf(states: readonly GroupState[]): Conservation {
       const sum = sumOf(itemKind);
       sum.held += inInventories;
       sum.onGround += onGround;
-      add(itemKind, -inInventories - onGround);
     }
+    for (const { itemKind, quantity } of ledger.rows()) add(itemKind, -quantity);
     for (const { groupId: peer, itemKind, sent, received } of ledger.transitRows()) {
-      sumOf(itemKind).inTransit += sent - received;
+      const sum = sumOf(itemKind);
+      sum.inTransit = addModulo(addModulo(sum.inTransit, sent), -received);
       add(itemKind, received - sent);
       count(open, groupId, peer, itemKind, sent);
       count(open, peer, groupId, itemKind, -received);
@@ -54,9 +55,19 @@ export function conservationOf(states: readonly GroupState[]): Conservation {
       sumOf(itemKind).conserved = false;
     }
   }
+  for (const sum of sums.values()) sum.inTransit = inTransitOf(sum);
   for (const state of states) for (const row of state.transactions.preparedRows()) account(open, states, state.groupId, row);
   const isExplained = [...open.values()].every((rest) => rest === 0);
   return { items: [...sums.values()].sort((a, b) => (a.itemKind < b.itemKind ? -1 : 1)), positions: states.map((state) => state.position()), addsUp, isExplained };
+}
+
+/**
+ * The counts of what was sent and received go round at 2^53. Where every group adds up, what is in transit is what the other sums leave:
+ * that is the same modulo 2^53. Otherwise it is the nearer of the two numbers that the counts may mean.
+ */
+function inTransitOf({ conserved, minted, burned, held, onGround, inTransit }: ItemConservation): number {
+  if (conserved) return minted - burned - held - onGround;
+  return inTransit >= 2 ** 52 ? inTransit - 2 ** 53 : inTransit;
 }
 
 /** What a prepared group has yet to send or receive counts where the other side has released. */
@@ -85,5 +96,5 @@ function hasReleased(state: GroupState | undefined, { key, beginIndex, coordinat
 
 function count(open: Map<string, number>, sender: number, receiver: number, itemKind: string, quantity: number): void {
   const key = `${sender} ${receiver} ${itemKind}`;
-  open.set(key, (open.get(key) ?? 0) + quantity);
+  open.set(key, addModulo(open.get(key) ?? 0, quantity));
 }

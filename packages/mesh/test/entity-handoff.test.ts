@@ -76,6 +76,16 @@ describe("an entity that crosses a border", () => {
     expect(places(cluster, 1)).toEqual(["group 1: server 1", "group 2: server 2"]);
   });
 
+  it("goes by a third group that the footprint names, and is never there", () => {
+    const { cluster, here, there } = world(4);
+    const footprint = { bounds: undefined, regions: [cluster.regionIn(3)], keys: [] };
+    expect(outcome(one(cluster, over("over", here, there, { footprint })))).toBe("ACCEPTED");
+    cluster.run(2_000);
+    cluster.converge();
+    for (const id of cluster.members) expect(places(cluster, id)).toEqual(["group 2: server 2"]);
+    expect(cluster.failures).toEqual([]);
+  });
+
   const moments: [string, (cluster: VirtualCluster, nodeId: number) => boolean][] = [
     ["the region that it leaves is prepared", (cluster, id) => cluster.node(id).group(1).state.transactions.preparedCount > 0],
     ["the region that it comes to is prepared", (cluster, id) => cluster.node(id).group(2).state.transactions.preparedCount > 0],

@@ -15,6 +15,13 @@ function ready(options: ConstructorParameters<typeof VirtualCluster>[0] = {}): V
   return cluster;
 }
 
+/** Three groups, and transactions over them. */
+function spanning(options: ConstructorParameters<typeof VirtualCluster>[0] = {}): VirtualCluster {
+  const cluster = ready({ groups: 3, ...options });
+  if (!cluster.runUntil(() => cluster.members.every((id) => cluster.node(id).membership.version >= 3))) throw new Error("the cluster does not come to version 3");
+  return cluster;
+}
+
 const POLICY = parsePolicy("version: 1\ntypes:\n  spell:\n    consistency: strong\n    chain: [timestamp]\n", "policy.yaml");
 
 function spell(operationId: string, serverId: number, homeRegion: Region, entityId: string, state: string): Operation {
@@ -76,6 +83,58 @@ describe("the log", () => {
     expect(cluster.runUntil(() => reasons.length === 2)).toBe(true);
     expect(reasons).toEqual(["", "BALANCE_OVERFLOW"]);
     cluster.converge();
+  });
+
+  it("refuses to mint beyond 2^53-1 of a kind also where transactions over several groups do it in one batch", () => {
+    const cluster = spanning();
+    const [one, two] = [cluster.regionIn(1), cluster.regionIn(2)];
+    const much = 2 ** 52 + 1;
+    const reasons = new Map<string, string>();
+    const node = cluster.node(cluster.leaderOf(1));
+    for (const name of ["ada", "bob"]) {
+      node.edge.transact(`tx-${name}`, [mint(`m-${name}`, 1, one, name, "dust", much), mint(`n-${name}`, 1, two, name, "ore", 1)], cluster.nowMs + 10_000, {
+        decided: ({ operationId, reason }) => reasons.set(operationId, reason),
+        failed: (operationId, error) => reasons.set(operationId, error.reason),
+      });
+    }
+    node.dirty();
+    expect(cluster.runUntil(() => reasons.size === 4)).toBe(true);
+    expect([reasons.get("m-ada"), reasons.get("m-bob")].sort()).toEqual(["", "BALANCE_OVERFLOW"]);
+    cluster.converge();
+    // What was set apart for the one that failed is free again, and no more than that.
+    const answers = cluster.execute(1, [mint("rest", 1, one, "eve", "dust", 2 ** 52 - 2)]);
+    expect(answers.get("rest")).toMatchObject({ reason: "" });
+    expect(cluster.execute(1, [mint("over", 1, one, "eve", "dust", 1)]).get("over")).toMatchObject({ reason: "BALANCE_OVERFLOW" });
+    cluster.converge();
+  });
+
+  it("frees what a transaction was to mint where it does not get into the log", () => {
+    const cluster = spanning();
+    const [one, two] = [cluster.regionIn(1), cluster.regionIn(2)];
+    const leader = cluster.node(cluster.leaderOf(1));
+    const { core } = leader.group(1);
+    const propose = core.propose.bind(core);
+    const heard: string[] = [];
+    const much = Number.MAX_SAFE_INTEGER;
+    core.propose = () => ({ ok: false, reason: "uncommitted_limit" });
+    leader.edge.transact("tx", [mint("m", 1, one, "ada", "dust", much), mint("n", 1, two, "ada", "ore", 1)], cluster.nowMs + 1_000, { decided: () => undefined, failed: (_, { reason }) => heard.push(reason) });
+    leader.dirty();
+    expect(cluster.runUntil(() => heard.length === 2, 5_000)).toBe(true);
+    core.propose = propose;
+    expect(cluster.execute(leader.nodeId, [mint("again", 1, one, "ada", "dust", much)]).get("again")).toMatchObject({ reason: "" });
+    cluster.converge();
+  });
+
+  it("lets an entity of an operator's type go from group to group by a third that the footprint names", () => {
+    const cluster = spanning({ node: { policy: POLICY } });
+    const [one, two, three] = [cluster.regionIn(1), cluster.regionIn(2), cluster.regionIn(3)];
+    expect(isDecision(cluster.execute(1, [spell("put", 1, one, "fog", "thick")]).get("put"))).toBe(true);
+    const move = { ...spell("move", 1, one, "fog", "thin"), footprint: { keys: [], regions: [three], bounds: undefined } };
+    if (move.body?.$case === "custom") Object.assign(move.body.value, { toRegion: two });
+    expect(cluster.execute(1, [move]).get("move")).toMatchObject({ reason: "" });
+    cluster.run(2_000);
+    cluster.converge();
+    expect([1, 2, 3].map((groupId) => cluster.node(1).group(groupId).state.entities.get("spell", "fog") !== undefined)).toEqual([false, true, false]);
   });
 
   it("removes an entity of an operator's type once, however many ask in one batch", () => {

@@ -166,6 +166,37 @@ describe("items that go to another group", () => {
     expect([balance(cluster, 2, "ada"), balance(cluster, 2, "ada", "gold"), balance(cluster, 1, "bob"), balance(cluster, 1, "bob", "gold")]).toEqual([7, 1, 3, 1]);
     conserved(cluster);
   });
+
+  it("may go back and forth for ever: what went in all may pass 2^53", () => {
+    const cluster = ready();
+    const [one, two] = [cluster.regionIn(1), cluster.regionIn(2)];
+    const all = Number.MAX_SAFE_INTEGER;
+    cluster.execute(1, [mint("m", 1, one, "ada", "ore", all)]);
+    for (let round = 0; round < 3; round++) {
+      expect(cluster.execute(1, [send(`there${round}`, 1, one, "ada", two, "bob", "ore", all)]).get(`there${round}`)).toMatchObject({ outcome: Outcome.ACCEPTED });
+      if (round < 2) expect(cluster.execute(1, [send(`back${round}`, 1, two, "bob", one, "ada", "ore", all)]).get(`back${round}`)).toMatchObject({ outcome: Outcome.ACCEPTED });
+    }
+    conserved(cluster);
+    expect([balance(cluster, 1, "ada"), balance(cluster, 2, "bob")]).toEqual([0, all]);
+    for (const nodeId of [1, 2, 3]) {
+      const sum = conservationOf(cluster.node(nodeId).groups.map(({ state }) => state));
+      expect(sum).toMatchObject({ addsUp: true, isExplained: true, items: [{ minted: all, held: all, inTransit: 0, conserved: true }] });
+    }
+  });
+
+  it("leave no trace in a third group that the footprint names", () => {
+    const cluster = ready();
+    const [one, two, three] = [cluster.regionIn(1), cluster.regionIn(2), cluster.regionIn(3)];
+    const footprint = { bounds: undefined, regions: [three], keys: [] };
+    cluster.execute(1, [mint("m1", 1, one, "ada", "ore", 10)]);
+    cluster.execute(1, [mint("m2", 1, two, "bob", "gold", 10)]);
+    expect(cluster.execute(1, [send("s", 1, one, "ada", two, "bob", "ore", 4, { footprint })]).get("s")).toMatchObject({ outcome: Outcome.ACCEPTED });
+    expect(cluster.execute(1, [give("g", 1, one, "ada", "eve", "ore", 1, { footprint })]).get("g")).toMatchObject({ outcome: Outcome.ACCEPTED });
+    expect(cluster.execute(1, [{ ...trade("t", 1, one, ["ada", "ore", 1], ["bob", "gold", 1], two), footprint }]).get("t")).toMatchObject({ outcome: Outcome.ACCEPTED });
+    conserved(cluster);
+    expect([...cluster.node(1).group(3).state.ledger.transitRows()]).toEqual([]);
+    for (const nodeId of [1, 2, 3]) expect(conservationOf(cluster.node(nodeId).groups.map(({ state }) => state))).toMatchObject({ addsUp: true, isExplained: true });
+  });
 });
 
 function versionOf(answer: Decision | OperationError | undefined): number {
@@ -343,5 +374,36 @@ describe("a transaction whose leaders fail", () => {
     expect(fenced).toBe(true);
     expect(outcomes(heard)).toEqual(["ACCEPTED", "ACCEPTED"]);
     expect(cluster.execute(1, [mint("late", 1, one, "ada", "ore", 4)]).get("late")).toMatchObject({ reason: "FENCED" });
+  });
+
+  it("and a late fence of an earlier owner keeps nobody out meanwhile", () => {
+    const cluster = ready();
+    const [one, two] = [cluster.regionIn(1), cluster.regionIn(2)];
+    const leader = cluster.leaderOf(1);
+    const group = cluster.node(leader).group(1);
+    const fence = (epoch: number, ownerServerId: number): string[] => {
+      const heard: string[] = [];
+      group.command(commandOf({ $case: "fence", value: { region: one, epoch, ownerServerId } }), (_, error) => heard.push(error?.reason ?? ""));
+      return heard;
+    };
+    const of = (operation: Operation): Operation => ({ ...operation, authorityEpoch: 2 });
+    fence(1, 1);
+    fence(2, 2);
+    expect(cluster.runUntil(() => group.state.fence(one)?.epoch === 2)).toBe(true);
+    expect(cluster.execute(leader, [of(mint("m", 2, one, "ada", "ore", 10))]).get("m")).toMatchObject({ outcome: Outcome.ACCEPTED });
+    const heard = submit(cluster, leader, "t-1", [of(send("s", 2, one, "ada", two, "bob", "ore", 1))]);
+    expect(cluster.runUntil(() => group.state.transactions.preparedCount > 0)).toBe(true);
+    const late = fence(1, 1);
+    expect(cluster.execute(leader, [of(claim("own", 2, one, "vein", "ada"))]).get("own")).toMatchObject({ outcome: Outcome.ACCEPTED });
+    expect(cluster.runUntil(() => heard.length === 1 && late.length === 1)).toBe(true);
+    expect([outcomes(heard), late]).toEqual([["ACCEPTED"], [""]]);
+    expect(group.state.fence(one)).toMatchObject({ epoch: 2, ownerServerId: 2 });
+    // A fence that does follow waits, however often it is asked for, and another server is not let in by an earlier one.
+    const again = submit(cluster, leader, "t-2", [of(send("s2", 2, one, "ada", two, "bob", "ore", 1))]);
+    expect(cluster.runUntil(() => group.state.transactions.preparedCount > 0)).toBe(true);
+    expect([fence(4, 2), fence(4, 2), fence(3, 1)]).toEqual([["TRANSACTION_PENDING"], ["TRANSACTION_PENDING"], ["TRANSACTION_PENDING"]]);
+    expect(cluster.execute(leader, [of(claim("old", 2, one, "seam", "ada"))]).get("old")).toMatchObject({ reason: "FENCED", message: expect.stringContaining("epoch 4") as string });
+    expect(cluster.runUntil(() => again.length === 1)).toBe(true);
+    expect(outcomes(again)).toEqual(["ACCEPTED"]);
   });
 });

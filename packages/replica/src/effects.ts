@@ -40,8 +40,11 @@ export function effectsOf(pending: PendingOperation, overlay: Overlay): EffectsO
   const { entities, ledger } = overlay;
   const { operation } = pending;
   const body = operation.body;
-  // Elsewhere only items come and go: all else is done at home.
-  if (!movesItems(operation) && destinationOf(operation) === undefined && !isKeptHere(operation.homeRegion, overlay)) return { effects: [] };
+  // Elsewhere only what moves comes and goes: all else is done at home. A group that is but named in the footprint has no part in it.
+  if (!isKeptHere(operation.homeRegion, overlay)) {
+    const other = otherRegionOf(operation);
+    if (other === undefined || !isKeptHere(other, overlay)) return { effects: [] };
+  }
   switch (body?.$case) {
     case "structurePlacement": {
       const { structureId, kind, bounds, playerId, attributes } = body.value;
@@ -106,6 +109,13 @@ export function destinationOf({ body }: Pick<Operation, "body">): Region | undef
   return body?.$case === "creatureOwnership" || body?.$case === "custom" ? body.value.toRegion : undefined;
 }
 
+/** The second region of an operation that moves something: where an entity goes, or whose account is the other one. */
+function otherRegionOf(operation: Operation): Region | undefined {
+  const { body } = operation;
+  if (body?.$case === "trade") return body.value.secondRegion;
+  return body?.$case === "playerInventory" ? (movesItems(operation) ? body.value.counterpartyRegion : undefined) : destinationOf(operation);
+}
+
 /** What the deciding group keeps of a move: the region that the entity leaves, the one that it comes to, or both. */
 function moveEntity(overlay: Overlay, { homeRegion, serverId }: Operation, arriving: Entity): EffectsOrRefusal {
   const { kind, entityId, region } = arriving;
@@ -114,7 +124,9 @@ function moveEntity(overlay: Overlay, { homeRegion, serverId }: Operation, arriv
     if (found?.region === undefined || homeRegion === undefined || !sameRegion(found.region, homeRegion)) return { rule: "existence", reason: "NOT_FOUND" };
     if (kind === "creature" && found.serverId !== serverId) return { rule: "holder", reason: "NOT_HOLDER", winnerOperationId: found.operationId };
   } else if (found !== undefined) return { rule: "existence", reason: "ALREADY_EXISTS", winnerOperationId: found.operationId };
-  return isKeptHere(region, overlay) ? put(arriving) : { effects: [{ effect: { $case: "remove", value: { kind, entityId } } }] };
+  if (isKeptHere(region, overlay)) return put(arriving);
+  if (found === undefined) return { rule: "existence", reason: "NOT_FOUND" };
+  return { effects: [{ effect: { $case: "remove", value: { kind, entityId } } }] };
 }
 
 /** The entity's state with an update in it. What was never written, or was removed, begins anew. */

@@ -23,5 +23,6 @@ export { contentOf } from "./transaction-contents.ts";
 export * from "./transaction-steps.ts";
 export * from "./transaction-table.ts";
 export * from "./membership.ts";
+export * from "./modulo.ts";
 export * from "./versions.ts";
 export * from "./views.ts";

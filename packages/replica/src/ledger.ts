@@ -1,6 +1,7 @@
 // Items as double-entry postings. Every posting takes from one account and gives to another; an empty `from`
 // mints and an empty `to` burns. So what all accounts hold is what was minted less what was burned, always.
 import type { Posting } from "@statemesh/contract/log";
+import { addModulo } from "./modulo.ts";
 import type { StateHash } from "./state-hash.ts";
 
 /** What one account holds of one kind. Replaced, never changed, so that a captured copy stays as it is. */
@@ -20,7 +21,7 @@ export interface TotalsRow {
   readonly burned: number;
 }
 
-/** What ever went to another group, and came from there, of one kind. */
+/** What ever went to another group, and came from there, of one kind: counts modulo 2^53, to be compared and never ordered. */
 export interface TransitRow {
   readonly groupId: number;
   readonly itemKind: string;
@@ -119,14 +120,13 @@ export class Ledger {
     this.#hash.add(account, itemKind, quantity, 1);
   }
 
-  /** Nothing limits what comes and goes in the long run but 2^53, and who comes near it has moved every item that can be. */
+  /** Nothing limits what comes and goes in the long run, so the counts go round. */
   #addTransit(groupId: number, itemKind: string, delta: number): void {
     const key = `${groupId}/${itemKind}`;
-    const before = this.#transit.get(key) ?? { groupId, itemKind, sent: 0, received: 0 };
-    const sent = before.sent + Math.max(0, delta);
-    const received = before.received + Math.max(0, -delta);
-    if (Math.max(sent, received) > Number.MAX_SAFE_INTEGER) throw new Error(`ledger: more than 2^53-1 ${itemKind} went to group ${groupId} and back`);
-    if (before.sent + before.received > 0) this.#hash.remove("transit", key, before.sent, before.received);
+    const before = this.#transit.get(key);
+    if (before !== undefined) this.#hash.remove("transit", key, before.sent, before.received);
+    const sent = addModulo(before?.sent ?? 0, Math.max(0, delta));
+    const received = addModulo(before?.received ?? 0, Math.max(0, -delta));
     this.restoreTransit({ groupId, itemKind, sent, received });
   }
 

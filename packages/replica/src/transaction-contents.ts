@@ -1,4 +1,5 @@
 import type { DecisionRow } from "./group-state.ts";
+import { addModulo } from "./modulo.ts";
 
 /** What a group has decided of one transaction: how many operations, and the sum of their fingerprints modulo 2^53. */
 export interface TransactionContent {
@@ -6,15 +7,13 @@ export interface TransactionContent {
   readonly fingerprints: number;
 }
 
-const MODULUS = 2 ** 53;
-
 /** The content of several operations, in whatever order. */
 export function contentOf(fingerprints: Iterable<number>): TransactionContent {
   let operations = 0;
   let sum = 0;
   for (const fingerprint of fingerprints) {
     operations++;
-    sum = modulo(sum, fingerprint);
+    sum = addModulo(sum, fingerprint);
   }
   return { operations, fingerprints: sum };
 }
@@ -30,20 +29,13 @@ export class TransactionContents {
   add({ transactionId, fingerprint }: DecisionRow): void {
     if (transactionId === "") return;
     const { operations, fingerprints } = this.#contents.get(transactionId) ?? { operations: 0, fingerprints: 0 };
-    this.#contents.set(transactionId, { operations: operations + 1, fingerprints: modulo(fingerprints, fingerprint) });
+    this.#contents.set(transactionId, { operations: operations + 1, fingerprints: addModulo(fingerprints, fingerprint) });
   }
 
   forget({ transactionId, fingerprint }: DecisionRow): void {
     const known = transactionId === "" ? undefined : this.#contents.get(transactionId);
     if (known === undefined) return;
     if (known.operations <= 1) this.#contents.delete(transactionId);
-    else this.#contents.set(transactionId, { operations: known.operations - 1, fingerprints: modulo(known.fingerprints, -fingerprint) });
+    else this.#contents.set(transactionId, { operations: known.operations - 1, fingerprints: addModulo(known.fingerprints, -fingerprint) });
   }
-}
-
-/** Stays a whole number within 2^53: neither summand is above it. */
-function modulo(sum: number, summand: number): number {
-  if (summand < 0) return sum + summand < 0 ? sum + summand + MODULUS : sum + summand;
-  const room = MODULUS - sum;
-  return summand >= room ? summand - room : sum + summand;
 }

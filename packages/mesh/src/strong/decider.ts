@@ -284,7 +284,10 @@ export class Decider {
       const unit = units[0];
       if (unit?.part !== undefined) {
         const holds = set.every(({ outcome }) => outcome !== Outcome.REJECTED);
-        if (holds || unit.part.asked !== undefined) return void parts.push({ unit, set, holds });
+        if (holds || unit.part.asked !== undefined) {
+          if (holds) this.#reserveMints(set, 1);
+          return void parts.push({ unit, set, holds });
+        }
         set = this.transactions.rejected(unit, set);
       }
       this.#reserveMints(set, 1);
@@ -296,14 +299,14 @@ export class Decider {
     } catch (error) {
       // A peer of a newer version may have let something through that this one does not know.
       this.#host.log.warn("operations could not be decided", { group: this.#group.groupId, error });
-      this.#reserveMints(decided, -1);
+      this.#freeMints(decided, parts);
       return this.#giveUp(batch, MeshError.from(error));
     }
     if (decided.length > 0) {
       const data = Command.encode(commandOf({ $case: "operations", value: { operations: decided } })).finish();
       const result = this.#group.core.propose(data);
       if (!result.ok) {
-        this.#reserveMints(decided, -1);
+        this.#freeMints(decided, parts);
         return this.#giveUp(batch, this.#notProposed(result.reason));
       }
       this.#proposed.set(result.index, { term: result.term, decided });
@@ -320,10 +323,10 @@ export class Decider {
     if (!holds) return this.transactions.refuse(unit, set);
     const result = this.#group.core.propose(Command.encode(this.transactions.commandOf(unit.part, unit.operations, set)).finish());
     if (!result.ok) {
+      this.#reserveMints(set, -1);
       this.transactions.release(unit);
       return failUnit(unit, this.#notProposed(result.reason));
     }
-    this.#reserveMints(set, 1);
     unit.proposed = true;
   }
 
@@ -352,6 +355,12 @@ export class Decider {
     return proposed.term === entry.term ? proposed.decided : undefined;
   }
 
+  /** Nothing of what was decided gets into the log. */
+  #freeMints(decided: readonly DecidedOperation[], parts: readonly DecidedPart[]): void {
+    this.#reserveMints(decided, -1);
+    for (const { set, holds } of parts) if (holds) this.#reserveMints(set, -1);
+  }
+
   #reserveMints(decided: readonly DecidedOperation[], sign: 1 | -1): void {
     for (const { effects } of decided) {
       for (const { effect } of effects) {
@@ -366,21 +375,30 @@ export class Decider {
 
   /**
    * A transaction is prepared under the fence that stands: the next one has to wait for its end. What comes from now on is held against
-   * the fence that is wanted, so that the wait is short.
+   * the fence that is wanted, so that the wait is short. A late fence of an earlier owner waits for nothing: it changes nothing.
    */
   isHeld({ region, epoch, ownerServerId }: RegionFence): boolean {
-    if (region === undefined || !this.#group.state.transactions.holdsRegion(formatRegion(region))) return false;
-    this.#fencesWanted.set(formatRegion(region), { untilMs: this.#host.clock.monotonicMs() + FENCE_WANTED_MS, row: { region, epoch, ownerServerId } });
+    if (region === undefined) return false;
+    const text = formatRegion(region);
+    const row: FenceRow = { region, epoch, ownerServerId };
+    if (!this.#group.state.transactions.holdsRegion(text) || !fenceFollows(this.#fenceInLog(region, text), row)) return false;
+    if (epoch >= (this.#wanted(text)?.row.epoch ?? 0)) this.#fencesWanted.set(text, { untilMs: this.#host.clock.monotonicMs() + FENCE_WANTED_MS, row });
     return true;
+  }
+
+  /** What stands once all fences in the log are applied, whatever else is wanted. */
+  #fenceInLog(region: Region, text: string): FenceRow | undefined {
+    return this.#fencesInFlight.get(text)?.row ?? this.#group.state.fence(region);
   }
 
   /** A fence went into the log: it counts for what follows it there. */
   noteFence({ region, epoch, ownerServerId }: RegionFence, index: number): void {
     if (region === undefined) return;
     const row: FenceRow = { region, epoch, ownerServerId };
-    if (!fenceFollows(this.#fenceAhead(region), row)) return;
-    // In order of their indexes, so that those applied are the first.
     const text = formatRegion(region);
+    // Not against the fence that is wanted: that may be this very one, after its wait.
+    if (!fenceFollows(this.#fenceInLog(region, text), row)) return;
+    // In order of their indexes, so that those applied are the first.
     this.#fencesInFlight.delete(text);
     this.#fencesInFlight.set(text, { index, row });
   }

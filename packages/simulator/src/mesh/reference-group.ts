@@ -3,7 +3,7 @@
 // defect of the state machine that all replicas share is found as well.
 import { type Bounds, type EntityChange, type LogEntry, Outcome } from "@statemesh/contract";
 import { type BeginTransaction, Command, type DecidedOperation, type RegionFence, type TransactionCommand } from "@statemesh/contract/log";
-import { type Applied, type DirectoryChange, GroupState, type GroupStateOptions, peerGroupOf } from "@statemesh/replica";
+import { addModulo, type Applied, type DirectoryChange, GroupState, type GroupStateOptions, peerGroupOf } from "@statemesh/replica";
 import { formatRegion, overlaps, quantizeBounds } from "@statemesh/world";
 import { crc32c } from "@node-rs/crc32";
 import type { TransactionBook } from "./transaction-book.ts";
@@ -265,8 +265,8 @@ export class ReferenceGroup {
       this.#fail("balances", `group ${state.groupId}: ${rows} balances are held, the postings say another number`);
     }
     for (const { itemKind, minted, burned } of state.ledger.totalsRows()) {
-      const away = [...state.ledger.transitRows()].filter((row) => row.itemKind === itemKind).reduce((sum, { sent, received }) => sum + sent - received, 0);
-      const held = (sums.get(itemKind) ?? 0) + away;
+      const away = [...state.ledger.transitRows()].filter((row) => row.itemKind === itemKind).reduce((sum, { sent, received }) => addModulo(addModulo(sum, sent), -received), 0);
+      const held = addModulo(away, sums.get(itemKind) ?? 0);
       if (held !== minted - burned) this.#fail("conservation", `group ${state.groupId}: ${held} ${itemKind} are held, ${minted} were minted and ${burned} burned`);
     }
   }

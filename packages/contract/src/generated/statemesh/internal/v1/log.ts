@@ -508,7 +508,7 @@ export interface FinishedTransaction {
   recent: boolean;
 }
 
-/** What ever went from a group to another, or came from there, of one kind. */
+/** What ever went from a group to another, or came from there, of one kind: counts modulo 2^53. */
 export interface TransitRecord {
   groupId: number;
   itemKind: string;
