@@ -1,9 +1,8 @@
 /** Requests that must be refused, by method: missing, oversized and nonsense fields, each with the reason and the field. */
 import {
   AcquireRequest, ArbitrateRequest, Candidate, CandidateSet, DeleteRegionRequest, DetectRequest, ExecuteRequest, ExecuteStreamRequest, ExplainRequest, GetWatermarksRequest,
-  InstallSnapshotRequest,
   ListRegionsRequest, LoadRegionRequest, MaterializeRequest, Operation, PatchRegionRequest, PublishRequest, QueryEntitiesRequest, QueryRegionsRequest, type Reason, ReadLevel,
-  ReadRequest, RegisterRequest, ReleaseRequest, RenewRequest, ResolveRequest, RouteRequest, StoreRegionRequest, StreamRequest, SubscribeRequest,
+  ReadRequest, RegisterRequest, ReleaseRequest, RenewRequest, ResolveRequest, RouteRequest, StoreRegionRequest, SubscribeRequest,
   TransactRegionsRequest, TransactRequest, TransferLeadershipRequest, WatchConflictsRequest,
 } from "@statemesh/contract";
 import { LOCAL_CLUSTER } from "../../tools/mesh-processes.ts";
@@ -11,9 +10,10 @@ import { badEventualRequests } from "./bad-eventual-requests.ts";
 import { badHandoffRequests } from "./bad-handoff-requests.ts";
 import { badHealingRequests } from "./bad-healing-requests.ts";
 import { badMemberRequests } from "./bad-member-requests.ts";
+import { badPeerRequests } from "./bad-peer-requests.ts";
 import { badViewRequests } from "./bad-view-requests.ts";
 import { badOperations, type KnownWorld } from "./bad-operations.ts";
-import { bytesField, fixed32Field, varintField } from "./raw-call.ts";
+import { bytesField, varintField } from "./raw-call.ts";
 
 export interface BadRequest {
   readonly name: string;
@@ -69,7 +69,7 @@ export function badRequests(world: KnownWorld, tokens: ForeignTokens): ReadonlyM
   consistency(of, world, tokens);
   authority(of, world);
   admin(of);
-  peers(of);
+  badPeerRequests(of);
   arbiter(of);
   regionStore(of, world, tokens);
   return cases;
@@ -254,42 +254,6 @@ function admin(of: Of): void {
     add("a node that is not there", "INVALID_FIELD", "target_node_id", { groupId: 1, targetNodeId: 77 });
   });
 }
-
-function peers(of: Of): void {
-  of("RaftPeerService/Stream", (cases) => {
-    const hello = { protocolMin: 1, protocolMax: 1, nodeId: 2, clusterId: "local", clientAddress: "127.0.0.1:1", groups: 4 };
-    const add = (name: string, object: object): void => cases.add<StreamRequest>(StreamRequest, name, "PEER_REFUSED", undefined, object);
-    add("no hello", { raft: [{ groupId: 1, from: 2, to: 1, term: 1_000_000 }] });
-    add("a hello of another cluster", { hello: { ...hello, clusterId: "another" } });
-    add("a hello of a protocol of tomorrow", { hello: { ...hello, protocolMin: 99, protocolMax: 100 } });
-    add("a hello of a node that is no member", { hello: { ...hello, nodeId: 77 } });
-    add("a hello in the receiver's own name", { hello: { ...hello, nodeId: 1 } });
-    add("a hello with other groups", { hello: { ...hello, groups: 5 } });
-    cases.raw("a term beyond 2^53", "MALFORMED_MESSAGE", undefined, [bytesField(2, varintField(5, PAST_2_53))]);
-  });
-  of("RaftPeerService/Identify", () => undefined);
-  of("RaftPeerService/InstallSnapshot", (cases) => {
-    const header = { groupId: 1, type: 9, from: 2, to: 1, term: 1, logIndex: 1_000_000, logTerm: 1 };
-    const meta = { groupId: 1, index: 1_000_000, term: 1, voters: [1, 2, 3], size: 4 };
-    const chunk = Buffer.from("junk");
-    const add = (name: string, reason: Reason, field: string | undefined, object: object): void => cases.add<InstallSnapshotRequest>(InstallSnapshotRequest, name, reason, field, object);
-    cases.raw("nothing", "INVALID_FIELD", "meta", []);
-    add("no meta", "INVALID_FIELD", "meta", { header, chunk });
-    add("no header", "INVALID_FIELD", "meta", { meta, chunk });
-    add("a chunk that begins late", "INVALID_FIELD", "offset", { header, meta, chunk, offset: 5 });
-    add("a chunk that fails its checksum", "INVALID_FIELD", "crc32c", { header, meta, chunk, crc32c: 1 });
-    add("a group that is not there", "INVALID_FIELD", "meta.group_id", { header: { ...header, groupId: 99 }, meta: { ...meta, groupId: 99 }, chunk, crc32c: CRC_OF_JUNK });
-    const whole = (name: string, reason: Reason, field: string | undefined, it: object, more: Buffer = fixed32Field(5, CRC_OF_JUNK)): void => cases.add<InstallSnapshotRequest>(InstallSnapshotRequest, name, reason, field, { header, meta, chunk, ...it }, more);
-    whole("less than it says", "INVALID_FIELD", "meta.size", { meta: { ...meta, size: 5 } });
-    whole("nonsense", "INVALID_FIELD", "chunk", {});
-    whole("nonsense with good checksums", "INVALID_FIELD", "chunk", { meta: { ...meta, crc32c: CRC_OF_JUNK } });
-    whole("a header of another group", "INVALID_FIELD", "header.group_id", { header: { ...header, groupId: 2 }, meta: { ...meta, crc32c: CRC_OF_JUNK } });
-    cases.raw("a size beyond 2^53", "MALFORMED_MESSAGE", undefined, [bytesField(2, varintField(6, PAST_2_53))]);
-  });
-}
-
-/** CRC-32C of the four bytes `junk`. */
-const CRC_OF_JUNK = 0x9cd3ff3a;
 
 function arbiter(of: Of): void {
   const candidate = (fields: object = {}) => Candidate.fromPartial({ operationId: "a", type: "item_pickup", serverId: 1, stamp: { physicalMs: 1, logical: 0 }, keys: ["item:1"], region: { x: 0, y: 0, z: 0 }, ...fields });
