@@ -47,6 +47,14 @@ interface Giving<Action> {
   committing: boolean;
 }
 
+/** A region on its way here. */
+interface Taking {
+  readonly handoffId: string;
+  readonly abort: AbortController;
+  /** Settles with the load. */
+  readonly loaded: Promise<void>;
+}
+
 /** What a follower needs of its client. */
 export interface FollowerParts {
   readonly serverId: number;
@@ -61,7 +69,7 @@ export class RegionFollower<Action = never> {
   readonly #parts: FollowerParts;
   readonly #handlers: RegionHandlers<Action>;
   readonly #giving = new Map<string, Giving<Action>>();
-  readonly #taking = new Map<string, { readonly handoffId: string; readonly abort: AbortController }>();
+  readonly #taking = new Map<string, Taking>();
   readonly #beginning = new Map<string, TakeReason>();
   readonly #waiting = new Map<string, (handoff: Handoff) => void>();
   readonly #owners = new Map<string, RegionAuthority>();
@@ -170,6 +178,7 @@ export class RegionFollower<Action = never> {
   }
 
   #note(authority: RegionAuthority): void {
+    this.#overtaken(authority);
     if (authority.owner === undefined) this.#owners.delete(authority.regionText);
     else this.#owners.set(authority.regionText, authority);
   }
@@ -192,6 +201,7 @@ export class RegionFollower<Action = never> {
       this.#waiting.delete(handoffId);
     }
     if (phase === HandoffPhase.ABORTED) return this.#aborted(region, handoffId);
+    if (phase === HandoffPhase.COMMITTED) return this.#committed(handoff, region);
     if (handoff.toServerId === serverId && (phase === HandoffPhase.PREPARED || phase === HandoffPhase.ACCEPTED)) void this.#takeRegion(region, handoff);
     if (handoff.fromServerId === serverId && phase === HandoffPhase.ACCEPTED) void this.#giveRegion(region, handoff);
   }
@@ -205,36 +215,62 @@ export class RegionFollower<Action = never> {
     }
     const giving = this.#giving.get(key);
     // One whose commit is under way hears of it there.
-    if (giving?.handoffId !== handoffId || giving.committing) return;
-    this.#giving.delete(key);
-    if (giving.lease.held) this.#handlers.resume(giving.lease, giving.held);
+    if (giving?.handoffId === handoffId && !giving.committing) this.#endGiving(giving);
+  }
+
+  /** Not by this side's word: its lease ran out, and the target went on. */
+  #committed({ handoffId, toServerId }: Handoff, region: Region): void {
+    const giving = this.#giving.get(formatRegion(region));
+    if (giving?.handoffId === handoffId && !giving.committing) this.#passOn(giving, this.#ownerNamed(region, toServerId));
+  }
+
+  /** The lease of what is being given is over, as the directory says: another epoch began, or nobody has the region. */
+  #overtaken({ regionText, epoch, owner }: RegionAuthority): void {
+    const giving = this.#giving.get(regionText);
+    if (giving === undefined || giving.committing) return;
+    if (epoch > giving.lease.epoch || (epoch === giving.lease.epoch && owner === undefined)) this.#passOn(giving, this.#unlessMe(owner));
   }
 
   // ---- a region comes ----
 
-  async #takeRegion(region: Region, { handoffId }: Handoff): Promise<void> {
+  async #takeRegion(region: Region, { handoffId, epoch }: Handoff): Promise<void> {
     const key = formatRegion(region);
     if (this.#closed || this.#taking.get(key)?.handoffId === handoffId) return;
+    // What was said before the region came may arrive after it.
+    if (this.#beginning.has(key) || (this.#parts.authority.leaseOf(region)?.epoch ?? 0) > epoch) return;
     this.#taking.get(key)?.abort.abort();
     const abort = new AbortController();
-    this.#taking.set(key, { handoffId, abort });
+    const taking: Taking = { handoffId, abort, loaded: this.#load(region, "handoff", abort.signal) };
+    this.#taking.set(key, taking);
     try {
-      await this.#handlers.load(region, "handoff", abort.signal);
-      if (abort.signal.aborted) return;
+      await taking.loaded;
+      // It came to nothing, or the region is given meanwhile and begins with this load.
+      if (this.#taking.get(key) !== taking) return;
       const request = { handoffId, serverId: this.#parts.serverId };
       await this.#parts.caller.call<AcceptHandoffResponse>((node, metadata, options, done) => node.authority.acceptHandoff(request, metadata, options, done), REPEATABLE_WRITE, { signal: abort.signal });
     } catch (thrown) {
-      if (abort.signal.aborted) return;
-      if (this.#taking.get(key)?.handoffId === handoffId) this.#taking.delete(key);
-      await this.#failed(region, handoffId, thrown);
+      if (this.#taking.get(key) !== taking || abort.signal.aborted) return;
+      this.#taking.delete(key);
+      const error = MeshError.from(thrown);
+      this.#handlers.failed(region, error);
+      // Refused: it has ended already. Else it ends by its time.
+      await this.#abort(handoffId, error).catch((refused: unknown) => {
+        this.#handlers.failed(region, MeshError.from(refused));
+      });
     }
   }
 
+  async #load(region: Region, why: TakeReason, signal: AbortSignal): Promise<void> {
+    await this.#handlers.load(region, why, signal);
+  }
+
   /** The directory says that the region is this server's: under which epoch, and whether that still holds, `acquire` says. */
-  #given({ region, regionText, epoch }: RegionAuthority, why: TakeReason): void {
+  #given(authority: RegionAuthority, why: TakeReason): void {
+    const { region, regionText, epoch } = authority;
+    this.#overtaken(authority);
     if (this.#closed || region === undefined || this.#beginning.has(regionText) || this.#giving.has(regionText)) return;
     if (this.#parts.authority.knows(region, epoch)) return;
-    // The target of a handoff has loaded the region, however it hears of the end.
+    // The target of a handoff has loaded the region, or is about to, however it hears of the end.
     const reason = this.#taking.has(regionText) ? "handoff" : why;
     this.#beginning.set(regionText, reason);
     void this.#begin(region, reason);
@@ -242,12 +278,12 @@ export class RegionFollower<Action = never> {
 
   async #begin(region: Region, why: TakeReason): Promise<void> {
     const key = formatRegion(region);
-    const loaded = this.#taking.has(key);
+    const taking = this.#taking.get(key);
     this.#taking.delete(key);
     let lease: HeldLease | undefined;
     try {
       lease = await this.#parts.authority.acquire(region);
-      if (!loaded) await this.#handlers.load(region, why, new AbortController().signal);
+      await (taking?.loaded ?? this.#load(region, why, new AbortController().signal));
       // It took its time, and the lease may be over.
       if (lease.held) this.#handlers.begin(lease, why);
     } catch (thrown) {
@@ -269,47 +305,75 @@ export class RegionFollower<Action = never> {
     try {
       await this.#handlers.drain(lease, toServerId);
     } catch (thrown) {
-      // The abort comes back as an event, which goes on with what was held.
-      return this.#failed(region, handoffId, thrown);
+      const error = MeshError.from(thrown);
+      this.#handlers.failed(region, error);
+      return this.#takeBack(giving, error);
     }
-    if (this.#giving.get(key) !== giving || !lease.held) return this.#dropGiving(key, giving);
+    if (this.#giving.get(key) !== giving || !lease.held) return this.#endGiving(giving);
     giving.committing = true;
     // From here on the region is not written any more, whatever the answer is and however late it comes.
     this.#parts.authority.handOver(lease);
-    await this.#commit(region, giving, toServerId);
+    await this.#commit(giving, toServerId);
   }
 
-  /** The lease is over, or the handoff came to nothing meanwhile. */
-  #dropGiving(key: string, giving: Giving<Action>): void {
-    if (this.#giving.get(key) !== giving) return;
-    this.#giving.delete(key);
-    this.#handlers.handedOver(giving.lease.region, undefined, giving.held);
+  /** Goes on where the lease runs; else what was kept back is for whoever has the region now. */
+  #endGiving(giving: Giving<Action>): void {
+    const { lease, held } = giving;
+    if (!lease.held) return this.#passOn(giving, this.#unlessMe(this.ownerOf(lease.region)?.owner));
+    if (this.#forget(giving)) this.#handlers.resume(lease, held);
   }
 
-  async #commit(region: Region, giving: Giving<Action>, toServerId: number): Promise<void> {
-    const key = formatRegion(region);
+  #passOn(giving: Giving<Action>, owner: GameServer | undefined): void {
+    if (!this.#forget(giving)) return;
+    this.#parts.authority.handOver(giving.lease);
+    this.#handlers.handedOver(giving.lease.region, owner, giving.held);
+  }
+
+  /** Whether it was under way: what was kept back has one receiver. */
+  #forget(giving: Giving<Action>): boolean {
+    const key = formatRegion(giving.lease.region);
+    return this.#giving.get(key) === giving && this.#giving.delete(key);
+  }
+
+  async #commit(giving: Giving<Action>, toServerId: number): Promise<void> {
     const request = { handoffId: giving.handoffId, serverId: this.#parts.serverId };
     try {
       const { handoff, owner } = await this.#parts.caller.call<CommitHandoffResponse>((node, metadata, options, done) => node.authority.commitHandoff(request, metadata, options, done), REPEATABLE_WRITE);
-      this.#giving.delete(key);
-      this.#handlers.handedOver(region, owner ?? this.#ownerNamed(region, toServerId), giving.held);
+      this.#passOn(giving, owner ?? this.#ownerNamed(giving.lease.region, toServerId));
       if (handoff !== undefined) this.#onHandoff(handoff);
     } catch (thrown) {
-      await this.#afterDoubt(region, giving, MeshError.from(thrown));
+      await this.#takeBack(giving, MeshError.from(thrown));
     }
   }
 
-  /** The commit was refused, or nobody knows: who owns the region is asked by taking it. */
-  async #afterDoubt(region: Region, giving: Giving<Action>, error: MeshError): Promise<void> {
-    const key = formatRegion(region);
+  /**
+   * This side can't go on, or its commit was refused, or nobody knows. With an abort first no commit comes late; then who owns the
+   * region is asked by taking it. Where the handoff may be under way nothing is taken.
+   */
+  async #takeBack(giving: Giving<Action>, error: MeshError): Promise<void> {
+    const { handoffId, lease } = giving;
+    const { region } = lease;
+    if (this.#giving.get(formatRegion(region)) !== giving) return;
     try {
-      const lease = await this.#parts.authority.acquire(region);
-      this.#giving.delete(key);
-      this.#handlers.resume(lease, giving.held);
-    } catch {
-      this.#giving.delete(key);
-      this.#handlers.failed(region, error);
-      this.#handlers.handedOver(region, this.ownerOf(region)?.owner, giving.held);
+      await this.#abort(handoffId, error);
+      const taken = await this.#parts.authority.acquire(region);
+      if (taken.epoch === lease.epoch && taken.held && this.#forget(giving)) return this.#handlers.resume(taken, giving.held);
+      // Under another epoch others may have owned it in between: what is loaded here is old.
+      if (taken !== lease) await this.#parts.authority.release(taken);
+    } catch (refused) {
+      this.#handlers.failed(region, MeshError.from(refused));
+    }
+    this.#endGiving(giving);
+  }
+
+  /** Resolves once the handoff is not under way. Rejects: nobody knows. */
+  async #abort(handoffId: string, error: MeshError): Promise<void> {
+    const request = { handoffId, serverId: this.#parts.serverId, reason: error.message.slice(0, REASON_CHARS) };
+    try {
+      await this.#parts.caller.call<AbortHandoffResponse>((node, metadata, options, done) => node.authority.abortHandoff(request, metadata, options, done), REPEATABLE_WRITE);
+    } catch (thrown) {
+      const refused = MeshError.from(thrown);
+      if (refused.reason !== "HANDOFF_PHASE" && refused.reason !== "NOT_FOUND") throw refused;
     }
   }
 
@@ -318,16 +382,7 @@ export class RegionFollower<Action = never> {
     return owner?.serverId === serverId ? owner : undefined;
   }
 
-  /** This side can't go on with a handoff. */
-  async #failed(region: Region, handoffId: string, thrown: unknown): Promise<void> {
-    const error = MeshError.from(thrown);
-    this.#handlers.failed(region, error);
-    const request = { handoffId, serverId: this.#parts.serverId, reason: error.message.slice(0, REASON_CHARS) };
-    try {
-      await this.#parts.caller.call<AbortHandoffResponse>((node, metadata, options, done) => node.authority.abortHandoff(request, metadata, options, done), REPEATABLE_WRITE);
-    } catch (refused) {
-      // It has ended already, or ends by its time.
-      this.#handlers.failed(region, MeshError.from(refused));
-    }
+  #unlessMe(owner: GameServer | undefined): GameServer | undefined {
+    return owner?.serverId === this.#parts.serverId ? undefined : owner;
   }
 }
