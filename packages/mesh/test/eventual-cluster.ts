@@ -16,6 +16,8 @@ export class EventualCluster {
   /** By node: how far its clock is ahead, milliseconds. */
   readonly aheadMs: number[] = [];
   nowMs = 1_700_000_000_000;
+  /** So many of the next deltas are lost, though the nodes hear one another. */
+  losing = 0;
   /** Encoded bytes of all deltas that were sent. */
   bytes = 0;
 
@@ -75,7 +77,9 @@ export class EventualCluster {
       const sent = this.stores.flatMap((store, from) => store.tick(this.#wallMs(from)).map(({ to, delta }) => ({ from, to: to - 1, bytes: EventualDelta.encode(delta).finish() })));
       for (const { from, to, bytes } of sent) {
         this.bytes += bytes.length;
-        if (!this.isCut(from, to)) this.stores[to]?.onDelta(from + 1, EventualDelta.decode(bytes), this.#wallMs(to), this.#clocks[to] as HybridClock);
+        if (this.isCut(from, to)) continue;
+        if (this.losing > 0) this.losing -= 1;
+        else this.stores[to]?.onDelta(from + 1, EventualDelta.decode(bytes), this.#wallMs(to), this.#clocks[to] as HybridClock);
       }
     }
   }

@@ -49,6 +49,58 @@ describe("what a session has seen of eventual values", () => {
     expect(Object.keys(cluster.holds(1))).toHaveLength(60);
   });
 
+  it("is sent again where it was lost on the way", () => {
+    // Digests would show what lacks, but not that nothing lacks.
+    const cluster = new EventualCluster(2, { digestEveryTicks: 100_000 });
+    cluster.run(500);
+    cluster.publish(0, "wolf", "1");
+    cluster.losing = 1;
+    cluster.run(50);
+    cluster.publish(0, "bear", "1");
+    const token = tokenOf(cluster, 0);
+    cluster.run(50);
+    expect(cluster.holds(1)).toEqual({ bear: "1" });
+    expect(covers(cluster, 1, token)).toBe(false);
+    cluster.run(2_000);
+    expect(cluster.holds(1)).toEqual({ bear: "1", wolf: "1" });
+    expect(covers(cluster, 1, token)).toBe(true);
+    // What comes later needs no asking.
+    cluster.publish(0, "wolf", "2");
+    const later = tokenOf(cluster, 0);
+    cluster.run(50);
+    expect(covers(cluster, 1, later)).toBe(true);
+  });
+
+  it("is had where it once found no room, as soon as there is some", () => {
+    const cluster = new EventualCluster(2, { maxRegisters: 3, tombstoneHorizonMs: 1_000 });
+    cluster.run(500);
+    for (const key of ["a", "b"]) cluster.publish(0, key, "1");
+    for (const key of ["c", "d"]) cluster.publish(1, key, "1");
+    const token = tokenOf(cluster, 0);
+    cluster.run(10_000);
+    expect(cluster.stores[1]?.statistics().refused).toBeGreaterThan(0);
+    expect(covers(cluster, 1, token)).toBe(false);
+    for (const key of ["c", "d"]) cluster.publish(1, key, undefined);
+    cluster.run(100_000);
+    expect(cluster.holds(1)).toEqual({ a: "1", b: "1" });
+    for (const node of [0, 1]) for (const at of [0, 1]) expect(covers(cluster, at, tokenOf(cluster, node))).toBe(true);
+  });
+
+  it("does not wait for what a node refuses because its clock is far behind", () => {
+    const cluster = new EventualCluster(2);
+    cluster.run(500);
+    cluster.aheadMs[0] = 120_000;
+    cluster.publish(0, "wolf", "1");
+    cluster.run(500);
+    expect(cluster.stores[1]?.statistics().refused).toBeGreaterThan(0);
+    cluster.aheadMs[0] = 0;
+    const token = tokenOf(cluster, 0);
+    expect(covers(cluster, 1, token)).toBe(true);
+    expect(covers(cluster, 1, tokenOf(cluster, 1))).toBe(true);
+    cluster.run(65_000);
+    expect(cluster.holds(1)).toEqual({ wolf: "1" });
+  });
+
   it("of a start that is over counts for ten seconds, until what is left of it has been exchanged", () => {
     const cluster = new EventualCluster(3);
     cluster.run(500);
@@ -63,8 +115,8 @@ describe("what a session has seen of eventual values", () => {
     expect(cluster.stores[2]?.covers(token, (nodeId) => nodeId === 1)).toBe(true);
   });
 
-  it("never goes back: a node that covers a token holds everything that was seen with it, whatever was cut and healed", () => {
-    const step = fc.record({ kind: fc.constantFrom("write", "write", "write", "tick", "tick", "cut", "heal"), node: fc.nat(2), other: fc.nat(2), key: fc.nat(9) });
+  it("never goes back: a node that covers a token holds everything that was seen with it, whatever was cut, lost and healed", () => {
+    const step = fc.record({ kind: fc.constantFrom("write", "write", "write", "tick", "tick", "lose", "cut", "heal"), node: fc.nat(2), other: fc.nat(2), key: fc.nat(9) });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60, size: "max" }), (steps) => {
         const cluster = new EventualCluster(3, { maxValuesPerTick: 2, maxBacklogKeys: 3 });
@@ -79,6 +131,7 @@ describe("what a session has seen of eventual values", () => {
             cluster.publish(node, `k${key}`, String((serial += 1)).padStart(4, "0"));
             seen.push({ token: tokenOf(cluster, node), keys: cluster.holds(node) });
           } else if (kind === "tick") cluster.run(50);
+          else if (kind === "lose") cluster.losing = 1;
           else if (node !== other && kind === "cut") cluster.cut(node, other);
           else if (node !== other) cluster.heal(node, other);
           for (const at of [0, 1, 2]) {
@@ -90,7 +143,7 @@ describe("what a session has seen of eventual values", () => {
           }
         }
         for (const [a, b] of [[0, 1], [0, 2], [1, 2]] as const) cluster.heal(a, b);
-        cluster.run(5_000);
+        cluster.run(20_000);
         for (const { token } of seen) for (const at of [0, 1, 2]) expect(covers(cluster, at, token)).toBe(true);
       }),
       { numRuns: 40, endOnFailure: true, interruptAfterTimeLimit: 20_000 },

@@ -53,9 +53,9 @@ export class AntiEntropy {
     this.#memoryOf(peer).heard(delta);
   }
 
-  /** Every delta of the peer has come since its way to this node opened. */
-  isWhole(peer: number): boolean {
-    return this.#memoryOf(peer).hasAllFrom(1);
+  /** Every delta of the peer has come since the one that the delta names. */
+  isWhole(peer: number, { wholeFrom }: EventualDelta): boolean {
+    return this.#memoryOf(peer).hasAllFrom(Math.max(wholeFrom, 1));
   }
 
   /** The peer named a register: it has the key. */

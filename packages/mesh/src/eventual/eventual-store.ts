@@ -196,7 +196,7 @@ export class EventualStore {
     let latest: HybridTimestamp | undefined;
     this.#nowMs = nowMs;
     this.#repair.heard(from, delta);
-    const refusedBefore = this.#counters.refused;
+    let hasRoom = true;
     const take = (value: EventualValue): void => {
       if (!this.#wellFormed(value, nowMs)) {
         this.#counters.refused += 1;
@@ -208,8 +208,10 @@ export class EventualStore {
         latest = stamp;
       }
       if (value.deleted && value.value.length > 0) value.value = EMPTY;
+      const refusedBefore = this.#counters.refused;
       if (this.#apply(value, nowMs)) this.#counters.received += 1;
       else this.#counters.receivedStale += 1;
+      if (this.#counters.refused > refusedBefore) hasRoom = false;
       const register = this.#table.lastRegister;
       if (register === undefined) return;
       this.#repair.named(from, register);
@@ -221,10 +223,14 @@ export class EventualStore {
     for (const value of delta.unchanged) if (value.region !== undefined && this.#table.find(value.type, value.region, value.key) !== undefined) take(value);
     // Writes that this node stamps from now on follow what it has just seen.
     if (latest !== undefined) clock.observe(latest, nowMs);
-    this.#rounds.heard(from, delta, this.#repair.isWhole(from), this.#counters.refused > refusedBefore, this.#elapsed.ms);
+    this.#rounds.heard(from, delta, this.#repair.isWhole(from, delta), !hasRoom, this.#elapsed.ms);
     const outbox = this.#peers.get(from);
     if (outbox === undefined) return;
-    if (delta.knownRounds > 0) outbox.says(delta.knownIncarnation === this.#identity.incarnation ? delta.knownRounds - 1 : 0, (round) => this.#publishedSince(round));
+    if (delta.knownRounds > 0) {
+      const known = delta.knownIncarnation === this.#identity.incarnation ? delta.knownRounds - 1 : 0;
+      if (delta.asksAgain) outbox.sendAgain(known, (round) => this.#publishedSince(round));
+      outbox.says(known, (round) => this.#publishedSince(round));
+    }
     for (const answered of delta.answered) this.#repair.finish(from, answered);
     for (const digest of delta.digests) this.#repair.compare(from, outbox, digest, this.#elapsed.ms);
     for (const region of delta.wanted) this.#repair.answerWhole(outbox, region);
@@ -266,10 +272,11 @@ export class EventualStore {
       if (digestRound) this.#repair.addDigests(outbox, delta, restless ? Number.POSITIVE_INFINITY : elapsedMs - this.limits.settleMs);
       if (direct) delta.values = delta.values.length === 0 ? shared : shared.concat(delta.values);
       if (incarnation !== 0) outbox.reach(round, delta);
+      delta.asksAgain = incarnation !== 0 && this.#rounds.asks(peer, elapsedMs);
       if (isEmpty(delta) && (incarnation === 0 || !outbox.isFirst)) continue;
       if (incarnation !== 0) {
         delta.incarnation = incarnation;
-        delta.number = outbox.nextNumber();
+        outbox.number(delta);
         this.#rounds.say(peer, delta);
       }
       deltas.push({ to: peer, delta });

@@ -6,12 +6,12 @@ import type { Register, RegionRegisters } from "./register-table.ts";
 
 /** An empty delta. */
 export function emptyDelta(): EventualDelta {
-  return { values: [], digests: [], wanted: [], incarnation: 0, number: 0, sketches: [], unchanged: [], answered: [], throughRound: 0, knownRounds: 0, knownIncarnation: 0, seen: [] };
+  return { values: [], digests: [], wanted: [], incarnation: 0, number: 0, sketches: [], unchanged: [], answered: [], throughRound: 0, knownRounds: 0, knownIncarnation: 0, seen: [], asksAgain: false, wholeFrom: 0 };
 }
 
 /** Whether a delta says nothing. */
-export function isEmpty({ values, digests, wanted, sketches, unchanged, answered, throughRound }: EventualDelta): boolean {
-  return throughRound === 0 && values.length + digests.length + wanted.length + sketches.length + unchanged.length + answered.length === 0;
+export function isEmpty({ values, digests, wanted, sketches, unchanged, answered, throughRound, asksAgain }: EventualDelta): boolean {
+  return throughRound === 0 && !asksAgain && values.length + digests.length + wanted.length + sketches.length + unchanged.length + answered.length === 0;
 }
 
 /** Rough bytes of a value in an encoded delta. */
@@ -60,6 +60,8 @@ export class PeerOutbox {
   #isKnown = false;
   /** The peer was sent everything that was published here up to this round. */
   #through = 0;
+  /** The first delta since the peer last said what it has; 0: the first of all. */
+  #wholeFrom = 0;
   /** A key that was published here found no room. */
   #hasHole = false;
   readonly #limits: EventualLimits;
@@ -95,6 +97,14 @@ export class PeerOutbox {
     this.#isKnown = true;
     this.#through = round;
     this.#missed = missedSince(round);
+  }
+
+  /** The peer lacks something of what it was sent after a round, and gets it again. What is under way goes on: it asks again. */
+  sendAgain(round: number, missedSince: (round: number) => Iterator<Register | undefined>): void {
+    if (!this.#isKnown || this.#missed !== undefined) return;
+    this.#through = round;
+    this.#missed = missedSince(round);
+    this.#wholeFrom = this.#number + 1;
   }
 
   /** Puts what the peer has missed into the backlog, as far as there is room in this tick. */
@@ -145,10 +155,11 @@ export class PeerOutbox {
     this.#sketches.push(sketch);
   }
 
-  /** The number of the delta that leaves now. */
-  nextNumber(): number {
+  /** Counts the delta that leaves now. */
+  number(delta: EventualDelta): void {
     this.#number += 1;
-    return this.#number;
+    delta.number = this.#number;
+    delta.wholeFrom = this.#wholeFrom;
   }
 
   /** Moves waiting keys, regions and requests into the delta, within the limits of a tick. */

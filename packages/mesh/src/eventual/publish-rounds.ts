@@ -12,8 +12,13 @@ interface PeerRounds {
   /** Since when the peer's start is known, or its way is closed, in elapsed time. */
   sinceMs: number;
   isUp: boolean;
-  /** A value was refused since the way opened: what comes is not all. */
-  isIncomplete: boolean;
+  /** The number of the last delta of which a value found no room. */
+  refusedNumber: number;
+  /** What came is not all: something was lost, or found no room. */
+  isLacking: boolean;
+  /** When it is next asked to send again what this node lacks, in elapsed time, and how long after that once more, milliseconds. */
+  askAtMs: number;
+  askEveryMs: number;
 }
 
 export interface RoundsIdentity {
@@ -24,6 +29,10 @@ export interface RoundsIdentity {
 
 /** How long a start of a node that is over or away still counts, milliseconds: by then those that are left have repaired what they have of it. */
 export const GONE_AFTER_MS = 10_000;
+
+/** From noticing that something lacks to asking for it; doubles from one time to the next, up to the most. Milliseconds. */
+const ASK_AFTER_MS = 1_000;
+const ASK_AFTER_MAX_MS = 64_000;
 
 export class PublishRounds {
   readonly origin: number;
@@ -53,9 +62,7 @@ export class PublishRounds {
   }
 
   peerUp(peer: number, elapsedMs: number): void {
-    const known = this.#of(peer, elapsedMs);
-    known.isUp = true;
-    known.isIncomplete = false;
+    this.#of(peer, elapsedMs).isUp = true;
   }
 
   peerDown(peer: number, elapsedMs: number): void {
@@ -69,8 +76,8 @@ export class PublishRounds {
     this.#seen.delete(peer);
   }
 
-  /** A delta was taken. `isWhole`: every delta since the way opened has come. `refused`: values of it were not taken. */
-  heard(peer: number, { incarnation, throughRound, seen }: EventualDelta, isWhole: boolean, refused: boolean, elapsedMs: number): void {
+  /** A delta was taken. `isWhole`: every delta since the one that it names has come. `refused`: values of it found no room. */
+  heard(peer: number, { incarnation, number, throughRound, wholeFrom, seen }: EventualDelta, isWhole: boolean, refused: boolean, elapsedMs: number): void {
     if (incarnation === 0) return;
     for (const entry of seen) this.#sees(entry);
     if (throughRound > 0) this.#sees({ origin: originOf(peer, incarnation), sequence: throughRound });
@@ -79,10 +86,25 @@ export class PublishRounds {
       known.incarnation = incarnation;
       known.known = 0;
       known.sinceMs = elapsedMs;
-      known.isIncomplete = false;
+      known.refusedNumber = 0;
     }
-    if (refused) known.isIncomplete = true;
-    if (throughRound > known.known && isWhole && !known.isIncomplete) known.known = throughRound;
+    // Numbers begin anew with every way.
+    if (number <= known.refusedNumber) known.refusedNumber = 0;
+    if (refused) known.refusedNumber = number;
+    const hasAll = isWhole && known.refusedNumber < Math.max(wholeFrom, 1);
+    if (throughRound > known.known && hasAll) known.known = throughRound;
+    if (hasAll) known.askEveryMs = ASK_AFTER_MS;
+    else if (!known.isLacking) known.askAtMs = elapsedMs + known.askEveryMs;
+    known.isLacking = !hasAll;
+  }
+
+  /** Whether the peer is asked now to send again what this node lacks. */
+  asks(peer: number, elapsedMs: number): boolean {
+    const known = this.#peers.get(peer);
+    if (known?.isLacking !== true || elapsedMs < known.askAtMs) return false;
+    known.askEveryMs = Math.min(known.askEveryMs * 2, ASK_AFTER_MAX_MS);
+    known.askAtMs = elapsedMs + known.askEveryMs;
+    return true;
   }
 
   /** What a delta to a peer says of what is known of it. */
@@ -136,7 +158,7 @@ export class PublishRounds {
 
   #of(peer: number, elapsedMs: number): PeerRounds {
     let known = this.#peers.get(peer);
-    if (known === undefined) this.#peers.set(peer, (known = { incarnation: 0, known: 0, sinceMs: elapsedMs, isUp: false, isIncomplete: false }));
+    if (known === undefined) this.#peers.set(peer, (known = { incarnation: 0, known: 0, sinceMs: elapsedMs, isUp: false, refusedNumber: 0, isLacking: false, askAtMs: 0, askEveryMs: ASK_AFTER_MS }));
     return known;
   }
 }

@@ -373,7 +373,7 @@ export interface EventualDelta {
   answered: RegionAnswered[];
   /**
    * The receiver has been sent everything that was published at the sender's node in its ticks up to this one, with this delta and those
-   * before it since the way opened. 0: not said.
+   * before it since `whole_from`. 0: not said.
    */
   throughRound: number;
   /**
@@ -384,6 +384,13 @@ export interface EventualDelta {
   knownIncarnation: number;
   /** Of each node's start the last tick of which anything that was published there may be among what the sender has sent. */
   seen: VectorClockEntry[];
+  /** Something that the receiver sent did not come, or found no room: it is to send everything after `known_rounds` again. */
+  asksAgain: boolean;
+  /**
+   * The number of the first delta that may hold what was published since the receiver last said what it has. 0: the first since the way
+   * opened.
+   */
+  wholeFrom: number;
 }
 
 /**
@@ -3127,6 +3134,8 @@ function createBaseEventualDelta(): EventualDelta {
     knownRounds: 0,
     knownIncarnation: 0,
     seen: [],
+    asksAgain: false,
+    wholeFrom: 0,
   };
 }
 
@@ -3167,6 +3176,12 @@ export const EventualDelta: MessageFns<EventualDelta> = {
     }
     for (const v of message.seen) {
       VectorClockEntry.encode(v!, writer.uint32(98).fork()).join();
+    }
+    if (message.asksAgain !== false) {
+      writer.uint32(104).bool(message.asksAgain);
+    }
+    if (message.wholeFrom !== 0) {
+      writer.uint32(112).uint32(message.wholeFrom);
     }
     return writer;
   },
@@ -3280,6 +3295,22 @@ export const EventualDelta: MessageFns<EventualDelta> = {
             message.seen.push(VectorClockEntry.decode(reader, reader.uint32()));
             continue;
           }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.asksAgain = reader.bool();
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.wholeFrom = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3328,6 +3359,16 @@ export const EventualDelta: MessageFns<EventualDelta> = {
       seen: globalThis.Array.isArray(object?.seen)
         ? object.seen.map((e: any) => VectorClockEntry.fromJSON(e))
         : [],
+      asksAgain: isSet(object.asksAgain)
+        ? globalThis.Boolean(object.asksAgain)
+        : isSet(object.asks_again)
+        ? globalThis.Boolean(object.asks_again)
+        : false,
+      wholeFrom: isSet(object.wholeFrom)
+        ? globalThis.Number(object.wholeFrom)
+        : isSet(object.whole_from)
+        ? globalThis.Number(object.whole_from)
+        : 0,
     };
   },
 
@@ -3369,6 +3410,12 @@ export const EventualDelta: MessageFns<EventualDelta> = {
     if (message.seen?.length) {
       obj.seen = message.seen.map((e) => VectorClockEntry.toJSON(e));
     }
+    if (message.asksAgain !== false) {
+      obj.asksAgain = message.asksAgain;
+    }
+    if (message.wholeFrom !== 0) {
+      obj.wholeFrom = Math.round(message.wholeFrom);
+    }
     return obj;
   },
 
@@ -3389,6 +3436,8 @@ export const EventualDelta: MessageFns<EventualDelta> = {
     message.knownRounds = object.knownRounds ?? 0;
     message.knownIncarnation = object.knownIncarnation ?? 0;
     message.seen = object.seen?.map((e) => VectorClockEntry.fromPartial(e)) || [];
+    message.asksAgain = object.asksAgain ?? false;
+    message.wholeFrom = object.wholeFrom ?? 0;
     return message;
   },
 };
