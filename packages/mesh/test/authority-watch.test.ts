@@ -190,6 +190,45 @@ describe("watching the directory", () => {
     expect([...some.owners.keys()]).toEqual(["region_5_0_0"]);
   });
 
+  it("tells a server who is beside a region that it gets later, or gets again", () => {
+    const at = node();
+    for (const body of [register(1), register(2), acquire(2, 1)]) at.apply(body);
+    const reader = new Reader().open(at, { serverId: 1, neighbours: true });
+    reader.read();
+    expect(reader.owners.size).toBe(0);
+    at.apply(acquire(1, 0));
+    reader.read();
+    expect(reader.kinds).toEqual([Kind.GRANTED, Kind.NEIGHBOUR]);
+    expect(reader.owners).toEqual(ownersOf(at.state));
+    for (const body of [release(1, 0, 1), release(2, 1, 1), acquire(1, 0)]) at.apply(body);
+    reader.read();
+    expect(reader.owners).toEqual(ownersOf(at.state));
+  });
+
+  it("never leaves a server with a wrong owner beside it, whenever it reads", () => {
+    const step = fc.record({ acquires: fc.boolean(), server: fc.integer({ min: 1, max: 3 }), x: fc.integer({ min: 0, max: 5 }), reads: fc.boolean() });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const at = node();
+        for (const serverId of [1, 2, 3]) at.apply(register(serverId));
+        const reader = new Reader().open(at, { serverId: 1, neighbours: true });
+        for (const { acquires, server, x, reads } of [...steps, { acquires: true, server: 3, x: 9, reads: true }]) {
+          const row = at.state.directory.lease(region(x));
+          at.apply(acquires ? acquire(server, x) : release(row?.serverId ?? server, x, row?.epoch ?? 1));
+          if (!reads) continue;
+          reader.read();
+          const owners = ownersOf(at.state);
+          const mine = [...at.state.directory.tables.leases.ownedBy(1)].map((each) => each.region.x);
+          for (const near of new Set(mine.flatMap((each) => [each - 1, each, each + 1]))) {
+            const text = formatRegion(region(near));
+            expect(reader.owners.get(text), text).toBe(owners.get(text));
+          }
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+
   it("gives a reader a sign of life where nothing concerns it, once a second at most", () => {
     const at = node();
     at.apply(register(1));

@@ -1,6 +1,6 @@
 // Those who watch the directory on this node. A reader holds nothing but its place: it pulls what follows from one ring
 // that all share, and where that does not go back far enough it begins anew with a snapshot.
-import { type AuthorityEvent, MeshError, type Handoff, type WatchRequest, type WatchResponse } from "@statemesh/contract";
+import { AuthorityEvent, AuthorityEvent_Kind as Kind, MeshError, type Handoff, type WatchRequest, type WatchResponse } from "@statemesh/contract";
 import type { Directory, DirectoryChange, GroupState, LeaseRow } from "@statemesh/replica";
 import { hashOfCluster } from "../subscriptions/resume-token.ts";
 import { ALL_OF_ENTRY, type EventPlace, EventRing } from "./event-ring.ts";
@@ -11,6 +11,7 @@ import { WatchScope } from "./watch-scope.ts";
 export const WATCHES_MAX = 1_024;
 const RING_CAPACITY = 8_192;
 const ROWS_PER_MESSAGE = 512;
+/** The last of them may bring the 26 neighbours of a region with it. */
 const EVENTS_PER_MESSAGE = 256;
 /** Events of others that one look passes over. */
 const EVENTS_PER_LOOK = 4_096;
@@ -168,7 +169,12 @@ export class AuthorityWatch {
       if (placed === undefined) break;
       reader.next++;
       place = { index: placed.index, ordinal: placed.ordinal + 1 };
-      if (reader.scope.concerns(placed.event, this.#directory)) events.push(placed.event);
+      if (!reader.scope.concerns(placed.event, this.#directory)) continue;
+      events.push(placed.event);
+      // In the same message, so that no resumption comes between.
+      for (const row of reader.scope.newlyBeside(placed.event, this.#directory)) {
+        events.push(AuthorityEvent.fromPartial({ kind: Kind.NEIGHBOUR, authority: this.#directory.authority(row.region, row.durationMs) }));
+      }
     }
     // With everything told the reader stands where the directory does.
     const { appliedIndex } = this.#node.state();

@@ -1,5 +1,5 @@
 // What a watch of the directory is about.
-import { type AuthorityEvent, type Handoff, MeshError, type Region, type RegionAuthority, type WatchRequest } from "@statemesh/contract";
+import { type AuthorityEvent, AuthorityEvent_Kind as Kind, type Handoff, MeshError, type Region, type RegionAuthority, type WatchRequest } from "@statemesh/contract";
 import type { Directory, LeaseRow } from "@statemesh/replica";
 import { checkInteger, formatRegion, neighboursOf } from "@statemesh/world";
 import { distinctRegions } from "../subscriptions/scope.ts";
@@ -41,6 +41,13 @@ export class WatchScope {
     if (id === 0) return false;
     if (previousServerId === id || previousBackupServerIds.includes(id) || (handoff !== undefined && isSide(handoff, id)) || isOf(authority, id)) return true;
     return this.#neighbours && isBeside(authority.region, id, directory);
+  }
+
+  /** Whom the server has beside it since an event gave it a region: their changes of before were not told. */
+  newlyBeside({ kind, authority }: AuthorityEvent, directory: Directory): LeaseRow[] {
+    const isGiven = kind === Kind.GRANTED || kind === Kind.TAKEN_OVER || kind === Kind.TRANSFERRED;
+    if (!this.#neighbours || this.#serverId === 0 || !isGiven || authority?.region === undefined || authority.owner?.serverId !== this.#serverId) return [];
+    return neighboursOf(authority.region, 1).flatMap((region) => directory.lease(region) ?? []);
   }
 
   /** The rows that a snapshot shows, as they stand. */

@@ -371,6 +371,12 @@ export const AuthorityEvent_Kind = {
   SERVER_REGISTERED: 10,
   /** SERVER_LOST - A server's registration ran out. */
   SERVER_LOST: 11,
+  /**
+   * NEIGHBOUR - No change, and only for a watch of a server with its neighbours: who owns a region (without `owner`: nobody any more)
+   * beside the one that the event before gave to the server. It is as new as the node is, so changes that are told
+   * after it may be older.
+   */
+  NEIGHBOUR: 12,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -389,6 +395,7 @@ export namespace AuthorityEvent_Kind {
   export type BACKUPS_CHANGED = typeof AuthorityEvent_Kind.BACKUPS_CHANGED;
   export type SERVER_REGISTERED = typeof AuthorityEvent_Kind.SERVER_REGISTERED;
   export type SERVER_LOST = typeof AuthorityEvent_Kind.SERVER_LOST;
+  export type NEIGHBOUR = typeof AuthorityEvent_Kind.NEIGHBOUR;
   export type UNRECOGNIZED = typeof AuthorityEvent_Kind.UNRECOGNIZED;
 }
 
@@ -430,6 +437,9 @@ export function authorityEvent_KindFromJSON(object: any): AuthorityEvent_Kind {
     case 11:
     case "KIND_SERVER_LOST":
       return AuthorityEvent_Kind.SERVER_LOST;
+    case 12:
+    case "KIND_NEIGHBOUR":
+      return AuthorityEvent_Kind.NEIGHBOUR;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -463,6 +473,8 @@ export function authorityEvent_KindToJSON(object: AuthorityEvent_Kind): string {
       return "KIND_SERVER_REGISTERED";
     case AuthorityEvent_Kind.SERVER_LOST:
       return "KIND_SERVER_LOST";
+    case AuthorityEvent_Kind.NEIGHBOUR:
+      return "KIND_NEIGHBOUR";
     case AuthorityEvent_Kind.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
@@ -475,7 +487,10 @@ export interface WatchRequest {
   regions: Region[];
   /** What concerns a game server: the regions that it owns, gets or loses or backs up, and its handoffs. 0: none. */
   serverId: number;
-  /** The 26 neighbours of these regions, and of those that the server owns, as well: who shares a 100 m overlap zone. */
+  /**
+   * The 26 neighbours of these regions, and of those that the server owns, as well: who shares a 100 m overlap zone.
+   * Where the server gets a region later, KIND_NEIGHBOUR events follow.
+   */
   neighbours: boolean;
   /**
    * The token of the last message of an earlier stream, of whichever node: continue after it. Where the node keeps
