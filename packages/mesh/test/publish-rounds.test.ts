@@ -71,6 +71,23 @@ describe("what a session has seen of eventual values", () => {
     expect(covers(cluster, 1, later)).toBe(true);
   });
 
+  it("is sent again where the first of a new way was lost, though the count goes on as if nothing was", () => {
+    for (let before = 1; before <= 12; before += 1) {
+      const cluster = new EventualCluster(2);
+      cluster.run(before * 50);
+      cluster.cut(0, 1);
+      cluster.heal(0, 1);
+      cluster.publish(0, "wolf", "1");
+      const token = tokenOf(cluster, 0);
+      for (let lost = 0; lost < 4; lost += 1) {
+        cluster.losing = 1;
+        cluster.run(50);
+      }
+      cluster.run(20_000);
+      expect(covers(cluster, 1, token)).toBe(true);
+    }
+  });
+
   it("is had where it once found no room, as soon as there is some", () => {
     const cluster = new EventualCluster(2, { maxRegisters: 3, tombstoneHorizonMs: 1_000 });
     cluster.run(500);

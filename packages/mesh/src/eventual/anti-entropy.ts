@@ -48,6 +48,11 @@ export class AntiEntropy {
     this.#memories.delete(peer);
   }
 
+  /** The way to a peer opened: it counts its deltas anew. */
+  wayOpened(peer: number): void {
+    this.#memoryOf(peer).wayOpened();
+  }
+
   /** Takes note of a peer's delta, before what is in it. */
   heard(peer: number, delta: EventualDelta): void {
     this.#memoryOf(peer).heard(delta);

@@ -108,6 +108,7 @@ export class EventualStore {
   peerUp(peer: number): void {
     if (this.#peers.has(peer)) return;
     this.#peers.set(peer, new PeerOutbox(this.limits));
+    this.#repair.wayOpened(peer);
     this.#rounds.peerUp(peer, this.#elapsed.ms);
   }
 

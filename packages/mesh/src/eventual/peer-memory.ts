@@ -14,6 +14,12 @@ export class PeerMemory {
     return this.#incarnation;
   }
 
+  /** The peer counts from 1 again: where its first deltas are lost, the next does not follow what came by an earlier way. */
+  wayOpened(): void {
+    this.#number = 0;
+    this.#gaplessFrom = 0;
+  }
+
   /** Takes note of a delta. */
   heard({ incarnation, number }: EventualDelta): void {
     if (incarnation !== 0 && incarnation !== this.#incarnation) {
