@@ -23,6 +23,8 @@ export interface DecisionBasis {
   readonly place: GroupPlace;
   /** What other batches that are not yet applied mint, by item kind, so that totals never pass 2^53-1. */
   readonly mintedInFlight: ReadonlyMap<string, number>;
+  /** The decisions may come into force one by one, and some of them not: each writes down the whole state that it merges into. */
+  readonly isCut?: boolean;
   /** The verdicts on what is left of the set, in its order, where some of it turned out to be impossible. */
   arbitrateAgain(rest: readonly PendingOperation[]): readonly Verdict[];
 }
@@ -70,8 +72,8 @@ export function decideSet(basis: DecisionBasis, units: readonly DecisionUnit[], 
   }
 }
 
-function overlayOf({ state, place, mintedInFlight }: DecisionBasis): Overlay & { readonly ledger: LedgerOverlay } {
-  return { place, entities: new EntityOverlay(state), ledger: new LedgerOverlay(state.ledger, mintedInFlight) };
+function overlayOf({ state, place, mintedInFlight, isCut }: DecisionBasis): Overlay & { readonly ledger: LedgerOverlay } {
+  return { place, entities: new EntityOverlay(state, isCut === true), ledger: new LedgerOverlay(state.ledger, mintedInFlight) };
 }
 
 function verdictOf({ operation }: PendingOperation, asked: ReadonlyMap<string, Verdict>): Verdict {

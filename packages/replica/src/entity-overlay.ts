@@ -15,10 +15,13 @@ interface Change {
  */
 export class EntityOverlay {
   readonly #state: GroupState;
+  readonly #isCut: boolean;
   #changes: Map<string, Change> | undefined;
 
-  constructor(state: GroupState) {
+  /** `isCut`: a later decision may not come into force with the earlier ones, which keep what they put. */
+  constructor(state: GroupState, isCut: boolean) {
     this.#state = state;
+    this.#isCut = isCut;
   }
 
   get(kind: string, entityId: string): Entity | undefined {
@@ -45,7 +48,7 @@ export class EntityOverlay {
     for (const { effect } of decided.effects) {
       if (effect?.$case !== "put" && effect?.$case !== "remove") continue;
       const put = effect.$case === "put" ? effect.value : undefined;
-      const earlier = contains ? this.#changes?.get(entityKey(effect.value.kind, effect.value.entityId)) : undefined;
+      const earlier = contains && !this.#isCut ? this.#changes?.get(entityKey(effect.value.kind, effect.value.entityId)) : undefined;
       if (earlier?.put !== undefined) earlier.by.effects = earlier.by.effects.filter((own) => own.effect?.value !== earlier.put);
       (this.#changes ??= new Map()).set(entityKey(effect.value.kind, effect.value.entityId), { put, by: decided });
     }

@@ -49,7 +49,7 @@ export function decideKept(state: GroupState, policy: Policy, groups: number, ke
   }
   if (toDecide.length === 0) return decisions;
   const arbitrate = (operations: readonly PendingOperation[]) => resolve(candidateSet(operations, state, policy), policy);
-  const basis: DecisionBasis = { place: { groupId: state.groupId, groups }, state, mintedInFlight: NO_MINTS, arbitrateAgain: arbitrate };
+  const basis: DecisionBasis = { place: { groupId: state.groupId, groups }, state, mintedInFlight: NO_MINTS, isCut: true, arbitrateAgain: arbitrate };
   const verdicts = arbitrate(toDecide.filter((pending) => !isImpossible(state, pending)));
   for (const decided of decideSet(basis, [{ operations: toDecide, transactionId: "" }], verdicts)) {
     const one = open.get(decided.operationId);

@@ -1,6 +1,6 @@
 // Kept operations on their way into the log: a set that is decided as a whole, once nothing that meets it is on its way.
 import type { Decision, OperationError } from "@statemesh/contract";
-import type { HealBatch, KeptDecision } from "@statemesh/contract/log";
+import { type HealBatch, KeptDecision } from "@statemesh/contract/log";
 import type { Waiter } from "../strong/decision-queue.ts";
 import type { KeptOperation } from "./kept-operation.ts";
 
@@ -10,8 +10,6 @@ export type HealHeading = Omit<HealBatch, "operations">;
 /** Decisions and bytes of one entry, at most; one decision may go beyond the bytes. */
 const ENTRY_DECISIONS = 512;
 const ENTRY_BYTES = 524_288;
-/** About what a decision takes besides the operation's own bytes. */
-const DECISION_BYTES = 256;
 
 export class HealUnit {
   readonly kept: readonly KeptOperation[];
@@ -40,11 +38,11 @@ export class HealUnit {
 
   /** In entries, in the order of the decisions. */
   *entries(decisions: readonly KeptDecision[]): Generator<readonly KeptDecision[]> {
-    const bytesOf = new Map(this.kept.map(({ operationId, bytes }) => [operationId, bytes]));
     let entry: KeptDecision[] = [];
     let bytes = 0;
     for (const decision of decisions) {
-      const size = DECISION_BYTES + (bytesOf.get(decision.decided?.operationId ?? "") ?? 0);
+      // What it puts may be far more than its operation: a whole merged state.
+      const size = KeptDecision.encode(decision).finish().length;
       if (entry.length > 0 && (entry.length >= ENTRY_DECISIONS || bytes + size > ENTRY_BYTES)) {
         yield entry;
         entry = [];
