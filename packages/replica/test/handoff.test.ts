@@ -96,6 +96,18 @@ describe("the directory hands a region over", () => {
     expect(owner()).toBe("2@2");
   });
 
+  it("is not touched by its owner acquiring again; with an abort first the owner keeps its epoch and no commit comes late", () => {
+    const again = { $case: "acquire", value: { serverId: 1, region: REGION, durationMs: 3_000 } } as const;
+    prepare();
+    ready();
+    expect(run(again)).toMatchObject({ result: { lease: { epoch: 1 } }, events: [] });
+    expect(directory.tables.handoffs.get("h")?.phase).toBe(HandoffPhase.ACCEPTED);
+    finish(false);
+    expect(run(again).result.lease?.epoch).toBe(1);
+    expect(finish(true).result.reason).toBe("HANDOFF_PHASE");
+    expect(owner()).toBe("1@1");
+  });
+
   describe("whoever dies, at whatever step, one server owns the region or none", () => {
     const target = { servers: [2] };
     const ownersLease = { leases: [1] };
