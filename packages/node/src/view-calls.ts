@@ -1,6 +1,7 @@
 // What callers hear of views and splits from a node.
-import { MeshError, PartitionEvent, type Region, type ReportHeartbeatRequest, type ReportHeartbeatResponse, Side, type WatchViewResponse } from "@statemesh/contract";
+import { MeshError, PartitionEvent, type Region, type ReportHeartbeatRequest, type ReportHeartbeatResponse, Side, type ViewState, type WatchViewResponse } from "@statemesh/contract";
 import type { MeshNode } from "@statemesh/mesh";
+import type { GroupState } from "@statemesh/replica";
 import { checkInteger, checkList, groupOf } from "@statemesh/world";
 
 const NODES_MAX = 16;
@@ -25,29 +26,56 @@ export function reportHeartbeat(mesh: MeshNode, { heartbeat }: ReportHeartbeatRe
   return { nodeId: answering, side, viewEpoch: view?.epoch ?? 0, heartbeatMs: mesh.views.times.heartbeatMs };
 }
 
+/** What is used of a node to tell about its view. */
+export interface ViewingNode {
+  readonly views: { state(): ViewState };
+  readonly directory: Pick<GroupState, "directory">;
+  readonly cutOff: { readonly partition: { losingSide(groupId: number): object | undefined } };
+  readonly options: { readonly groups: number };
+}
+
+/** What all streams of WatchView are told alike. */
+export interface ViewPicture {
+  readonly state: ViewState;
+  /** Regions of shards that nobody hears, one more than are listed. */
+  readonly unheardRegions: readonly Region[];
+  /** By group: it cannot be written from here. */
+  readonly cutOffGroups: readonly boolean[];
+}
+
+export function pictureOf(mesh: ViewingNode): ViewPicture {
+  const state = mesh.views.state();
+  const cutOffGroups = Array.from({ length: mesh.options.groups + 1 }, (_, groupId) => state.side === Side.LOSING || mesh.cutOff.partition.losingSide(groupId) !== undefined);
+  return { state, unheardRegions: ownedBy(mesh, state.unheardServerIds, () => true), cutOffGroups };
+}
+
 /**
  * What a stream of WatchView is told now.
  *
  * @param serverId the shard that asks; 0: none
  * @param before the side that it was told last; undefined: nothing yet
  */
-export function watchView(mesh: MeshNode, serverId: number, before: Side | undefined): WatchViewResponse {
-  const state = mesh.views.state();
-  const unheard = new Set(state.unheardServerIds);
-  const own: Region[] = [];
-  const others: Region[] = [];
-  for (const { region, serverId: owner } of mesh.directory.directory.leases()) {
-    if (owner === 0) continue;
-    if (owner === serverId && (state.side === Side.LOSING || mesh.cutOff.partition.losingSide(groupOf(region, mesh.options.groups)) !== undefined)) own.push(region);
-    if (unheard.has(owner)) others.push(region);
-  }
+export function watchView(mesh: ViewingNode, { state, unheardRegions, cutOffGroups }: ViewPicture, serverId: number, before: Side | undefined): WatchViewResponse {
+  const own = serverId === 0 ? [] : ownedBy(mesh, [serverId], (region) => cutOffGroups[groupOf(region, mesh.options.groups)] === true);
   return {
     event: eventOf(before, state.side),
     state,
     ownRegions: own.slice(0, REGIONS_LISTED),
-    unheardRegions: others.slice(0, REGIONS_LISTED),
-    moreRegions: own.length > REGIONS_LISTED || others.length > REGIONS_LISTED,
+    unheardRegions: unheardRegions.slice(0, REGIONS_LISTED),
+    moreRegions: own.length > REGIONS_LISTED || unheardRegions.length > REGIONS_LISTED,
   };
+}
+
+/** Regions of shards that are wanted, at most one more than are listed. */
+function ownedBy(mesh: ViewingNode, serverIds: readonly number[], wants: (region: Region) => boolean): Region[] {
+  const { leases } = mesh.directory.directory.tables;
+  const regions: Region[] = [];
+  for (const serverId of serverIds) {
+    for (const { region } of leases.ownedBy(serverId)) {
+      if (wants(region) && regions.push(region) > REGIONS_LISTED) return regions;
+    }
+  }
+  return regions;
 }
 
 function eventOf(before: Side | undefined, now: Side): PartitionEvent {
