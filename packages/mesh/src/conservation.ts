@@ -84,14 +84,13 @@ function account(open: Map<string, number>, states: readonly GroupState[], group
   }
 }
 
-function hasReleased(state: GroupState | undefined, { key, beginIndex, coordinatorGroup }: PreparedRow): boolean {
+function hasReleased(state: GroupState | undefined, prepared: PreparedRow): boolean {
   if (state === undefined) return false;
-  if (state.groupId === coordinatorGroup) {
-    const row = state.transactions.coordinated(key);
-    return row?.beginIndex === beginIndex && row.state === TransactionState.COMMITTED;
+  if (state.groupId === prepared.coordinatorGroup) {
+    const row = state.transactions.coordinated(prepared.key);
+    return row?.beginIndex === prepared.beginIndex && row.state === TransactionState.COMMITTED;
   }
-  const finished = state.transactions.finished.get(key);
-  return finished?.beginIndex === beginIndex && finished.committed;
+  return state.transactions.finishedOf(prepared)?.committed === true;
 }
 
 function count(open: Map<string, number>, sender: number, receiver: number, itemKind: string, quantity: number): void {

@@ -3,47 +3,8 @@ import { conservationOf, read } from "@statemesh/mesh";
 import { commandOf } from "@statemesh/replica";
 import { describe, expect, it } from "vitest";
 import { claim, give, mint, place, send, trade } from "./operations.ts";
-import { isDecision, VirtualCluster } from "./virtual-cluster.ts";
-
-function ready(options: ConstructorParameters<typeof VirtualCluster>[0] = {}): VirtualCluster {
-  const cluster = new VirtualCluster({ groups: 3, ...options });
-  cluster.settle();
-  cluster.register(1, 2);
-  const raised = cluster.runUntil(() => cluster.members.every((id) => !cluster.isUp(id) || cluster.node(id).membership.version >= 3));
-  if (!raised) throw new Error("the cluster does not come to version 3");
-  return cluster;
-}
-
-function balance(cluster: VirtualCluster, groupId: number, player: string, kind = "ore", nodeId = 1): number {
-  return cluster.node(nodeId).group(groupId).state.ledger.balance(`player:${player}`, kind);
-}
-
-/** Everything that was minted is held or on its way, and nothing is on its way once all is quiet. */
-function conserved(cluster: VirtualCluster, nodeId = 1): void {
-  cluster.runUntil(() => quiet(cluster));
-  cluster.converge();
-  const sums = new Map<string, number>();
-  for (let groupId = 1; groupId <= cluster.groups; groupId++) {
-    const { ledger, transactions } = cluster.node(nodeId).group(groupId).state;
-    expect(transactions.isQuiet).toBe(true);
-    for (const { itemKind, minted, burned } of ledger.totalsRows()) sums.set(itemKind, (sums.get(itemKind) ?? 0) + minted - burned);
-    for (const { itemKind, quantity } of ledger.rows()) sums.set(itemKind, (sums.get(itemKind) ?? 0) - quantity);
-    for (const { groupId: peer, itemKind, sent } of ledger.transitRows()) {
-      const received = [...cluster.node(nodeId).group(peer).state.ledger.transitRows()].find((row) => row.groupId === groupId && row.itemKind === itemKind)?.received ?? 0;
-      expect(received).toBe(sent);
-    }
-  }
-  for (const [kind, sum] of sums) expect({ kind, sum }).toEqual({ kind, sum: 0 });
-}
-
-function quiet(cluster: VirtualCluster): boolean {
-  return cluster.members.every((id) => !cluster.isUp(id) || cluster.node(id).groups.every((group) => group.state.transactions.isQuiet));
-}
-
-function outcomes(answers: readonly (Decision | OperationError)[]): unknown[] {
-  const named: Partial<Record<Outcome, string>> = { [Outcome.ACCEPTED]: "ACCEPTED", [Outcome.MERGED]: "MERGED", [Outcome.REJECTED]: "REJECTED" };
-  return answers.map((answer) => (isDecision(answer) ? named[answer.outcome] : answer.reason));
-}
+import { balance, conserved, outcomes, quiet, ready, submit } from "./transacting.ts";
+import { isDecision, type VirtualCluster } from "./virtual-cluster.ts";
 
 describe("a transaction over several groups", () => {
   it("is done in all of them, and every operation hears where", () => {
@@ -201,14 +162,6 @@ describe("items that go to another group", () => {
 
 function versionOf(answer: Decision | OperationError | undefined): number {
   return isDecision(answer) ? answer.version : 0;
-}
-
-function submit(cluster: VirtualCluster, nodeId: number, transactionId: string, operations: readonly Operation[]): (Decision | OperationError)[] {
-  const answers: (Decision | OperationError)[] = [];
-  const node = cluster.node(nodeId);
-  node.edge.transact(transactionId, operations, cluster.nowMs + 20_000, { decided: (decision) => answers.push(decision), failed: (_, error) => answers.push(error) });
-  node.dirty();
-  return answers;
 }
 
 describe("reads and sums while items are on their way", () => {

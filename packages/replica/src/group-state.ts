@@ -397,7 +397,7 @@ export class GroupState {
       transit: [...this.ledger.transitRows()],
       coordinated: [...this.transactions.coordinatedRows()],
       prepared: [...this.transactions.preparedRows()],
-      finished: [...this.transactions.finished.entries()],
+      finished: [...this.transactions.finishedRows()],
       heals: this.heals.rows,
       ...this.forgotten.capture(),
     };

@@ -153,7 +153,7 @@ export class SnapshotLoader {
         return state.transactions.prepare(preparedRow(record.value));
       case "finished": {
         const { recent, ...row } = record.value;
-        return state.transactions.finished.restore(row.key, row, recent);
+        return state.transactions.restoreFinished(row, recent);
       }
       case "healReport":
         return state.heals.restore(record.value);

@@ -25,6 +25,7 @@ export interface SteppingState {
 export interface AppliedStep {
   readonly step: NonNullable<TransactionCommand["step"]>["$case"];
   readonly key: string;
+  readonly coordinatorGroup: number;
   readonly beginIndex: number;
   /** False where the entry found things so that it changed nothing. */
   readonly tookEffect: boolean;
@@ -55,23 +56,26 @@ export function applyStep(state: SteppingState, { step, nowMs }: TransactionComm
 function begin(state: SteppingState, { key, stamp, operations, homeGroups, groups, deadlineMs, decided, locks }: BeginTransaction, entry: LogEntry): Applied {
   const { transactions, groupId } = state;
   const beginIndex = entry.index;
-  const reason = transactions.coordinated(key) === undefined ? refusal(state, key, decided) : "OPERATION_ID_REUSED";
-  if (reason !== undefined) return { ...NOTHING, decided, commandResult: result(state, {}, reason), transaction: { step: "begin", key, beginIndex, tookEffect: false } };
+  const isTaken = transactions.coordinated(key) !== undefined || transactions.prepared(key) !== undefined;
+  const reason = isTaken ? "OPERATION_ID_REUSED" : refusal(state, key, decided);
+  if (reason !== undefined) return { ...NOTHING, decided, commandResult: result(state, {}, reason), transaction: { step: "begin", key, coordinatorGroup: groupId, beginIndex, tookEffect: false } };
   const at = stamp ?? { physicalMs: 0, logical: 0 };
   transactions.coordinate({ key, beginIndex, stamp: at, operations, homeGroups, groups, deadlineMs, state: TransactionState.UNDECIDED });
   transactions.prepare({ key, coordinatorGroup: groupId, beginIndex, stamp: at, groups, deadlineMs, decided, locks, index: entry.index });
-  return { ...NOTHING, decided, commandResult: result(state, {}), transaction: { step: "begin", key, beginIndex, tookEffect: true } };
+  return { ...NOTHING, decided, commandResult: result(state, {}), transaction: { step: "begin", key, coordinatorGroup: groupId, beginIndex, tookEffect: true } };
 }
 
 function prepare(state: SteppingState, { transaction, stamp, deadlineMs, groups, decided, locks }: PrepareTransaction, entry: LogEntry): Applied {
   const { transactions } = state;
   const { key, coordinatorGroup, beginIndex } = transaction ?? { key: "", coordinatorGroup: 0, beginIndex: 0 };
-  const known = transactions.prepared(key);
-  const finished = transactions.finished.get(key);
+  const ref = { key, coordinatorGroup, beginIndex };
+  const known = transactions.preparedFor(ref);
   let reason: Reason | undefined;
-  if (known !== undefined) reason = known.beginIndex === beginIndex ? undefined : "OPERATION_ID_REUSED";
-  else if (finished?.beginIndex === beginIndex) reason = "OUTCOME_UNKNOWN";
-  else reason = refusal(state, key, decided);
+  if (known === undefined) {
+    if (transactions.finishedOf(ref) !== undefined) reason = "OUTCOME_UNKNOWN";
+    else if (transactions.prepared(key) !== undefined || transactions.coordinated(key) !== undefined) reason = "OPERATION_ID_REUSED";
+    else reason = refusal(state, key, decided);
+  }
   const tookEffect = known === undefined && reason === undefined;
   if (tookEffect) {
     transactions.prepare({ key, coordinatorGroup, beginIndex, stamp: stamp ?? { physicalMs: 0, logical: 0 }, groups, deadlineMs, decided, locks, index: entry.index });
@@ -80,7 +84,7 @@ function prepare(state: SteppingState, { transaction, stamp, deadlineMs, groups,
   return {
     ...NOTHING, decided,
     commandResult: result(state, { prepared, decided: prepared ? verdictsOf(known?.decided ?? decided) : [] }, reason),
-    transaction: { step: "prepare", key, beginIndex, tookEffect },
+    transaction: { step: "prepare", ...ref, tookEffect },
   };
 }
 
@@ -98,7 +102,7 @@ function refusal(state: SteppingState, key: string, decided: readonly DecidedOpe
 function decide(state: SteppingState, { key, beginIndex, commit, decided }: DecideTransaction, entry: LogEntry): Applied {
   const row = state.transactions.coordinated(key);
   if (row === undefined || row.beginIndex !== beginIndex || row.state !== TransactionState.UNDECIDED) {
-    return { ...NOTHING, commandResult: result(state, { state: stateOf(row, beginIndex) }), transaction: { step: "decide", key, beginIndex, tookEffect: false } };
+    return { ...NOTHING, commandResult: result(state, { state: stateOf(row, beginIndex) }), transaction: { step: "decide", key, coordinatorGroup: state.groupId, beginIndex, tookEffect: false } };
   }
   return conclude(state, row, commit, decided, "transaction", entry, "decide");
 }
@@ -113,7 +117,7 @@ function conclude(state: SteppingState, row: CoordinatedRow, commit: boolean, de
   if (own !== undefined) transactions.unprepare(own);
   const now = commit ? TransactionState.COMMITTED : TransactionState.ABORTED;
   transactions.coordinate({ ...row, state: now });
-  return { ...applied, decided: [], commandResult: result(state, { state: now }), transaction: { step, key, beginIndex, tookEffect: true } };
+  return { ...applied, decided: [], commandResult: result(state, { state: now }), transaction: { step, key, coordinatorGroup: state.groupId, beginIndex, tookEffect: true } };
 }
 
 /** Effects are the group's own; a verdict is that of the group of the operation's home region. */
@@ -152,23 +156,26 @@ function aborted({ key, operations, homeGroups }: CoordinatedRow, failed: readon
 
 function release(state: SteppingState, { transaction, commit, forget }: ReleaseTransaction, entry: LogEntry): Applied {
   const { transactions } = state;
-  const { key, beginIndex } = transaction ?? { key: "", beginIndex: 0 };
-  const row = transactions.prepared(key);
-  const step = { step: "release", key, beginIndex } as const;
-  if (row === undefined || row.beginIndex !== beginIndex) {
-    const known = transactions.finished.get(key);
-    const isKnown = known?.beginIndex === beginIndex;
+  const { key, coordinatorGroup, beginIndex } = transaction ?? { key: "", coordinatorGroup: 0, beginIndex: 0 };
+  const ref = { key, coordinatorGroup, beginIndex };
+  const row = transactions.preparedFor(ref);
+  const step = { step: "release", ...ref } as const;
+  if (row === undefined) {
+    const known = transactions.finishedOf(ref);
     // So that a prepare that is still on its way finds it over.
-    if (!isKnown && !commit && !forget) transactions.finished.set(key, { key, beginIndex, committed: false, index: entry.index, term: entry.term });
-    const commandResult = result(state, {});
-    if (isKnown) commandResult.position = { groupId: state.groupId, index: known.index, term: known.term };
+    if (known === undefined && !commit && !forget) transactions.finish({ ...ref, committed: false, index: entry.index, term: entry.term });
+    // Nothing is committed that was not prepared, and what was prepared is taken away by its release alone: where none can be
+    // forgotten, this part is lost, and must not pass for done.
+    const isLost = commit && (known === undefined ? !transactions.mayForget : !known.committed);
+    const commandResult = result(state, {}, isLost ? "INTERNAL" : undefined);
+    if (known !== undefined) commandResult.position = { groupId: state.groupId, index: known.index, term: known.term };
     return { ...NOTHING, commandResult, transaction: { ...step, tookEffect: false } };
   }
   let applied: Applied = { ...NOTHING, commandResult: undefined };
   if (commit) applied = state.applyOperations(row.decided, entry);
   else if (!forget) applied = state.applyOperations(row.decided.map(abortedHere), entry);
   transactions.unprepare(row);
-  if (!forget) transactions.finished.set(key, { key, beginIndex, committed: commit, index: entry.index, term: entry.term });
+  if (!forget) transactions.finish({ ...ref, committed: commit, index: entry.index, term: entry.term });
   return { ...applied, decided: [], commandResult: result(state, {}), transaction: { ...step, tookEffect: true } };
 }
 
@@ -187,7 +194,7 @@ function finish(state: SteppingState, { key, beginIndex, released }: FinishTrans
     }
     state.transactions.uncoordinate(row);
   }
-  return { ...NOTHING, commandResult: result(state, {}), transaction: { step: "finish", key, beginIndex, tookEffect: isGood } };
+  return { ...NOTHING, commandResult: result(state, {}), transaction: { step: "finish", key, coordinatorGroup: state.groupId, beginIndex, tookEffect: isGood } };
 }
 
 /** The time is the log's: whoever asks, one entry decides that the deadline has passed. */
@@ -196,7 +203,7 @@ function resolve(state: SteppingState, { key, beginIndex }: ResolveTransaction, 
   if (row?.beginIndex === beginIndex && row.state === TransactionState.UNDECIDED && nowMs > row.deadlineMs) {
     return conclude(state, row, false, [], "deadline", entry, "resolve");
   }
-  return { ...NOTHING, commandResult: result(state, { state: stateOf(row, beginIndex) }), transaction: { step: "resolve", key, beginIndex, tookEffect: false } };
+  return { ...NOTHING, commandResult: result(state, { state: stateOf(row, beginIndex) }), transaction: { step: "resolve", key, coordinatorGroup: state.groupId, beginIndex, tookEffect: false } };
 }
 
 function stateOf(row: CoordinatedRow | undefined, beginIndex: number): TransactionState {

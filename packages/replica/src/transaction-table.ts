@@ -1,7 +1,7 @@
 // Transactions that reach several groups, as one group remembers them: those that it coordinates, those that it is prepared for, with
 // their locks, and those that are over. All of it is replicated state, so that a change of leader loses no lock.
 import type { HybridTimestamp, StampedOperation } from "@statemesh/contract";
-import type { DecidedOperation, LockedFootprint } from "@statemesh/contract/log";
+import type { DecidedOperation, LockedFootprint, TransactionRef } from "@statemesh/contract/log";
 import type { QuantizedBounds, TouchedSet } from "@statemesh/world";
 import { entityKey } from "./entity-table.ts";
 import type { Ledger } from "./ledger.ts";
@@ -46,6 +46,7 @@ export interface PreparedRow {
 /** A transaction of another group that this group has released. */
 export interface FinishedRow {
   readonly key: string;
+  readonly coordinatorGroup: number;
   readonly beginIndex: number;
   readonly committed: boolean;
   readonly index: number;
@@ -60,6 +61,10 @@ export function transactionKey(transactionId: string, operationId: string): stri
 /** The caller's transaction id; empty for an operation alone. */
 export function transactionIdOf(key: string): string {
   return key.startsWith("t:") ? key.slice(2) : "";
+}
+
+function finishedKey(coordinatorGroup: number, key: string): string {
+  return `${coordinatorGroup} ${key}`;
 }
 
 export function lockOf(touched: TouchedSet): LockedFootprint {
@@ -86,7 +91,8 @@ export class TransactionTable {
   /** What waits to be written, by name: see the functions at the end. */
   readonly #names = new Map<string, number>();
   readonly #operations = new Map<string, string>();
-  readonly finished: TwoGenerations<FinishedRow>;
+  /** By coordinating group and key: two callers may use one id for transactions of different groups. */
+  readonly #finished: TwoGenerations<FinishedRow>;
   /** The footprints of everything that is prepared here. What meets them waits. */
   readonly locks: Occupancy<Occupant> = new Occupancy();
 
@@ -94,7 +100,7 @@ export class TransactionTable {
     this.#groupId = groupId;
     this.#hash = hash;
     this.#ledger = ledger;
-    this.finished = new TwoGenerations(window);
+    this.#finished = new TwoGenerations(window);
   }
 
   /** Nothing is under way here. */
@@ -120,6 +126,35 @@ export class TransactionTable {
 
   prepared(key: string): PreparedRow | undefined {
     return this.#prepared.get(key);
+  }
+
+  /** What is prepared for this very transaction: a key may be used again, and by another group. */
+  preparedFor({ key, coordinatorGroup, beginIndex }: TransactionRef): PreparedRow | undefined {
+    const row = this.#prepared.get(key);
+    return row?.coordinatorGroup === coordinatorGroup && row.beginIndex === beginIndex ? row : undefined;
+  }
+
+  /** How this very transaction was released here, where that is remembered. */
+  finishedOf({ key, coordinatorGroup, beginIndex }: TransactionRef): FinishedRow | undefined {
+    const row = this.#finished.get(finishedKey(coordinatorGroup, key));
+    return row?.beginIndex === beginIndex ? row : undefined;
+  }
+
+  finish(row: FinishedRow): void {
+    this.#finished.set(finishedKey(row.coordinatorGroup, row.key), row);
+  }
+
+  finishedRows(): ReturnType<TwoGenerations<FinishedRow>["entries"]> {
+    return this.#finished.entries();
+  }
+
+  restoreFinished(row: FinishedRow, recent: boolean): void {
+    this.#finished.restore(finishedKey(row.coordinatorGroup, row.key), row, recent);
+  }
+
+  /** True where a transaction that was released here may be forgotten by now. */
+  get mayForget(): boolean {
+    return this.#finished.hasRotated;
   }
 
   preparedRows(): IterableIterator<PreparedRow> {

@@ -18,6 +18,11 @@ export class TwoGenerations<V> {
     return this.#young.size + this.#old.size;
   }
 
+  /** The young half was full at least once: something may be forgotten. */
+  get hasRotated(): boolean {
+    return this.#old.size > 0;
+  }
+
   get(key: string): V | undefined {
     return this.#young.get(key) ?? this.#old.get(key);
   }

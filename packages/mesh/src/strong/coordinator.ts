@@ -8,6 +8,7 @@ import type { Command, CommandResult, DecidedOperation, TransactionCommand } fro
 import type { Clock } from "@statemesh/ports";
 import { type AppliedStep, commandOf, type CoordinatedRow, type GroupState, type PreparedRow, transactionIdOf, TransactionState } from "@statemesh/replica";
 import { type OperationType, type Policy, footprintOf, groupOf } from "@statemesh/world";
+import type { Log } from "../host.ts";
 import type { GroupTransactions, StepDone } from "./group-transactions.ts";
 
 /** One group on this node, as far as a coordinator needs it. */
@@ -24,7 +25,7 @@ export interface CoordinatedGroup {
 export interface CoordinatingNode {
   readonly groups: readonly CoordinatedGroup[];
   readonly options: { readonly groups: number; readonly policy: Policy };
-  readonly host: { readonly clock: Clock };
+  readonly host: { readonly clock: Clock; readonly log: Pick<Log, "error"> };
   /** Brings commands to the leaders of their groups, wherever those are. */
   readonly relay: { command(groupId: number, command: Command, deadlineMs: number, done: StepDone): void };
   dirty(): void;
@@ -138,7 +139,13 @@ export class Coordinator {
       isComplete = false;
       if (drive.underWay.has(groupId)) continue;
       const step: NonNullable<TransactionCommand["step"]> = { $case: "release", value: { transaction: refOf(group.groupId, row), commit, forget: false } };
-      this.#relay(drive, groupId, step, RELEASE_TRY_MS, ({ position }) => {
+      this.#relay(drive, groupId, step, RELEASE_TRY_MS, ({ position, reason }) => {
+        if (reason !== "") {
+          // Nobody may hear that it is done. It stays on record here, and is said again with every try.
+          drive.notBeforeMs = this.#node.host.clock.monotonicMs() + RELEASE_TRY_MS;
+          this.#node.host.log.error("a group does not know the transaction that it is to commit: its part is lost", { group: groupId, coordinator: group.groupId, transaction: row.key, reason });
+          return;
+        }
         if (position !== undefined) drive.released.set(groupId, position);
         this.#again(group, row.key, drive);
       }, () => this.#again(group, row.key, drive));

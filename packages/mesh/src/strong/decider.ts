@@ -44,7 +44,6 @@ export class Decider {
   readonly #group: DecidingGroup;
   readonly #host: Host;
   readonly #policy: Policy;
-  readonly #queueCapacity: number;
   readonly #queue: DecisionQueue;
   readonly #groups: number;
   /** Those that reach other groups. */
@@ -63,7 +62,6 @@ export class Decider {
     this.#group = group;
     this.#host = host;
     this.#policy = policy;
-    this.#queueCapacity = queueCapacity;
     this.#queue = new DecisionQueue(queueCapacity);
     this.#groups = groups;
     this.transactions = new GroupTransactions(group, this.#queue, policy, groups, () => host.clock.wallMs());
@@ -108,7 +106,7 @@ export class Decider {
     const content = transactionId === "" ? undefined : state.contents.get(transactionId);
     if (content !== undefined) {
       const asked = contentOf(operations.map(({ fingerprint }) => fingerprint));
-      if (content.operations !== asked.operations || content.fingerprints !== asked.fingerprints) return transactionIdReused(transactionId);
+      if (content.operations !== asked.operations || content.fingerprints !== asked.fingerprints) return this.#forgotten(operations) ?? transactionIdReused(transactionId);
     }
     let repeated: Decision[] | undefined;
     for (const { operation, fingerprint } of operations) {
@@ -122,7 +120,7 @@ export class Decider {
     if (repeated !== undefined) {
       if (repeated.length !== operations.length) {
         const id = operations[0]?.operation.operationId ?? "";
-        return new MeshError("OPERATION_ID_REUSED", `transaction ${transactionId} was used with other operations than those beside ${id}`);
+        return this.#forgotten(operations) ?? new MeshError("OPERATION_ID_REUSED", `transaction ${transactionId} was used with other operations than those beside ${id}`);
       }
       for (const decision of repeated) waiter.decided(decision);
       return "answered";
@@ -144,23 +142,34 @@ export class Decider {
       unit.waiters.push(waiter);
       return "answered";
     }
-    for (const { operation, stamp } of operations) {
+    for (const { operation } of operations) {
       const region = operation.homeRegion;
       if (region === undefined || groupOf(region, this.#groups) !== this.#group.groupId) continue;
       if (!state.admits(region, operation.authorityEpoch, operation.serverId)) {
         return fenced(state.fence(region) ?? { region, epoch: 0, ownerServerId: 0 });
       }
+    }
+    // The coordinating group decides on all operations of a transaction, wherever their homes are, and so may have forgotten any.
+    const forgotten = this.#forgotten(operations);
+    if (forgotten !== undefined) return forgotten;
+    const full = this.#queue.refusal(this.#group.groupId);
+    if (full !== undefined) return full;
+    return this.transactions.partOf(operations, transactionId) === undefined ? undefined : this.transactions.refusal();
+  }
+
+  /** An operation on which nothing is known here may have been decided, and forgotten. */
+  #forgotten(operations: readonly PendingOperation[]): MeshError | undefined {
+    const { decisions, forgottenThroughMs } = this.#group.state;
+    for (const { operation, stamp } of operations) {
       // A claimed time ahead of the first receiver's clock was stamped with that clock: so much earlier at most. Where none
       // is claimed, the receiver's stamp tells a try of long ago from a new operation.
       const earliestMs = operation.timestampMs > 0 ? operation.timestampMs - this.#policy.maxOffsetMs : stamp.physicalMs;
-      if (earliestMs <= state.forgottenThroughMs) {
-        return new MeshError("DECISION_FORGOTTEN", `operation ${operation.operationId} is stamped before the decisions that are kept`, {
-          metadata: { kept_after_ms: String(state.forgottenThroughMs) },
-        });
-      }
+      if (earliestMs > forgottenThroughMs || decisions.get(operation.operationId) !== undefined) continue;
+      return new MeshError("DECISION_FORGOTTEN", `operation ${operation.operationId} is stamped before the decisions that are kept`, {
+        metadata: { kept_after_ms: String(forgottenThroughMs) },
+      });
     }
-    if (this.#queue.isFull) return overloaded(`operations waiting in group ${this.#group.groupId}`, this.#queueCapacity);
-    return this.transactions.partOf(operations, transactionId) === undefined ? undefined : this.transactions.refusal();
+    return undefined;
   }
 
   /** Sends what can be decided now to the arbiter. */

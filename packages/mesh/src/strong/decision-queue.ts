@@ -1,10 +1,11 @@
 // Which waiting operations may be decided now. Operations whose footprints meet are decided one after the
 // other; others side by side. So a decision never needs to see anything that is not applied yet.
-import type { Decision, HybridTimestamp, OperationError } from "@statemesh/contract";
+import type { Decision, HybridTimestamp, MeshError, OperationError } from "@statemesh/contract";
 import type { DecisionUnit, Occupancy, Occupant, PendingOperation } from "@statemesh/replica";
 import type { AskedToPrepare } from "./group-transactions.ts";
 import type { HealUnit } from "../healing/heal-unit.ts";
 import { OperationOccupancy, Owners } from "./occupancy.ts";
+import { overloaded } from "./operation-errors.ts";
 
 /** Who hears what became of an operation. Called once an operation. */
 export interface Waiter {
@@ -82,8 +83,10 @@ export class DecisionQueue {
     return this.#byOperationId.size > 0;
   }
 
-  get isFull(): boolean {
-    return this.#waiting.length >= this.#capacity || this.#bytes >= QUEUED_BYTES;
+  /** What stands against another unit. */
+  refusal(groupId: number): MeshError | undefined {
+    const isFull = this.#waiting.length >= this.#capacity || this.#bytes >= QUEUED_BYTES;
+    return isFull ? overloaded(`operations waiting in group ${groupId}`, this.#capacity) : undefined;
   }
 
   /** The unit that holds an operation id, waiting or in flight. */

@@ -97,7 +97,8 @@ export class GroupTransactions {
 
   /** A transaction of that key is under way here. */
   isTaken(key: string): boolean {
-    return this.#units.has(key) || this.#group.state.transactions.coordinated(key) !== undefined;
+    const { transactions } = this.#group.state;
+    return this.#units.has(key) || transactions.coordinated(key) !== undefined || transactions.prepared(key) !== undefined;
   }
 
   queued(unit: QueuedUnit): void {
@@ -109,12 +110,12 @@ export class GroupTransactions {
     const { state, core, groupId, serves } = this.#group;
     if (!serves) return done(undefined, notLeader(groupId, core.leader));
     if (transaction === undefined || stamp === undefined) return done(undefined, MeshError.field("transaction", "is required"));
-    const { key, beginIndex } = transaction;
-    const known = state.transactions.prepared(key);
-    if (known?.beginIndex === beginIndex) return done(answerOf({ prepared: true, decided: verdictsOf(known.decided) }), undefined);
-    if (state.transactions.finished.get(key)?.beginIndex === beginIndex) return done(answerOf({}, "TRANSACTION_ABORTED"), undefined);
+    const { key } = transaction;
+    const known = state.transactions.preparedFor(transaction);
+    if (known !== undefined) return done(answerOf({ prepared: true, decided: verdictsOf(known.decided) }), undefined);
+    if (state.transactions.finishedOf(transaction) !== undefined) return done(answerOf({}, "TRANSACTION_ABORTED"), undefined);
     const queued = this.#units.get(key)?.part?.asked;
-    if (queued?.transaction.beginIndex === beginIndex) {
+    if (queued !== undefined && isSame(queued.transaction, transaction)) {
       queued.done.push(done);
       return;
     }
@@ -125,8 +126,11 @@ export class GroupTransactions {
       if (one === undefined) return done(answerOf({}, "UNKNOWN_TYPE"), undefined);
       pending.push(one);
     }
-    const reason = known !== undefined || queued !== undefined ? "OPERATION_ID_REUSED" : this.#refusalOf(pending);
+    const reason = this.isTaken(key) ? "OPERATION_ID_REUSED" : this.#refusalOf(pending);
     if (reason !== undefined) return done(answerOf({}, reason), undefined);
+    // A limit passes: it is no answer to the transaction, which is asked for again until its deadline.
+    const limit = this.#queue.refusal(groupId) ?? this.refusal();
+    if (limit !== undefined) return done(undefined, limit);
     const unit: QueuedUnit = {
       operations: pending, transactionId: key.startsWith("t:") ? key.slice(2) : "", waiters: [], sizeBytes: unitBytes(pending, state), proposed: false,
       part: { key, stamp, groups, all: undefined, asked: { transaction, deadlineMs, done: [done] } },
@@ -145,7 +149,7 @@ export class GroupTransactions {
       const earliestMs = timestampMs > 0 ? timestampMs - this.#policy.maxOffsetMs : stamp.physicalMs;
       if (earliestMs <= state.forgottenThroughMs) return "DECISION_FORGOTTEN";
     }
-    return this.#queue.isFull || this.refusal() !== undefined ? "OVERLOADED" : undefined;
+    return undefined;
   }
 
   /** The entry for a part that was decided and holds. */
@@ -190,7 +194,8 @@ export class GroupTransactions {
   }
 
   /** A step was applied. */
-  applied({ step, key, beginIndex, tookEffect }: AppliedStep, result: CommandResult | undefined): void {
+  applied({ step, tookEffect, ...ref }: AppliedStep, result: CommandResult | undefined): void {
+    const { key } = ref;
     if (step === "finish" && tookEffect) this.#tellLate(key);
     const unit = this.#units.get(key);
     if (unit === undefined) return;
@@ -199,10 +204,12 @@ export class GroupTransactions {
       this.release(unit);
       if (tookEffect) this.#begun.set(key, { operations: allOf(unit), waiters: unit.waiters });
       else for (const waiter of unit.waiters) failAll(allOf(unit), waiter, new MeshError("OPERATION_ID_REUSED", `an operation of ${key} was used beside it`));
-    } else if (step === "prepare" && asked?.transaction.beginIndex === beginIndex && unit.proposed) {
+    } else if (asked === undefined || !isSame(asked.transaction, ref)) {
+      return;
+    } else if (step === "prepare" && unit.proposed) {
       this.release(unit);
       for (const done of asked.done) done(result, undefined);
-    } else if (step === "release" && asked?.transaction.beginIndex === beginIndex && !unit.proposed) {
+    } else if (step === "release" && !unit.proposed) {
       // It was aborted before this group came to prepare.
       this.#queue.withdraw(unit);
       if (this.#queue.unitOf(unit.operations[0]?.operation.operationId ?? "") === unit) return;
@@ -251,6 +258,11 @@ export class GroupTransactions {
     for (const done of unit.part?.asked?.done ?? []) done(answer, undefined);
     for (const waiter of unit.waiters) failAll(allOf(unit), waiter, fenced(fence));
   }
+}
+
+/** A key alone may be another use of it, or another group's. */
+function isSame(a: TransactionRef, b: TransactionRef): boolean {
+  return a.key === b.key && a.coordinatorGroup === b.coordinatorGroup && a.beginIndex === b.beginIndex;
 }
 
 function answerOf(transaction: Partial<NonNullable<CommandResult["transaction"]>>, reason = ""): CommandResult {

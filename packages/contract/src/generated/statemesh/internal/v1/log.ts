@@ -506,6 +506,8 @@ export interface FinishedTransaction {
   term: number;
   /** Kept since the last rotation. */
   recent: boolean;
+  /** Several groups may coordinate transactions under one key. */
+  coordinatorGroup: number;
 }
 
 /** What ever went from a group to another, or came from there, of one kind: counts modulo 2^53. */
@@ -6999,7 +7001,7 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
 };
 
 function createBaseFinishedTransaction(): FinishedTransaction {
-  return { key: "", beginIndex: 0, committed: false, index: 0, term: 0, recent: false };
+  return { key: "", beginIndex: 0, committed: false, index: 0, term: 0, recent: false, coordinatorGroup: 0 };
 }
 
 export const FinishedTransaction: MessageFns<FinishedTransaction> = {
@@ -7021,6 +7023,9 @@ export const FinishedTransaction: MessageFns<FinishedTransaction> = {
     }
     if (message.recent !== false) {
       writer.uint32(48).bool(message.recent);
+    }
+    if (message.coordinatorGroup !== 0) {
+      writer.uint32(56).uint32(message.coordinatorGroup);
     }
     return writer;
   },
@@ -7086,6 +7091,14 @@ export const FinishedTransaction: MessageFns<FinishedTransaction> = {
             message.recent = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.coordinatorGroup = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -7110,6 +7123,11 @@ export const FinishedTransaction: MessageFns<FinishedTransaction> = {
       index: isSet(object.index) ? globalThis.Number(object.index) : 0,
       term: isSet(object.term) ? globalThis.Number(object.term) : 0,
       recent: isSet(object.recent) ? globalThis.Boolean(object.recent) : false,
+      coordinatorGroup: isSet(object.coordinatorGroup)
+        ? globalThis.Number(object.coordinatorGroup)
+        : isSet(object.coordinator_group)
+        ? globalThis.Number(object.coordinator_group)
+        : 0,
     };
   },
 
@@ -7133,6 +7151,9 @@ export const FinishedTransaction: MessageFns<FinishedTransaction> = {
     if (message.recent !== false) {
       obj.recent = message.recent;
     }
+    if (message.coordinatorGroup !== 0) {
+      obj.coordinatorGroup = Math.round(message.coordinatorGroup);
+    }
     return obj;
   },
 
@@ -7147,6 +7168,7 @@ export const FinishedTransaction: MessageFns<FinishedTransaction> = {
     message.index = object.index ?? 0;
     message.term = object.term ?? 0;
     message.recent = object.recent ?? false;
+    message.coordinatorGroup = object.coordinatorGroup ?? 0;
     return message;
   },
 };
