@@ -98,10 +98,20 @@ describe("eventual state: which write wins", () => {
     expect(node.text("wolf")).toBe("here");
   });
 
-  it("moves a claimed time before the compensation window up to its edge", () => {
+  it("keeps the time that a write claims, however late it comes: what was written after it wins", () => {
     const node = new Node();
-    node.publish([update("wolf", "late", { timestampMs: 1 })]);
-    expect(node.store.get("creature_position", HOME, "wolf")?.stamp?.physicalMs).toBe(START_MS - DEFAULT_POLICY.compensationWindowMs);
+    node.publish([update("wolf", "", { deleted: true, timestampMs: START_MS - 1_000 })]);
+    node.publish([update("wolf", "late", { timestampMs: START_MS - 2_000 }), update("bear", "late", { timestampMs: START_MS - 2_000 })]);
+    expect(node.text("wolf")).toBeUndefined();
+    expect(node.store.get("creature_position", HOME, "bear")?.stamp?.physicalMs).toBe(START_MS - 2_000);
+  });
+
+  it("takes no write from so long ago that its deletion may be forgotten", () => {
+    const node = new Node();
+    const edgeMs = START_MS - node.store.limits.tombstoneHorizonMs / 2;
+    expect(node.publish([update("wolf", "old", { timestampMs: edgeMs - 1 }), update("bear", "old", { timestampMs: edgeMs })])).toEqual({ updates: 1, staleUpdates: 1 });
+    expect(node.text("wolf")).toBeUndefined();
+    expect(node.text("bear")).toBe("old");
   });
 });
 

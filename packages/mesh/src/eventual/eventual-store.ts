@@ -140,16 +140,19 @@ export class EventualStore {
    */
   publish(updates: readonly EventualUpdate[], serverId: number, nowMs: number, clock: HybridClock, policy: PublishPolicy): PublishCounts {
     this.admit(updates, serverId, nowMs, policy);
-    const edgeMs = nowMs - policy.compensationWindowMs;
+    // The last write wins, so that back-dating buys nothing; moved up, a write that comes late would win over what was written after it.
+    const edgeMs = nowMs - this.limits.tombstoneHorizonMs / 2;
     let taken = 0;
     for (let i = 0; i < updates.length; i += 1) {
       const update = updates[i] as EventualUpdate;
+      // What was deleted since may be forgotten already, or before this reaches every node.
+      if (update.timestampMs !== 0 && update.timestampMs < edgeMs) continue;
       const region = update.region as Region;
       const stamp =
         update.timestampMs === 0
           ? this.#stampAfterHeld(update, clock.now(nowMs))
           : // Updates of one request that claim the same millisecond follow each other.
-            { physicalMs: Math.max(update.timestampMs, edgeMs, 0), logical: i };
+            { physicalMs: update.timestampMs, logical: i };
       const value: EventualValue = {
         type: update.type,
         region,

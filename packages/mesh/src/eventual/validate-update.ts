@@ -4,8 +4,6 @@ import type { EventualLimits } from "./limits.ts";
 /** What publishing needs to know of the policy table; `Policy` of the world package has it. */
 export interface PublishPolicy {
   typeOf(name: string): { readonly consistency: string } | undefined;
-  /** Older claimed times are moved up to this far before now, milliseconds. */
-  readonly compensationWindowMs: number;
   /** Claimed times further ahead than this are refused, milliseconds. */
   readonly maxOffsetMs: number;
 }

@@ -162,7 +162,7 @@ export interface EventualUpdate {
   /** At most 4,096 bytes; ignored where `deleted`. */
   value: Uint8Array;
   deleted: boolean;
-  /** When it was written, milliseconds since the Unix epoch; 0: the receiver stamps. */
+  /** When it was written, milliseconds since the Unix epoch, however late it comes; 0: the receiver stamps. Older than five minutes: it changes nothing. */
   timestampMs: number;
 }
 
