@@ -76,7 +76,7 @@ describe("./dev up", () => {
     expect(run.text()).toContain("8 put up now, 0 found from an earlier run");
     expect(run.text()).toMatch(/conserved: yes/);
     expect(run.text()).not.toContain("FAILED");
-    expect(run.text().match(/^ {2}ok {6}/gm)?.length).toBe(12);
+    expect(run.text().match(/^ {2}ok {6}/gm)?.length).toBe(13);
     expect(processes()).toEqual([]);
   });
 
@@ -105,7 +105,7 @@ describe("./dev up", () => {
       expect(run.text()).toContain(`${name} ended by itself (SIGKILL); starting it again`);
       expect(run.text()).toContain(`${name} serves again`);
     }
-    expect(run.text().match(/^ {2}ok {6}/gm)?.length, run.text()).toBe(12);
+    expect(run.text().match(/^ {2}ok {6}/gm)?.length, run.text()).toBe(13);
     expect(processes()).toEqual([]);
   });
 
