@@ -67,6 +67,7 @@ async function startShards(options: DemoOptions): Promise<DemoShard[]> {
   });
   try {
     await Promise.all(shards.map(async (shard) => await shard.start(world.regions.filter((it) => it.shard === shard.name).map((it) => it.region))));
+    for (const shard of shards) shard.follow();
   } catch (error) {
     for (const shard of shards) shard.close();
     throw error;

@@ -48,6 +48,11 @@ export class DemoShard {
   async start(regions: readonly Region[]): Promise<void> {
     const endMs = performance.now() + LEASE_WAIT_MS;
     await this.#patiently(endMs, async () => await this.client.authority.register());
+    await Promise.all(regions.map(async (region) => await this.#patiently(endMs, async () => await this.acquire(region))));
+  }
+
+  /** Takes and gives regions as the directory says. Once every shard has its own: a lease that an earlier run left to another shard has to run out, not on. */
+  follow(): void {
     this.#regions = this.client.follow({
       load: () => Promise.resolve(),
       begin: (lease) => this.#leases.set(formatRegion(lease.region), lease),
@@ -56,7 +61,6 @@ export class DemoShard {
       resume: (lease) => this.#leases.set(formatRegion(lease.region), lease),
       failed: (region, error) => this.lost.push(`handing ${formatRegion(region)} over: ${error.message}`),
     });
-    await Promise.all(regions.map(async (region) => await this.#patiently(endMs, async () => await this.acquire(region))));
   }
 
   /** Hands a region to another shard; true where that owns it now. */
