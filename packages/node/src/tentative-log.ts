@@ -52,11 +52,14 @@ export class TentativeLog {
 
   /** `done` once all of them are durable, or with the reason why none is known to be. */
   keep(operations: readonly TentativeOperation[], done: (error: MeshError | undefined) => void): void {
-    const writes = operations.map(async (value) => {
-      const bytes = TentativeLogRecord.encode({ record: { $case: "kept", value } }).finish();
-      await this.#file.append(bytes, () => this.#note(value.operation?.operationId ?? "", bytes));
-    });
-    Promise.all(writes).then(
+    const records = operations.map((value) => ({
+      operationId: value.operation?.operationId ?? "", bytes: TentativeLogRecord.encode({ record: { $case: "kept", value } }).finish(),
+    }));
+    // Together: a caller who is told that the disk is full must not find some of them decided after all.
+    const written = (): void => {
+      for (const { operationId, bytes } of records) this.#note(operationId, bytes);
+    };
+    this.#file.append(records.map(({ bytes }) => bytes), written).then(
       () => done(undefined),
       (error: unknown) => {
         if (error instanceof DiskError && error.isNoSpace) return done(new MeshError("LOG_FULL", "the disk of this node is full", { retryDelayMs: 1_000, cause: error }));
@@ -73,7 +76,7 @@ export class TentativeLog {
       return;
     }
     const bytes = TentativeLogRecord.encode({ record: { $case: "dropped", value: { operationIds: [...operationIds] } } }).finish();
-    this.#file.append(bytes).catch((error: unknown) => {
+    this.#file.append([bytes]).catch((error: unknown) => {
       // After a restart it is found out again.
       if (error instanceof DiskError && error.isNoSpace) this.#log.warn("the disk is full: what was healed is not noted yet", { operations: operationIds.length });
       else this.#fail(error);

@@ -24,7 +24,7 @@ describe("a file of records", () => {
         let next = 0;
         const step = (): void => {
           const word = `${life}-${next++} ${"x".repeat(Math.floor(random.next() * 300))}`;
-          file.append(bytes(word), () => certain.push(word)).catch((error: unknown) => failures.push(error));
+          file.append([bytes(word)], () => certain.push(word)).catch((error: unknown) => failures.push(error));
           if (random.chance(0.1)) file.replace(() => certain.map(bytes));
           if (next < 60) simulation.after(random.next(), step);
         };
@@ -43,7 +43,7 @@ describe("a file of records", () => {
     let syncs = 0;
     const disk = new SimDisk(simulation, { fault: (operation) => void (operation === "sync" && syncs++) });
     const { file } = await simulation.settle(RecordFile.open(disk.mount(), "kept"));
-    await simulation.settle(Promise.all(Array.from({ length: 1_000 }, async (_, i) => file.append(bytes(String(i))))));
+    await simulation.settle(Promise.all(Array.from({ length: 1_000 }, async (_, i) => file.append([bytes(String(i))]))));
     expect(syncs).toBeLessThanOrEqual(3);
   });
 
@@ -51,13 +51,27 @@ describe("a file of records", () => {
     const simulation = new Simulation(2);
     const disk = new SimDisk(simulation, { capacityBytes: 400 });
     const { file } = await simulation.settle(RecordFile.open(disk.mount(), "kept"));
-    await simulation.settle(file.append(bytes("first")));
-    const refused = await simulation.settle(file.append(new Uint8Array(1_000)).then(() => undefined, (error: unknown) => error));
+    await simulation.settle(file.append([bytes("first")]));
+    const refused = await simulation.settle(file.append([new Uint8Array(1_000)]).then(() => undefined, (error: unknown) => error));
     expect(refused instanceof DiskError && refused.isNoSpace).toBe(true);
-    await simulation.settle(file.append(bytes("second")));
+    await simulation.settle(file.append([bytes("second")]));
     disk.crash();
     const { records } = await simulation.settle(RecordFile.open(disk.mount(), "kept"));
     expect(records.map(text)).toEqual(["first", "second"]);
+  });
+
+  it("takes all that is appended together, or nothing of it", async () => {
+    const simulation = new Simulation(4);
+    const disk = new SimDisk(simulation, { capacityBytes: 400 });
+    const { file } = await simulation.settle(RecordFile.open(disk.mount(), "kept"));
+    let written = 0;
+    const refused = await simulation.settle(file.append([bytes("small"), new Uint8Array(1_000)], () => written++).then(() => undefined, (error: unknown) => error));
+    expect(refused instanceof DiskError && refused.isNoSpace).toBe(true);
+    expect(written).toBe(0);
+    await simulation.settle(file.append([bytes("one"), bytes("two")]));
+    disk.crash();
+    const { records } = await simulation.settle(RecordFile.open(disk.mount(), "kept"));
+    expect(records.map(text)).toEqual(["one", "two"]);
   });
 
   it("takes nothing more after a sync that failed", async () => {
@@ -66,7 +80,7 @@ describe("a file of records", () => {
     const disk = new SimDisk(simulation, { fault: (operation) => (fails && operation === "sync" ? "EIO" : undefined) });
     const { file } = await simulation.settle(RecordFile.open(disk.mount(), "kept"));
     fails = true;
-    const outcome = async (): Promise<string> => simulation.settle(file.append(bytes("word")).then(() => "taken", () => "refused"));
+    const outcome = async (): Promise<string> => simulation.settle(file.append([bytes("word")]).then(() => "taken", () => "refused"));
     expect(await outcome()).toBe("refused");
     fails = false;
     expect(await outcome()).toBe("refused");
@@ -76,7 +90,7 @@ describe("a file of records", () => {
     const simulation = new Simulation(4);
     const disk = new SimDisk(simulation);
     const { file } = await simulation.settle(RecordFile.open(disk.mount(), "kept"));
-    for (const word of ["one", "two", "three"]) await simulation.settle(file.append(bytes(word)));
+    for (const word of ["one", "two", "three"]) await simulation.settle(file.append([bytes(word)]));
     await simulation.settle(file.close());
     disk.flipBit("kept", 20 + 4 + 3 + 20 + 4, 0);
     const before = disk.peek("kept").slice();
@@ -84,7 +98,7 @@ describe("a file of records", () => {
     expect(opened.records.map(text)).toEqual(["one", "three"]);
     expect(opened.damage).toMatchObject([{ offset: 27 }]);
     expect(disk.peek("kept.damaged")).toEqual(before);
-    await simulation.settle(opened.file.append(bytes("four")));
+    await simulation.settle(opened.file.append([bytes("four")]));
     disk.crash();
     const again = await simulation.settle(RecordFile.open(disk.mount(), "kept"));
     expect(again.records.map(text)).toEqual(["one", "three", "four"]);

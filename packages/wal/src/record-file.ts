@@ -5,8 +5,8 @@ import { checkFrame, FRAME_HEADER_BYTES, FrameWriter, findFrame } from "./frame.
 
 /** There is one file of a name, so that its frames need not say of which. */
 const SEGMENT = 0;
-/** Records of one frame, and their bytes, at most; one record may go beyond. */
-const FRAME_RECORDS = 4_096;
+/** Appends of one frame, and their bytes, at most; one append may go beyond. */
+const FRAME_APPENDS = 4_096;
 const FRAME_BYTES = 4 * 1024 * 1024;
 
 export interface OpenedRecords {
@@ -20,7 +20,9 @@ export interface OpenedRecords {
 }
 
 interface Waiting {
-  readonly record: Uint8Array;
+  /** Of one frame: all of them are there after a crash, or none. */
+  readonly records: readonly Uint8Array[];
+  readonly bytes: number;
   readonly written: () => void;
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
@@ -79,13 +81,14 @@ export class RecordFile {
   }
 
   /**
-   * Resolves once the record is durable. Rejects with a DiskError: where it `isNoSpace` nothing of the record is there and the next may be
-   * tried; after any other nobody knows what is on the disk, and every later append fails too. `written` is called before the file may be
-   * written anew: who keeps what `replace` asks for takes the record in there.
+   * Resolves once the records are durable; they are all there, or none is. Rejects with a DiskError: where it `isNoSpace` none is there and
+   * the next may be tried; after any other nobody knows what is on the disk, and every later append fails too. `written` is called before
+   * the file may be written anew: who keeps what `replace` asks for takes the records in there.
    */
-  async append(record: Uint8Array, written: () => void = () => undefined): Promise<void> {
+  async append(records: readonly Uint8Array[], written: () => void = () => undefined): Promise<void> {
+    const bytes = records.reduce((sum, { length }) => sum + length, 0);
     await new Promise<void>((resolve, reject) => {
-      this.#queue.push({ record, written, resolve, reject });
+      this.#queue.push({ records, bytes, written, resolve, reject });
       this.#run();
     });
   }
@@ -131,7 +134,7 @@ export class RecordFile {
   #take(): Waiting[] {
     let bytes = 0;
     let taken = 0;
-    while (taken < this.#queue.length && taken < FRAME_RECORDS && (taken === 0 || bytes < FRAME_BYTES)) bytes += this.#queue[taken++]?.record.length ?? 0;
+    while (taken < this.#queue.length && taken < FRAME_APPENDS && (taken === 0 || bytes < FRAME_BYTES)) bytes += this.#queue[taken++]?.bytes ?? 0;
     return this.#queue.splice(0, taken);
   }
 
@@ -141,7 +144,7 @@ export class RecordFile {
       const file = await this.#open();
       const before = file.size;
       try {
-        await file.append([sealed(batch.map(({ record }) => record), before)]);
+        await file.append([sealed(batch.flatMap(({ records }) => records), before)]);
       } catch (error) {
         if (error instanceof DiskError && error.isNoSpace) await file.truncate(before);
         throw error;
