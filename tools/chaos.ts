@@ -1,5 +1,5 @@
 // ./dev chaos: a mesh of real processes, load, faults by a seed, and everything that must hold afterwards.
-import { Command, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { terminalPlot } from "./chaos/availability.ts";
 import type { Check } from "./chaos/checks/check.ts";
 import { checkHistory } from "./chaos/checks/history-checks.ts";
@@ -27,8 +27,8 @@ const SHOWN = 5;
 const options = new Command("./dev chaos")
   .description("Runs five consensus nodes, an arbiter and a region store on PostgreSQL as real processes, each node on a network of its own, lets players play, and\nbreaks things by a schedule that a seed gives. Then everything is healed and checked. Status 1 where anything does not hold.")
   .option("--minutes <number>", "how long the load lasts, 0.1..600", minutes, 1)
-  .option("--seed <number>", "schedule, targets and load; left out: by the time", seed, Date.now() % 1_000_000)
-  .option("--faults <names>", "only these, separated by commas (see --list)", kinds, FAULTS)
+  .addOption(new Option("--seed <number>", "schedule, targets and load").argParser(seed).default(Date.now() % 1_000_000, "by the time"))
+  .addOption(new Option("--faults <names>", "only these, separated by commas (see --list)").argParser(kinds).default(FAULTS, "all that the machine allows"))
   .option("--json", "print one JSON object", false)
   .option("--list", "list the kinds of faults", false)
   .option("--keep", "leave the run's folder: logs, disks, history, picture", false)
