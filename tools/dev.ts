@@ -12,6 +12,7 @@ const COMMANDS = [
   { name: "chaos", file: "chaos.ts", summary: "break a mesh of real processes and check what it says" },
   { name: "generate", file: "generate.ts", summary: "generate stubs, descriptor image and the configuration page" },
   { name: "bundle", file: "bundle.ts", summary: "bundle each service into one file for an image" },
+  { name: "package", file: "package.ts", summary: "build the TypeScript SDK as a package for plain Node" },
 ] as const;
 
 const folder = import.meta.dirname;

@@ -16,3 +16,4 @@ export { Subscription, type SubscriptionTarget } from "./subscription.ts";
 export { ViewWatch } from "./view-watch.ts";
 export type { Heartbeats } from "./heartbeats.ts";
 export type { CallLimits } from "./unary-caller.ts";
+export * from "./vocabulary.ts";
