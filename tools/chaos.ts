@@ -5,6 +5,7 @@ import type { Check } from "./chaos/checks/check.ts";
 import { checkHistory } from "./chaos/checks/history-checks.ts";
 import { readHistory } from "./chaos/checks/history.ts";
 import type { FaultKind } from "./chaos/fault.ts";
+import type { ReadReport } from "./chaos/heal-reports.ts";
 import { FAULTS } from "./chaos/faults/all-faults.ts";
 import { NEEDS } from "./chaos/machine.ts";
 import { runChaos, type RunResult } from "./chaos/run.ts";
@@ -21,7 +22,7 @@ interface Options {
   readonly check?: string;
 }
 
-/** Anomalies shown of each check; all are in the JSON. */
+/** Anomalies shown of each check, and heal reports; all are in the JSON. */
 const SHOWN = 5;
 
 const options = new Command("./dev chaos")
@@ -110,9 +111,21 @@ function report(result: RunResult): void {
   console.log("");
   console.log(`${counts.acknowledged} calls decided, ${counts.refused} refused, ${counts.open} left open, ${counts.transactions} of them transactions; ${counts.reads} linearizable reads`);
   console.log(`attempts that did not decide: ${Object.entries(counts.reasons).map(([reason, count]) => `${count} ${reason}`).join(", ") || "none"}`);
+  showKept(result.kept);
   showChecks(checks, result.anomalies);
   if (result.folder !== undefined) console.log(`kept: ${result.folder}`);
   console.log(`seed ${result.seed}: ${faults.length} faults of ${availability.byFault.length} kinds in ${result.seconds} s, ${result.anomalies} anomalies`);
+}
+
+function showKept({ answeredTentative, reports }: RunResult["kept"]): void {
+  const sum = (of: (head: ReadReport["head"]) => number): number => reports.reduce((total, { head }) => total + of(head), 0);
+  const decided = `${sum(({ accepted }) => accepted)} accepted, ${sum(({ merged }) => merged)} merged, ${sum(({ rejected }) => rejected)} refused`;
+  console.log(`${answeredTentative} operations answered TENTATIVE; ${reports.length} heal reports: ${decided}, ${sum(({ decidedBefore }) => decidedBefore)} of them decided on the other side before`);
+  for (const { head } of reports.slice(0, SHOWN)) {
+    const sides = head.sides.map(({ nodeIds, decided: went }) => `${nodeIds.join(", ")}${went ? " (decided)" : ""}`).join(" | ");
+    console.log(`  ${head.reportId}  group ${head.groupId}, nodes ${sides}: ${head.accepted} accepted, ${head.merged} merged, ${head.rejected} refused`);
+  }
+  if (reports.length > SHOWN) console.log(`  and ${reports.length - SHOWN} more; all are in the JSON`);
 }
 
 function showChecks(checks: readonly Check[], anomalies: number): void {

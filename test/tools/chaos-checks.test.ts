@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { checkHistory } from "../../tools/chaos/checks/history-checks.ts";
-import { type History, type HistoryCall, type HistoryGrant, type HistoryOperation, type HistoryRead, type HistoryShown, readHistory, writeHistory } from "../../tools/chaos/checks/history.ts";
+import { type History, type HistoryCall, type HistoryFinal, type HistoryGrant, type HistoryLostDisk, type HistoryOperation, type HistoryRead, type HistoryReport, type HistoryShown, readHistory, writeHistory } from "../../tools/chaos/checks/history.ts";
 import { nodeProgram } from "../../tools/service-process.ts";
 
 let folder = "";
@@ -19,11 +19,19 @@ afterEach(() => {
 });
 
 function operation(id: string, action: string, subject: string, index: number, more: Partial<HistoryOperation> = {}): HistoryOperation {
-  return { operationId: id, type: "chaos_register", serverId: 1, epoch: 0, region: "region_0_0_0", subject, action, value: id, accepted: true, index, version: index, ...more };
+  return { operationId: id, type: "chaos_register", serverId: 1, epoch: 0, region: "region_0_0_0", subject, action, value: id, accepted: true, index, version: index, mayBeKept: false, ...more };
 }
 
 function call(from: number, to: number | null, ...operations: HistoryOperation[]): HistoryCall {
-  return { kind: "call", transactionId: operations.length > 1 ? `t-${operations[0]?.operationId ?? ""}` : "", group: 1, invokedMs: from, returnedMs: to, end: to === null ? "open" : "decided", operations };
+  return { kind: "call", transactionId: operations.length > 1 ? `t-${operations[0]?.operationId ?? ""}` : "", group: 1, invokedMs: from, returnedMs: to, end: to === null ? "open" : "decided", keptBy: [], operations };
+}
+
+function kept(from: number, nodeId: number, it: HistoryOperation): HistoryCall {
+  return { ...call(from, null, { ...it, mayBeKept: true }), keptBy: [nodeId] };
+}
+
+function listed(operationId: string, nodeId: number, outcome: "accepted" | "merged" | "rejected", index: number): HistoryReport["operations"][number] {
+  return { operationId, nodeId, outcome, reason: outcome === "rejected" ? "CONFLICT" : "", rule: "timestamp", decidedBefore: false, index };
 }
 
 function read(from: number, to: number, index: number, seen: Readonly<Record<string, readonly [string, number]>>): HistoryRead {
@@ -41,7 +49,7 @@ function shown(register: string, by: "snapshot" | "change", value: string, versi
 }
 
 /** Two registers, a transaction, an open write that took effect, a claim, an item, a lease. */
-function good(): { calls: HistoryCall[]; reads: HistoryRead[]; grants: HistoryGrant[]; shown: HistoryShown[] } {
+function good(): { calls: HistoryCall[]; reads: HistoryRead[]; grants: HistoryGrant[]; shown: HistoryShown[]; reports: HistoryReport[]; finals: HistoryFinal[]; lostDisks: HistoryLostDisk[] } {
   return {
     calls: [
       call(0, 10, operation("w1", "write", "a", 1)),
@@ -54,11 +62,17 @@ function good(): { calls: HistoryCall[]; reads: HistoryRead[]; grants: HistoryGr
       call(130, 140, operation("p1", "pickup", "sword", 9)),
       call(131, 141, operation("p2", "pickup", "sword", 9, { accepted: false, version: 0 })),
       call(210, 220, operation("l1", "write", "owned", 10, { region: "region_8_0_0", epoch: 1 })),
+      kept(300, 3, operation("k1", "edit", "k1", 11)),
+      kept(301, 3, operation("k2", "edit", "k2", 11, { accepted: false, version: 0 })),
+      kept(302, 5, operation("k3", "edit", "k3", 31)),
       call(410, 420, operation("l2", "write", "owned", 30, { region: "region_8_0_0", epoch: 2, serverId: 2 })),
     ],
     reads: [read(12, 15, 1, { a: ["w1", 1], b: ["", 0] }), read(45, 48, 4, { a: ["w2", 3], b: ["w4", 4] })],
     grants: [grant(1, 1, 200, 205), grant(2, 2, 400, 405)],
     shown: [shown("a", "snapshot", "w1", 1), shown("a", "change", "w2", 3), shown("b", "change", "w3", 3), shown("b", "change", "w4", 4)],
+    reports: [{ kind: "report", reportId: "heal-1-1-1", group: 1, accepted: 0, merged: 1, rejected: 1, decidedBefore: 0, operations: [listed("k1", 3, "merged", 11), listed("k2", 3, "rejected", 11)] }],
+    finals: [{ kind: "final", operationId: "k1", nodeId: 3, outcome: "merged", reason: "", index: 11 }],
+    lostDisks: [{ kind: "lost-disk", nodeId: 5 }],
   };
 }
 
@@ -75,6 +89,8 @@ const HOLDER = "a claim has one holder at a time";
 const ITEM = "an item goes to one player";
 const SHOWN = "subscribers are shown every write in order, none twice";
 const EPOCHS = "epochs only grow, and no write of an old one is taken";
+
+const KEPT = "what was answered TENTATIVE was merged or refused with a reason, and a heal report lists it";
 
 test("a good history passes, also from its file", () => {
   expect(failures(good())).toEqual([]);
@@ -108,6 +124,13 @@ describe("what must not be is found", () => {
     ["one epoch of two servers", ({ grants }) => grants.push(grant(2, 3, 401, 406)), [EPOCHS]],
     ["an epoch that goes back", ({ grants }) => grants.push(grant(1, 3, 500, 505)), [EPOCHS]],
     ["a write of an old epoch behind one of a new one", ({ calls }) => calls.push(call(430, 440, operation("l3", "write", "owned", 31, { region: "region_8_0_0", epoch: 1 }))), [EPOCHS]],
+    ["a kept operation that no report lists", ({ calls }) => calls.push(kept(303, 3, operation("k9", "edit", "k9", 12))), [KEPT]],
+    ["a kept operation that two reports list", ({ reports }) => reports.push({ kind: "report", reportId: "heal-1-1-2", group: 1, accepted: 0, merged: 1, rejected: 0, decidedBefore: 0, operations: [listed("k1", 3, "merged", 11)] }), [KEPT]],
+    ["a kept operation that is refused without a reason", ({ reports: [report] }) => report?.operations.splice(1, 1, { ...listed("k2", 3, "rejected", 11), reason: "" }), [KEPT]],
+    ["a kept operation that ends in one way for its caller and in another in the report", ({ reports: [report] }) => report?.operations.splice(1, 1, listed("k2", 3, "merged", 11)), [KEPT]],
+    ["a kept operation whose server hears of another end", ({ finals }) => finals.push({ kind: "final", operationId: "k2", nodeId: 3, outcome: "merged", reason: "", index: 11 }), [KEPT]],
+    ["a kept operation whose caller did not allow it", ({ reports: [report] }) => report?.operations.push(listed("w1", 3, "merged", 1)), [KEPT]],
+    ["a report that counts other than it lists", ({ reports: [report] }) => report?.operations.push(listed("k3", 5, "merged", 31)), [KEPT]],
   ])("%s", (_, spoil, expected) => {
     const history = good();
     spoil(history);

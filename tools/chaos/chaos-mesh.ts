@@ -50,6 +50,8 @@ export class ChaosMesh {
   readonly #probes = new Map<number, MeshClient>();
   /** Nodes whose end is what a fault is for. */
   readonly #mayEnd = new Set<string>();
+  /** Nodes that lost their disk, and with it what they kept for callers while they were cut off. */
+  readonly lostDisks: number[] = [];
   /** Processes that ended by themselves, with the end of their log. */
   readonly crashes: string[] = [];
 

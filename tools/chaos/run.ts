@@ -15,6 +15,7 @@ import { caughtUp, compareSql } from "./checks/sql-rows.ts";
 import type { FaultKind } from "./fault.ts";
 import { type Injected, Injector } from "./injector.ts";
 import type { Follower } from "./load/follower.ts";
+import { HealReports, notTold, type ReadReport } from "./heal-reports.ts";
 import { Load } from "./load/load.ts";
 import { examineMachine, type Need, NEEDS } from "./machine.ts";
 import { schedule } from "./schedule.ts";
@@ -22,6 +23,7 @@ import { Traces } from "./traces.ts";
 
 const CONVERGE_LIMIT_MS = 120_000;
 const FOLLOW_LIMIT_MS = 60_000;
+const HEAL_LIMIT_MS = 60_000;
 const PROGRESS_EVERY_MS = 500;
 
 export interface RunOptions {
@@ -49,6 +51,8 @@ export interface RunResult {
   /** Planned faults that could not be done when their time came. */
   readonly passed: readonly string[];
   readonly counts: { readonly acknowledged: number; readonly refused: number; readonly open: number; readonly reads: number; readonly transactions: number; readonly reasons: Readonly<Record<string, number>> };
+  /** Operations that were answered TENTATIVE, and what became of all that cut-off nodes kept. */
+  readonly kept: { readonly answeredTentative: number; readonly reports: readonly ReadReport[] };
   readonly availability: Availability;
   readonly checks: readonly Check[];
   readonly anomalies: number;
@@ -102,8 +106,10 @@ async function disturb(mesh: ChaosMesh, kinds: readonly FaultKind[], forbidden: 
   const endpoints = mesh.mesh.endpoints;
   await mesh.registerProbe();
   const load = new Load(endpoints, seed);
+  const heals = new HealReports(load.observer);
   try {
     await load.start();
+    heals.start();
     const { record } = load;
     const injector = new Injector(mesh, () => record.nowMs());
     const show = setInterval(() => {
@@ -118,8 +124,9 @@ async function disturb(mesh: ChaosMesh, kinds: readonly FaultKind[], forbidden: 
     }
     onProgress("healed; the load ends");
     await load.stop();
+    await heals.stop();
     const { availability, anomalies: silences } = availabilityOf(record, injector.done, GROUPS);
-    const checks = [{ name: "a majority that is undisturbed serves", detail: `longest silence of a group ${(availability.longestGapMs / 1_000).toFixed(1)} s`, anomalies: silences }, ...(await checkAll(mesh, load, onProgress, folder))];
+    const checks = [{ name: "a majority that is undisturbed serves", detail: `longest silence of a group ${(availability.longestGapMs / 1_000).toFixed(1)} s`, anomalies: silences }, ...(await checkAll(mesh, load, heals, onProgress, folder))];
     const svg = availabilitySvg(availability, injector.done);
     writeFileSync(join(folder, "availability.svg"), svg);
     if (options.svg !== undefined) writeFileSync(options.svg, svg);
@@ -138,17 +145,19 @@ async function disturb(mesh: ChaosMesh, kinds: readonly FaultKind[], forbidden: 
       forbidden,
       passed: injector.passed,
       counts: { acknowledged: ends.decided, refused: ends.refused, open: ends.open, reads: record.reads.length, transactions: record.told.filter((told) => told.transactionId !== "").length, reasons },
+      kept: { answeredTentative: record.told.filter(({ keptBy }) => keptBy.length > 0).length, reports: heals.all },
       availability,
       checks,
       anomalies,
     };
   } finally {
+    await heals.stop();
     load.close();
   }
 }
 
 /** All checks, in an order in which each finds what the one before has settled. */
-async function checkAll(mesh: ChaosMesh, load: Load, onProgress: (text: string) => void, folder: string): Promise<Check[]> {
+async function checkAll(mesh: ChaosMesh, load: Load, heals: HealReports, onProgress: (text: string) => void, folder: string): Promise<Check[]> {
   const checks: Check[] = [];
   const add = async (name: string, check: () => Promise<{ detail: string; anomalies: readonly string[] }>): Promise<void> => {
     onProgress(`checking: ${name}`);
@@ -159,8 +168,14 @@ async function checkAll(mesh: ChaosMesh, load: Load, onProgress: (text: string) 
     }
   };
   const { record } = load;
-  await add("no process ended by itself, and callers met no defect", () => Promise.resolve({ detail: `${mesh.mesh.processes.length} processes`, anomalies: [...mesh.crashes, ...load.defects] }));
+  await add("no process ended by itself, and callers met no defect", () => Promise.resolve({ detail: `${mesh.mesh.processes.length} processes`, anomalies: [...mesh.crashes, ...load.defects, ...load.servers.flatMap(({ troubles }) => troubles)] }));
   await add("all nodes converge, and hold the same state", async () => ({ detail: `${mesh.nodes.length} nodes`, anomalies: await converged(mesh, CONVERGE_LIMIT_MS) }));
+  await add("what cut-off nodes kept is decided, and told to its server by any node", async () => {
+    const detail = (): string => `${heals.all.length} heal reports`;
+    const lost = new Set(mesh.lostDisks);
+    const late = await heals.readUntilListed(record.told.filter(({ keptBy }) => keptBy.some((id) => !lost.has(id))).flatMap(({ operations }) => operations.map((each) => each.operationId)), HEAL_LIMIT_MS);
+    return { detail: detail(), anomalies: [...late, ...(await untold(load, heals))] };
+  });
   await add("items are conserved", async () => {
     const { kinds, troubles } = await conserved(mesh);
     return { detail: `${kinds} kinds of items, asked of every node`, anomalies: troubles };
@@ -176,7 +191,7 @@ async function checkAll(mesh: ChaosMesh, load: Load, onProgress: (text: string) 
     const detail = `${load.followers.length} subscribers, ${sum((each) => each.snapshots)} snapshots, ${sum((each) => each.lagged)} times lagged, ${sum((each) => each.steps)} steps of quests`;
     return { detail, anomalies: [...late, ...load.followers.flatMap((follower) => follower.troubles)] };
   });
-  const history = historyOf(record, load.followers.flatMap((follower) => follower.shown), describeOperation);
+  const history = historyOf(record, { shown: load.followers.flatMap((follower) => follower.shown), reports: heals.all, lostDisks: mesh.lostDisks }, describeOperation);
   writeHistory(join(folder, "history.jsonl"), history);
   for (const check of checkHistory(history)) checks.push(check);
   const expected = expectedOf(record);
@@ -201,6 +216,18 @@ async function checkAll(mesh: ChaosMesh, load: Load, onProgress: (text: string) 
   });
   await add("all nodes hold the same state in the end", async () => ({ detail: `${mesh.nodes.length} nodes`, anomalies: await converged(mesh, CONVERGE_LIMIT_MS) }));
   return checks;
+}
+
+/** Of the operations that the newest reports list, those whose server asks what became of them and hears nothing. */
+async function untold(load: Load, heals: HealReports): Promise<string[]> {
+  const kept = new Set((await load.observer.healing.reports()).map(({ reportId }) => reportId));
+  const listed = heals.all.filter(({ head }) => kept.has(head.reportId)).flatMap(({ operations }) => operations);
+  const troubles: string[] = [];
+  for (const server of load.servers) {
+    const own = listed.filter(({ serverId }) => serverId === server.serverId).map(({ operationId }) => operationId);
+    if (own.length > 0) troubles.push(...(await notTold(server.anyNode(), own)).map((id) => `server ${server.serverId} is not told what became of ${id}`));
+  }
+  return troubles;
 }
 
 /** Subscribers that were not yet shown the last write of a register. */

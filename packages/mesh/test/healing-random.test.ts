@@ -115,3 +115,12 @@ function run(seed: number): void {
     if (isDecision(answer) && answer.outcome !== Outcome.TENTATIVE && entry !== undefined) expect(entry.outcome, `seed ${seed}, ${operation.operationId}`).toBe(answer.outcome);
   }
 }
+
+it("a report names the side that decided, and none where every side was too small", () => {
+  const kept = (nodeId: number, nodeIds: number[]): TentativeOperation => ({
+    operation: undefined, stamp: undefined, fingerprint: 0, groupId: 1, nodeId, side: { nodeIds, beganMs: 5, endedMs: 9, viewEpoch: 1, decided: false },
+  });
+  const named = (records: TentativeOperation[]): [number[], boolean][] => sidesOf(records, [1, 2, 3]).map(({ nodeIds, decided }) => [nodeIds, decided]);
+  expect(named([kept(1, [1])])).toEqual([[[1], false], [[2, 3], true]]);
+  expect(named([kept(1, [1]), kept(2, [2]), kept(3, [3])])).toEqual([[[1], false], [[2], false], [[3], false]]);
+});

@@ -1,6 +1,6 @@
 /** Every id is asked for once more, on other nodes: it has one decision, for ever. Questions that were open get their answer. */
 import { connect, type MeshClient } from "@statemesh/client";
-import { type Decision, MeshError } from "@statemesh/contract";
+import { type Decision, MeshError, Outcome } from "@statemesh/contract";
 import type { Load } from "../load/load.ts";
 import type { Told } from "../load/told.ts";
 import { chunks } from "./check.ts";
@@ -76,6 +76,7 @@ function judge(told: Told, answer: Answer, endpoint: string, first: boolean): st
     if (before.length === 0 && answer.reason === "FENCED") return [];
     return [`${id} was ${before.length > 0 ? "decided" : told.end}, and ${endpoint} says ${answer.reason}: ${answer.message}`];
   }
+  if (answer.some(({ outcome }) => outcome === Outcome.TENTATIVE)) return [`${id} is still kept by ${endpoint}, although everything is healed`];
   if (first && told.end === "refused" && answer.some((decision) => decision.repeated)) return [`${id} was refused (${told.reasons.join(", ")}), and ${endpoint} says that it was done`];
   if (before.length === 0) {
     told.decisions = answer;

@@ -17,6 +17,8 @@ export function describeOperation(operation: Operation): Pick<HistoryOperation, 
       return { region, subject: body.value.itemId, action: "pickup", value: body.value.playerId };
     case "structurePlacement":
       return { region, subject: body.value.structureId, action: "place", value: "" };
+    case "terrainModification":
+      return { region, subject: operation.operationId, action: "edit", value: body.value.material };
     case "structureRemoval":
       return { region, subject: body.value.structureId, action: "remove", value: "" };
     case "playerInventory":

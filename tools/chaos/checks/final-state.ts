@@ -52,6 +52,9 @@ export function expectedOf(record: LoadRecord): Expected {
       case "structureRemoval":
         entities.delete(`structure ${body.value.structureId}`);
         break;
+      case "terrainModification":
+        entities.set(`terrain_edit ${operation.operationId}`, [operation.operationId]);
+        break;
       case "itemPickup":
         entities.delete(`item ${body.value.itemId}`);
         add(body.value.playerId, "sword", 1);

@@ -22,6 +22,7 @@ export const diskLost: FaultKind = {
       inject: async () => {
         await node.kill();
         logged = statSync(node.spec.logFile).size;
+        mesh.lostDisks.push(id);
         const folder = mesh.dataFolder(id);
         for (const name of readdirSync(folder)) rmSync(join(folder, name), { recursive: true });
         await mesh.revive(id);

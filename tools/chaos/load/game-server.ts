@@ -1,6 +1,9 @@
-/** A game server of the load: it asks through all nodes, patiently on a stream or hastily by single calls that go from node to node. */
+/**
+ * A game server of the load: it asks through all nodes, patiently on a stream or hastily by single calls that go from node to node. What a cut-off node
+ * keeps for it, it follows there until it hears what became of it.
+ */
 import { connect, type MeshClient, type OperationStream } from "@statemesh/client";
-import { type Decision, MeshError, type Operation } from "@statemesh/contract";
+import { type Decision, MeshError, type Operation, Outcome } from "@statemesh/contract";
 import type { SimRandom } from "@statemesh/simulator";
 import { groupOf } from "@statemesh/world";
 import { GROUPS } from "../chaos-mesh.ts";
@@ -11,6 +14,9 @@ const HASTY_MS = [150, 1_500] as const;
 const HASTY_ATTEMPTS = 6;
 const PATIENT_MS = 20_000;
 const SILENCE_MS = 2_000;
+/** Of what a node keeps, how much another node is asked for too, under the same id: the side that goes on may decide it. */
+const ASKED_ELSEWHERE = 0.3;
+const WATCH_REST_MS = 300;
 
 /** Reasons that say that nothing was done by this attempt. All others leave the outcome open. */
 const NOTHING_DONE: ReadonlySet<string> = new Set([
@@ -27,6 +33,12 @@ export class GameServer {
   /** Of all nodes. */
   readonly all: MeshClient;
   readonly #stream: OperationStream;
+  /** Nodes that keep something of this server, watched. */
+  readonly #watched = new Set<number>();
+  readonly #stop = new AbortController();
+  readonly #acceptedLate: Operation[] = [];
+  /** What a watch threw that is no answer of the mesh. */
+  readonly troubles: string[] = [];
 
   constructor(serverId: number, endpoints: readonly string[], random: SimRandom, record: LoadRecord) {
     this.serverId = serverId;
@@ -54,7 +66,10 @@ export class GameServer {
     const { homeRegion } = operation;
     if (homeRegion === undefined) throw new Error("an operation without a region");
     const told = this.#begin("", [operation], groupOf(homeRegion, GROUPS));
-    if (this.random.chance(0.5)) {
+    if (operation.allowTentative) {
+      // One node at a time: it has to be known who keeps it.
+      await this.#ask(told, HASTY_ATTEMPTS, async () => [await this.#askOrLetKeep(operation, told)]);
+    } else if (this.random.chance(0.5)) {
       await this.#ask(told, 1, async () => [await this.#stream.execute(operation)]);
     } else {
       await this.#ask(told, HASTY_ATTEMPTS, async () => [await this.anyNode().execute(operation, { deadlineMs: this.random.between(...HASTY_MS) })]);
@@ -73,13 +88,19 @@ export class GameServer {
     return told;
   }
 
+  /** Operations of this server that were kept and are in force now, each answered once. */
+  acceptedLate(): Operation[] {
+    return this.#acceptedLate.splice(0);
+  }
+
   close(): void {
+    this.#stop.abort();
     for (const node of this.nodes) node.close();
     this.all.close();
   }
 
   #begin(transactionId: string, operations: readonly Operation[], group: number): Told {
-    const told: Told = { transactionId, operations, group, invokedMs: this.record.nowMs(), returnedMs: Number.POSITIVE_INFINITY, end: "open", decisions: [], reasons: [] };
+    const told: Told = { transactionId, operations, group, invokedMs: this.record.nowMs(), returnedMs: Number.POSITIVE_INFINITY, end: "open", decisions: [], reasons: [], keptBy: [] };
     this.record.told.push(told);
     return told;
   }
@@ -90,7 +111,13 @@ export class GameServer {
     let end: End = "refused";
     for (let tried = 0; tried < attempts; tried++) {
       try {
-        told.decisions = await attempt();
+        const decisions = await attempt();
+        if (decisions.some(({ outcome }) => outcome === Outcome.TENTATIVE)) {
+          end = "open";
+          if (this.random.chance(1 - ASKED_ELSEWHERE)) break;
+          continue;
+        }
+        told.decisions = decisions;
         end = "decided";
         break;
       } catch (thrown) {
@@ -104,5 +131,41 @@ export class GameServer {
     told.reasons = reasons;
     told.returnedMs = this.record.nowMs();
     if (end === "decided") this.record.acknowledged(told.group, told.operations.length);
+  }
+
+  async #askOrLetKeep(operation: Operation, told: Told): Promise<Decision> {
+    const at = this.random.between(0, this.nodes.length - 1);
+    const node = this.nodes[at] ?? this.all;
+    const decision = await node.execute(operation, { deadlineMs: this.random.between(...HASTY_MS) });
+    const nodeId = at + 1;
+    if (decision.outcome === Outcome.TENTATIVE && !told.keptBy.includes(nodeId)) {
+      told.keptBy.push(nodeId);
+      void this.#watch(node, nodeId);
+    }
+    return decision;
+  }
+
+  /** Follows what a node keeps for this server, until the end of the run. */
+  async #watch(node: MeshClient, nodeId: number): Promise<void> {
+    if (this.#watched.has(nodeId)) return;
+    this.#watched.add(nodeId);
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      try {
+        for await (const decision of node.healing.watch([], signal)) if (decision.outcome !== Outcome.TENTATIVE) this.#onFinal(nodeId, decision);
+      } catch (thrown) {
+        const { reason, message } = MeshError.from(thrown);
+        // Others say that the node is away for long: what it would have told stands in the reports.
+        if (reason === "INTERNAL" || reason === "INVALID_FIELD") this.troubles.push(`the watch of server ${this.serverId} at node ${nodeId}: ${reason}: ${message}`);
+      }
+      await new Promise((wake) => setTimeout(wake, WATCH_REST_MS));
+    }
+  }
+
+  #onFinal(nodeId: number, decision: Decision): void {
+    this.record.finals.push({ serverId: this.serverId, nodeId, decision });
+    if (decision.outcome === Outcome.REJECTED) return;
+    const told = this.record.told.find(({ operations }) => operations[0]?.operationId === decision.operationId);
+    if (told?.end === "open") this.#acceptedLate.push(...told.operations);
   }
 }

@@ -1,11 +1,12 @@
 /** Game servers at work, each loop at a pace that leaves the machine room for the mesh. */
+import { connect, type MeshClient } from "@statemesh/client";
 import { MeshError } from "@statemesh/contract";
 import { SimRandom } from "@statemesh/simulator";
 import { Follower } from "./follower.ts";
 import { GameServer } from "./game-server.ts";
 import { type Setting, settingFor } from "./setting.ts";
 import { LoadRecord } from "./told.ts";
-import { build, claim, lease, ledger, pickup, publish, read, type Work, write, writeSeveral } from "./work.ts";
+import { build, claim, edit, lease, ledger, pickup, publish, read, type Work, write, writeSeveral } from "./work.ts";
 
 const SERVERS = 4;
 /** Loops a server, and the longest rest between two things, ms. */
@@ -17,6 +18,7 @@ const LOOPS: readonly { readonly work: Work; readonly loops: number; readonly re
   { work: pickup, loops: 1, restMs: 150 },
   { work: claim, loops: 1, restMs: 80 },
   { work: build, loops: 1, restMs: 80 },
+  { work: edit, loops: 1, restMs: 100 },
   { work: publish, loops: 1, restMs: 100 },
 ];
 /** Servers that want the leased region. */
@@ -29,6 +31,8 @@ export class Load {
   readonly record: LoadRecord = new LoadRecord();
   readonly servers: readonly GameServer[];
   readonly setting: Setting;
+  /** Asks for what is nobody's: of all nodes. */
+  readonly observer: MeshClient;
   /** One a server. */
   readonly followers: readonly Follower[];
   readonly #random: SimRandom;
@@ -40,6 +44,7 @@ export class Load {
   constructor(endpoints: readonly string[], seed: number) {
     this.#random = new SimRandom(seed);
     this.servers = Array.from({ length: SERVERS }, (_, at) => new GameServer(at + 1, endpoints, this.#random.fork(), this.record));
+    this.observer = connect({ endpoints, serverId: 1, name: "observer", attemptTimeoutMs: 1_500, backoffMaxMs: 200 });
     this.setting = settingFor(this.servers);
     this.followers = this.servers.map((server) => new Follower(server, this.setting));
   }
@@ -69,6 +74,7 @@ export class Load {
 
   close(): void {
     for (const server of this.servers) server.close();
+    this.observer.close();
   }
 
   async #repeat(work: () => Promise<void>, restMs: number): Promise<void> {

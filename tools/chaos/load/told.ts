@@ -23,6 +23,8 @@ export interface Told {
   decisions: readonly Decision[];
   /** Reasons of the attempts that did not decide it, in order. */
   reasons: readonly string[];
+  /** Nodes that answered TENTATIVE: they keep it, and it is open until a heal report lists it. */
+  readonly keptBy: number[];
 }
 
 /** A linearizable read of registers. */
@@ -47,11 +49,20 @@ export interface Grant {
   readonly returnedMs: number;
 }
 
+/** The last word on a kept operation, as a watch of its server heard it. */
+export interface Final {
+  readonly serverId: number;
+  /** The node that was watched. */
+  readonly nodeId: number;
+  readonly decision: Decision;
+}
+
 /** The whole record of a load. */
 export class LoadRecord {
   readonly told: Told[] = [];
   readonly reads: RegisterRead[] = [];
   readonly grants: Grant[] = [];
+  readonly finals: Final[] = [];
   /** Acknowledged operations and reads by second since the start of the run. */
   readonly perSecond: number[] = [];
   /** Times in which nothing of a group was acknowledged, ms since the start. */

@@ -10,6 +10,9 @@ export type Work = (server: GameServer, setting: Setting) => Promise<void>;
 
 const PLAYERS = 12;
 const READ_LIMIT_MS = 5_000;
+/** Of what may be kept by a node that is cut off, how much allows it. */
+const MAY_BE_KEPT = 0.6;
+const MATERIALS = ["clay", "sand"];
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -89,13 +92,16 @@ export const pickup: Work = async (server, setting) => {
   await Promise.all(rivals.map((rival) => rival.execute(rival.all.operations.itemPickup(place, { itemId, playerId: `${formatRegion(region)}-p${rival.random.between(1, PLAYERS)}` }))));
 };
 
-/** Claims a resource that others want too, and gives it up again. */
+/** Claims a resource that others want too, and gives it up again; also what was kept and became its own later. */
 export const claim: Work = async (server, setting) => {
+  for (const { homeRegion, body } of server.acceptedLate()) {
+    if (homeRegion !== undefined && body?.$case === "resourceClaim") await server.execute(server.all.operations.resourceRelease(placeOf(homeRegion), { resourceId: body.value.resourceId, playerId: body.value.playerId }));
+  }
   const { region, resources } = server.random.pick(setting.grounds);
   const resourceId = server.random.pick(resources);
   const playerId = `server-${server.serverId}`;
   const place = placeOf(region);
-  const taken = await server.execute(server.all.operations.resourceClaim(place, { resourceId, playerId }));
+  const taken = await server.execute(server.all.operations.resourceClaim(place, { resourceId, playerId }, { allowTentative: server.random.chance(MAY_BE_KEPT) }));
   if (taken.end === "refused" || taken.decisions[0]?.reason !== "") return;
   await server.execute(server.all.operations.resourceRelease(place, { resourceId, playerId }));
 };
@@ -108,9 +114,21 @@ export const build: Work = async (server, setting) => {
   const x = region.x * 2_000 + server.random.between(0, 120) * 8;
   const z = region.z * 2_000 + server.random.between(0, 120) * 8;
   const minY = region.y * 2_000 + 10;
-  const put = await server.execute(server.all.operations.structurePlacement(place, { structureId, kind: "wall", bounds: { minX: x, minY, minZ: z, maxX: x + 12, maxY: minY + 4, maxZ: z + 12 } }));
+  const put = await server.execute(server.all.operations.structurePlacement(place, { structureId, kind: "wall", bounds: { minX: x, minY, minZ: z, maxX: x + 12, maxY: minY + 4, maxZ: z + 12 } }, { allowTentative: server.random.chance(MAY_BE_KEPT) }));
   if (put.end === "refused" || server.random.chance(0.4)) return;
   await server.execute(server.all.operations.structureRemoval(place, { structureId }));
+};
+
+/** Digs and fills where others dig and fill: digs merge with each other, fills with those of one material. */
+export const edit: Work = async (server, setting) => {
+  const { region } = server.random.pick(setting.grounds);
+  const minX = region.x * 2_000 + server.random.between(0, 60) * 8;
+  const minZ = region.z * 2_000 + server.random.between(0, 60) * 8;
+  const minY = region.y * 2_000 + 100;
+  const bounds = { minX, minY, minZ, maxX: minX + 10, maxY: minY + 4, maxZ: minZ + 10 };
+  const may = { allowTentative: server.random.chance(MAY_BE_KEPT) };
+  const { operations } = server.all;
+  await server.execute(server.random.chance(0.6) ? operations.dig(placeOf(region), { bounds }, may) : operations.fill(placeOf(region), { bounds, material: server.random.pick(MATERIALS) }, may));
 };
 
 /** Takes the lease of a region, writes under its epoch, and gives it up or lets it run out. */

@@ -121,7 +121,7 @@ export class Healer {
   }
 }
 
-/** The sides as their nodes saw them, each once, and the one that decided. */
+/** The sides as their nodes saw them, each once, and the one that decided, where somebody was left for it: several sides may be too small. */
 export function sidesOf(records: readonly TentativeOperation[], voters: readonly number[]): PartitionSide[] {
   const sides = new Map<string, PartitionSide>();
   for (const { side } of records) {
@@ -136,6 +136,6 @@ export function sidesOf(records: readonly TentativeOperation[], voters: readonly
   }
   const lost = [...sides].sort(([a], [b]) => compareUtf8(a, b)).map(([, side]) => side);
   const cutOff = new Set(lost.flatMap(({ nodeIds }) => nodeIds));
-  const decided: PartitionSide = { nodeIds: voters.filter((nodeId) => !cutOff.has(nodeId)), beganMs: 0, endedMs: 0, viewEpoch: 0, decided: true };
-  return [...lost, decided];
+  const nodeIds = voters.filter((nodeId) => !cutOff.has(nodeId));
+  return nodeIds.length === 0 ? lost : [...lost, { nodeIds, beganMs: 0, endedMs: 0, viewEpoch: 0, decided: true }];
 }
