@@ -7,7 +7,7 @@ import { call, clientOptions } from "@statemesh/service";
 import { AuthorityDirectoryServiceService, ClusterAdminServiceService } from "@statemesh/contract";
 import { groupOf } from "@statemesh/world";
 import { credentials } from "@grpc/grpc-js";
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
 import { type LoadResult, type LoadTarget, OperationMix, streamLoad, unaryLoad } from "./bench-load.ts";
 import { measureTransfers } from "./bench-transfers.ts";
 import { type AuthorityTimes, measureFailovers, measureHandoffs } from "./bench-authority.ts";
@@ -17,6 +17,7 @@ import { measurePublish, type PublishResult } from "./bench-publish.ts";
 import { type DetectionResult, measureDetection } from "./bench-detection.ts";
 import { type GroupsResult, measureGroups, processorMs, residentMiB } from "./bench-groups.ts";
 import { type Mesh, startMesh } from "./mesh-processes.ts";
+import { wholeIn } from "./number-option.ts";
 
 const GROUPS = 4;
 const MANY_GROUPS = 1_000;
@@ -35,24 +36,16 @@ interface Options {
 
 const options = new Command("./dev bench")
   .description("Measures a mesh of three consensus nodes and an arbiter, real processes with fsync on: strong operations unary and streamed, transfers within groups and across them, the rules in process and through an arbiter, the time from kill -9 of a leader to the next commit, regions handed over and taken over from killed owners, what a thousand groups cost beside four, and how soon five nodes notice that links between them are cut. Memory of each process follows the load.")
-  .option("--seconds <n>", "length of each measurement", wholeNumber(1, 600), 8)
-  .option("--kills <n>", "leaders to kill, and owners of regions", wholeNumber(0, 1_000), 20)
-  .option("--handoffs <n>", "regions to hand over", wholeNumber(1, 100_000), 1_000)
-  .option("--cuts <n>", "partitions to make and repair", wholeNumber(1, 1_000), 8)
+  .option("--seconds <n>", "length of each measurement", wholeIn(1, 600), 8)
+  .option("--kills <n>", "leaders to kill, and owners of regions", wholeIn(0, 1_000), 20)
+  .option("--handoffs <n>", "regions to hand over", wholeIn(1, 100_000), 1_000)
+  .option("--cuts <n>", "partitions to make and repair", wholeIn(1, 1_000), 8)
   .addOption(new Option("--only <part>", "one part").choices(["unary", "stream", "transfers", "arbitration", "kills", "handoff", "failover", "groups", "detection", "publish", "etcd"]))
   .option("--beside-etcd", "also the same work beside etcd (Debian's etcd-server), in turns, with ratios of medians", false)
-  .option("--rounds <n>", "turns of the comparison with etcd", wholeNumber(1, 100), 3)
+  .option("--rounds <n>", "turns of the comparison with etcd", wholeIn(1, 100), 3)
   .option("--json", "print one JSON object", false)
   .parse()
   .opts<Options>();
-
-function wholeNumber(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!Number.isInteger(value) || value < min || value > max) throw new InvalidArgumentError(`a whole number, ${min}..${max}`);
-    return value;
-  };
-}
 
 const say = (text: string): void => {
   if (!options.json) process.stdout.write(`${text}\n`);

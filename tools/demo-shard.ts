@@ -3,6 +3,7 @@ import { connect, type Decided, type HeldLease, type LossReason, type MeshClient
 import { type Decision, HandoffPhase, MeshError, type Operation, Outcome, type Region } from "@statemesh/contract";
 import { formatRegion } from "@statemesh/world";
 import { type Measure, tally } from "./demo-measure.ts";
+import { patiently } from "./patiently.ts";
 import type { WorldShard } from "./world-file.ts";
 
 /** How long a shard waits for leases that an earlier run left. */
@@ -46,9 +47,8 @@ export class DemoShard {
 
   /** Registers, and takes the leases of the regions. */
   async start(regions: readonly Region[]): Promise<void> {
-    const endMs = performance.now() + LEASE_WAIT_MS;
-    await this.#patiently(endMs, async () => await this.client.authority.register());
-    await Promise.all(regions.map(async (region) => await this.#patiently(endMs, async () => await this.acquire(region))));
+    await patiently(LEASE_WAIT_MS, async () => await this.client.authority.register());
+    await Promise.all(regions.map(async (region) => await patiently(LEASE_WAIT_MS, async () => await this.acquire(region))));
   }
 
   /** Takes and gives regions as the directory says. Once every shard has its own: a lease that an earlier run left to another shard has to run out, not on. */
@@ -158,20 +158,6 @@ export class DemoShard {
     if (this.#leases.get(key) === lease) this.#leases.delete(key);
     // A shard goes on: it asks for the region again, and writes under the new epoch.
     this.acquire(lease.region).catch((error: unknown) => this.lost.push(`${key} could not be taken again: ${MeshError.from(error).message}`));
-  }
-
-  async #patiently<T>(endMs: number, attempt: () => Promise<T>): Promise<T> {
-    for (;;) {
-      try {
-        return await attempt();
-      } catch (error) {
-        const { reason } = MeshError.from(error);
-        // The store may still be starting.
-        const passes = reason === "LEASE_HELD" || reason === "STORE_UNAVAILABLE" || reason === "OUTCOME_UNKNOWN" || reason === "SERVER_ALREADY_REGISTERED";
-        if (!passes || performance.now() > endMs) throw error;
-        await new Promise((wake) => setTimeout(wake, 250));
-      }
-    }
   }
 }
 

@@ -9,6 +9,7 @@ const COMMANDS = [
   { name: "lint", file: "lint.ts", summary: "check contract, types, style, package directions and leftovers" },
   { name: "sim", file: "sim.ts", summary: "simulate the system under faults, from seeds; find planted bugs" },
   { name: "bench", file: "bench.ts", summary: "measure a mesh of real processes" },
+  { name: "bots", file: "bots.ts", summary: "let players walk, build and trade on a mesh" },
   { name: "chaos", file: "chaos.ts", summary: "break a mesh of real processes and check what it says" },
   { name: "generate", file: "generate.ts", summary: "generate stubs, descriptor image and the configuration page" },
   { name: "bundle", file: "bundle.ts", summary: "bundle each service into one file for an image" },

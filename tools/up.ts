@@ -4,7 +4,7 @@ import { delimiter, join, relative, resolve } from "node:path";
 import { credentials } from "@grpc/grpc-js";
 import { connect } from "@statemesh/client";
 import { type CacheTierStatistics, ConflictArbiterServiceClient, type GetStatisticsResponse, MeshError } from "@statemesh/contract";
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import {
   checkCache, checkCausal, checkConservation, checkContests, checkDecided, checkDigests, checkEventual, checkLedger, checkOwners, checkStructures, CheckFailed,
   type DemoCheck, runChecks,
@@ -18,6 +18,7 @@ import { KeepRunning } from "./keep-running.ts";
 import { type LocalPostgres, startPostgres } from "./local-postgres.ts";
 import { type LocalRedis, startRedis } from "./local-redis.ts";
 import { type Mesh, startMesh } from "./mesh-processes.ts";
+import { numberIn, wholeIn } from "./number-option.ts";
 import { ProgressLine } from "./progress-line.ts";
 import { lockFolder, type RunLock } from "./run-lock.ts";
 import { ROOT } from "./step.ts";
@@ -35,22 +36,6 @@ interface Options {
   readonly groups: number;
   readonly demo: boolean;
   readonly redis: boolean;
-}
-
-function numberIn(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (text.trim() === "" || !(value >= min && value <= max)) throw new InvalidArgumentError(`must be a number in ${min}..${max}`);
-    return value;
-  };
-}
-
-function wholeIn(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = numberIn(min, max)(text);
-    if (!Number.isInteger(value)) throw new InvalidArgumentError(`must be a whole number in ${min}..${max}`);
-    return value;
-  };
 }
 
 const options = new Command("./dev up")

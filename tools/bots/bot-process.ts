@@ -1,0 +1,72 @@
+/** A shard of bots as a real process. */
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { nodeProgram } from "../service-process.ts";
+import type { BooksPart } from "./bot-books.ts";
+import type { BotNews, BotOrder, BotShardReport, BotShardSpec } from "./bot-orders.ts";
+
+type Answer = Extract<BotNews, { readonly news: "answer" }>;
+
+export class BotProcess {
+  readonly number: number;
+  /** Players that it simulates, as it said last. */
+  players = 0;
+  readonly #child: ChildProcess;
+  readonly #answers = new Map<number, (answer: Answer) => void>();
+  #orders = 0;
+
+  private constructor(number: number, child: ChildProcess, onBooks: (part: BooksPart) => void) {
+    this.number = number;
+    this.#child = child;
+    child.on("message", (news: BotNews) => {
+      if (news.news === "books") {
+        this.players = news.part.counts.players;
+        return onBooks(news.part);
+      }
+      this.#answers.get(news.to)?.(news);
+      this.#answers.delete(news.to);
+    });
+    child.once("exit", (code, signal) => {
+      for (const [to, answer] of this.#answers) answer({ news: "answer", to, error: `its process ended (${signal ?? `status ${code}`})` });
+      this.#answers.clear();
+    });
+  }
+
+  /** Started, registered, with its leases, and listening. `onBooks` hears what it counts, about once a second. */
+  static async start(spec: BotShardSpec, onBooks: (part: BooksPart) => void): Promise<BotProcess> {
+    const child = fork(join(import.meta.dirname, "bot-child.ts"), { execPath: nodeProgram(), execArgv: [], stdio: ["ignore", "inherit", "inherit", "ipc"] });
+    const shard = new BotProcess(spec.number, child, onBooks);
+    try {
+      await shard.tell({ order: "prepare", spec });
+    } catch (error) {
+      await shard.end();
+      throw error;
+    }
+    return shard;
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  /** Throws where the order could not be followed. */
+  async tell(order: BotOrder): Promise<BotShardReport | undefined> {
+    const to = ++this.#orders;
+    const answer = await new Promise<Answer>((resolve) => {
+      this.#answers.set(to, resolve);
+      if (this.#child.connected) this.#child.send({ to, order });
+      else resolve({ news: "answer", to, error: "its process has ended" });
+    });
+    if (answer.error !== "") throw new Error(`bot shard ${this.number}: ${order.order}: ${answer.error}`);
+    return answer.report;
+  }
+
+  /** Ends the process, whatever it is at. */
+  async end(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const ended = once(this.#child, "exit");
+    this.#child.kill("SIGKILL");
+    await ended;
+  }
+}
