@@ -15,6 +15,21 @@ test("whole meshes under faults break no rule, and come back", async () => {
   }
 });
 
+/** More with MESH_SEEDS=N; from another seed on with MESH_FIRST=S. */
+const SEEDS = Number(process.env["MESH_SEEDS"] ?? 16);
+const FIRST = Number(process.env["MESH_FIRST"] ?? 1);
+
+test("meshes of any settings under any faults break no rule, and come back", async () => {
+  const faults = new Set<string>();
+  for (let seed = FIRST; seed < FIRST + SEEDS; seed++) {
+    const outcome = await meshTier.run(seed, meshTier.plan(seed));
+    expect(outcome.violations, `./dev sim --tier mesh --seed ${seed}`).toEqual([]);
+    for (const kind of Object.keys(outcome.faults)) faults.add(kind);
+  }
+  // The trouble must have been trouble.
+  expect(faults.size, `kinds of faults of ${SEEDS} seeds from ${FIRST}`).toBeGreaterThan(3 * Math.min(SEEDS, 10));
+}, 60_000 + SEEDS * 60_000);
+
 test("the same seed gives the same run, with a trace and without", async () => {
   const plan = meshTier.plan(5, SMALL);
   const first = await meshTier.run(5, plan);

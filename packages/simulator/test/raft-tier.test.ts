@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { raftTier } from "../src/index.ts";
 
 /** More with RAFT_SEEDS=N; from another seed on with RAFT_FIRST=S. */
-const SEEDS = Number(process.env["RAFT_SEEDS"] ?? 500);
+const SEEDS = Number(process.env["RAFT_SEEDS"] ?? 1_000);
 const FIRST = Number(process.env["RAFT_FIRST"] ?? 1);
 
 test("no fault of network, disk, process, clock or configuration breaks a rule of Raft, and a group heals", async () => {
