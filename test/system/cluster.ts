@@ -101,11 +101,11 @@ export class Cluster {
     return made;
   }
 
-  /** A registered game server, which asks node `first` (from 0) before the others. */
+  /** A registered game server, which asks node `first` (from 0) before the others, wherever the leader is. */
   async server(serverId: number, first = 0, attemptTimeoutMs = 2_000): Promise<MeshClient> {
     const all = this.mesh.endpoints;
     const endpoints = all.map((_, at) => all[(at + first) % all.length] ?? "");
-    const client = connect({ endpoints, serverId, name: `shard-${serverId}`, deadlineMs: LIMIT_MS, attemptTimeoutMs });
+    const client = connect({ endpoints, serverId, name: `shard-${serverId}`, deadlineMs: LIMIT_MS, attemptTimeoutMs, routing: "any" });
     this.#clients.add(client);
     await client.authority.register();
     return client;

@@ -23,12 +23,25 @@ export interface ClientOptions {
   readonly deadlineMs?: number;
   /** Longest time for one attempt before another node is asked, ms. Default 2,000. */
   readonly attemptTimeoutMs?: number;
-  /** Retries that calls may have saved up; refilled a quarter of it a second. Default 4,096. */
+  /**
+   * Retries that all calls and streams of the client share: so many can be saved up, and a quarter of it comes back a second. A call that
+   * finds none left fails with what it has; an operation of a stream waits for one. Default 4,096.
+   */
   readonly retryBudget?: number;
   /** First wait between two attempts, ms; doubles up to `backoffMaxMs`, with jitter. Default 20. */
   readonly backoffMinMs?: number;
   /** Longest wait between two attempts, ms. Default 500. */
   readonly backoffMaxMs?: number;
+  /**
+   * Of a hundred reads so many may be asked of a second node too, when the first has not answered in the time in which 95 of 100 reads
+   * are; the first answer counts, and the other call is cancelled. 0..50; 0: never. Default 5.
+   */
+  readonly hedgePercent?: number;
+  /**
+   * Where operations and reads go first. `leader`: to the node that leads the region's group, once it is known (of `endpoints` only), so
+   * that no other has to pass them on; `any`: to the node that the client is at. Default `leader`.
+   */
+  readonly routing?: "leader" | "any";
   /** Largest message either way, bytes. Default 16 MiB. */
   readonly messageBytesMax?: number;
 }
@@ -64,6 +77,8 @@ export function compileClientOptions(options: ClientOptions): CompiledClientOpti
     retryBudget: options.retryBudget ?? 4_096,
     backoffMinMs: options.backoffMinMs ?? 20,
     backoffMaxMs: options.backoffMaxMs ?? 500,
+    hedgePercent: options.hedgePercent ?? 5,
+    routing: options.routing ?? "leader",
     messageBytesMax: options.messageBytesMax ?? 16 * 1024 * 1024,
   };
   if (compiled.endpoints.length < 1 || compiled.endpoints.length > 64) throw MeshError.field("endpoints", "must name 1..64 nodes");
@@ -80,6 +95,8 @@ export function compileClientOptions(options: ClientOptions): CompiledClientOpti
   checkNumber("retryBudget", compiled.retryBudget, 0, 1_000_000);
   checkNumber("backoffMinMs", compiled.backoffMinMs, 1, 60_000);
   checkNumber("backoffMaxMs", compiled.backoffMaxMs, compiled.backoffMinMs, 60_000);
+  checkNumber("hedgePercent", compiled.hedgePercent, 0, 50);
+  if (compiled.routing !== "leader" && compiled.routing !== "any") throw MeshError.field("routing", "must be leader or any");
   checkNumber("messageBytesMax", compiled.messageBytesMax, 65_536, 256 * 1024 * 1024);
   return compiled;
 }

@@ -11,9 +11,13 @@ export { RegionFollower, type RegionHandlers, type TakeReason } from "./region-f
 export type { ResumingStream } from "./resuming-stream.ts";
 export { OperationBuilder, type OperationOverrides, type Place } from "./operation-builder.ts";
 export { OperationIds } from "./operation-id.ts";
+export type { HedgeCounts } from "./hedging.ts";
 export { type Decided, OperationStream, type StreamCounts, type StreamOptions, WINDOW_MAX } from "./operation-stream.ts";
 export { Subscription, type SubscriptionTarget } from "./subscription.ts";
 export { ViewWatch } from "./view-watch.ts";
 export type { Heartbeats } from "./heartbeats.ts";
 export type { CallLimits } from "./unary-caller.ts";
+export { bytesCodec, type Codec, jsonCodec } from "./codec.ts";
+export * from "./merging.ts";
+export * from "./studio-types.ts";
 export * from "./vocabulary.ts";

@@ -15,8 +15,11 @@ const GIVEN_UP_MAX = 65_536;
 /** Renewals follow each other no faster, ms. */
 const RENEW_EVERY_MIN_MS = 50;
 
-/** Why a lease ended without being released. */
-export type LossReason = "expired" | "taken";
+/**
+ * Why a lease ended without being released: its time was over; the directory said with a renewal that it is another's; or an operation was
+ * FENCED by a later epoch.
+ */
+export type LossReason = "expired" | "taken" | "fenced";
 
 /** Told once a lease that ends without being released; `now` is who owns the region, where that is known. */
 export type LeaseLost = (lease: HeldLease, reason: LossReason, now: RegionAuthority | undefined) => void;
@@ -157,6 +160,17 @@ export class LeaseKeeper {
     if (this.#leases.get(key) === lease) this.#leases.delete(key);
   }
 
+  /**
+   * An operation under this epoch was FENCED. A later epoch proves that the lease is lost, and `onLost` says so at once; otherwise the next
+   * renewal, which is brought forward, tells.
+   */
+  fenced(region: Region, epoch: number, currentEpoch: number): void {
+    const lease = this.leaseOf(region);
+    if (lease === undefined || lease.epoch !== epoch) return;
+    if (currentEpoch > epoch) this.#lose(lease, "fenced", undefined);
+    else this.#renewSoon();
+  }
+
   #noteGivenUp(key: string, epoch: number): void {
     this.#givenUp.delete(key);
     this.#givenUp.set(key, epoch);
@@ -203,9 +217,17 @@ export class LeaseKeeper {
   }
 
   #schedule(): void {
-    if (this.#stop.signal.aborted || this.#renewing) return;
     const shortest = Math.min(this.#shortestLeaseMs, this.#registeredTtlMs === 0 ? Number.POSITIVE_INFINITY : this.#registeredTtlMs);
-    const dueMs = performance.now() + Math.max(RENEW_EVERY_MIN_MS, Math.min(this.#options.heartbeatMs, shortest / 3));
+    this.#renewIn(Math.max(RENEW_EVERY_MIN_MS, Math.min(this.#options.heartbeatMs, shortest / 3)));
+  }
+
+  #renewSoon(): void {
+    this.#renewIn(RENEW_EVERY_MIN_MS);
+  }
+
+  #renewIn(ms: number): void {
+    if (this.#stop.signal.aborted || this.#renewing) return;
+    const dueMs = performance.now() + ms;
     // A shorter lease brings the next round forward; a later call never puts it off.
     if (this.#timer !== undefined && this.#dueMs <= dueMs) return;
     clearTimeout(this.#timer);
@@ -218,7 +240,7 @@ export class LeaseKeeper {
         this.#dropExpired();
         this.#schedule();
       });
-    }, dueMs - performance.now());
+    }, ms);
     // Keeping a registration alive is no reason to keep a process alive.
     this.#timer.unref();
   }

@@ -1,18 +1,22 @@
 import {
   type Decision, type ExecuteResponse, type GetStatusResponse, MeshError, type Operation, type PublishRequest, type PublishResponse, type ReadRequest,
-  type ReadResponse, type RouteRequest, type RouteResponse, type SessionToken, type TransactResponse, type VerifyConservationResponse,
+  type ReadResponse, type Region, type RegionAuthority, type RouteRequest, type RouteResponse, type SessionToken, type TransactResponse, type VerifyConservationResponse,
 } from "@statemesh/contract";
 import { AuthorityWatch, type WatchTarget } from "./authority-watch.ts";
 import { type ClientOptions, type CompiledClientOptions, compileClientOptions } from "./client-options.ts";
 import { Heartbeats } from "./heartbeats.ts";
 import { Healing } from "./healing.ts";
+import type { HedgeCounts } from "./hedging.ts";
+import { LeaderTable } from "./leader-table.ts";
 import { LeaseKeeper } from "./lease-keeper.ts";
 import { NodePool } from "./node-pool.ts";
 import { OperationBuilder } from "./operation-builder.ts";
 import { OperationIds } from "./operation-id.ts";
 import { OperationStream, type StreamOptions } from "./operation-stream.ts";
+import { OwnerTable } from "./owner-table.ts";
 import { RegionFollower, type RegionHandlers } from "./region-follower.ts";
 import { MeshSession } from "./mesh-session.ts";
+import { RetryBudget } from "./retry.ts";
 import { Subscription, type SubscriptionTarget } from "./subscription.ts";
 import { ViewWatch } from "./view-watch.ts";
 import { type CallLimits, OPERATION, READ_CALL, REPEATABLE_WRITE, SINGLE_WRITE, UnaryCaller } from "./unary-caller.ts";
@@ -37,6 +41,9 @@ export class MeshClient {
   readonly #ids = new OperationIds();
   readonly #options: CompiledClientOptions;
   readonly #pool: NodePool;
+  readonly #budget: RetryBudget;
+  readonly #leaders: LeaderTable;
+  readonly #owners: OwnerTable;
   readonly #caller: UnaryCaller;
   readonly #streams = new Set<OperationStream>();
   readonly #followers = new Set<{ close(): void }>();
@@ -45,7 +52,10 @@ export class MeshClient {
     this.#options = compileClientOptions(options);
     this.serverId = this.#options.serverId;
     this.#pool = new NodePool(this.#options.endpoints, this.#options.messageBytesMax);
-    this.#caller = new UnaryCaller(this.#pool, this.#options);
+    this.#budget = new RetryBudget(this.#options.retryBudget, performance.now());
+    this.#leaders = new LeaderTable(this.#pool, this.#options.routing === "leader");
+    this.#caller = new UnaryCaller({ pool: this.#pool, options: this.#options, budget: this.#budget, leaders: this.#leaders });
+    this.#owners = new OwnerTable(async (region) => await this.#authorityOf(region));
     this.operations = new OperationBuilder(this.serverId, this.#ids);
     this.heartbeats = new Heartbeats(this.#pool, this.#options);
     this.authority = new LeaseKeeper(this.#caller, this.#options, () => this.heartbeats.start());
@@ -59,17 +69,23 @@ export class MeshClient {
 
   /** Decides one strong operation. Asks again under the same id until there is a decision or the deadline passes. */
   async execute(operation: Operation, limits?: CallLimits): Promise<Decision> {
-    const response = await this.#caller.call<ExecuteResponse>(
-      (node, metadata, options, done) => node.consistency.execute({ operation }, metadata, options, done), OPERATION, limits,
-    );
-    if (response.decision === undefined) throw new MeshError("INTERNAL", "the mesh answered without a decision");
-    return response.decision;
+    try {
+      const response = await this.#caller.call<ExecuteResponse>(
+        (node, metadata, options, done) => node.consistency.execute({ operation }, metadata, options, done), OPERATION, limits, operation.homeRegion,
+      );
+      if (response.decision === undefined) throw new MeshError("INTERNAL", "the mesh answered without a decision");
+      return response.decision;
+    } catch (error) {
+      this.#noteFence(operation, MeshError.from(error));
+      throw error;
+    }
   }
 
   /** A pipelined stream of strong operations. Has connections of its own; close it after use. */
   stream(options: StreamOptions = {}): OperationStream {
     const { backoffMinMs, backoffMaxMs } = this.#options;
-    const stream = new OperationStream(this.#pool, { backoffMinMs, backoffMaxMs, ...options });
+    const parts = { pool: this.#pool, budget: this.#budget, leaders: this.#leaders, refused: (operation: Operation, error: MeshError) => this.#noteFence(operation, error) };
+    const stream = new OperationStream(parts, { backoffMinMs, backoffMaxMs, ...options });
     this.#streams.add(stream);
     return stream;
   }
@@ -78,7 +94,7 @@ export class MeshClient {
   async transact(operations: readonly Operation[], transactionId: string = this.nextId(), limits?: CallLimits): Promise<TransactResponse> {
     const request = { transactionId, operations: [...operations] };
     return await this.#caller.call(
-      (node, metadata, options, done) => node.consistency.transact(request, metadata, options, done), OPERATION, limits,
+      (node, metadata, options, done) => node.consistency.transact(request, metadata, options, done), OPERATION, limits, operations[0]?.homeRegion,
     );
   }
 
@@ -129,7 +145,7 @@ export class MeshClient {
     return follower;
   }
 
-  /** Reads entities, balances and eventual values of a region. */
+  /** Reads entities, balances and eventual values of a region. A read that takes longer than most may be asked of a second node too. */
   async read(spec: ReadSpec, limits?: CallLimits): Promise<ReadResponse> {
     const request: ReadRequest = {
       region: spec.region,
@@ -143,13 +159,28 @@ export class MeshClient {
       includeEventual: spec.includeEventual ?? false,
       session: spec.session,
     };
-    return await this.#caller.call((node, metadata, options, done) => node.consistency.read(request, metadata, options, done), READ_CALL, limits);
+    const kind = { ...READ_CALL, hedge: `read ${request.level}` };
+    return await this.#caller.call((node, metadata, options, done) => node.consistency.read(request, metadata, options, done), kind, limits, request.region);
   }
 
   /** Who owns a place, and which node leads its group. `assign`: where nobody owns it, it is given to a server first. */
   async route(place: NonNullable<RouteRequest["place"]>, limits: CallLimits & { readonly assign?: boolean } = {}): Promise<RouteResponse> {
     const { assign = false } = limits;
-    return await this.#caller.call((node, metadata, options, done) => node.authority.route({ place, assign }, metadata, options, done), READ_CALL, limits);
+    const kind = assign ? REPEATABLE_WRITE : { ...READ_CALL, hedge: "route" };
+    return await this.#caller.call((node, metadata, options, done) => node.authority.route({ place, assign }, metadata, options, done), kind, limits);
+  }
+
+  /**
+   * Who owns a region, to send a player or an action to. Answers are remembered for a second, or until an operation of this client is
+   * FENCED there. It may be out of date by then: the epoch protects the region, not this.
+   */
+  async ownerOf(region: Region): Promise<RegionAuthority> {
+    return await this.#owners.of(region);
+  }
+
+  /** How many reads may have been, were, and paid off to be asked of a second node. */
+  get hedges(): HedgeCounts {
+    return this.#caller.hedging.counts;
   }
 
   /** The asked node's view of the cluster. */
@@ -160,6 +191,19 @@ export class MeshClient {
   /** Whether what was minted less what was burned is what is held. */
   async verifyConservation(limits?: CallLimits): Promise<VerifyConservationResponse> {
     return await this.#caller.call((node, metadata, options, done) => node.admin.verifyConservation({}, metadata, options, done), READ_CALL, limits);
+  }
+
+  async #authorityOf(region: Region): Promise<RegionAuthority> {
+    const { authority } = await this.route({ $case: "region", value: region });
+    if (authority === undefined) throw new MeshError("INTERNAL", "the directory answered without a region");
+    return authority;
+  }
+
+  /** A refusal for the epoch says who owns the region: not this server. */
+  #noteFence({ homeRegion, authorityEpoch }: Operation, error: MeshError): void {
+    if (error.reason !== "FENCED" || homeRegion === undefined) return;
+    this.#owners.forget(homeRegion);
+    this.authority.fenced(homeRegion, authorityEpoch, Number(error.metadata["current_epoch"] ?? 0));
   }
 
   /** Closes streams, stops renewing leases (they run out; release them first to give them up at once), closes connections. */

@@ -64,6 +64,18 @@ export class NodePool {
     return this.#open.get(address) ?? this.#connect(address);
   }
 
+  /** The node of an address; undefined where it is not of the pool, or the pool is closed. */
+  at(address: string): NodeConnection | undefined {
+    if (this.#closed || !this.#addresses.includes(address)) return undefined;
+    return this.#open.get(address) ?? this.#connect(address);
+  }
+
+  /** Another node than this one; undefined where there is none. */
+  besides(node: NodeConnection): NodeConnection | undefined {
+    if (this.#closed || this.#addresses.length < 2) return undefined;
+    return this.nth(this.#addresses.indexOf(node.address) + 1);
+  }
+
   /** The node failed: the next one's turn, unless another call has moved on already. */
   failed(node: NodeConnection): void {
     if (this.#addresses[this.#at] === node.address) this.#at = (this.#at + 1) % this.#addresses.length;

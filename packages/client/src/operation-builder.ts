@@ -3,6 +3,7 @@ import {
   type Bounds, type Footprint, type ItemStack, type Operation, PlayerInventory_Action, type Position, type Region, TerrainModification_Mode,
 } from "@statemesh/contract";
 import { OperationIds } from "./operation-id.ts";
+import type { MergingType, StrongType } from "./studio-types.ts";
 
 /** Where an operation is at home, and the right to write there. A held lease is one. */
 export interface Place {
@@ -146,6 +147,29 @@ export class OperationBuilder {
     return this.#make(type, place, { $case: "custom", value: { entityId, state, toRegion } }, overrides);
   }
 
+  /** Writes an entity of a studio's own type; what is there is replaced. */
+  put<State>(type: StrongType<State>, place: Place, it: { entityId: string; state: State }, overrides?: OperationOverrides): Operation {
+    const { entityId, state } = it;
+    return this.custom(type.name, place, { entityId, state: type.codec.encode(state) }, withFootprint(type.footprint?.(entityId, state), overrides));
+  }
+
+  /** Takes an entity of a studio's own type to another region, with this state. Only where its type's states do not merge. */
+  move<State>(type: StrongType<State>, place: Place, it: { entityId: string; state: State; toRegion: Region }, overrides?: OperationOverrides): Operation {
+    const { entityId, state, toRegion } = it;
+    return this.custom(type.name, place, { entityId, state: type.codec.encode(state), toRegion }, withFootprint(type.footprint?.(entityId, state), overrides));
+  }
+
+  /** Updates an entity of a studio's own type together with whoever else does. */
+  update<Update>(type: MergingType<Update, unknown>, place: Place, it: { entityId: string; update: Update }, overrides?: OperationOverrides): Operation {
+    return this.custom(type.name, place, { entityId: it.entityId, state: new TextEncoder().encode(JSON.stringify(it.update)) }, overrides);
+  }
+
+  /** Removes an entity of a studio's own type. */
+  remove<State>(type: StrongType<State> | MergingType<never, unknown>, place: Place, it: { entityId: string }, overrides?: OperationOverrides): Operation {
+    const footprint = "footprint" in type ? type.footprint?.(it.entityId, undefined) : undefined;
+    return this.custom(type.name, place, { entityId: it.entityId, state: new Uint8Array(0) }, withFootprint(footprint, overrides));
+  }
+
   #inventory(
     place: Place,
     action: PlayerInventory_Action,
@@ -181,4 +205,10 @@ export class OperationBuilder {
       body,
     };
   }
+}
+
+/** What the caller says beats what the type says. */
+function withFootprint(of: Partial<Footprint> | undefined, overrides: OperationOverrides | undefined): OperationOverrides | undefined {
+  if (of === undefined || overrides?.footprint !== undefined) return overrides;
+  return { ...overrides, footprint: { keys: of.keys ?? [], regions: of.regions ?? [], bounds: of.bounds } };
 }

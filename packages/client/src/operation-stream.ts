@@ -8,8 +8,9 @@ import {
   type Reason, Reasons, type Region,
 } from "@statemesh/contract";
 import { sameRegion } from "@statemesh/world";
+import type { LeaderTable } from "./leader-table.ts";
 import type { NodeConnection, NodePool } from "./node-pool.ts";
-import { backoffMs, isRetryable, unknownAfter } from "./retry.ts";
+import { backoffMs, isNodeAtFault, isRetryable, type RetryBudget, unknownAfter } from "./retry.ts";
 
 /** Most operations that a server lets a stream have undecided. */
 export const WINDOW_MAX = 4_096;
@@ -46,6 +47,16 @@ export interface StreamCounts {
   readonly resent: number;
   /** Connections made. */
   readonly connections: number;
+}
+
+/** What a stream needs of its client. */
+export interface StreamParts {
+  readonly pool: NodePool;
+  /** Retries that it shares with all other calls. */
+  readonly budget: RetryBudget;
+  readonly leaders: LeaderTable;
+  /** Told of every refusal. */
+  refused(operation: Operation, error: MeshError): void;
 }
 
 interface Pending {
@@ -91,6 +102,7 @@ export function meshErrorFromOperationError(error: OperationError): MeshError {
 /** A pipelined stream of strong operations. */
 export class OperationStream {
   readonly window: number;
+  readonly #parts: StreamParts;
   readonly #pool: NodePool;
   readonly #deadlineMs: number;
   readonly #silenceMs: number;
@@ -118,12 +130,13 @@ export class OperationStream {
   readonly #partlyDrained = new Set<{ readonly left: Set<Pending>; readonly resolve: () => void }>();
   #counts = { submitted: 0, decided: 0, failed: 0, resent: 0, connections: 0 };
 
-  constructor(pool: NodePool, options: StreamOptions = {}) {
+  constructor(parts: StreamParts, options: StreamOptions = {}) {
     this.window = options.window ?? 1_024;
     if (!Number.isInteger(this.window) || this.window < 1 || this.window > WINDOW_MAX) {
       throw MeshError.field("window", `must be a whole number in 1..${WINDOW_MAX}`);
     }
-    this.#pool = pool;
+    this.#parts = parts;
+    this.#pool = parts.pool;
     this.#deadlineMs = options.deadlineMs ?? 30_000;
     this.#silenceMs = options.silenceMs ?? 5_000;
     this.#backoffMinMs = options.backoffMinMs ?? 20;
@@ -223,7 +236,14 @@ export class OperationStream {
         const entry = this.#queue[at++];
         // Decided or timed out while it was queued.
         if (entry === undefined || this.#pending.get(entry.operation.operationId) !== entry) continue;
-        if (entry.sent) this.#counts.resent += 1;
+        if (entry.sent) {
+          // No retry is left: it waits for one. Its deadline still counts.
+          if (!this.#parts.budget.take(performance.now())) {
+            this.#sendAt(entry, performance.now() + this.#backoffMaxMs * (0.5 + Math.random() / 2));
+            continue;
+          }
+          this.#counts.resent += 1;
+        }
         entry.sent = true;
         operations.push(entry.operation);
         bytes += bytesOf(entry.operation);
@@ -234,7 +254,9 @@ export class OperationStream {
   }
 
   #connect(): Call {
-    const node = this.#pool.current();
+    // Where the operations are decided; what is for other groups is passed on by that node.
+    const near = this.#failures === 0 ? this.#queue[0]?.operation.homeRegion : undefined;
+    const node = (near === undefined ? undefined : this.#parts.leaders.nodeOf(near)) ?? this.#pool.current();
     const call = node.consistency.executeStream();
     this.#node = node;
     this.#call = call;
@@ -274,7 +296,10 @@ export class OperationStream {
       const error = meshErrorFromOperationError(result.value);
       if (error.reason === "OUTCOME_UNKNOWN") entry.open = true;
       if (isRetryable(error, true)) this.#retryLater(entry, error);
-      else this.#fail(entry, entry.open ? unknownAfter(error) : error, true);
+      else {
+        this.#parts.refused(entry.operation, error);
+        this.#fail(entry, entry.open ? unknownAfter(error) : error, true);
+      }
     }
     this.#settleIfEmpty();
     while (this.#waiting.length > 0 && this.#pending.size < this.window) this.#waiting.shift()?.();
@@ -282,15 +307,22 @@ export class OperationStream {
 
   #retryLater(entry: Pending, error: MeshError): void {
     entry.failures += 1;
+    this.#sendAt(entry, performance.now() + backoffMs(error, entry.failures, this.#backoffMinMs, this.#backoffMaxMs, Math.random()));
+  }
+
+  #sendAt(entry: Pending, atMs: number): void {
     if (entry.retryAtMs === 0) this.#retrying += 1;
-    entry.retryAtMs = performance.now() + backoffMs(error, entry.failures, this.#backoffMinMs, this.#backoffMaxMs, Math.random());
+    entry.retryAtMs = atMs;
   }
 
   #onBroken(error: MeshError): void {
     const node = this.#node;
     this.#call = undefined;
     this.#blocked = false;
-    if (node !== undefined) this.#pool.failed(node);
+    if (node !== undefined) {
+      this.#pool.failed(node);
+      if (isNodeAtFault(error)) this.#parts.leaders.forget(node.address);
+    }
     for (const entry of this.#pending.values()) if (entry.sent && entry.retryAtMs === 0) entry.open = true;
     if (!isRetryable(error, true)) {
       // The server refuses what we send, and would again.

@@ -1,9 +1,11 @@
 /** Unary calls with a deadline, failover and bounded retries. */
 import { type CallOptions, type ClientUnaryCall, Metadata, type ServiceError } from "@grpc/grpc-js";
-import { MeshError, meshErrorFromServiceError } from "@statemesh/contract";
+import { MeshError, meshErrorFromServiceError, type Region } from "@statemesh/contract";
 import type { CompiledClientOptions } from "./client-options.ts";
+import { Hedging } from "./hedging.ts";
+import type { LeaderTable } from "./leader-table.ts";
 import type { NodeConnection, NodePool } from "./node-pool.ts";
-import { backoffMs, isNodeAtFault, isRetryable, RetryBudget, unknownAfter } from "./retry.ts";
+import { backoffMs, isNodeAtFault, isRetryable, type RetryBudget, unknownAfter } from "./retry.ts";
 
 type Done<Response> = (error: ServiceError | null, response: Response) => void;
 
@@ -18,6 +20,8 @@ export interface CallKind {
   readonly repeatable: boolean;
   /** It has an id that is decided once: a later refusal does not prove that no earlier attempt was accepted. */
   readonly decidedOnce?: boolean;
+  /** A read of which a second node may be asked too; the name stands for reads that take about the same time. */
+  readonly hedge?: string;
 }
 
 /** A read: changes nothing. */
@@ -37,36 +41,66 @@ export interface CallLimits {
   readonly signal?: AbortSignal;
 }
 
+/** How one attempt ended, and where. */
+interface Answer<Response> {
+  readonly node: NodeConnection;
+  /** The response, or why there is none. */
+  readonly outcome: MeshError | { readonly response: Response };
+}
+
+/** An attempt under way. */
+interface Attempt<Response> {
+  readonly answer: Promise<Answer<Response>>;
+  cancel(): void;
+}
+
+/** What a caller works with. */
+export interface CallerParts {
+  readonly pool: NodePool;
+  readonly options: CompiledClientOptions;
+  readonly budget: RetryBudget;
+  readonly leaders: LeaderTable;
+}
+
 /** Makes unary calls. */
 export class UnaryCaller {
+  readonly hedging: Hedging;
   readonly #pool: NodePool;
   readonly #options: CompiledClientOptions;
   readonly #budget: RetryBudget;
+  readonly #leaders: LeaderTable;
 
-  constructor(pool: NodePool, options: CompiledClientOptions) {
+  constructor({ pool, options, budget, leaders }: CallerParts) {
     this.#pool = pool;
     this.#options = options;
-    this.#budget = new RetryBudget(options.retryBudget, performance.now());
+    this.#budget = budget;
+    this.#leaders = leaders;
+    this.hedging = new Hedging(options.hedgePercent);
   }
 
   /**
    * Calls, and asks again (the same bytes, so the same ids) as long as that can help.
    *
+   * @param near the region that the call is about: its group's leader is asked first, where it is known
    * @throws MeshError the answer; OUTCOME_UNKNOWN where an attempt of a write may have been done and no later one
    * brought its answer
    */
-  async call<Response>(start: StartCall<Response>, kind: CallKind, limits: CallLimits = {}): Promise<Response> {
+  async call<Response>(start: StartCall<Response>, kind: CallKind, limits: CallLimits = {}, near?: Region): Promise<Response> {
     const endMs = performance.now() + (limits.deadlineMs ?? this.#options.deadlineMs);
     let open: MeshError | undefined;
     for (let failures = 1; ; failures++) {
-      const node = this.#pool.current();
-      const error = await this.#attempt(node, start, kind, endMs, limits.signal);
+      // A leader that did not answer well is no better the second time.
+      const leader = failures === 1 && near !== undefined ? this.#leaders.nodeOf(near) : undefined;
+      const { node, outcome: error } = await this.#ask(leader ?? this.#pool.current(), start, kind, endMs, limits.signal);
       if (!(error instanceof MeshError)) return error.response;
 
       if (error.reason === "OUTCOME_UNKNOWN") open = error;
-      if (isNodeAtFault(error)) this.#pool.failed(node);
-      const leader = error.reason === "NOT_LEADER" ? error.metadata["leader_address"] : undefined;
-      if (leader !== undefined) this.#pool.prefer(leader);
+      if (isNodeAtFault(error)) {
+        this.#pool.failed(node);
+        this.#leaders.forget(node.address);
+      }
+      const elsewhere = error.reason === "NOT_LEADER" ? error.metadata["leader_address"] : undefined;
+      if (elsewhere !== undefined) this.#pool.prefer(elsewhere);
       if (limits.signal?.aborted === true) throw open ?? new MeshError("CANCELLED", "the caller gave up", { cause: error });
       if (!isRetryable(error, kind.repeatable)) throw kind.decidedOnce === true && open !== undefined ? unknownAfter(error) : error;
 
@@ -77,19 +111,62 @@ export class UnaryCaller {
     }
   }
 
-  async #attempt<Response>(
+  /** One attempt, of a read perhaps at two nodes. */
+  async #ask<Response>(
     node: NodeConnection, start: StartCall<Response>, kind: CallKind, endMs: number, signal: AbortSignal | undefined,
-  ): Promise<MeshError | { response: Response }> {
-    if (signal?.aborted === true) return new MeshError("CANCELLED", "the caller gave up before the call was sent");
+  ): Promise<Answer<Response>> {
+    const first = this.#attempt(node, start, kind, endMs, signal);
+    const second = kind.hedge === undefined ? undefined : this.#pool.besides(node);
+    if (kind.hedge === undefined || second === undefined) return await first.answer;
+    const startedMs = performance.now();
+    const delayMs = this.hedging.begin(kind.hedge);
+    const early = await within(first.answer, delayMs);
+    if (early !== undefined || signal?.aborted === true || !this.hedging.take()) {
+      const answer = early ?? (await first.answer);
+      if (!(answer.outcome instanceof MeshError)) this.hedging.answered(kind.hedge, performance.now() - startedMs, false);
+      return answer;
+    }
+    const other = this.#attempt(second, start, kind, endMs, signal);
+    const sooner = await Promise.race([first.answer, other.answer]);
+    // A refusal that any node would give counts; what is this node's own trouble waits for the other.
+    const isTrouble = ({ outcome }: Answer<Response>): boolean => outcome instanceof MeshError && isRetryable(outcome, true);
+    let answer = isTrouble(sooner) ? await (sooner.node === node ? other : first).answer : sooner;
+    if (isTrouble(answer)) answer = await first.answer;
+    (answer.node === node ? other : first).cancel();
+    if (answer.outcome instanceof MeshError) return answer;
+    this.hedging.answered(kind.hedge, performance.now() - startedMs, answer.node !== node);
+    return answer;
+  }
+
+  #attempt<Response>(node: NodeConnection, start: StartCall<Response>, kind: CallKind, endMs: number, signal: AbortSignal | undefined): Attempt<Response> {
+    if (signal?.aborted === true) {
+      const outcome = new MeshError("CANCELLED", "the caller gave up before the call was sent");
+      return { answer: Promise.resolve({ node, outcome }), cancel: () => undefined };
+    }
     const timeoutMs = Math.max(1, Math.min(endMs - performance.now(), this.#options.attemptTimeoutMs));
-    return await new Promise((resolve) => {
-      const giveUp = (): void => call.cancel();
-      const call = start(node, new Metadata(), { deadline: Date.now() + timeoutMs }, (error, response) => {
-        signal?.removeEventListener("abort", giveUp);
-        resolve(error === null ? { response } : meshErrorFromServiceError(error, kind));
+    let call: ClientUnaryCall | undefined;
+    const cancel = (): void => call?.cancel();
+    const answer = new Promise<Answer<Response>>((resolve) => {
+      call = start(node, new Metadata(), { deadline: Date.now() + timeoutMs }, (error, response) => {
+        signal?.removeEventListener("abort", cancel);
+        resolve({ node, outcome: error === null ? { response } : meshErrorFromServiceError(error, kind) });
       });
-      signal?.addEventListener("abort", giveUp, { once: true });
+      signal?.addEventListener("abort", cancel, { once: true });
     });
+    return { answer, cancel };
+  }
+}
+
+/** What a promise brings within a time; undefined: nothing yet. */
+async function within<T>(promise: Promise<T>, ms: number): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

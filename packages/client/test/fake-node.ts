@@ -13,6 +13,8 @@ export interface Answers {
   readonly unary?: Readonly<Record<string, Answer>>;
   /** Unary answers that take their time. */
   readonly slow?: Readonly<Record<string, (request: never) => Promise<unknown>>>;
+  /** Told of each unary call that its caller gave up, by method name. */
+  readonly cancelled?: (method: string) => void;
   readonly executeStream?: handleBidiStreamingCall<ExecuteStreamRequest, ExecuteStreamResponse>;
   readonly watch?: handleServerStreamingCall<WatchRequest, WatchResponse>;
   readonly subscribe?: handleServerStreamingCall<SubscribeRequest, SubscribeResponse>;
@@ -33,7 +35,8 @@ function implementation(definition: ServiceDefinition, answers: Answers): Record
     else if (name === "subscribe") methods[name] = answers.subscribe ?? ((call: { end(): void }) => call.end());
     else if (name === "watchView") methods[name] = answers.watchView ?? ((call: { end(): void }) => call.end());
     else {
-      methods[name] = (call: { request: never }, done: (error: ServiceError | null, response?: unknown) => void) => {
+      methods[name] = (call: { request: never; on(event: "cancelled", told: () => void): void }, done: (error: ServiceError | null, response?: unknown) => void) => {
+        call.on("cancelled", () => answers.cancelled?.(name));
         const slow = answers.slow?.[name];
         if (slow !== undefined) return void slow(call.request).then((response) => done(null, response));
         const answer = answers.unary?.[name];

@@ -235,4 +235,26 @@ describe("an operation stream", () => {
     const failed = await stream.execute(claim(client)).then((decision: Decision) => decision, (error: unknown) => error);
     expect(failed).toMatchObject({ reason: "OUTCOME_UNKNOWN", cause: { reason: "MALFORMED_MESSAGE" } });
   });
+
+  it("waits for a retry where the client has none left, and decides all the same", async () => {
+    const seen = new Map<string, number>();
+    const only = await node((call, operations) => {
+      const results = operations.map(({ operationId }) => {
+        const times = (seen.get(operationId) ?? 0) + 1;
+        seen.set(operationId, times);
+        return times === 1
+          ? { operationId, result: { $case: "error" as const, value: operationError("NO_QUORUM") } }
+          : { operationId, result: { $case: "decision" as const, value: accepted(operationId) } };
+      });
+      call.write({ results });
+    });
+    const client = connect({ endpoints: [only.address], serverId: 7, name: "seven", backoffMinMs: 1, backoffMaxMs: 5, retryBudget: 8 });
+    closing.push(() => client.close());
+    const stream = client.stream();
+    const startedMs = performance.now();
+    // Eight retries are there, and two come back a second.
+    await Promise.all(Array.from({ length: 10 }, async (_, at) => stream.execute(claim(client, at))));
+    expect(performance.now() - startedMs).toBeGreaterThan(400);
+    expect(stream.counts).toMatchObject({ decided: 10, failed: 0, resent: 10 });
+  });
 });
