@@ -88,7 +88,6 @@ export function badOperations(world: KnownWorld): BadOperation[] {
   add("with a key of 129 bytes", "INVALID_FIELD", "footprint.keys[0]", { footprint: { keys: ["k".repeat(129)], regions: [], bounds: undefined } });
   add("with 28 regions", "INVALID_FIELD", "footprint.regions", { footprint: { keys: [], regions: Array.from({ length: 28 }, (_, at) => ({ x: at, y: 0, z: 0 })), bounds: undefined } });
   add("that reaches a region beyond the world", "INVALID_FIELD", "footprint.regions[0].y", { footprint: { keys: [], regions: [{ x: 0, y: 2_000_000, z: 0 }], bounds: undefined } });
-  add("that reaches a region of another group", "SPANS_GROUPS", undefined, { footprint: { keys: [], regions: [world.elsewhere], bounds: undefined } });
   add("with a box beside that of its body", "INVALID_FIELD", "footprint.bounds", { footprint: { keys: [], regions: [], bounds: box } });
 
   body("that builds without an id", "structure_placement.structure_id", "structure_placement", structure({ structureId: "" }));

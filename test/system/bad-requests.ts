@@ -105,7 +105,6 @@ function consistency(of: Of, world: KnownWorld, tokens: ForeignTokens): void {
     add("no operations", "INVALID_FIELD", "operations", { transactionId: "t" });
     add("65 operations", "INVALID_FIELD", "operations", { transactionId: "t", operations: many(65, (at) => good(at)) });
     add("one id twice", "INVALID_FIELD", "operations[1].operation_id", { transactionId: "t", operations: [good(0), good(0)] });
-    add("an operation that itself spans groups", "SPANS_GROUPS", undefined, { transactionId: "t", operations: [good(0), { ...good(1), footprint: { keys: [], regions: [world.elsewhere], bounds: undefined } }] });
     const heavy = (at: number) => ({ ...good(at), type: "terrain_modification", body: { $case: "terrainModification", value: { mode: 1, bounds: { minX: 1, minY: 1, minZ: 1, maxX: 2, maxY: 2, maxZ: 2 }, brush: Buffer.alloc(17_000) } } });
     add("more than 1 MiB", "MESSAGE_TOO_LARGE", undefined, { transactionId: "t", operations: many(64, heavy) });
     for (const { name, bytes, reason, field } of operations) {

@@ -4,7 +4,7 @@
 import { HybridClock } from "@statemesh/clocks";
 import { MeshError, type RaftMessage, RaftMessageType, type SnapshotMeta, type StreamRequest, type TentativeOperation } from "@statemesh/contract";
 import type { Command, CommandResult } from "@statemesh/contract/log";
-import { commandOf, type GroupState, GroupState as State, type Membership, type PendingOperation, recordOf, TRANSACTIONS_VERSION, type VersionRange, VERSIONS } from "@statemesh/replica";
+import { commandOf, type GroupState, GroupState as State, type Membership, type PendingOperation, recordOf, FOOTPRINTS_VERSION, TRANSACTIONS_VERSION, type VersionRange, VERSIONS } from "@statemesh/replica";
 import { DIRECTORY_GROUP, groupOf } from "@statemesh/world";
 import { Authority } from "./authority/authority.ts";
 import type { CausalLog } from "./causal/index.ts";
@@ -110,6 +110,7 @@ export class MeshNode {
       localReadIndex: (groupId: number, done: (index: number | undefined, error: MeshError | undefined) => void) =>
         this.group(groupId).readIndex(done),
       spansGroups: () => this.membership.version >= TRANSACTIONS_VERSION,
+      spansFootprints: () => this.membership.version >= FOOTPRINTS_VERSION,
       knowsServer: (serverId: number) => this.directory.directory.server(serverId) !== undefined,
       addressOf: (serverId: number) => this.directory.directory.server(serverId)?.address ?? "",
       refreshDirectory: (deadlineMs: number, done: (error: MeshError | undefined) => void) => this.barrier(DIRECTORY_GROUP, deadlineMs, done),
@@ -183,7 +184,7 @@ export class MeshNode {
         decided: (operations) => this.authority.decided(operations),
         directoryChanged: (change) => this.authority.changed(change),
         membershipChanged: () => this.#membersChanged(),
-        transactionStepped: (id, step) => this.#coordinator.stepped(id, step),
+        transactionStepped: (id, key) => this.#coordinator.stepped(id, key),
         leaderChanged: (id, leader) => this.#leaderChanged(id, leader),
         dirty: (id) => this.#touched(this.group(id)),
       },

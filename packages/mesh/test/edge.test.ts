@@ -26,6 +26,7 @@ class Lonely {
     submit: () => undefined,
     sendCall: () => undefined,
     spansGroups: () => true,
+    spansFootprints: () => true,
     addressOf: () => "",
     knowsServer: () => this.knows,
     refreshDirectory: (_, done) => void this.refreshes.push(() => done(undefined)),

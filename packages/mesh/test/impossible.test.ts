@@ -26,8 +26,8 @@ function unit(pending: PendingOperation): QueuedUnit {
 function decide(state: GroupState, operations: readonly PendingOperation[]): DecidedOperation[] {
   const batch: DecisionBatch = { singles: operations.map(unit), transactions: [], heals: [] };
   const decided: DecidedOperation[] = [];
-  const arbitrateAgain = (rest: readonly PendingOperation[]) => resolve(candidateSet(rest, state, DEFAULT_POLICY), DEFAULT_POLICY);
-  new Question(batch, state, DEFAULT_POLICY).decide(undefined, (units, verdicts) => decided.push(...decideSet({ state, place: { groupId: 1, groups: 1 }, mintedInFlight: new Map(), arbitrateAgain }, units, verdicts)));
+  const arbitrateAgain = (rest: readonly PendingOperation[]) => resolve(candidateSet(rest, state, DEFAULT_POLICY, 1), DEFAULT_POLICY);
+  new Question(batch, state, DEFAULT_POLICY, 1).decide(undefined, (units, verdicts) => decided.push(...decideSet({ state, place: { groupId: 1, groups: 1 }, mintedInFlight: new Map(), arbitrateAgain }, units, verdicts)));
   return decided;
 }
 

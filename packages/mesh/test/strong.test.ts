@@ -70,26 +70,7 @@ describe("a strong operation", () => {
     const cluster = ready();
     expect(cluster.execute(3, [mint("m-1", 77, cluster.regionIn(1), "ada", "ore", 5)]).get("m-1")).toMatchObject({ reason: "SERVER_NOT_REGISTERED" });
   });
-
-  it("whose footprint reaches into another group is refused whole", () => {
-    const cluster = ready({ groups: 4 });
-    // The border between two sectors that different groups keep.
-    let x = 8;
-    while (groupsBeside(cluster, x)) x += 8;
-    const home = { x: x - 1, y: 0, z: 0 };
-    const answers = cluster.execute(1, [place("edge", 1, home, [1_998, 0, 0])]);
-    expect(answers.get("edge")).toMatchObject({ reason: "SPANS_GROUPS" });
-  });
 });
-
-function groupsBeside(cluster: VirtualCluster, x: number): boolean {
-  const node = cluster.node(1);
-  const group = (at: number): number => {
-    for (let g = 1; g <= node.options.groups; g++) if (cluster.regionIn(g).x === at) return g;
-    return 0;
-  };
-  return group(x - 8) === 0 || group(x) === 0 || group(x - 8) === group(x);
-}
 
 describe("where operations meet", () => {
   it("the earlier claimed time wins inside the window, whoever is heard first", () => {

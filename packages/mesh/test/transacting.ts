@@ -1,5 +1,6 @@
 // Transactions across groups in a cluster of three: what the tests of them have in common.
 import { type Decision, type Operation, type OperationError, Outcome } from "@statemesh/contract";
+import { VERSIONS } from "@statemesh/replica";
 import { expect } from "vitest";
 import { isDecision, VirtualCluster } from "./virtual-cluster.ts";
 
@@ -7,8 +8,8 @@ export function ready(options: ConstructorParameters<typeof VirtualCluster>[0] =
   const cluster = new VirtualCluster({ groups: 3, ...options });
   cluster.settle();
   cluster.register(1, 2);
-  const raised = cluster.runUntil(() => cluster.members.every((id) => !cluster.isUp(id) || cluster.node(id).membership.version >= 3));
-  if (!raised) throw new Error("the cluster does not come to version 3");
+  const raised = cluster.runUntil(() => cluster.members.every((id) => !cluster.isUp(id) || cluster.node(id).membership.version >= VERSIONS.max));
+  if (!raised) throw new Error(`the cluster does not come to version ${VERSIONS.max}`);
   return cluster;
 }
 

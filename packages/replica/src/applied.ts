@@ -23,6 +23,8 @@ export interface Applied {
   /** The members on record, or the cluster's version, may have changed. */
   readonly membership: boolean;
   readonly commandResult: CommandResult | undefined;
+  /** What was decided clears footprints in other groups: keys of what is on record until they are gone. */
+  readonly clearing?: readonly string[];
   /** A step of a transaction across groups. */
   readonly transaction?: AppliedStep;
 }

@@ -1,13 +1,14 @@
 import { type HealedOperation, type LogEntry, type LogPosition, Outcome } from "@statemesh/contract";
 import type { DecidedOperation, HealBatch, HealedRecord, KeptDecision } from "@statemesh/contract/log";
 import type { Applied } from "./applied.ts";
+import { applyDecided } from "./clearing.ts";
 import type { GroupState } from "./group-state.ts";
 
 /** Kept operations are decided by the rules alone: their leases ended with the partition, and nobody's epoch stands against them. */
 export function applyHeal(state: GroupState, batch: HealBatch, entry: LogEntry, report: boolean): Applied {
   const decided: DecidedOperation[] = [];
   for (const { decided: operation, decidedBefore } of batch.operations) if (operation !== undefined && !decidedBefore) decided.push(operation);
-  const applied = state.applyOperations(decided, entry, report, true);
+  const applied = applyDecided(state, decided, entry, report, true);
   state.heals.add(batch, state.groupId, state.position(), batch.operations.map((kept) => healedRecord(kept, state)));
   return applied;
 }

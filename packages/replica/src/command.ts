@@ -1,5 +1,6 @@
-import type { Command, DirectoryCommand } from "@statemesh/contract/log";
-import { AUTHORITY_VERSION, HEALING_VERSION, MEMBERSHIP_VERSION, TRANSACTIONS_VERSION, VIEWS_VERSION } from "./versions.ts";
+import type { Command, DirectoryCommand, TransactionCommand } from "@statemesh/contract/log";
+import { hasFootprints } from "./footprint-table.ts";
+import { AUTHORITY_VERSION, FOOTPRINTS_VERSION, HEALING_VERSION, MEMBERSHIP_VERSION, TRANSACTIONS_VERSION, VIEWS_VERSION } from "./versions.ts";
 
 /** A command with the lowest version that can apply it. Commands are made here and nowhere else. */
 export function commandOf(body: NonNullable<Command["command"]>): Command {
@@ -9,9 +10,15 @@ export function commandOf(body: NonNullable<Command["command"]>): Command {
 function formatOf(body: NonNullable<Command["command"]>): number {
   if (body.$case === "membership") return MEMBERSHIP_VERSION;
   if (body.$case === "view") return VIEWS_VERSION;
-  if (body.$case === "transaction") return TRANSACTIONS_VERSION;
-  if (body.$case === "heal") return HEALING_VERSION;
+  if (body.$case === "operations") return hasFootprints(body.value.operations) ? FOOTPRINTS_VERSION : 0;
+  if (body.$case === "transaction") return stepHasFootprints(body.value) ? FOOTPRINTS_VERSION : TRANSACTIONS_VERSION;
+  if (body.$case === "heal") return body.value.operations.some(({ decided }) => decided !== undefined && hasFootprints([decided])) ? FOOTPRINTS_VERSION : HEALING_VERSION;
   return body.$case === "directory" && needsAuthority(body.value) ? AUTHORITY_VERSION : 0;
+}
+
+function stepHasFootprints({ step }: TransactionCommand): boolean {
+  if (step?.$case === "clear") return true;
+  return (step?.$case === "begin" || step?.$case === "prepare" || step?.$case === "decide") && hasFootprints(step.value.decided);
 }
 
 /** Whether a node that knows nothing of handoffs, backups and loads would make another state of it. */

@@ -6,6 +6,7 @@ import type { DecidedOperation } from "@statemesh/contract/log";
 import { UNCONTESTED } from "@statemesh/conflict";
 import { effectsOf, type GroupPlace, isKeptHere, type Overlay, type Refusal } from "./effects.ts";
 import { EntityOverlay } from "./entity-overlay.ts";
+import { NO_CLEARS } from "./footprint-table.ts";
 import type { GroupState } from "./group-state.ts";
 import { LedgerOverlay } from "./ledger-overlay.ts";
 import type { PendingOperation } from "./pending-operation.ts";
@@ -157,6 +158,7 @@ function decideTransaction(unit: DecisionUnit, verdicts: readonly Verdict[], ove
           conflict: ConflictType.UNSPECIFIED,
           reason: "TRANSACTION_ABORTED",
           effects: [],
+          clears: NO_CLEARS,
         },
   );
 }
@@ -178,6 +180,7 @@ function decideOne(pending: PendingOperation, verdict: Verdict, overlay: Overlay
   const result = effectsOf(pending, overlay);
   if ("reason" in result) return refusedBy(result, decided);
   decided.effects = result.effects;
+  if (result.clears !== undefined) decided.clears = result.clears;
   if (result.merged === true) {
     decided.outcome = Outcome.MERGED;
     if (decided.rule === UNCONTESTED) decided.rule = "merge";
@@ -213,5 +216,6 @@ function draftOf({ operation, fingerprint, stamp }: PendingOperation, verdict: V
     effects: [],
     transactionId,
     claimedMs: operation.timestampMs,
+    clears: NO_CLEARS,
   };
 }

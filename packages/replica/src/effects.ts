@@ -1,10 +1,11 @@
 // What an operation does to the state, or why the state refuses it: what must hold whatever the rules say. Nothing
 // here changes the state.
 import { type Bounds, type Entity, type Operation, type PlayerInventory, PlayerInventory_Action, type Region, TerrainModification_Mode } from "@statemesh/contract";
-import type { Effect, Posting } from "@statemesh/contract/log";
+import type { Effect, FootprintClearing, Posting } from "@statemesh/contract/log";
 import { MergeLimitError, type StateMerge, StateProblem } from "@statemesh/merge";
 import { groupOf, regionOf, sameRegion, STATE_BYTES_MAX } from "@statemesh/world";
 import type { EntityOverlay } from "./entity-overlay.ts";
+import { clearingOf, groupsOfBounds } from "./footprint-table.ts";
 import { groundAccount, groupAccount, playerAccount } from "./ledger.ts";
 import type { LedgerOverlay } from "./ledger-overlay.ts";
 import type { PendingOperation } from "./pending-operation.ts";
@@ -27,23 +28,24 @@ export interface Overlay {
   readonly entities: EntityOverlay;
   readonly ledger: Pick<LedgerOverlay, "tryAll">;
   /** Unset: one group keeps all that the operations reach. */
-  readonly place?: GroupPlace;
+  readonly place?: GroupPlace | undefined;
 }
 
 const NO_EFFECTS: readonly Effect[] = [];
 
-/** What an operation does; `merged`: into a state that was there. */
-export type EffectsOrRefusal = { readonly effects: Effect[]; readonly merged?: boolean } | Refusal;
+/** What an operation does; `merged`: into a state that was there; `clears`: footprints that go from other groups with it. */
+export type EffectsOrRefusal = { readonly effects: Effect[]; readonly merged?: boolean; readonly clears?: FootprintClearing[] } | Refusal;
 
 /** Writes down what an operation does where nothing stands against it. Takes its postings from the overlay's ledger. */
 export function effectsOf(pending: PendingOperation, overlay: Overlay): EffectsOrRefusal {
   const { entities, ledger } = overlay;
   const { operation } = pending;
   const body = operation.body;
-  // Elsewhere only what moves comes and goes: all else is done at home. A group that is but named in the footprint has no part in it.
+  // Elsewhere only what moves comes and goes, and a footprint stays behind: all else is done at home. A group that is but named in
+  // the footprint has no part in it.
   if (!isKeptHere(operation.homeRegion, overlay)) {
     const other = otherRegionOf(operation);
-    if (other === undefined || !isKeptHere(other, overlay)) return { effects: [] };
+    if (other === undefined || !isKeptHere(other, overlay)) return { effects: footprintEffects(operation, overlay) };
   }
   switch (body?.$case) {
     case "structurePlacement": {
@@ -51,7 +53,7 @@ export function effectsOf(pending: PendingOperation, overlay: Overlay): EffectsO
       return put(entity("structure", structureId, { label: kind, bounds, playerId, attributes }));
     }
     case "structureRemoval":
-      return removeHere(entities, pending, "structure", body.value.structureId);
+      return withClearing(removeHere(entities, pending, "structure", body.value.structureId), entities.get("structure", body.value.structureId), overlay);
     case "resourceClaim": {
       const { resourceId, playerId, release } = body.value;
       if (!release) return put(entity("claim", resourceId, { playerId }));
@@ -206,6 +208,27 @@ function removeHere(entities: EntityOverlay, pending: PendingOperation, kind: st
     return { rule: "existence", reason: "NOT_FOUND" };
   }
   return { effects: [{ effect: { $case: "remove", value: { kind, entityId } } }] };
+}
+
+/** Groups that keep a footprint of what goes are to hear of it. */
+function withClearing(result: EffectsOrRefusal, found: Entity | undefined, { place }: Overlay): EffectsOrRefusal {
+  if ("reason" in result || found === undefined || place === undefined) return result;
+  const clearing = clearingOf(found, place.groupId, place.groups);
+  return clearing === undefined ? result : { ...result, clears: [clearing] };
+}
+
+/**
+ * What an operation leaves in a group that its box reaches and that does not keep its home. Types of the operator's own leave
+ * nothing: nothing is ever compared with what they did before.
+ */
+function footprintEffects({ operationId, homeRegion: region, body }: Operation, { place }: Overlay): Effect[] {
+  if (place === undefined || (body?.$case !== "structurePlacement" && body?.$case !== "terrainModification")) return [];
+  const { bounds } = body.value;
+  if (!groupsOfBounds(bounds, place.groups).includes(place.groupId)) return [];
+  const names = body.$case === "structurePlacement"
+    ? { kind: "structure", entityId: body.value.structureId, mergeClass: "" }
+    : { kind: "terrain_edit", entityId: operationId, mergeClass: terrainLabel(body.value.mode, body.value.material) };
+  return [{ effect: { $case: "footprint", value: { ...names, region, bounds, operationId: "", serverId: 0, stamp: undefined } } }];
 }
 
 function put(value: Entity): { effects: Effect[] } {

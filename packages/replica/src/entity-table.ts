@@ -6,7 +6,7 @@ import { SpatialIndex } from "./spatial-index.ts";
 import type { StateHash } from "./state-hash.ts";
 
 /** Recent terrain edits that count in conflicts, a group. Older ones are in force, but nothing is compared with them. */
-const RECENT_TERRAIN_EDITS = 8_192;
+export const RECENT_TERRAIN_EDITS = 8_192;
 
 export function entityKey(kind: string, entityId: string): string {
   return `${kind}/${entityId}`;
@@ -116,7 +116,8 @@ export class EntityTable {
   }
 }
 
-function layerOf(kind: string): string {
+/** The layer of the policy in which boxes of a kind meet. */
+export function layerOf(kind: string): string {
   return kind === "terrain_edit" ? "terrain" : kind;
 }
 

@@ -16,10 +16,11 @@ import {
   type ServerLoad,
   type View,
 } from "@statemesh/contract";
-import { Command, CommandResult, type DecidedOperation, type Effect, type ForgottenMark, type MembershipRecord, type RegionFence } from "@statemesh/contract/log";
+import { Command, CommandResult, type DecidedOperation, type Effect, type Footprint, type ForgottenMark, type MembershipRecord, type RegionFence } from "@statemesh/contract/log";
 import { sameRegion } from "@statemesh/world";
 import { Directory } from "./directory.ts";
 import { EntityTable, entityKey } from "./entity-table.ts";
+import { footprintRow, FootprintTable } from "./footprint-table.ts";
 import { ForgottenMarks } from "./forgotten-marks.ts";
 import { type HealReportRow, HealReports } from "./heal-reports.ts";
 import { type BalanceRow, Ledger, peerGroupOf, type TotalsRow, type TransitRow } from "./ledger.ts";
@@ -27,6 +28,7 @@ import type { LeaseRow } from "./lease-table.ts";
 import { Membership } from "./membership.ts";
 import type { Applied, AppliedOperation } from "./applied.ts";
 import { applyHeal } from "./apply-heal.ts";
+import { applyDecided } from "./clearing.ts";
 import { regionText } from "./region-text.ts";
 import { StateHash } from "./state-hash.ts";
 import { TouchLog } from "./touch-log.ts";
@@ -92,6 +94,8 @@ export class GroupState {
   readonly groupId: number;
   readonly #hash: StateHash = new StateHash();
   readonly entities: EntityTable = new EntityTable(this.#hash);
+  /** What entities of other groups take up here. */
+  readonly footprints: FootprintTable = new FootprintTable(this.#hash);
   readonly ledger: Ledger = new Ledger(this.#hash);
   readonly directory: Directory = new Directory(this.#hash);
   readonly membership: Membership = new Membership(this.#hash);
@@ -188,7 +192,7 @@ export class GroupState {
     if (entry.kind !== 0 || decided !== undefined) {
       this.#appliedIndex = entry.index;
       this.#appliedTerm = entry.term;
-      return decided === undefined ? NOTHING : this.applyOperations(decided, entry, report);
+      return decided === undefined ? NOTHING : applyDecided(this, decided, entry, report);
     }
     const { command, format } = Command.decode(entry.data);
     if (format > this.versions.max) throw new NewerVersionError(`entry ${entry.index} of group ${this.groupId}`, format, this.versions);
@@ -196,7 +200,7 @@ export class GroupState {
     this.#appliedTerm = entry.term;
     switch (command?.$case) {
       case "operations":
-        return this.applyOperations(command.value.operations, entry, report);
+        return applyDecided(this, command.value.operations, entry, report);
       case "directory": {
         const change = this.directory.apply(command.value);
         change.result.position = this.position();
@@ -324,6 +328,8 @@ export class GroupState {
         if (to !== "" && peerGroupOf(to) === 0) this.#touches.record(index, { kind: "balance", account: to, itemKind });
         return;
       }
+      case "footprint":
+        return this.footprints.put(footprintRow(body.value, operation));
       default:
         throw new Error(`group ${this.groupId}: entry ${index} holds an effect of a newer version`);
     }
@@ -382,6 +388,7 @@ export class GroupState {
       forgottenThroughMs: this.#forgottenThroughMs,
       digest: this.digest,
       entities: [...this.entities.values()],
+      footprints: [...this.footprints.values()],
       balances: [...this.ledger.rows()],
       totals: [...this.ledger.totalsRows()],
       fences: [...this.#fences.values()],
@@ -430,6 +437,7 @@ export interface StateCapture {
   readonly forgottenThroughMs: number;
   readonly digest: string;
   readonly entities: readonly Entity[];
+  readonly footprints: readonly Footprint[];
   readonly balances: readonly BalanceRow[];
   readonly totals: readonly TotalsRow[];
   readonly fences: readonly FenceRow[];

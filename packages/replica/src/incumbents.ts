@@ -2,7 +2,9 @@
 // committed winner never loses to a newcomer.
 import type { Candidate} from "@statemesh/contract";
 import { type Entity, type HybridTimestamp } from "@statemesh/contract";
+import type { Footprint } from "@statemesh/contract/log";
 import type { Policy, TouchedSet } from "@statemesh/world";
+import { destinationOf, type GroupPlace, isKeptHere } from "./effects.ts";
 import { entityKey } from "./entity-table.ts";
 import type { GoneRow, GroupState } from "./group-state.ts";
 import type { PendingOperation } from "./pending-operation.ts";
@@ -15,19 +17,25 @@ const INCUMBENTS_PER_OPERATION = 64;
 
 const NO_STAMP: HybridTimestamp = { physicalMs: 0, logical: 0 };
 
-/** Adds the incumbents of one operation to `into`, by operation id, so that an incumbent of several is passed once. */
+/**
+ * Adds the incumbents of one operation to `into`, by operation id, so that an incumbent of several is passed once. Of an operation
+ * whose home another group keeps, only its box counts here: names are that group's. `place` unset: one group keeps everything.
+ */
 export function collectIncumbents(
   state: GroupState,
   pending: PendingOperation,
   policy: Policy,
   into: Map<string, Candidate>,
+  place?: GroupPlace,
 ): void {
-  const body = pending.operation.body;
+  const { body, homeRegion } = pending.operation;
+  const isHome = isKeptHere(homeRegion, { place });
+  if (!isHome && body?.$case !== "structurePlacement" && body?.$case !== "terrainModification" && !isKeptHere(destinationOf(pending.operation) ?? homeRegion, { place })) return;
   switch (body?.$case) {
     case "structurePlacement": {
-      const same = state.entities.get("structure", body.value.structureId);
+      const same = isHome ? state.entities.get("structure", body.value.structureId) : undefined;
       if (same !== undefined) add(into, fromEntity(same, "structure_placement", [`structure:${same.entityId}`], ""));
-      addOverlapping(state, pending.touched, into, (entity) => fromEntity(entity, "structure_placement", [], ""));
+      addOverlapping(state, pending.touched, into, (entity) => fromEntity(entity, "structure_placement", [], ""), (row) => fromFootprint(row, "structure_placement"));
       return;
     }
     case "structureRemoval": {
@@ -51,12 +59,14 @@ export function collectIncumbents(
       return add(into, fromEntity(owned, "creature_ownership", [`creature:${owned.entityId}`], ""));
     }
     case "terrainModification": {
-      const seen = body.value.observedVersion;
+      // Versions are those of the home region's log: what other groups decided nobody has seen by them.
+      const seen = isHome ? body.value.observedVersion : 0;
       const since = pending.stamp.physicalMs - policy.concurrencyWindowMs;
+      const isConcurrent = ({ stamp, serverId }: Pick<Entity, "stamp" | "serverId">): boolean => (stamp?.physicalMs ?? 0) > since && serverId !== pending.operation.serverId;
       return addOverlapping(state, pending.touched, into, (entity) => {
-        const unseen = seen > 0 ? entity.version > seen : (entity.stamp?.physicalMs ?? 0) > since && entity.serverId !== pending.operation.serverId;
+        const unseen = seen > 0 ? entity.version > seen : isConcurrent(entity);
         return unseen ? fromEntity(entity, "terrain_modification", [], entity.label) : undefined;
-      });
+      }, (row) => (isConcurrent(row) ? fromFootprint(row, "terrain_modification") : undefined));
     }
     default:
       // Inventories and trades never exclude each other: balances decide. Types of the operator's own write
@@ -70,18 +80,21 @@ function addOverlapping(
   touched: TouchedSet,
   into: Map<string, Candidate>,
   candidateOf: (entity: Entity) => Candidate | undefined,
+  candidateOfFootprint: (row: Footprint) => Candidate | undefined,
 ): void {
   if (touched.bounds === undefined) return;
   let refusing = 0;
   let merging = 0;
-  state.entities.visitOverlapping(touched.layer, touched.bounds, (entity) => {
-    if (refusing >= INCUMBENTS_PER_OPERATION || into.has(entity.operationId)) return;
-    const candidate = candidateOf(entity);
+  const take = <T extends { readonly operationId: string }>(found: T, candidateOfFound: (found: T) => Candidate | undefined): void => {
+    if (refusing >= INCUMBENTS_PER_OPERATION || into.has(found.operationId)) return;
+    const candidate = candidateOfFound(found);
     if (candidate === undefined) return;
     if (candidate.mergeClass === "" || candidate.mergeClass !== touched.mergeClass) refusing++;
     else if (++merging > INCUMBENTS_PER_OPERATION) return;
     add(into, candidate);
-  });
+  };
+  state.entities.visitOverlapping(touched.layer, touched.bounds, (entity) => take(entity, candidateOf));
+  state.footprints.visitOverlapping(touched.layer, touched.bounds, (row) => take(row, candidateOfFootprint));
 }
 
 function add(into: Map<string, Candidate>, candidate: Candidate): void {
@@ -102,6 +115,11 @@ function fromEntity(entity: Entity, type: string, keys: string[], mergeClass: st
     mergeClass,
     region: entity.region,
   };
+}
+
+/** What an entity of another group takes up here. */
+function fromFootprint({ operationId, serverId, stamp, bounds, mergeClass, region }: Footprint, type: string): Candidate {
+  return { operationId, type, serverId, priority: 0, stamp: stamp ?? NO_STAMP, keys: [], bounds, mergeClass, region };
 }
 
 function fromGone(gone: GoneRow, type: string, key: string): Candidate {

@@ -7,7 +7,7 @@ export * from "./directory-change.ts";
 export * from "./handoff-table.ts";
 export * from "./lease-table.ts";
 export * from "./placement.ts";
-export { destinationOf, movesItems } from "./effects.ts";
+export { destinationOf, type GroupPlace, movesItems } from "./effects.ts";
 export * from "./entity-table.ts";
 export * from "./group-state.ts";
 export * from "./heal-reports.ts";

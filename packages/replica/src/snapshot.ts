@@ -3,7 +3,8 @@ import { BinaryReader, BinaryWriter, SnapshotRecord } from "@statemesh/contract/
 import { GroupState, type GroupStateOptions, type StateCapture } from "./group-state.ts";
 import { entityKey } from "./entity-table.ts";
 import { begunRecord, coordinatedRow, decisionRecord, decisionRow, preparedRecord, preparedRow } from "./transaction-records.ts";
-import { AUTHORITY_VERSION, HEALING_VERSION, MEMBERSHIP_VERSION, NewerVersionError, TRANSACTIONS_VERSION, VIEWS_VERSION } from "./versions.ts";
+import { hasFootprints } from "./footprint-table.ts";
+import { AUTHORITY_VERSION, FOOTPRINTS_VERSION, HEALING_VERSION, MEMBERSHIP_VERSION, NewerVersionError, TRANSACTIONS_VERSION, VIEWS_VERSION } from "./versions.ts";
 
 
 /** A chunk is closed when it has reached this size; one record may push it beyond. */
@@ -34,6 +35,7 @@ function* records(capture: StateCapture): Generator<RecordBody> {
     capture.view === undefined ? 1 : VIEWS_VERSION,
     capture.heals.length > 0 ? HEALING_VERSION : 1,
     hasTransactions ? TRANSACTIONS_VERSION : 1,
+    capture.footprints.length > 0 || capture.coordinated.some(({ clears }) => clears.length > 0) || capture.prepared.some(({ decided }) => hasFootprints(decided)) ? FOOTPRINTS_VERSION : 1,
   ];
   const format = Math.max(...needed);
   yield {
@@ -52,6 +54,7 @@ function* records(capture: StateCapture): Generator<RecordBody> {
   for (const [serverId, load] of loads) yield { $case: "load", value: { serverId, load } };
   if (capture.membership !== undefined) yield { $case: "membership", value: capture.membership };
   if (capture.view !== undefined) yield { $case: "view", value: capture.view };
+  for (const value of capture.footprints) yield { $case: "footprint", value };
   for (const value of capture.transit) yield { $case: "transit", value };
   for (const row of capture.coordinated) yield { $case: "begun", value: begunRecord(row) };
   for (const row of capture.prepared) yield { $case: "prepared", value: preparedRecord(row) };
@@ -145,6 +148,8 @@ export class SnapshotLoader {
         return state.membership.restore(record.value);
       case "view":
         return state.views.restore(record.value);
+      case "footprint":
+        return state.footprints.put(record.value);
       case "transit":
         return state.ledger.restoreTransit(record.value);
       case "begun":

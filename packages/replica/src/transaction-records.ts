@@ -15,14 +15,14 @@ export function decisionRow({ recent: _, stamp, elsewhereGroup, elsewhereIndex, 
 }
 
 /** What the coordinating group itself is prepared for is a record of its own. */
-export function begunRecord({ key, beginIndex, stamp, operations, homeGroups, groups, deadlineMs, state }: CoordinatedRow): BeginTransaction {
-  return { key, stamp, operations: [...operations], homeGroups: [...homeGroups], groups: [...groups], deadlineMs, decided: [], locks: [], state, beginIndex };
+export function begunRecord({ key, beginIndex, stamp, operations, homeGroups, groups, deadlineMs, state, clears }: CoordinatedRow): BeginTransaction {
+  return { key, stamp, operations: [...operations], homeGroups: [...homeGroups], groups: [...groups], deadlineMs, decided: [], locks: [], state, beginIndex, clears: [...clears] };
 }
 
-export function coordinatedRow({ key, beginIndex, stamp, operations, homeGroups, groups, deadlineMs, state }: BeginTransaction): CoordinatedRow {
+export function coordinatedRow({ key, beginIndex, stamp, operations, homeGroups, groups, deadlineMs, state, clears }: BeginTransaction): CoordinatedRow {
   const known = Object.values(TransactionState).find((one) => one === state);
   if (known === undefined) throw new Error(`snapshot: transaction ${key} in a state of a newer version`);
-  return { key, beginIndex, stamp: stamp ?? NO_STAMP, operations, homeGroups, groups, deadlineMs, state: known };
+  return { key, beginIndex, stamp: stamp ?? NO_STAMP, operations, homeGroups, groups, deadlineMs, state: known, clears };
 }
 
 export function preparedRecord({ key, coordinatorGroup, beginIndex, stamp, groups, deadlineMs, decided, locks, index }: PreparedRow): PrepareTransaction {

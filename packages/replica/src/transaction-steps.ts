@@ -5,6 +5,8 @@ import {
   type BeginTransaction, CommandResult, type DecidedOperation, type DecideTransaction, type FinishTransaction, type PrepareTransaction, type ReleaseTransaction, type ResolveTransaction, type TransactionCommand, type TransactionResult,
 } from "@statemesh/contract/log";
 import type { Applied } from "./applied.ts";
+import { clear } from "./clearing.ts";
+import type { FootprintTable } from "./footprint-table.ts";
 import type { DecisionRow, FenceRow } from "./group-state.ts";
 import { type CoordinatedRow, type PreparedRow, transactionIdOf, TransactionState, type TransactionTable } from "./transaction-table.ts";
 import type { TwoGenerations } from "./two-generations.ts";
@@ -13,12 +15,13 @@ import type { TwoGenerations } from "./two-generations.ts";
 export interface SteppingState {
   readonly groupId: number;
   readonly transactions: TransactionTable;
+  readonly footprints: FootprintTable;
   readonly decisions: TwoGenerations<DecisionRow>;
   position(): LogPosition;
   /** The fence that stands against the operation, if one does. */
   fenceAgainst(operation: DecidedOperation): FenceRow | undefined;
   /** Writes effects and decisions. */
-  applyOperations(operations: readonly DecidedOperation[], entry: LogEntry): Applied;
+  applyOperations(operations: readonly DecidedOperation[], entry: LogEntry, report?: boolean, healed?: boolean): Applied;
 }
 
 /** What an entry did to a transaction. */
@@ -48,6 +51,8 @@ export function applyStep(state: SteppingState, { step, nowMs }: TransactionComm
       return finish(state, step.value);
     case "resolve":
       return resolve(state, step.value, nowMs, entry);
+    case "clear":
+      return { ...NOTHING, ...clear(state, step.value) };
     default:
       throw new Error(`group ${state.groupId}: entry ${entry.index} holds a step of a transaction of a newer version`);
   }
@@ -60,7 +65,7 @@ function begin(state: SteppingState, { key, stamp, operations, homeGroups, group
   const reason = isTaken ? "OPERATION_ID_REUSED" : refusal(state, key, decided);
   if (reason !== undefined) return { ...NOTHING, decided, commandResult: result(state, {}, reason), transaction: { step: "begin", key, coordinatorGroup: groupId, beginIndex, tookEffect: false } };
   const at = stamp ?? { physicalMs: 0, logical: 0 };
-  transactions.coordinate({ key, beginIndex, stamp: at, operations, homeGroups, groups, deadlineMs, state: TransactionState.UNDECIDED });
+  transactions.coordinate({ key, beginIndex, stamp: at, operations, homeGroups, groups, deadlineMs, state: TransactionState.UNDECIDED, clears: [] });
   transactions.prepare({ key, coordinatorGroup: groupId, beginIndex, stamp: at, groups, deadlineMs, decided, locks, index: entry.index });
   return { ...NOTHING, decided, commandResult: result(state, {}), transaction: { step: "begin", key, coordinatorGroup: groupId, beginIndex, tookEffect: true } };
 }
@@ -116,7 +121,8 @@ function conclude(state: SteppingState, row: CoordinatedRow, commit: boolean, de
   const applied = state.applyOperations(operations, entry);
   if (own !== undefined) transactions.unprepare(own);
   const now = commit ? TransactionState.COMMITTED : TransactionState.ABORTED;
-  transactions.coordinate({ ...row, state: now });
+  const clears = commit ? [...(own?.decided ?? []), ...decided].flatMap((one) => one.clears) : [];
+  transactions.coordinate({ ...row, state: now, clears });
   return { ...applied, decided: [], commandResult: result(state, { state: now }), transaction: { step, key, coordinatorGroup: state.groupId, beginIndex, tookEffect: true } };
 }
 
@@ -148,7 +154,7 @@ function aborted({ key, operations, homeGroups }: CoordinatedRow, failed: readon
     all.push({
       operationId: operation.operationId, fingerprint: stamped.fingerprint, outcome: Outcome.REJECTED, rule: own?.rule ?? why, winnerOperationId: own?.winnerOperationId ?? "",
       conflict: own?.conflict ?? ConflictType.UNSPECIFIED, reason: own?.reason ?? "TRANSACTION_ABORTED", stamp: stamped.stamp, serverId: operation.serverId, region: undefined,
-      epoch: operation.authorityEpoch, effects: [], transactionId: transactionIdOf(key), claimedMs: operation.timestampMs,
+      epoch: operation.authorityEpoch, effects: [], transactionId: transactionIdOf(key), claimedMs: operation.timestampMs, clears: [],
     });
   }
   return all;
@@ -180,7 +186,7 @@ function release(state: SteppingState, { transaction, commit, forget }: ReleaseT
 }
 
 function abortedHere(operation: DecidedOperation): DecidedOperation {
-  return { ...operation, outcome: Outcome.REJECTED, rule: "transaction", reason: "TRANSACTION_ABORTED", winnerOperationId: "", conflict: ConflictType.UNSPECIFIED, effects: [] };
+  return { ...operation, outcome: Outcome.REJECTED, rule: "transaction", reason: "TRANSACTION_ABORTED", winnerOperationId: "", conflict: ConflictType.UNSPECIFIED, effects: [], clears: [] };
 }
 
 function finish(state: SteppingState, { key, beginIndex, released }: FinishTransaction): Applied {

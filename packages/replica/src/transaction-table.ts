@@ -1,7 +1,7 @@
 // Transactions that reach several groups, as one group remembers them: those that it coordinates, those that it is prepared for, with
 // their locks, and those that are over. All of it is replicated state, so that a change of leader loses no lock.
 import type { HybridTimestamp, StampedOperation } from "@statemesh/contract";
-import type { DecidedOperation, LockedFootprint, TransactionRef } from "@statemesh/contract/log";
+import type { DecidedOperation, FootprintClearing, LockedFootprint, TransactionRef } from "@statemesh/contract/log";
 import type { QuantizedBounds, TouchedSet } from "@statemesh/world";
 import { entityKey } from "./entity-table.ts";
 import type { Ledger } from "./ledger.ts";
@@ -27,6 +27,8 @@ export interface CoordinatedRow {
   /** Milliseconds since the Unix epoch. */
   readonly deadlineMs: number;
   readonly state: TransactionState;
+  /** Footprints that are to go from other groups before it is finished. */
+  readonly clears: readonly FootprintClearing[];
 }
 
 /** A transaction that this group has decided its part of, and waits to hear of. */
@@ -61,6 +63,17 @@ export function transactionKey(transactionId: string, operationId: string): stri
 /** The caller's transaction id; empty for an operation alone. */
 export function transactionIdOf(key: string): string {
   return key.startsWith("t:") ? key.slice(2) : "";
+}
+
+const CLEARING = "c:";
+
+/** The key of what one group decided alone, and other groups have to hear of: their footprints of it go. By its first operation. */
+export function clearingKey(operationId: string): string {
+  return CLEARING + operationId;
+}
+
+export function isClearing(key: string): boolean {
+  return key.startsWith(CLEARING);
 }
 
 function finishedKey(coordinatorGroup: number, key: string): string {
@@ -217,6 +230,12 @@ export class TransactionTable {
     }
   }
 
+  /** True where the operation is prepared here, so that its footprint may still come. */
+  holdsOperation(operationId: string): boolean {
+    const key = this.keyOfOperation(operationId);
+    return (key === undefined ? undefined : this.#prepared.get(key))?.decided.some((one) => one.operationId === operationId) ?? false;
+  }
+
   /** True where something that is prepared may write one of the names. */
   mayWrite(names: Iterable<string>): boolean {
     if (this.#names.size === 0) return false;
@@ -255,7 +274,8 @@ function* namesOf({ decided }: PreparedRow): Generator<string> {
         yield accountName(effect.value.to);
         continue;
       }
-      if (effect === undefined) continue;
+      // Nobody reads a footprint.
+      if (effect === undefined || effect.$case === "footprint") continue;
       yield entityName(effect.value.kind, effect.value.entityId);
       const at = (effect.$case === "put" ? effect.value.region : undefined) ?? region;
       if (at !== undefined) yield regionName(regionText(at));

@@ -15,8 +15,9 @@ export interface VersionRange {
  * - 2: the cluster's version and its members are on record in group 0.
  * - 3: views, handoffs, backups that take over, what game servers say of their load; eventual values are repaired in parts; transactions
  *   across groups; who sends a snapshot says who it is; operations that were kept on the losing side of a partition are healed.
+ * - 4: footprints that reach into other groups.
  */
-export const VERSIONS: VersionRange = { min: 1, max: 3 };
+export const VERSIONS: VersionRange = { min: 1, max: 4 };
 
 /** From this version on the members of a cluster are on record, and can be changed. */
 export const MEMBERSHIP_VERSION = 2;
@@ -35,6 +36,9 @@ export const REPAIR_VERSION = 3;
 
 /** From this version on a transaction may reach several groups. */
 export const TRANSACTIONS_VERSION = 3;
+
+/** From this version on an operation's box, keys and regions may reach other groups, which keep its footprint. */
+export const FOOTPRINTS_VERSION = 4;
 
 /** From this version on nodes that are cut off may keep operations, and leaders heal them. */
 export const HEALING_VERSION = 3;

@@ -42,6 +42,7 @@ function decided(operationId: string, effects: Effect[], fields: Partial<Decided
     effects,
     transactionId: "",
     claimedMs: 0,
+    clears: [],
     ...fields,
   };
 }

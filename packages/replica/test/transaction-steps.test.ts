@@ -22,7 +22,7 @@ function step(state: GroupState, value: Step): CommandResult {
 function received(operationId: string): DecidedOperation {
   return {
     operationId, fingerprint: 7, outcome: Outcome.ACCEPTED, rule: "uncontested", winnerOperationId: operationId, conflict: 0, reason: "", stamp: STAMP, serverId: 1, region: undefined, epoch: 0,
-    effects: [{ effect: { $case: "post", value: { from: "", to: "player:bob", itemKind: "gold", quantity: 10 } } }], transactionId: "same", claimedMs: 0,
+    effects: [{ effect: { $case: "post", value: { from: "", to: "player:bob", itemKind: "gold", quantity: 10 } } }], transactionId: "same", claimedMs: 0, clears: [],
   };
 }
 
@@ -32,7 +32,7 @@ function prepare(state: GroupState, transaction: TransactionRef, operationId: st
 }
 
 function begin(state: GroupState): CommandResult {
-  return step(state, { $case: "begin", value: { key: KEY, stamp: STAMP, operations: [], homeGroups: [], groups: [2, 3], deadlineMs: 9_000, decided: [], locks: [], state: 0, beginIndex: 0 } });
+  return step(state, { $case: "begin", value: { key: KEY, stamp: STAMP, operations: [], homeGroups: [], groups: [2, 3], deadlineMs: 9_000, decided: [], locks: [], state: 0, beginIndex: 0, clears: [] } });
 }
 
 function release(state: GroupState, transaction: TransactionRef, commit = true): CommandResult {

@@ -48,7 +48,7 @@ export function decideKept(state: GroupState, policy: Policy, groups: number, ke
     }
   }
   if (toDecide.length === 0) return decisions;
-  const arbitrate = (operations: readonly PendingOperation[]) => resolve(candidateSet(operations, state, policy), policy);
+  const arbitrate = (operations: readonly PendingOperation[]) => resolve(candidateSet(operations, state, policy, groups), policy);
   const basis: DecisionBasis = { place: { groupId: state.groupId, groups }, state, mintedInFlight: NO_MINTS, isCut: true, arbitrateAgain: arbitrate };
   const verdicts = arbitrate(toDecide.filter((pending) => !isImpossible(state, pending)));
   for (const decided of decideSet(basis, [{ operations: toDecide, transactionId: "" }], verdicts)) {
@@ -67,6 +67,6 @@ function draftOf({ record, operationId }: KeptOperation): DecidedOperation {
   const { operation, stamp, fingerprint } = record;
   return {
     operationId, fingerprint, outcome: Outcome.REJECTED, rule: "", winnerOperationId: "", conflict: ConflictType.UNSPECIFIED, reason: "", stamp,
-    serverId: operation?.serverId ?? 0, region: operation?.homeRegion, epoch: operation?.authorityEpoch ?? 0, effects: [], transactionId: "", claimedMs: operation?.timestampMs ?? 0,
+    serverId: operation?.serverId ?? 0, region: operation?.homeRegion, epoch: operation?.authorityEpoch ?? 0, effects: [], transactionId: "", claimedMs: operation?.timestampMs ?? 0, clears: [],
   };
 }

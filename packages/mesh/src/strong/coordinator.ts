@@ -6,7 +6,7 @@
 import { ConflictType, type LogPosition, Outcome } from "@statemesh/contract";
 import type { Command, CommandResult, DecidedOperation, TransactionCommand } from "@statemesh/contract/log";
 import type { Clock } from "@statemesh/ports";
-import { type AppliedStep, commandOf, type CoordinatedRow, type GroupState, type PreparedRow, transactionIdOf, TransactionState } from "@statemesh/replica";
+import { commandOf, type CoordinatedRow, type GroupState, type PreparedRow, transactionIdOf, TransactionState } from "@statemesh/replica";
 import { type OperationType, type Policy, footprintOf, groupOf } from "@statemesh/world";
 import type { Log } from "../host.ts";
 import type { GroupTransactions, StepDone } from "./group-transactions.ts";
@@ -45,6 +45,9 @@ interface Drive {
   readonly beginIndex: number;
   readonly votes: Map<number, readonly DecidedOperation[]>;
   readonly released: Map<number, LogPosition>;
+  /** Groups whose footprints of what was removed are gone. */
+  readonly cleared: Set<number>;
+  /** Groups that were asked and have not answered; with a minus sign those that clear. */
   readonly underWay: Set<number>;
   /** A decision, or the end, is on its way into the log. */
   proposed: boolean;
@@ -63,7 +66,7 @@ export class Coordinator {
   }
 
   /** A step was applied on this node. */
-  stepped(groupId: number, { key }: AppliedStep): void {
+  stepped(groupId: number, key: string): void {
     const group = this.#node.groups[groupId];
     if (group?.serves !== true) return;
     const row = group.state.transactions.coordinated(key);
@@ -91,7 +94,7 @@ export class Coordinator {
     if (drives === undefined) return;
     let drive = drives.get(row.key);
     if (drive?.beginIndex !== row.beginIndex) {
-      drive = { beginIndex: row.beginIndex, votes: new Map(), released: new Map(), underWay: new Set(), proposed: false, notBeforeMs: 0 };
+      drive = { beginIndex: row.beginIndex, votes: new Map(), released: new Map(), cleared: new Set(), underWay: new Set(), proposed: false, notBeforeMs: 0 };
       drives.set(row.key, drive);
     }
     if (drive.proposed || drive.notBeforeMs > this.#node.host.clock.monotonicMs()) return;
@@ -105,7 +108,7 @@ export class Coordinator {
       return this.#propose(group, drive, { $case: "resolve", value: { key: row.key, beginIndex: row.beginIndex } });
     }
     const next = row.groups.find((groupId) => groupId !== group.groupId && !drive.votes.has(groupId));
-    if (next === undefined) return this.#decide(group, row, drive, true, [...drive.votes.values()].flat());
+    if (next === undefined) return this.#decide(group, row, drive, true, homeLast([...drive.votes.values()].flat()));
     if (drive.underWay.has(next)) return;
     const operations = row.operations.filter((stamped) => this.#reaches(stamped.operation, next));
     const step: NonNullable<TransactionCommand["step"]> = {
@@ -150,9 +153,26 @@ export class Coordinator {
         this.#again(group, row.key, drive);
       }, () => this.#again(group, row.key, drive));
     }
+    if (!this.#clearAll(group, row, drive)) isComplete = false;
     if (!isComplete || drive.proposed) return;
     group.transactions.conclude(row, drive.released);
     this.#propose(group, drive, { $case: "finish", value: { key: row.key, beginIndex: row.beginIndex, released: [...drive.released.values()] } });
+  }
+
+  /** Other groups' footprints of what was removed go; true once all are gone. */
+  #clearAll(group: CoordinatedGroup, row: CoordinatedRow, drive: Drive): boolean {
+    let isComplete = true;
+    for (const groupId of new Set(row.clears.flatMap(({ groups }) => groups))) {
+      if (drive.cleared.has(groupId)) continue;
+      isComplete = false;
+      if (drive.underWay.has(-groupId)) continue;
+      const clears = row.clears.filter(({ groups }) => groups.includes(groupId));
+      this.#relay(drive, groupId, { $case: "clear", value: { transaction: refOf(group.groupId, row), clears } }, RELEASE_TRY_MS, () => {
+        drive.cleared.add(groupId);
+        this.#again(group, row.key, drive);
+      }, () => this.#again(group, row.key, drive), -groupId);
+    }
+    return isComplete;
   }
 
   /** The row, while it is still this drive's business. */
@@ -166,11 +186,11 @@ export class Coordinator {
     if (row !== undefined) this.#advance(group, row);
   }
 
-  #relay(drive: Drive, groupId: number, step: NonNullable<TransactionCommand["step"]>, limitMs: number, done: (result: CommandResult) => void, failed: () => void): void {
-    drive.underWay.add(groupId);
+  #relay(drive: Drive, groupId: number, step: NonNullable<TransactionCommand["step"]>, limitMs: number, done: (result: CommandResult) => void, failed: () => void, mark = groupId): void {
+    drive.underWay.add(mark);
     this.#node.dirty();
     this.#node.relay.command(groupId, this.#stepOf(step), this.#node.host.clock.monotonicMs() + Math.max(1, limitMs), (result, error) => {
-      drive.underWay.delete(groupId);
+      drive.underWay.delete(mark);
       if (result !== undefined) return done(result);
       drive.notBeforeMs = this.#node.host.clock.monotonicMs() + RETRY_MS;
       if (error !== undefined) failed();
@@ -219,6 +239,11 @@ export class Coordinator {
   }
 }
 
+/** Of several verdicts on an operation that of its home counts, which is the last one. */
+function homeLast(votes: readonly DecidedOperation[]): DecidedOperation[] {
+  return [...votes.filter(({ region }) => region === undefined), ...votes.filter(({ region }) => region !== undefined)];
+}
+
 function refOf(coordinatorGroup: number, { key, beginIndex }: CoordinatedRow): { key: string; coordinatorGroup: number; beginIndex: number } {
   return { key, coordinatorGroup, beginIndex };
 }
@@ -232,6 +257,6 @@ function failureOf({ key, operations }: CoordinatedRow, first: string | undefine
   if (operation === undefined) return [];
   return [{
     operationId: operation.operationId, fingerprint: stamped?.fingerprint ?? 0, outcome: Outcome.REJECTED, rule: "transaction", winnerOperationId: "", conflict: ConflictType.UNSPECIFIED, reason,
-    stamp: stamped?.stamp, serverId: operation.serverId, region: undefined, epoch: operation.authorityEpoch, effects: [], transactionId: transactionIdOf(key), claimedMs: operation.timestampMs,
+    stamp: stamped?.stamp, serverId: operation.serverId, region: undefined, epoch: operation.authorityEpoch, effects: [], transactionId: transactionIdOf(key), claimedMs: operation.timestampMs, clears: [],
   }];
 }

@@ -12,7 +12,7 @@ import {
 import { type AskToPrepare, Command, type DecidedOperation, type RegionFence } from "@statemesh/contract/log";
 import { resolve } from "@statemesh/conflict";
 import type { RaftCore } from "@statemesh/raft";
-import { admits, type Applied, commandOf, contentOf, type DecisionBasis, decideSet, fenceFollows, type FenceRow, type GroupState, type PendingOperation, transactionKey } from "@statemesh/replica";
+import { admits, type Applied, clearingKey, commandOf, contentOf, type DecisionBasis, decideSet, fenceFollows, type FenceRow, type GroupState, isClearing, type PendingOperation, transactionKey } from "@statemesh/replica";
 import { type Policy, formatRegion, groupOf } from "@statemesh/world";
 import { decideKept } from "../healing/decide-kept.ts";
 import { type HealHeading, HealUnit } from "../healing/heal-unit.ts";
@@ -99,7 +99,7 @@ export class Decider {
     const { state } = this.#group;
     for (const { operation, fingerprint } of operations) {
       const holder = state.transactions.keyOfOperation(operation.operationId);
-      if (holder === undefined) continue;
+      if (holder === undefined || isClearing(holder)) continue;
       if (holder !== transactionKey(transactionId, operations[0]?.operation.operationId ?? "")) return operationIdReused(operation.operationId, 0, fingerprint);
       return this.transactions.attach(holder, operations, waiter);
     }
@@ -122,6 +122,9 @@ export class Decider {
         const id = operations[0]?.operation.operationId ?? "";
         return this.#forgotten(operations) ?? new MeshError("OPERATION_ID_REUSED", `transaction ${transactionId} was used with other operations than those beside ${id}`);
       }
+      // Decided, and not told before other groups have cleared the place.
+      const clearing = state.transactions.keyOfOperation(operations[0]?.operation.operationId ?? "");
+      if (clearing !== undefined && isClearing(clearing)) return this.transactions.attach(clearing, operations, waiter);
       for (const decision of repeated) waiter.decided(decision);
       return "answered";
     }
@@ -154,7 +157,9 @@ export class Decider {
     if (forgotten !== undefined) return forgotten;
     const full = this.#queue.refusal(this.#group.groupId);
     if (full !== undefined) return full;
-    return this.transactions.partOf(operations, transactionId) === undefined ? undefined : this.transactions.refusal();
+    // What a removal clears in other groups is on record as a transaction.
+    const mayClear = operations.some(({ operation }) => operation.body?.$case === "structureRemoval");
+    return mayClear || this.transactions.partOf(operations, transactionId) !== undefined ? this.transactions.refusal() : undefined;
   }
 
   /** An operation on which nothing is known here may have been decided, and forgotten. */
@@ -218,7 +223,7 @@ export class Decider {
   }
 
   #arbitrate(batch: DecisionBatch): void {
-    const question = new Question(batch, this.#group.state, this.#policy);
+    const question = new Question(batch, this.#group.state, this.#policy, this.#groups);
     const term = this.#group.core.term;
     this.#arbitrating++;
     // More than an arbiter takes is decided here, by the same rules.
@@ -286,7 +291,7 @@ export class Decider {
       place: { groupId: this.#group.groupId, groups: this.#groups },
       state: this.#group.state,
       mintedInFlight: this.#mintedInFlight,
-      arbitrateAgain: (operations) => resolve(candidateSet(operations, this.#group.state, this.#policy), this.#policy),
+      arbitrateAgain: (operations) => resolve(candidateSet(operations, this.#group.state, this.#policy, this.#groups), this.#policy),
     };
     const decide: DecidePart = (units, verdicts) => {
       let set = decideSet(basis, units, verdicts);
@@ -304,7 +309,7 @@ export class Decider {
     };
     try {
       if (rest === undefined) question.decide(answer, decide);
-      else new Question(rest, this.#group.state, this.#policy).decide(undefined, decide);
+      else new Question(rest, this.#group.state, this.#policy, this.#groups).decide(undefined, decide);
     } catch (error) {
       // A peer of a newer version may have let something through that this one does not know.
       this.#host.log.warn("operations could not be decided", { group: this.#group.groupId, error });
@@ -417,7 +422,8 @@ export class Decider {
     for (const { operationId, decision, fence } of applied.operations) {
       const unit = this.#queue.unitOf(operationId);
       if (unit === undefined || !unit.proposed) continue;
-      this.#settle(unit, operationId, decision, fence === undefined ? undefined : fenced(fence));
+      const key = applied.clearing?.find((one) => one === clearingKey(allOf(unit)[0]?.operation.operationId ?? ""));
+      this.#settle(unit, operationId, decision, fence === undefined ? undefined : fenced(fence), key);
     }
     if (applied.transaction !== undefined) this.transactions.applied(applied.transaction, applied.commandResult);
     if (this.#mintedInFlight.size > 0) this.#reserveMints(applied.decided, -1);
@@ -429,18 +435,23 @@ export class Decider {
     }
   }
 
-  /** A unit is free once its last operation is applied; its waiters hear of each operation. */
-  #settle(unit: QueuedUnit, operationId: string, decision: Decision | undefined, error: MeshError | undefined): void {
+  /**
+   * A unit is free once its last operation is applied; its waiters hear of each operation. `clearing`: the key of what other groups
+   * have to clear before they hear.
+   */
+  #settle(unit: QueuedUnit, operationId: string, decision: Decision | undefined, error: MeshError | undefined, clearing: string | undefined): void {
     if (unit.heal !== undefined) {
       unit.heal.settle(operationId, decision);
       if (unit.heal.open.size === 0) this.#endHeal(unit, unit.heal);
       return;
     }
-    for (const waiter of unit.waiters) {
+    const isLast = allOf(unit).at(-1)?.operation.operationId === operationId;
+    if (clearing !== undefined && isLast) this.transactions.hold(clearing, unit);
+    else if (clearing === undefined) for (const waiter of unit.waiters) {
       if (decision !== undefined) waiter.decided(decision);
       else if (error !== undefined) waiter.failed(operationId, operationError(error));
     }
-    if (allOf(unit).at(-1)?.operation.operationId === operationId) this.transactions.release(unit);
+    if (isLast) this.transactions.release(unit);
   }
 
   /** The node leads no more: what is in the log hears `unknown`, what waits hears `elsewhere`. */

@@ -36,6 +36,8 @@ export interface EdgeNode {
   sendCall(peer: number, call: ForwardedCall, bytes: number): void;
   /** True where every member knows transactions across groups. */
   spansGroups(): boolean;
+  /** True where every member knows footprints of other groups. */
+  spansFootprints(): boolean;
   /** True where this node's copy of the directory knows the server. */
   knowsServer(serverId: number): boolean;
   /** Where the players of a server connect; empty where it did not say, or is not known. */
@@ -211,9 +213,10 @@ export class Edge {
     let groupId: number | undefined;
     for (const region of pending.touched.regions) {
       const group = groupOf(region, this.#node.groups);
-      if (groupId === undefined) groupId = group;
-      else if (group !== groupId) {
-        throw new MeshError("SPANS_GROUPS", `${formatRegion(region)} is kept by group ${group}, the home region by group ${groupId}; an operation stays in one`, {
+      if (groupId === undefined || group === groupId) groupId = group;
+      else if (this.#node.spansFootprints()) groupId = Math.min(group, groupId);
+      else {
+        throw new MeshError("SPANS_GROUPS", `${formatRegion(region)} is kept by group ${group}, the home region by group ${groupId}; an operation stays in one until every node runs a build that knows better`, {
           metadata: { region: formatRegion(region), first_group: String(groupId), second_group: String(group) },
         });
       }

@@ -1,7 +1,7 @@
 // What a group is made with, and whom it tells.
 import type { EntityChange, LogPosition } from "@statemesh/contract";
 import type { DecidedOperation } from "@statemesh/contract/log";
-import type { AppliedStep, DirectoryChange } from "@statemesh/replica";
+import type { DirectoryChange } from "@statemesh/replica";
 import type { Policy } from "@statemesh/world";
 
 export interface GroupOptions {
@@ -41,8 +41,8 @@ export interface GroupListener {
   directoryChanged(change: DirectoryChange): void;
   /** The members on record, or the cluster's version, may have changed (group 0 only). */
   membershipChanged(): void;
-  /** A transaction across groups came further. */
-  transactionStepped(groupId: number, step: AppliedStep): void;
+  /** A transaction across groups came further. `key`: as it is on record. */
+  transactionStepped(groupId: number, key: string): void;
   /** Role or leader changed. */
   leaderChanged(groupId: number, leader: number): void;
   /** The group has something for `pump`. */

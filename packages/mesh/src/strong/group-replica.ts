@@ -3,7 +3,7 @@
 import { type LogEntry, MeshError, type RaftMessage, type SnapshotMeta } from "@statemesh/contract";
 import { Command, type CommandResult } from "@statemesh/contract/log";
 import { type HardState, type Loss, RaftCore, type Ready } from "@statemesh/raft";
-import { type Applied, type AppliedStep, type GroupState, type PendingOperation, encodeSnapshot } from "@statemesh/replica";
+import { type Applied, type GroupState, type PendingOperation, encodeSnapshot } from "@statemesh/replica";
 import type { GroupWrite, Host } from "../host.ts";
 import { Decider } from "./decider.ts";
 import type { Waiter } from "./decision-queue.ts";
@@ -59,7 +59,7 @@ export class GroupReplica {
   readonly #ticksFromMs: number;
   #tickCount = 0;
   #pendingReads: ReadWaiter[] = [];
-  #stepped: AppliedStep[] = [];
+  readonly #stepped: string[] = [];
   #leaderSeen = 0;
   #wasLeader = false;
   #logBytesSinceSnapshot = 0;
@@ -323,9 +323,7 @@ export class GroupReplica {
   /** Once the state stands behind all that was committed: what follows from a step may be another one. */
   #tellSteps(): void {
     if (this.#stepped.length === 0) return;
-    const steps = this.#stepped;
-    this.#stepped = [];
-    for (const step of steps) this.#listener.transactionStepped(this.groupId, step);
+    for (const key of this.#stepped.splice(0)) this.#listener.transactionStepped(this.groupId, key);
   }
 
   #apply(entry: LogEntry): void {
@@ -343,7 +341,8 @@ export class GroupReplica {
     if (applied.decided.length > 0) this.#listener.decided(applied.decided);
     if (applied.directory !== undefined) this.#listener.directoryChanged(applied.directory);
     if (applied.membership) this.#listener.membershipChanged();
-    if (applied.transaction !== undefined) this.#stepped.push(applied.transaction);
+    if (applied.transaction !== undefined) this.#stepped.push(applied.transaction.key);
+    if (applied.clearing !== undefined) this.#stepped.push(...applied.clearing);
     const waiter = this.#commands.get(entry.index);
     if (waiter === undefined) return;
     this.#commands.delete(entry.index);

@@ -88,6 +88,11 @@ export class GroupTransactions {
     return "answered";
   }
 
+  /** The callers of what was decided here hear once other groups have cleared what it freed. */
+  hold(key: string, unit: QueuedUnit): void {
+    this.#begun.set(key, { operations: allOf(unit), waiters: unit.waiters });
+  }
+
   /** A limit that a new transaction would pass. */
   refusal(): MeshError | undefined {
     const { transactions } = this.#group.state;
@@ -165,7 +170,7 @@ export class GroupTransactions {
     const begun = all ?? operations;
     const homeGroups = begun.map(({ operation }) => (operation.homeRegion === undefined ? this.#group.groupId : groupOf(operation.homeRegion, this.#groups)));
     const stamped = begun.map(({ operation, stamp: each, fingerprint }) => ({ operation, stamp: each, fingerprint }));
-    const value = { key, stamp, operations: stamped, homeGroups, groups, deadlineMs: nowMs + TRANSACTION_MS, decided, locks, state: 0, beginIndex: 0 };
+    const value = { key, stamp, operations: stamped, homeGroups, groups, deadlineMs: nowMs + TRANSACTION_MS, decided, locks, state: 0, beginIndex: 0, clears: [] };
     return commandOf({ $case: "transaction", value: { step: { $case: "begin", value }, nowMs } });
   }
 
@@ -176,7 +181,7 @@ export class GroupTransactions {
     return (part?.all ?? operations).map(({ operation, fingerprint, stamp }) =>
       mine.get(operation.operationId) ?? {
         operationId: operation.operationId, fingerprint, outcome: Outcome.REJECTED, rule: failed?.rule ?? "", winnerOperationId: "", conflict: ConflictType.UNSPECIFIED, reason: "TRANSACTION_ABORTED",
-        stamp, serverId: operation.serverId, region: undefined, epoch: operation.authorityEpoch, effects: [], transactionId, claimedMs: operation.timestampMs,
+        stamp, serverId: operation.serverId, region: undefined, epoch: operation.authorityEpoch, effects: [], transactionId, claimedMs: operation.timestampMs, clears: [],
       });
   }
 

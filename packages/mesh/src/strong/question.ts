@@ -16,12 +16,13 @@ interface Part {
   readonly set: CandidateSet | undefined;
 }
 
-/** The candidates of operations, and what is in force where they want to go. */
-export function candidateSet(operations: Iterable<PendingOperation>, state: GroupState, policy: Policy): CandidateSet {
+/** The candidates of operations, and what is in force where they want to go. `groups`: how many there are besides group 0. */
+export function candidateSet(operations: Iterable<PendingOperation>, state: GroupState, policy: Policy, groups: number): CandidateSet {
   const incumbents = new Map<string, Candidate>();
   const candidates: Candidate[] = [];
+  const place = { groupId: state.groupId, groups };
   for (const pending of operations) {
-    collectIncumbents(state, pending, policy, incumbents);
+    collectIncumbents(state, pending, policy, incumbents, place);
     candidates.push(candidateOf(pending.operation, pending.touched, pending.stamp, pending.priority));
   }
   return { incumbents: incumbents.size === 0 ? [] : [...incumbents.values()], candidates };
@@ -35,16 +36,16 @@ export class Question {
   readonly #policy: Policy;
   readonly sets: readonly CandidateSet[];
 
-  constructor(batch: DecisionBatch, state: GroupState, policy: Policy) {
+  constructor(batch: DecisionBatch, state: GroupState, policy: Policy, groups: number) {
     this.#policy = policy;
     const parts: Part[] = [];
     if (batch.singles.length > 0) {
       const possible: PendingOperation[] = [];
       for (const unit of batch.singles) for (const pending of unit.operations) if (!isImpossible(state, pending)) possible.push(pending);
-      parts.push({ units: batch.singles, set: possible.length === 0 ? undefined : candidateSet(possible, state, policy) });
+      parts.push({ units: batch.singles, set: possible.length === 0 ? undefined : candidateSet(possible, state, policy, groups) });
     }
     // A transaction is alone in its set, and refused whole where a part of it can't be done.
-    for (const transaction of batch.transactions) parts.push({ units: [transaction], set: candidateSet(transaction.operations, state, policy) });
+    for (const transaction of batch.transactions) parts.push({ units: [transaction], set: candidateSet(transaction.operations, state, policy, groups) });
     this.#parts = parts;
     this.sets = parts.flatMap((part) => (part.set === undefined ? [] : [part.set]));
   }

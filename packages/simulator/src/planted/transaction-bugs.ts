@@ -17,7 +17,7 @@ export const TRANSACTION_BUGS: readonly PlantedBug[] = [
     hints: { ...SMALL, faults: "leadership transfer,step down,kill of the leader" },
     edits: [
       { file: "packages/mesh/src/strong/decider.ts", find: "const batch = this.#queue.takeBatch(this.#group.state.transactions.locks);", replace: "const batch = this.#queue.takeBatch(this.transactions.leadsSince(this.#group.core.term) ? this.#group.state.transactions.locks : new Occupancy());" },
-      { file: "packages/mesh/src/strong/decider.ts", find: "type GroupState, type PendingOperation, transactionKey }", replace: "type GroupState, Occupancy, type PendingOperation, transactionKey }" },
+      { file: "packages/mesh/src/strong/decider.ts", find: "type GroupState, isClearing, type PendingOperation, transactionKey }", replace: "type GroupState, isClearing, Occupancy, type PendingOperation, transactionKey }" },
       { file: "packages/mesh/src/strong/group-transactions.ts", find: "  /** Somebody waits to hear", replace: "  leadsSince(term: number): boolean {\n    return [...this.#group.state.transactions.preparedRows()].every(({ index }) => this.#group.core.termOf(index) === term);\n  }\n\n  /** Somebody waits to hear" },
     ],
   },
@@ -25,7 +25,7 @@ export const TRANSACTION_BUGS: readonly PlantedBug[] = [
     number: 69, name: "decision-forgotten-by-the-coordinator", tier: "mesh",
     breaks: "the coordinating group forgets a transaction once it is decided, before the others have heard of it",
     hints: { ...SMALL, safetyMs: 12_000, faults: "leadership transfer" },
-    edits: [{ file: STEPS, find: "  transactions.coordinate({ ...row, state: now });\n", replace: "  transactions.uncoordinate(row);\n" }],
+    edits: [{ file: STEPS, find: "  transactions.coordinate({ ...row, state: now, clears });\n", replace: "  transactions.uncoordinate(row);\n" }],
   },
   {
     number: 70, name: "aborted-after-the-commit", tier: "mesh",
@@ -38,8 +38,8 @@ export const TRANSACTION_BUGS: readonly PlantedBug[] = [
     breaks: "the other groups are told to release once all have promised, before the decision is in the log",
     hints: { ...SMALL, faults: "leadership transfer" },
     edits: [{
-      file: COORDINATOR, find: "    if (next === undefined) return this.#decide(group, row, drive, true, [...drive.votes.values()].flat());",
-      replace: "    if (next === undefined) this.#releaseAll(group, { ...row, state: TransactionState.COMMITTED }, drive);\n    if (next === undefined) return this.#decide(group, row, drive, true, [...drive.votes.values()].flat());",
+      file: COORDINATOR, find: "    if (next === undefined) return this.#decide(group, row, drive, true, homeLast([...drive.votes.values()].flat()));",
+      replace: "    if (next === undefined) this.#releaseAll(group, { ...row, state: TransactionState.COMMITTED }, drive);\n    if (next === undefined) return this.#decide(group, row, drive, true, homeLast([...drive.votes.values()].flat()));",
     }],
   },
 ];

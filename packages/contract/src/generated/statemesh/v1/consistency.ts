@@ -3553,8 +3553,8 @@ export const ConsistencyServiceService = {
     responseDeserialize: (value: Buffer): ExecuteStreamResponse => ExecuteStreamResponse.decode(value),
   },
   /**
-   * Decides several operations together: all are accepted or none is. All must map to one Raft group
-   * (a sector of 8x8x8 regions always does), else SPANS_GROUPS.
+   * Decides several operations together: all are accepted or none is. They may reach any Raft
+   * groups; one (a sector of 8x8x8 regions always maps to one) costs least.
    */
   transact: {
     path: "/statemesh.v1.ConsistencyService/Transact" as const,
@@ -3609,8 +3609,8 @@ export interface ConsistencyServiceServer extends UntypedServiceImplementation {
    */
   executeStream: handleBidiStreamingCall<ExecuteStreamRequest, ExecuteStreamResponse>;
   /**
-   * Decides several operations together: all are accepted or none is. All must map to one Raft group
-   * (a sector of 8x8x8 regions always does), else SPANS_GROUPS.
+   * Decides several operations together: all are accepted or none is. They may reach any Raft
+   * groups; one (a sector of 8x8x8 regions always maps to one) costs least.
    */
   transact: handleUnaryCall<TransactRequest, TransactResponse>;
   /** Takes eventual updates and causal events and returns at once, whatever other nodes do. */
@@ -3652,8 +3652,8 @@ export interface ConsistencyServiceClient extends Client {
     options?: Partial<CallOptions>,
   ): ClientDuplexStream<ExecuteStreamRequest, ExecuteStreamResponse>;
   /**
-   * Decides several operations together: all are accepted or none is. All must map to one Raft group
-   * (a sector of 8x8x8 regions always does), else SPANS_GROUPS.
+   * Decides several operations together: all are accepted or none is. They may reach any Raft
+   * groups; one (a sector of 8x8x8 regions always maps to one) costs least.
    */
   transact(
     request: TransactRequest,

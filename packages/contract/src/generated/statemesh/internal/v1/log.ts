@@ -25,7 +25,7 @@ import {
   outcomeToJSON,
 } from "../../v1/operation.ts";
 import { StampedOperation } from "../../v1/raft.ts";
-import { HybridTimestamp, LogPosition, Region } from "../../v1/space.ts";
+import { Bounds, HybridTimestamp, LogPosition, Region } from "../../v1/space.ts";
 import { View } from "../../v1/views.ts";
 
 /**
@@ -78,6 +78,38 @@ export interface DecidedOperation {
    * the clock of the node was that stamped it.
    */
   claimedMs: number;
+  /** Footprints that other groups keep of what this operation removes. Needs version 4. */
+  clears: FootprintClearing[];
+}
+
+/** What a group keeps of an entity of another group whose box reaches its regions. Needs version 4. */
+export interface Footprint {
+  kind: string;
+  entityId: string;
+  /** The home region of the operation that put the entity. */
+  region: Region | undefined;
+  bounds:
+    | Bounds
+    | undefined;
+  /** Of a terrain edit, as the label of its entity. */
+  mergeClass: string;
+  /** Of the operation; in an effect they are not repeated. */
+  operationId: string;
+  serverId: number;
+  stamp: HybridTimestamp | undefined;
+}
+
+/** An entity is gone, and so its footprint in other groups has to go. */
+export interface FootprintClearing {
+  kind: string;
+  entityId: string;
+  region:
+    | Region
+    | undefined;
+  /** The operation that put the entity: the footprint of a later one of that name stays. */
+  operationId: string;
+  /** The groups that its box reaches, without the entity's own, ascending. */
+  groups: number[];
 }
 
 /**
@@ -130,6 +162,9 @@ export interface Effect {
     { $case: "put"; value: Entity }
     | { $case: "remove"; value: EntityRef }
     | { $case: "post"; value: Posting }
+    | //
+    /** Keeps the footprint of an entity of another group. Needs version 4. */
+    { $case: "footprint"; value: Footprint }
     | undefined;
 }
 
@@ -320,6 +355,9 @@ export interface TransactionCommand {
     | //
     /** Asks a group to prepare. Never in the log. */
     { $case: "ask"; value: AskToPrepare }
+    | //
+    /** Needs version 4. */
+    { $case: "clear"; value: ClearFootprints }
     | undefined;
   /** The leader's clock when it proposed, milliseconds since the Unix epoch. */
   nowMs: number;
@@ -327,7 +365,10 @@ export interface TransactionCommand {
 
 /** Which transaction, and which try of it: the coordinating group is the lowest that takes part. */
 export interface TransactionRef {
-  /** `t:ID` for a transaction of a caller, `o:ID` for an operation that reaches several groups. */
+  /**
+   * `t:ID` for a transaction of a caller, `o:ID` for an operation that reaches several groups, `c:ID` for footprints to be
+   * cleared after what one group decided alone, by the first operation of that.
+   */
   key: string;
   coordinatorGroup: number;
   /** Log index of its BeginTransaction in the coordinating group. */
@@ -352,9 +393,17 @@ export interface BeginTransaction {
   /** What the coordinating group decided for its part, with effects that wait for the decision. */
   decided: DecidedOperation[];
   locks: LockedFootprint[];
-  /** 0: not decided, 1: committed, 2: aborted. Only in snapshots, as the next. */
+  /** 0: not decided, 1: committed, 2: aborted. Only in snapshots, as the next two. */
   state: number;
   beginIndex: number;
+  /** Footprints that are to go from other groups before it is finished. Needs version 4. */
+  clears: FootprintClearing[];
+}
+
+/** In the log of a group that keeps footprints: those of what was removed go. May come any number of times. */
+export interface ClearFootprints {
+  transaction: TransactionRef | undefined;
+  clears: FootprintClearing[];
 }
 
 /** In the log of another group that takes part: its part is decided, and waits. */
@@ -493,6 +542,9 @@ export interface SnapshotRecord {
     /** Need version 3. A report is followed by its operations. */
     { $case: "healReport"; value: HealReport }
     | { $case: "healed"; value: HealedRecord }
+    | //
+    /** Needs version 4. In the order in which they came. */
+    { $case: "footprint"; value: Footprint }
     | undefined;
 }
 
@@ -917,6 +969,7 @@ function createBaseDecidedOperation(): DecidedOperation {
     effects: [],
     transactionId: "",
     claimedMs: 0,
+    clears: [],
   };
 }
 
@@ -963,6 +1016,9 @@ export const DecidedOperation: MessageFns<DecidedOperation> = {
     }
     if (message.claimedMs !== 0) {
       writer.uint32(112).int64Number(message.claimedMs);
+    }
+    for (const v of message.clears) {
+      FootprintClearing.encode(v!, writer.uint32(122).fork()).join();
     }
     return writer;
   },
@@ -1092,6 +1148,14 @@ export const DecidedOperation: MessageFns<DecidedOperation> = {
             message.claimedMs = reader.int64Number();
             continue;
           }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.clears.push(FootprintClearing.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1142,6 +1206,9 @@ export const DecidedOperation: MessageFns<DecidedOperation> = {
         : isSet(object.claimed_ms)
         ? globalThis.Number(object.claimed_ms)
         : 0,
+      clears: globalThis.Array.isArray(object?.clears)
+        ? object.clears.map((e: any) => FootprintClearing.fromJSON(e))
+        : [],
     };
   },
 
@@ -1189,6 +1256,9 @@ export const DecidedOperation: MessageFns<DecidedOperation> = {
     if (message.claimedMs !== 0) {
       obj.claimedMs = Math.round(message.claimedMs);
     }
+    if (message.clears?.length) {
+      obj.clears = message.clears.map((e) => FootprintClearing.toJSON(e));
+    }
     return obj;
   },
 
@@ -1215,6 +1285,376 @@ export const DecidedOperation: MessageFns<DecidedOperation> = {
     message.effects = object.effects?.map((e) => Effect.fromPartial(e)) || [];
     message.transactionId = object.transactionId ?? "";
     message.claimedMs = object.claimedMs ?? 0;
+    message.clears = object.clears?.map((e) => FootprintClearing.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseFootprint(): Footprint {
+  return {
+    kind: "",
+    entityId: "",
+    region: undefined,
+    bounds: undefined,
+    mergeClass: "",
+    operationId: "",
+    serverId: 0,
+    stamp: undefined,
+  };
+}
+
+export const Footprint: MessageFns<Footprint> = {
+  encode(message: Footprint, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== "") {
+      writer.uint32(10).string(message.kind);
+    }
+    if (message.entityId !== "") {
+      writer.uint32(18).string(message.entityId);
+    }
+    if (message.region !== undefined) {
+      Region.encode(message.region, writer.uint32(26).fork()).join();
+    }
+    if (message.bounds !== undefined) {
+      Bounds.encode(message.bounds, writer.uint32(34).fork()).join();
+    }
+    if (message.mergeClass !== "") {
+      writer.uint32(42).string(message.mergeClass);
+    }
+    if (message.operationId !== "") {
+      writer.uint32(50).string(message.operationId);
+    }
+    if (message.serverId !== 0) {
+      writer.uint32(56).uint32(message.serverId);
+    }
+    if (message.stamp !== undefined) {
+      HybridTimestamp.encode(message.stamp, writer.uint32(66).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Footprint {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFootprint();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.entityId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.region = Region.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.bounds = Bounds.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.mergeClass = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.operationId = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.serverId = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.stamp = HybridTimestamp.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Footprint {
+    return {
+      kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
+      entityId: isSet(object.entityId)
+        ? globalThis.String(object.entityId)
+        : isSet(object.entity_id)
+        ? globalThis.String(object.entity_id)
+        : "",
+      region: isSet(object.region) ? Region.fromJSON(object.region) : undefined,
+      bounds: isSet(object.bounds) ? Bounds.fromJSON(object.bounds) : undefined,
+      mergeClass: isSet(object.mergeClass)
+        ? globalThis.String(object.mergeClass)
+        : isSet(object.merge_class)
+        ? globalThis.String(object.merge_class)
+        : "",
+      operationId: isSet(object.operationId)
+        ? globalThis.String(object.operationId)
+        : isSet(object.operation_id)
+        ? globalThis.String(object.operation_id)
+        : "",
+      serverId: isSet(object.serverId)
+        ? globalThis.Number(object.serverId)
+        : isSet(object.server_id)
+        ? globalThis.Number(object.server_id)
+        : 0,
+      stamp: isSet(object.stamp) ? HybridTimestamp.fromJSON(object.stamp) : undefined,
+    };
+  },
+
+  toJSON(message: Footprint): unknown {
+    const obj: any = {};
+    if (message.kind !== "") {
+      obj.kind = message.kind;
+    }
+    if (message.entityId !== "") {
+      obj.entityId = message.entityId;
+    }
+    if (message.region !== undefined) {
+      obj.region = Region.toJSON(message.region);
+    }
+    if (message.bounds !== undefined) {
+      obj.bounds = Bounds.toJSON(message.bounds);
+    }
+    if (message.mergeClass !== "") {
+      obj.mergeClass = message.mergeClass;
+    }
+    if (message.operationId !== "") {
+      obj.operationId = message.operationId;
+    }
+    if (message.serverId !== 0) {
+      obj.serverId = Math.round(message.serverId);
+    }
+    if (message.stamp !== undefined) {
+      obj.stamp = HybridTimestamp.toJSON(message.stamp);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Footprint>): Footprint {
+    return Footprint.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Footprint>): Footprint {
+    const message = createBaseFootprint();
+    message.kind = object.kind ?? "";
+    message.entityId = object.entityId ?? "";
+    message.region = (object.region !== undefined && object.region !== null)
+      ? Region.fromPartial(object.region)
+      : undefined;
+    message.bounds = (object.bounds !== undefined && object.bounds !== null)
+      ? Bounds.fromPartial(object.bounds)
+      : undefined;
+    message.mergeClass = object.mergeClass ?? "";
+    message.operationId = object.operationId ?? "";
+    message.serverId = object.serverId ?? 0;
+    message.stamp = (object.stamp !== undefined && object.stamp !== null)
+      ? HybridTimestamp.fromPartial(object.stamp)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseFootprintClearing(): FootprintClearing {
+  return { kind: "", entityId: "", region: undefined, operationId: "", groups: [] };
+}
+
+export const FootprintClearing: MessageFns<FootprintClearing> = {
+  encode(message: FootprintClearing, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== "") {
+      writer.uint32(10).string(message.kind);
+    }
+    if (message.entityId !== "") {
+      writer.uint32(18).string(message.entityId);
+    }
+    if (message.region !== undefined) {
+      Region.encode(message.region, writer.uint32(26).fork()).join();
+    }
+    if (message.operationId !== "") {
+      writer.uint32(34).string(message.operationId);
+    }
+    if (message.groups.length !== 0) {
+      writer.uint32(42).fork();
+      for (const v of message.groups) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FootprintClearing {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFootprintClearing();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.entityId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.region = Region.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.operationId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag === 40) {
+              message.groups.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 42) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.groups.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FootprintClearing {
+    return {
+      kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
+      entityId: isSet(object.entityId)
+        ? globalThis.String(object.entityId)
+        : isSet(object.entity_id)
+        ? globalThis.String(object.entity_id)
+        : "",
+      region: isSet(object.region) ? Region.fromJSON(object.region) : undefined,
+      operationId: isSet(object.operationId)
+        ? globalThis.String(object.operationId)
+        : isSet(object.operation_id)
+        ? globalThis.String(object.operation_id)
+        : "",
+      groups: globalThis.Array.isArray(object?.groups) ? object.groups.map((e: any) => globalThis.Number(e)) : [],
+    };
+  },
+
+  toJSON(message: FootprintClearing): unknown {
+    const obj: any = {};
+    if (message.kind !== "") {
+      obj.kind = message.kind;
+    }
+    if (message.entityId !== "") {
+      obj.entityId = message.entityId;
+    }
+    if (message.region !== undefined) {
+      obj.region = Region.toJSON(message.region);
+    }
+    if (message.operationId !== "") {
+      obj.operationId = message.operationId;
+    }
+    if (message.groups?.length) {
+      obj.groups = message.groups.map((e) => Math.round(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<FootprintClearing>): FootprintClearing {
+    return FootprintClearing.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FootprintClearing>): FootprintClearing {
+    const message = createBaseFootprintClearing();
+    message.kind = object.kind ?? "";
+    message.entityId = object.entityId ?? "";
+    message.region = (object.region !== undefined && object.region !== null)
+      ? Region.fromPartial(object.region)
+      : undefined;
+    message.operationId = object.operationId ?? "";
+    message.groups = object.groups?.map((e) => e) || [];
     return message;
   },
 };
@@ -1843,6 +2283,9 @@ export const Effect: MessageFns<Effect> = {
       case "post":
         Posting.encode(message.effect.value, writer.uint32(26).fork()).join();
         break;
+      case "footprint":
+        Footprint.encode(message.effect.value, writer.uint32(34).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1884,6 +2327,14 @@ export const Effect: MessageFns<Effect> = {
             message.effect = { $case: "post", value: Posting.decode(reader, reader.uint32()) };
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.effect = { $case: "footprint", value: Footprint.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1904,6 +2355,8 @@ export const Effect: MessageFns<Effect> = {
         ? { $case: "remove", value: EntityRef.fromJSON(object.remove) }
         : isSet(object.post)
         ? { $case: "post", value: Posting.fromJSON(object.post) }
+        : isSet(object.footprint)
+        ? { $case: "footprint", value: Footprint.fromJSON(object.footprint) }
         : undefined,
     };
   },
@@ -1916,6 +2369,8 @@ export const Effect: MessageFns<Effect> = {
       obj.remove = EntityRef.toJSON(message.effect.value);
     } else if (message.effect?.$case === "post") {
       obj.post = Posting.toJSON(message.effect.value);
+    } else if (message.effect?.$case === "footprint") {
+      obj.footprint = Footprint.toJSON(message.effect.value);
     }
     return obj;
   },
@@ -1941,6 +2396,12 @@ export const Effect: MessageFns<Effect> = {
       case "post": {
         if (object.effect?.value !== undefined && object.effect?.value !== null) {
           message.effect = { $case: "post", value: Posting.fromPartial(object.effect.value) };
+        }
+        break;
+      }
+      case "footprint": {
+        if (object.effect?.value !== undefined && object.effect?.value !== null) {
+          message.effect = { $case: "footprint", value: Footprint.fromPartial(object.effect.value) };
         }
         break;
       }
@@ -4527,6 +4988,9 @@ export const TransactionCommand: MessageFns<TransactionCommand> = {
       case "ask":
         AskToPrepare.encode(message.step.value, writer.uint32(58).fork()).join();
         break;
+      case "clear":
+        ClearFootprints.encode(message.step.value, writer.uint32(66).fork()).join();
+        break;
     }
     if (message.nowMs !== 0) {
       writer.uint32(120).int64Number(message.nowMs);
@@ -4603,6 +5067,14 @@ export const TransactionCommand: MessageFns<TransactionCommand> = {
             message.step = { $case: "ask", value: AskToPrepare.decode(reader, reader.uint32()) };
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.step = { $case: "clear", value: ClearFootprints.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 15: {
             if (tag !== 120) {
               break;
@@ -4639,6 +5111,8 @@ export const TransactionCommand: MessageFns<TransactionCommand> = {
         ? { $case: "resolve", value: ResolveTransaction.fromJSON(object.resolve) }
         : isSet(object.ask)
         ? { $case: "ask", value: AskToPrepare.fromJSON(object.ask) }
+        : isSet(object.clear)
+        ? { $case: "clear", value: ClearFootprints.fromJSON(object.clear) }
         : undefined,
       nowMs: isSet(object.nowMs)
         ? globalThis.Number(object.nowMs)
@@ -4664,6 +5138,8 @@ export const TransactionCommand: MessageFns<TransactionCommand> = {
       obj.resolve = ResolveTransaction.toJSON(message.step.value);
     } else if (message.step?.$case === "ask") {
       obj.ask = AskToPrepare.toJSON(message.step.value);
+    } else if (message.step?.$case === "clear") {
+      obj.clear = ClearFootprints.toJSON(message.step.value);
     }
     if (message.nowMs !== 0) {
       obj.nowMs = Math.round(message.nowMs);
@@ -4716,6 +5192,12 @@ export const TransactionCommand: MessageFns<TransactionCommand> = {
       case "ask": {
         if (object.step?.value !== undefined && object.step?.value !== null) {
           message.step = { $case: "ask", value: AskToPrepare.fromPartial(object.step.value) };
+        }
+        break;
+      }
+      case "clear": {
+        if (object.step?.value !== undefined && object.step?.value !== null) {
+          message.step = { $case: "clear", value: ClearFootprints.fromPartial(object.step.value) };
         }
         break;
       }
@@ -4846,6 +5328,7 @@ function createBaseBeginTransaction(): BeginTransaction {
     locks: [],
     state: 0,
     beginIndex: 0,
+    clears: [],
   };
 }
 
@@ -4888,6 +5371,9 @@ export const BeginTransaction: MessageFns<BeginTransaction> = {
     }
     if (message.beginIndex !== 0) {
       writer.uint32(80).uint64Number(message.beginIndex);
+    }
+    for (const v of message.clears) {
+      FootprintClearing.encode(v!, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -5005,6 +5491,14 @@ export const BeginTransaction: MessageFns<BeginTransaction> = {
             message.beginIndex = reader.uint64Number();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.clears.push(FootprintClearing.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5045,6 +5539,9 @@ export const BeginTransaction: MessageFns<BeginTransaction> = {
         : isSet(object.begin_index)
         ? globalThis.Number(object.begin_index)
         : 0,
+      clears: globalThis.Array.isArray(object?.clears)
+        ? object.clears.map((e: any) => FootprintClearing.fromJSON(e))
+        : [],
     };
   },
 
@@ -5080,6 +5577,9 @@ export const BeginTransaction: MessageFns<BeginTransaction> = {
     if (message.beginIndex !== 0) {
       obj.beginIndex = Math.round(message.beginIndex);
     }
+    if (message.clears?.length) {
+      obj.clears = message.clears.map((e) => FootprintClearing.toJSON(e));
+    }
     return obj;
   },
 
@@ -5100,6 +5600,96 @@ export const BeginTransaction: MessageFns<BeginTransaction> = {
     message.locks = object.locks?.map((e) => LockedFootprint.fromPartial(e)) || [];
     message.state = object.state ?? 0;
     message.beginIndex = object.beginIndex ?? 0;
+    message.clears = object.clears?.map((e) => FootprintClearing.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseClearFootprints(): ClearFootprints {
+  return { transaction: undefined, clears: [] };
+}
+
+export const ClearFootprints: MessageFns<ClearFootprints> = {
+  encode(message: ClearFootprints, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.transaction !== undefined) {
+      TransactionRef.encode(message.transaction, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.clears) {
+      FootprintClearing.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ClearFootprints {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseClearFootprints();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.transaction = TransactionRef.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.clears.push(FootprintClearing.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ClearFootprints {
+    return {
+      transaction: isSet(object.transaction) ? TransactionRef.fromJSON(object.transaction) : undefined,
+      clears: globalThis.Array.isArray(object?.clears)
+        ? object.clears.map((e: any) => FootprintClearing.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: ClearFootprints): unknown {
+    const obj: any = {};
+    if (message.transaction !== undefined) {
+      obj.transaction = TransactionRef.toJSON(message.transaction);
+    }
+    if (message.clears?.length) {
+      obj.clears = message.clears.map((e) => FootprintClearing.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ClearFootprints>): ClearFootprints {
+    return ClearFootprints.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ClearFootprints>): ClearFootprints {
+    const message = createBaseClearFootprints();
+    message.transaction = (object.transaction !== undefined && object.transaction !== null)
+      ? TransactionRef.fromPartial(object.transaction)
+      : undefined;
+    message.clears = object.clears?.map((e) => FootprintClearing.fromPartial(e)) || [];
     return message;
   },
 };
@@ -6604,6 +7194,9 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
       case "healed":
         HealedRecord.encode(message.record.value, writer.uint32(258).fork()).join();
         break;
+      case "footprint":
+        Footprint.encode(message.record.value, writer.uint32(266).fork()).join();
+        break;
     }
     return writer;
   },
@@ -6773,6 +7366,14 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
             message.record = { $case: "healed", value: HealedRecord.decode(reader, reader.uint32()) };
             continue;
           }
+          case 33: {
+            if (tag !== 266) {
+              break;
+            }
+
+            message.record = { $case: "footprint", value: Footprint.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6827,6 +7428,8 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
         ? { $case: "healReport", value: HealReport.fromJSON(object.heal_report) }
         : isSet(object.healed)
         ? { $case: "healed", value: HealedRecord.fromJSON(object.healed) }
+        : isSet(object.footprint)
+        ? { $case: "footprint", value: Footprint.fromJSON(object.footprint) }
         : undefined,
     };
   },
@@ -6871,6 +7474,8 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
       obj.healReport = HealReport.toJSON(message.record.value);
     } else if (message.record?.$case === "healed") {
       obj.healed = HealedRecord.toJSON(message.record.value);
+    } else if (message.record?.$case === "footprint") {
+      obj.footprint = Footprint.toJSON(message.record.value);
     }
     return obj;
   },
@@ -6992,6 +7597,12 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
       case "healed": {
         if (object.record?.value !== undefined && object.record?.value !== null) {
           message.record = { $case: "healed", value: HealedRecord.fromPartial(object.record.value) };
+        }
+        break;
+      }
+      case "footprint": {
+        if (object.record?.value !== undefined && object.record?.value !== null) {
+          message.record = { $case: "footprint", value: Footprint.fromPartial(object.record.value) };
         }
         break;
       }
