@@ -2,7 +2,7 @@
 import {
   AcquireRequest, ArbitrateRequest, Candidate, CandidateSet, DeleteRegionRequest, DetectRequest, ExecuteRequest, ExecuteStreamRequest, ExplainRequest, GetWatermarksRequest,
   ListRegionsRequest, LoadRegionRequest, MaterializeRequest, Operation, PatchRegionRequest, PublishRequest, QueryEntitiesRequest, QueryRegionsRequest, type Reason, ReadLevel,
-  ReadRequest, RegisterRequest, ReleaseRequest, RenewRequest, ResolveRequest, RouteRequest, StoreRegionRequest, SubscribeRequest,
+  ReadRequest, RegisterRequest, ReleaseRequest, RenewRequest, ResolveRequest, RouteRequest, StoreRegionRequest,
   TransactRegionsRequest, TransactRequest, TransferLeadershipRequest, WatchConflictsRequest,
 } from "@statemesh/contract";
 import { LOCAL_CLUSTER } from "../../tools/mesh-processes.ts";
@@ -11,6 +11,7 @@ import { badHandoffRequests } from "./bad-handoff-requests.ts";
 import { badHealingRequests } from "./bad-healing-requests.ts";
 import { badMemberRequests } from "./bad-member-requests.ts";
 import { badPeerRequests } from "./bad-peer-requests.ts";
+import { badSubscribeRequests } from "./bad-subscribe-requests.ts";
 import { badViewRequests } from "./bad-view-requests.ts";
 import { badOperations, type KnownWorld } from "./bad-operations.ts";
 import { bytesField, varintField } from "./raw-call.ts";
@@ -148,21 +149,7 @@ function consistency(of: Of, world: KnownWorld, tokens: ForeignTokens): void {
     add("a token of events that are still to come", "TOKEN_AHEAD", undefined, token([{ origin: world.origin, sequence: 1_000_000 }]));
     cases.raw("a time beyond 2^53", "MALFORMED_MESSAGE", undefined, [Buffer.concat([varintField(1, BigInt(serverId)), bytesField(2, varintField(6, PAST_2_53))])]);
   });
-  of("ConsistencyService/Subscribe", (cases) => {
-    const add = (name: string, reason: Reason, field: string | undefined, object: object): void => cases.add<SubscribeRequest>(SubscribeRequest, name, reason, field, object);
-    add("nowhere", "INVALID_FIELD", "regions", {});
-    add("344 regions", "INVALID_FIELD", "regions", { regions: many(344, (at) => ({ x: at, y: 0, z: 0 })) });
-    add("a region beyond the world", "INVALID_FIELD", "regions[0].x", { regions: [BEYOND] });
-    const bounds = { minX: 0, minY: 0, minZ: 0, maxX: 10, maxY: 10, maxZ: 10 };
-    add("regions and a box", "INVALID_FIELD", "bounds", { regions: [region], bounds });
-    add("a box at NaN", "INVALID_FIELD", "bounds.min_x", { bounds: { ...bounds, minX: Number.NaN } });
-    add("a box to infinity", "INVALID_FIELD", "bounds.max_y", { bounds: { ...bounds, maxY: Number.POSITIVE_INFINITY } });
-    add("a box inside out", "INVALID_FIELD", "bounds.min_z", { bounds: { ...bounds, minZ: 11 } });
-    add("the whole world", "INVALID_FIELD", "bounds", { bounds: { minX: -2e9, minY: -2e9, minZ: -2e9, maxX: 2e9, maxY: 2e9, maxZ: 2e9 } });
-    add("a token of nonsense", "INVALID_RESUME_TOKEN", "resume_token", { regions: [region], resumeToken: "nonsense!" });
-    add("a page token as resume token", "INVALID_RESUME_TOKEN", "resume_token", { regions: [region], resumeToken: tokens.listPage });
-    add("a token of 70,000 characters", "INVALID_RESUME_TOKEN", "resume_token", { regions: [region], resumeToken: "A".repeat(70_000) });
-  });
+  badSubscribeRequests(of, world, tokens);
   of("ConsistencyService/Read", (cases) => {
     const add = (name: string, reason: Reason, field: string | undefined, object: object): void => cases.add<ReadRequest>(ReadRequest, name, reason, field, { region, ...object });
     add("nowhere", "INVALID_FIELD", "region", { region: undefined });

@@ -4,7 +4,7 @@ import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ClientReadableStream, credentials } from "@grpc/grpc-js";
-import { ConsistencyServiceClient, type SubscribeResponse } from "@statemesh/contract";
+import { ConsistencyServiceClient, SubscribeRequest, type SubscribeResponse } from "@statemesh/contract";
 import { ConfigurationError, loadConfiguration } from "@statemesh/service";
 import { afterEach, describe, expect, test } from "vitest";
 import { PROGRAMS } from "../../tools/programs.ts";
@@ -219,7 +219,7 @@ describe("a running mesh", () => {
     const codes: number[] = [];
     const subscriptions = cluster.nodes.map((node) => {
       const client = new ConsistencyServiceClient(node.clientAddress, credentials.createInsecure());
-      const stream: ClientReadableStream<SubscribeResponse> = client.subscribe({ regions: [region], bounds: undefined, strong: true, eventual: true, causal: true, resumeToken: "" });
+      const stream: ClientReadableStream<SubscribeResponse> = client.subscribe({ ...SubscribeRequest.fromPartial({ regions: [region] }), strong: true, eventual: true, causal: true });
       const ended = new Promise<void>((done) => {
         stream.on("error", ({ code }) => {
           codes.push(code);

@@ -1,5 +1,5 @@
 /** Streams of the server's that outlive their connections. */
-import type { ClientReadableStream, ServiceError } from "@grpc/grpc-js";
+import type { ServiceError } from "@grpc/grpc-js";
 import { MeshError, meshErrorFromServiceError } from "@statemesh/contract";
 import type { CompiledClientOptions } from "./client-options.ts";
 import type { NodeConnection, NodePool } from "./node-pool.ts";
@@ -11,8 +11,14 @@ export interface Resumable {
   readonly resumeToken: string;
 }
 
+/** A stream that is open: a readable stream of grpc-js is one. */
+export interface OpenedStream<Message> {
+  cancel(): void;
+  [Symbol.asyncIterator](): AsyncIterator<Message>;
+}
+
 /** Opens the stream at a node, behind a token; empty: from the beginning. */
-export type OpenStream<Message> = (node: NodeConnection, resumeToken: string) => ClientReadableStream<Message>;
+export type OpenStream<Message> = (node: NodeConnection, resumeToken: string) => OpenedStream<Message>;
 
 /**
  * The messages of a stream, in order. A broken connection is made again at another node and continues after the last
@@ -25,7 +31,7 @@ export class ResumingStream<Message extends Resumable> implements AsyncIterable<
   readonly #open: OpenStream<Message>;
   readonly #giveUpAfterMs: number;
   readonly #stop = new AbortController();
-  #call: ClientReadableStream<Message> | undefined;
+  #call: OpenedStream<Message> | undefined;
   #node: NodeConnection | undefined;
   #token: string;
   #started = false;
@@ -72,7 +78,7 @@ export class ResumingStream<Message extends Resumable> implements AsyncIterable<
       this.#node = node;
       let error = new MeshError("SHUTTING_DOWN", "the server ended the stream");
       try {
-        for await (const message of call as AsyncIterable<Message>) {
+        for await (const message of call) {
           failures = 0;
           heardMs = performance.now();
           this.#token = message.resumeToken;

@@ -2,7 +2,7 @@
 import { type handleBidiStreamingCall, type handleServerStreamingCall, Server, ServerCredentials, type ServiceError, type ServiceDefinition } from "@grpc/grpc-js";
 import {
   AuthorityDirectoryServiceService, ConsistencyServiceService, type Decision, type ExecuteStreamRequest, type ExecuteStreamResponse, MeshError,
-  Outcome, statusFromMeshError, type SubscribeRequest, type SubscribeResponse, ViewServiceService, type WatchRequest, type WatchResponse, type WatchViewRequest,
+  Outcome, statusFromMeshError, type SubscribeRequest, type SubscribeResponse, type SubscribeStreamRequest, type SubscribeStreamResponse, ViewServiceService, type WatchRequest, type WatchResponse, type WatchViewRequest,
   type WatchViewResponse,
 } from "@statemesh/contract";
 
@@ -18,6 +18,7 @@ export interface Answers {
   readonly executeStream?: handleBidiStreamingCall<ExecuteStreamRequest, ExecuteStreamResponse>;
   readonly watch?: handleServerStreamingCall<WatchRequest, WatchResponse>;
   readonly subscribe?: handleServerStreamingCall<SubscribeRequest, SubscribeResponse>;
+  readonly subscribeStream?: handleBidiStreamingCall<SubscribeStreamRequest, SubscribeStreamResponse>;
   readonly watchView?: handleServerStreamingCall<WatchViewRequest, WatchViewResponse>;
 }
 
@@ -33,6 +34,7 @@ function implementation(definition: ServiceDefinition, answers: Answers): Record
     if (name === "executeStream") methods[name] = answers.executeStream ?? ((call: { end(): void }) => call.end());
     else if (name === "watch") methods[name] = answers.watch ?? ((call: { end(): void }) => call.end());
     else if (name === "subscribe") methods[name] = answers.subscribe ?? ((call: { end(): void }) => call.end());
+    else if (name === "subscribeStream") methods[name] = answers.subscribeStream ?? ((call: { end(): void }) => call.end());
     else if (name === "watchView") methods[name] = answers.watchView ?? ((call: { end(): void }) => call.end());
     else {
       methods[name] = (call: { request: never; on(event: "cancelled", told: () => void): void }, done: (error: ServiceError | null, response?: unknown) => void) => {

@@ -1,7 +1,7 @@
-import { MeshError, type SubscribeRequest, type SubscribeResponse } from "@statemesh/contract";
+import { MeshError, type SubscribeRequest, type SubscribeResponse, type SubscriptionArea } from "@statemesh/contract";
 import { afterEach, describe, expect, it } from "vitest";
 import { connect, type MeshClient } from "../src/index.ts";
-import { FakeNode, serviceError } from "./fake-node.ts";
+import { FakeNode, serviceError, until } from "./fake-node.ts";
 
 const closing: (() => void)[] = [];
 const regions = [{ x: 0, y: 0, z: 0 }];
@@ -85,5 +85,63 @@ describe("a subscription", () => {
       subscription.close();
     }
     expect(taken).toBe(1);
+  });
+});
+
+describe("a subscription with an area", () => {
+  const center = (x: number): { x: number; y: number; z: number } => ({ x, y: 0, z: 0 });
+
+  /** A node that keeps what it is told, sends tokens at once, and breaks the stream when it is moved to `breaksAt`. */
+  async function moving(tokens: readonly string[], breaksAt = Number.NaN) {
+    const starts: SubscribeRequest[] = [];
+    const moves: SubscriptionArea[] = [];
+    const started = await FakeNode.start({
+      subscribeStream: (call) => {
+        call.on("data", ({ request }) => {
+          if (request?.$case === "move") {
+            moves.push(request.value);
+            if (request.value.center?.x === breaksAt) call.emit("error", serviceError(new MeshError("SHUTTING_DOWN", "bye")));
+          } else if (request !== undefined) {
+            starts.push(request.value);
+            for (const token of tokens) call.write({ response: changes(token) });
+          }
+        });
+      },
+    });
+    closing.push(() => started.kill());
+    return { started, starts, moves };
+  }
+
+  it("tells the node where it is moved to, and begins at another where it was by then", async () => {
+    const [first, second] = [await moving(["a"], 20), await moving(["b"])];
+    const subscription = clientOf(first.started, second.started).subscribe({ area: { center: center(0), radius: 500 }, eventualIntervalMs: 100, entityKinds: ["creature"], types: ["creature_position"], omitPayloads: true });
+    const tokens: string[] = [];
+    for await (const { resumeToken } of subscription) {
+      tokens.push(resumeToken);
+      if (resumeToken === "b") break;
+      subscription.moveTo(center(10));
+      subscription.moveTo(center(20), 700);
+    }
+    expect(tokens).toEqual(["a", "b"]);
+    expect(first.starts).toMatchObject([{ area: { center: center(0), radius: 500 }, resumeToken: "", eventualIntervalMs: 100, entityKinds: ["creature"], types: ["creature_position"], omitPayloads: true }]);
+    expect(first.moves).toEqual([{ center: center(10), radius: 500 }, { center: center(20), radius: 700 }]);
+    expect(second.starts).toMatchObject([{ area: { center: center(20), radius: 700 }, resumeToken: "a" }]);
+  });
+
+  it("is told the last of many moves, however many there were", async () => {
+    const { started, moves } = await moving(["a"]);
+    const subscription = clientOf(started).subscribe({ area: { center: center(0), radius: 500 } });
+    for await (const { resumeToken } of subscription) {
+      expect(resumeToken).toBe("a");
+      for (let x = 1; x <= 5_000; x += 1) subscription.moveTo(center(x));
+      await until(() => moves.at(-1)?.center?.x === 5_000);
+      break;
+    }
+    expect(moves.map((each) => each.center?.x)).toEqual([...new Set(moves.map((each) => each.center?.x))].sort((a = 0, b = 0) => a - b));
+  });
+
+  it("moves only where it began with one", async () => {
+    const only = await node([], []);
+    expect(() => clientOf(only).subscribe({ regions }).moveTo(center(1))).toThrow("area");
   });
 });

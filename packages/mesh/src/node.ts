@@ -160,6 +160,7 @@ export class MeshNode {
       },
       causal: this.causal,
       nowMs: () => host.clock.wallMs(),
+      monotonicMs: () => host.clock.monotonicMs(),
       onReadable: (subscriberId) => this.onReadable(subscriberId),
     });
     this.eventual.listen(this.subscriptions);
@@ -257,6 +258,7 @@ export class MeshNode {
     this.views.tick(beats);
     this.leadership.tick(this.#votes);
     this.#spread();
+    this.subscriptions.tick();
     if (beats) for (const peer of this.#connected) this.#peer(peer).beat();
     this.dirty();
   }

@@ -37,7 +37,7 @@ describe("a subscription", () => {
     const node = new Node(1);
     const id = node.hub.subscribe(ALL);
     expect(node.readable).toEqual([id]);
-    expect(node.hub.next(id, 1_000)?.event).toEqual({ $case: "snapshot", value: { entities: [], values: [], complete: true } });
+    expect(node.hub.next(id, 1_000)?.event).toEqual({ $case: "snapshot", value: { entities: [], values: [], complete: true, regions: [HOME] } });
     expect(node.hub.next(id, 1_000)).toBeUndefined();
   });
 

@@ -1,4 +1,5 @@
 import type { Region } from "@statemesh/contract";
+import { regionsOfBall } from "@statemesh/world";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { SubscriptionLimits } from "../src/subscriptions/index.ts";
@@ -12,11 +13,19 @@ const step = fc.oneof(
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("emit" as const), node: fc.nat(1), region: fc.nat(3) }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("gossip" as const) }) },
   { weight: 5, arbitrary: fc.record({ kind: fc.constant("read" as const), bytes: fc.constantFrom(1, 200, 600, 100_000) }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("move" as const), place: fc.nat(4), told: fc.boolean() }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("reconnect" as const), node: fc.nat(1) }) },
 );
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
-/** Runs the steps with one reader of `regions`, then brings everything to rest and reads to the end. */
+/** Where a ball of 300 m reaches one or two of the regions, or a neighbour of them. */
+const PLACES = [at(1_000, 1_000, 1_000), at(1_950, 1_000, 1_000), at(3_600, 1_000, 1_000), at(1_000, 19_000, 1_950), at(1_000, 19_000, 2_350)];
+
+function at(x: number, y: number, z: number): { x: number; y: number; z: number } {
+  return { x, y, z };
+}
+
+/** Runs the steps with one reader of `regions` (none: of an area that moves), then brings everything to rest and reads to the end. */
 function play(steps: readonly Step[], regions: readonly Region[], limits: Partial<SubscriptionLimits>) {
   const logs = new Logs();
   const nodes = [new Node(1, limits), new Node(2, limits)];
@@ -24,7 +33,8 @@ function play(steps: readonly Step[], regions: readonly Region[], limits: Partia
   const reader = new Reader();
   let at = 0;
   let events = 0;
-  const subscribe = (node: number): number => (nodes[node] as Node).hub.subscribe({ regions, strong: false, eventual: false, causal: false, resumeToken: reader.token });
+  let area = regions.length > 0 ? undefined : { center: PLACES[0], radius: 300 };
+  const subscribe = (node: number): number => (nodes[node] as Node).hub.subscribe({ regions, area, strong: false, eventual: false, causal: false, resumeToken: reader.token });
   let id = subscribe(0);
   const read = (bytes: number): boolean => {
     const response = nodes[at]?.hub.next(id, bytes);
@@ -41,7 +51,12 @@ function play(steps: readonly Step[], regions: readonly Region[], limits: Partia
     else if (s.kind === "publish") nodes[s.node]?.publish(REGIONS[s.region] as Region, s.key, s.value, s.deleted);
     else if (s.kind === "emit") nodes[s.node]?.emit(REGIONS[s.region] as Region, `e${events++}`);
     else if (s.kind === "gossip") gossip(nodes);
-    else if (s.kind === "read") {
+    else if (s.kind === "move") {
+      if (area === undefined) continue;
+      area = { center: PLACES[s.place], radius: 300 };
+      // Some reach another node only when the reader comes back there.
+      if (s.told) nodes[at]?.hub.move(id, area);
+    } else if (s.kind === "read") {
       const told = nodes[at]?.readable.includes(id) === true;
       if (read(s.bytes) && !told) throw new Error("something to read, but nobody was told");
     } else {
@@ -54,16 +69,23 @@ function play(steps: readonly Step[], regions: readonly Region[], limits: Partia
   }
   for (const node of nodes) for (const group of [1, 2]) while (node.apply(logs, group));
   for (let i = 0; i < 30; i += 1) gossip(nodes);
+  if (area !== undefined) nodes[at]?.hub.move(id, area);
   for (let i = 0; read(300); i += 1) if (i > 10_000) throw new Error("never at the end");
-  return { logs, node: nodes[at] as Node, reader };
+  return { logs, node: nodes[at] as Node, reader, area };
 }
 
-function check({ logs, node, reader }: ReturnType<typeof play>, regions: readonly Region[]): void {
+function checkState({ node, reader }: ReturnType<typeof play>, regions: readonly Region[]): void {
   const names = new Set(regions.map(nameOf));
   const entities = [...node.entities.values()].filter((e) => names.has(nameOf(e.region)));
   expect([...reader.entities.values()].sort(byId)).toEqual(entities.sort(byId));
   const values = regions.flatMap((region) => node.store.valuesOf(region)).map((v) => `${nameOf(v.region)} ${v.key}=${v.value[0]}`);
   expect([...reader.values.values()].map((v) => `${nameOf(v.region)} ${v.key}=${v.value[0]}`).sort()).toEqual(values.sort());
+}
+
+function check(result: ReturnType<typeof play>, regions: readonly Region[]): void {
+  checkState(result, regions);
+  const { logs, reader } = result;
+  const names = new Set(regions.map(nameOf));
   for (const group of [1, 2]) {
     const all = (logs.records.get(group) ?? []).flatMap((record) => record.changes.filter((c) => names.has(nameOf(c.entity?.region))).map(placeOf));
     const seen = reader.changes.get(group) ?? [];
@@ -98,5 +120,31 @@ describe("a subscription, in any interleaving of changes, reads and reconnects t
       fc.property(fc.array(step, { maxLength: 80, size: "max" }), someRegions, (steps, regions) => check(play(steps, regions, NARROW), regions)),
       { numRuns: 300 },
     );
+  });
+});
+
+describe("a subscription whose area moves, in any interleaving with changes, reads and reconnects", () => {
+  const checkArea = (result: ReturnType<typeof play>): void => {
+    const { center, radius } = result.area as { center: { x: number; y: number; z: number }; radius: number };
+    const { regions } = result.reader;
+    for (const region of regionsOfBall(center, radius)) expect(regions).toContain(nameOf(region));
+    const near = new Set(regionsOfBall(center, radius + 100).map(nameOf));
+    expect(regions.filter((region) => !near.has(region))).toEqual([]);
+    checkState(result, regions.map((name) => name.split(",").map(Number)).map(([x = 0, y = 0, z = 0]) => ({ x, y, z })));
+  };
+
+  it("holds in the end what stands in its regions, and is told nothing of others", () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 80, size: "max" }), (steps) => {
+        const result = play(steps, [], WIDE);
+        checkArea(result);
+        expect(result.reader.lagged).toBe(0);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it("starts again with a snapshot of where it is by then, where it is too slow", () => {
+    fc.assert(fc.property(fc.array(step, { maxLength: 80, size: "max" }), (steps) => checkArea(play(steps, [], NARROW))), { numRuns: 300 });
   });
 });

@@ -1,6 +1,6 @@
 // Nodes with real eventual and causal state and a made-up strong log, and a reader that checks what it is sent.
 import { HybridClock } from "@statemesh/clocks";
-import { type DeliveredEvent, type Entity, type EntityChange, Entity as EntityMessage, type EventualValue, type Region, type SubscribeResponse } from "@statemesh/contract";
+import { type DeliveredEvent, type Entity, type EntityChange, Entity as EntityMessage, type EventualValue, type Region, type SubscribeResponse, type SubscriptionMoved } from "@statemesh/contract";
 import { DEFAULT_POLICY } from "@statemesh/world";
 import { CausalLog } from "../src/causal/index.ts";
 import { EventualStore } from "../src/eventual/index.ts";
@@ -64,6 +64,7 @@ export class Node {
       },
       causal: this.causal,
       nowMs: () => this.nowMs,
+      monotonicMs: () => this.nowMs,
       onReadable: (id) => this.readable.push(id),
       limits,
     });
@@ -127,27 +128,36 @@ export class Reader {
   readonly entities = new Map<string, Entity>();
   readonly values = new Map<string, EventualValue>();
   readonly events: string[] = [];
+  /** What it reads, as the last snapshot and moves since said. */
+  regions: string[] = [];
   /** Changes since the last snapshot, by group. */
   readonly changes = new Map<number, string[]>();
   /** A snapshot is coming in parts. */
   #inSnapshot = false;
+  #isMoving = false;
+  #movesTo: string[] = [];
   readonly #eventIds = new Set<string>();
 
   take(response: SubscribeResponse): void {
     this.token = response.resumeToken;
     const { event } = response;
     if (event === undefined) throw new Error("a message without content");
-    if (this.#inSnapshot && event.$case === "changes") throw new Error("changes in the middle of a snapshot");
+    if ((this.#inSnapshot || this.#isMoving) && event.$case === "changes") throw new Error("changes in the middle of a snapshot");
     switch (event.$case) {
       case "lagged":
         this.lagged += 1;
         this.#inSnapshot = false;
+        this.#isMoving = false;
         return;
       case "snapshot":
         if (!this.#inSnapshot) this.#clear();
         this.#inSnapshot = !event.value.complete;
         for (const entity of event.value.entities) this.#put(entity);
         for (const value of event.value.values) this.values.set(`${nameOf(value.region)} ${value.key}`, value);
+        if (event.value.complete) this.regions = event.value.regions.map(nameOf).sort();
+        return;
+      case "moved":
+        this.#move(event.value);
         return;
       case "changes":
         for (const change of event.value.entities) this.#change(change);
@@ -162,6 +172,7 @@ export class Reader {
   /** It comes back with its token: parts of a snapshot that it has not whole are void. */
   reconnect(): void {
     this.#inSnapshot = false;
+    this.#isMoving = false;
   }
 
   #clear(): void {
@@ -169,6 +180,20 @@ export class Reader {
     this.entities.clear();
     this.values.clear();
     this.changes.clear();
+  }
+
+  /** What is out of reach is forgotten; what came into reach begins anew. */
+  #move({ entered, left, entities, values, complete }: SubscriptionMoved): void {
+    if (entered.length + left.length > 0) {
+      const fresh = new Set([...entered, ...left].map(nameOf));
+      for (const [id, { region }] of this.entities) if (fresh.has(nameOf(region))) this.entities.delete(id);
+      for (const [key, { region }] of this.values) if (fresh.has(nameOf(region))) this.values.delete(key);
+      this.#movesTo = [...this.regions.filter((region) => !fresh.has(region)), ...entered.map(nameOf)].sort();
+    }
+    for (const entity of entities) this.#put(entity);
+    for (const value of values) this.values.set(`${nameOf(value.region)} ${value.key}`, value);
+    this.#isMoving = !complete;
+    if (complete) this.regions = this.#movesTo;
   }
 
   #put(entity: Entity): void {

@@ -37,6 +37,7 @@ export function refusingMethods(): Methods {
     transact: unary(refuse),
     publish: unary(refuse),
     subscribe: serverStream(refuse),
+    subscribeStream: bidiStream(refuse),
     read: unary(refuse),
   };
 }

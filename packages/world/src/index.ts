@@ -3,6 +3,7 @@ export * from "./region.ts";
 export * from "./morton.ts";
 export * from "./sector.ts";
 export * from "./bounds.ts";
+export { ballReaches, regionsOfBall } from "./ball.ts";
 export * from "./policy.ts";
 export { BUILT_IN_TYPES, type BuiltInType } from "./built-in-types.ts";
 export { DEFAULT_POLICY_TEXT } from "./default-policy.ts";

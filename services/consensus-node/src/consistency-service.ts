@@ -1,12 +1,12 @@
 // The calls of a game shard.
-import { ConsistencyServiceService, MeshError } from "@statemesh/contract";
+import { MeshError } from "@statemesh/contract";
 import type { MeshNode } from "@statemesh/mesh";
 import { type Answer, publishInSession, readInSession } from "@statemesh/node";
 import { SystemTimers } from "@statemesh/ports";
 import { type CallContext, type Respond, type ServiceBinding, bidiStream, bindService, serverStream, unaryCallback } from "@statemesh/service";
 import { deadlineOf } from "./deadlines.ts";
 import { execute, executeStream, transact } from "./execute.ts";
-import { SubscriptionStreams } from "./subscribe.ts";
+import { CONSISTENCY_WITH_BYTES, SubscriptionStreams } from "./subscribe.ts";
 
 export interface ConsistencyNode {
   readonly mesh: MeshNode;
@@ -23,7 +23,7 @@ export function consistencyService(node: ConsistencyNode): ServiceBinding {
   const refuseOnFullDisk = (): void => {
     if (node.isDiskFull()) throw new MeshError("LOG_FULL", "the disk of this node is full", { retryDelayMs: 1_000 });
   };
-  return bindService(ConsistencyServiceService, {
+  return bindService(CONSISTENCY_WITH_BYTES, {
     execute: unaryCallback((request, context, respond) => {
       refuseOnFullDisk();
       execute(mesh, defaultDeadlineMs, request, context, respond);
@@ -38,6 +38,7 @@ export function consistencyService(node: ConsistencyNode): ServiceBinding {
     }),
     publish: unaryCallback((request, context, respond) => publishInSession(mesh, timers, request, deadline(context), answerOf(respond, context))),
     subscribe: serverStream((request, responses, context) => streams.open(request, responses, context)),
+    subscribeStream: bidiStream((requests, responses, context) => streams.openStream(requests, responses, context)),
     read: unaryCallback((request, context, respond) => readInSession(mesh, timers, request, deadline(context), answerOf(respond, context))),
   });
 }

@@ -8,6 +8,8 @@ export interface MessageSource<Response> {
   next(id: number): Response | undefined;
   /** The stream is over. */
   close(id: number): void;
+  /** All streams that had something to read were served, as far as their readers take it. */
+  served?(): void;
 }
 
 /** What is used of a stream to a caller. */
@@ -52,6 +54,7 @@ export class PulledStreams<Response> {
     const readable = [...this.#readable];
     this.#readable.clear();
     for (const id of readable) this.#write(id);
+    this.#source.served?.();
   }
 
   /** Writes until there is nothing more, or the stream takes nothing more. */

@@ -1,4 +1,4 @@
-import type { DeliveredEvent, Entity, EventualValue, Region, VectorClock } from "@statemesh/contract";
+import type { DeliveredEvent, Entity, EventualValue, Region, SubscriptionArea, VectorClock } from "@statemesh/contract";
 import type { SubscriptionLimits } from "./limits.ts";
 
 /** The state of the node, read between two changes. What it returns must not be changed afterwards. */
@@ -25,6 +25,8 @@ export interface SubscriptionHubOptions {
   readonly causal: CausalSource;
   /** Milliseconds since the Unix epoch. */
   readonly nowMs: () => number;
+  /** Milliseconds that only grow. */
+  readonly monotonicMs: () => number;
   /** A subscriber has something to read: once, until `next` has returned undefined. Called in the middle of a change: only note it. */
   readonly onReadable: (subscriberId: number) => void;
   readonly limits?: Partial<SubscriptionLimits>;
@@ -33,11 +35,20 @@ export interface SubscriptionHubOptions {
 /** What a reader asks for. A box is given as its regions. */
 export interface SubscriptionRequest {
   readonly regions: readonly Region[];
+  /** Instead of regions: what a ball reaches. */
+  readonly area?: SubscriptionArea | undefined;
   /** All three false means all. */
   readonly strong: boolean;
   readonly eventual: boolean;
   readonly causal: boolean;
   readonly resumeToken: string;
+  /** From one round of eventual values to the next, milliseconds. */
+  readonly eventualIntervalMs?: number;
+  /** None: all. */
+  readonly entityKinds?: readonly string[];
+  /** Of eventual values and causal events; none: all. */
+  readonly types?: readonly string[];
+  readonly omitPayloads?: boolean;
 }
 
 /** Counters since the start, and what is held now. */
@@ -49,4 +60,6 @@ export interface SubscriptionStatistics {
   lagged: number;
   snapshots: number;
   resumed: number;
+  /** Times that an area reached other regions. */
+  moved: number;
 }

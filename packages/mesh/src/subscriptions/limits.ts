@@ -14,6 +14,8 @@ export interface SubscriptionLimits {
   readonly maxResumeAgeMs: number;
   /** Length of a resume token that is looked at. */
   readonly maxTokenLength: number;
+  /** Longest time from one round of eventual values to the next that a subscriber may ask for, milliseconds. */
+  readonly maxEventualIntervalMs: number;
   /** What an overloaded subscriber is told to wait, milliseconds. */
   readonly retryDelayMs: number;
 }
@@ -26,5 +28,6 @@ export const DEFAULT_SUBSCRIPTION_LIMITS: SubscriptionLimits = {
   maxRecentChanges: 16_384,
   maxResumeAgeMs: 540_000,
   maxTokenLength: 65_536,
+  maxEventualIntervalMs: 60_000,
   retryDelayMs: 1_000,
 };

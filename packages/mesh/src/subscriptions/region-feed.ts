@@ -30,7 +30,7 @@ export class RegionFeed {
   readonly causal = new Set<Subscriber>();
   readonly members = new Set<FeedMember>();
   readonly #values = new Map<object, FeedValue>();
-  #clean: FeedMember[] = [];
+  readonly #clean = new Set<FeedMember>();
   #newest: FeedValue | undefined;
 
   constructor(region: Region) {
@@ -44,13 +44,13 @@ export class RegionFeed {
   join(subscriber: Subscriber, seen: number): FeedMember {
     const member: FeedMember = { subscriber, feed: this, seen, dirty: false };
     this.members.add(member);
-    this.#clean.push(member);
+    this.#clean.add(member);
     return member;
   }
 
   leave(member: FeedMember): void {
     this.members.delete(member);
-    if (!member.dirty) this.#clean = this.#clean.filter((other) => other !== member);
+    this.#clean.delete(member);
   }
 
   /** Takes a change; `wake` hears of each member that had no news before. */
@@ -67,13 +67,11 @@ export class RegionFeed {
     node.before = this.#newest;
     if (this.#newest !== undefined) this.#newest.after = node;
     this.#newest = node;
-    if (this.#clean.length === 0) return;
-    const clean = this.#clean;
-    this.#clean = [];
-    for (const member of clean) {
+    for (const member of this.#clean) {
       member.dirty = true;
       wake(member);
     }
+    this.#clean.clear();
   }
 
   /** The key is gone for good; `missed` hears of each member that has not read its deletion. */
@@ -82,11 +80,12 @@ export class RegionFeed {
     if (node === undefined) return;
     this.#values.delete(register);
     this.#unlink(node);
-    for (const member of this.members) if (member.seen < node.number) missed(member);
+    for (const member of this.members) if (member.seen < node.number && member.subscriber.wishes.wantsType(node.value.type)) missed(member);
   }
 
-  /** Moves changes that the member has not seen into `values`, oldest first, until they fill `maxBytes`. Returns the bytes. */
-  read(member: FeedMember, values: EventualValue[], maxBytes: number, sizeOf: (value: EventualValue) => number): number {
+  /** Moves wanted changes that the member has not seen, up to a number, into `values`, oldest first, until they fill `maxBytes`. Returns the bytes. */
+  read(member: FeedMember, values: EventualValue[], through: number, maxBytes: number, sizeOf: (value: EventualValue) => number): number {
+    const { wishes } = member.subscriber;
     let node = this.#newest;
     if (node === undefined || node.number <= member.seen) {
       this.#settle(member);
@@ -95,10 +94,12 @@ export class RegionFeed {
     while (node.before !== undefined && node.before.number > member.seen) node = node.before;
     let bytes = 0;
     for (let next: FeedValue | undefined = node; next !== undefined; next = next.after) {
-      if (bytes >= maxBytes) return bytes;
-      values.push(next.value);
+      if (bytes >= maxBytes || next.number > through) return bytes;
       member.seen = next.number;
-      bytes += sizeOf(next.value);
+      if (!wishes.wantsType(next.value.type)) continue;
+      const value = wishes.value(next.value);
+      values.push(value);
+      bytes += sizeOf(value);
     }
     this.#settle(member);
     return bytes;
@@ -107,7 +108,7 @@ export class RegionFeed {
   #settle(member: FeedMember): void {
     if (!member.dirty) return;
     member.dirty = false;
-    this.#clean.push(member);
+    this.#clean.add(member);
   }
 
   #unlink(node: FeedValue): void {

@@ -1,4 +1,5 @@
-import { MeshError, type VectorClock } from "@statemesh/contract";
+import { MeshError, type Region, type VectorClock } from "@statemesh/contract";
+import { isRegion } from "@statemesh/world";
 
 /** Up to where a reader has a group's changes. */
 export interface GroupCursor {
@@ -18,17 +19,21 @@ export interface ResumePoint {
   /** Empty in the middle of a snapshot: then it starts again. */
   readonly cursors: readonly GroupCursor[];
   readonly causal: VectorClock;
+  /** What the reader was told of, where it may move; else undefined: the scope says it. */
+  readonly regions: readonly Region[] | undefined;
 }
 
 const FORMAT = 1;
+/** With regions. */
+const FORMAT_OF_AREAS = 2;
 const HEADER_BYTES = 9;
 const VARINT_BYTES_MAX = 8;
 
 /** The token of a point: opaque to readers, bound to the cluster, checked against damage (not against malice). */
 export function encodeResumeToken(point: ResumePoint, cluster: number): string {
-  const numbers = 3 + point.cursors.length * 4 + point.causal.entries.length * 2;
+  const numbers = 4 + point.cursors.length * 4 + point.causal.entries.length * 2 + (point.regions?.length ?? 0) * 3;
   const bytes = Buffer.allocUnsafe(HEADER_BYTES + numbers * VARINT_BYTES_MAX + 4);
-  bytes[0] = FORMAT;
+  bytes[0] = point.regions === undefined ? FORMAT : FORMAT_OF_AREAS;
   bytes.writeUInt32LE(cluster, 1);
   bytes.writeUInt32LE(point.scope, 5);
   let at = putNumber(bytes, HEADER_BYTES, point.issuedMs);
@@ -44,6 +49,10 @@ export function encodeResumeToken(point: ResumePoint, cluster: number): string {
     at = putNumber(bytes, at, origin);
     at = putNumber(bytes, at, sequence);
   }
+  if (point.regions !== undefined) {
+    at = putNumber(bytes, at, point.regions.length);
+    for (const { x, y, z } of point.regions) for (const coordinate of [x, y, z]) at = putNumber(bytes, at, coordinate < 0 ? -2 * coordinate - 1 : 2 * coordinate);
+  }
   bytes.writeUInt32LE(checksum(bytes, at), at);
   return bytes.toString("base64url", 0, at + 4);
 }
@@ -55,7 +64,8 @@ export function decodeResumeToken(token: string, cluster: number, maxLength: num
   if (bytes.toString("base64url") !== token || bytes.length < HEADER_BYTES + 4) throw invalid("not a token");
   const end = bytes.length - 4;
   if (bytes.readUInt32LE(end) !== checksum(bytes, end)) throw invalid("damaged");
-  if (bytes[0] !== FORMAT) throw invalid("of another version");
+  const [format] = bytes;
+  if (format !== FORMAT && format !== FORMAT_OF_AREAS) throw invalid("of another version");
   if (bytes.readUInt32LE(1) !== cluster) throw invalid("of another cluster");
   const reader = new NumberReader(bytes, HEADER_BYTES, end);
   const issuedMs = reader.next();
@@ -65,8 +75,11 @@ export function decodeResumeToken(token: string, cluster: number, maxLength: num
   }
   const causal: VectorClock = { entries: [] };
   for (let left = reader.next(); left > 0; left -= 1) causal.entries.push({ origin: reader.next(), sequence: reader.next() });
+  const regions: Region[] | undefined = format === FORMAT_OF_AREAS ? [] : undefined;
+  if (regions !== undefined) for (let left = reader.next(); left > 0; left -= 1) regions.push({ x: reader.coordinate(), y: reader.coordinate(), z: reader.coordinate() });
   if (!reader.atEnd) throw invalid("damaged");
-  return { scope: bytes.readUInt32LE(5), issuedMs, cursors, causal };
+  if (regions !== undefined && !regions.every(isRegion)) throw invalid("damaged");
+  return { scope: bytes.readUInt32LE(5), issuedMs, cursors, causal, regions };
 }
 
 /** FNV-1a over a text: what binds a token to its cluster. */
@@ -109,6 +122,12 @@ class NumberReader {
 
   get atEnd(): boolean {
     return this.#at === this.#end;
+  }
+
+  /** Zigzag. */
+  coordinate(): number {
+    const number = this.next();
+    return number % 2 === 0 ? number / 2 : -(number + 1) / 2;
   }
 
   next(): number {

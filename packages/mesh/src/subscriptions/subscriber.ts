@@ -2,9 +2,11 @@ import type { DeliveredEvent, Entity, EventualValue, Region, VectorClock } from 
 import type { PlacedChange } from "./change-ring.ts";
 import type { FeedMember } from "./region-feed.ts";
 import type { GroupCursor } from "./resume-token.ts";
+import type { Area } from "./scope.ts";
+import type { Wishes } from "./wishes.ts";
 
 /** A first-in first-out queue. */
-export class Queue<T> {
+class Queue<T> {
   #items: T[] = [];
   #head = 0;
 
@@ -37,20 +39,28 @@ export class Queue<T> {
 /** One reader. */
 export interface Subscriber {
   readonly id: number;
-  readonly regions: readonly Region[];
-  readonly strong: boolean;
-  readonly eventual: boolean;
-  readonly causal: boolean;
-  /** Hash of regions and classes. */
+  readonly wishes: Wishes;
+  /** Hash of what it wants, and of its regions where it does not move. */
   readonly scope: number;
+  /** Of a reader that may move: where it wants to be. */
+  area: Area | undefined;
+  /** What it reads. */
+  regions: readonly Region[];
+  /** What it is to read, where its area has reached other regions; taken up once it has read what came before. */
+  next: readonly Region[] | undefined;
+  /** What it knows of: until all parts of a move are read, that is less than it reads. */
+  told: readonly Region[];
   /** Groups of its regions; none where it wants no strong changes. */
-  readonly groups: readonly number[];
+  groups: readonly number[];
   /**
    * - `lagged`: changes are dropped; the reader is told, and gets a snapshot.
    * - `snapshot`: parts of the snapshot go out, changes wait.
+   * - `moving`: parts of what came into reach go out, changes wait.
    * - `live`: changes go out.
    */
-  phase: "lagged" | "snapshot" | "live";
+  phase: "lagged" | "snapshot" | "moving" | "live";
+  /** What the first part of a move says. */
+  moved: { readonly entered: readonly Region[]; readonly left: readonly Region[] } | undefined;
   /** Where it stands, by group. */
   readonly cursors: Map<number, GroupCursor>;
   /** Causal events that it has, or that are not for it. */
@@ -59,13 +69,46 @@ export interface Subscriber {
   readonly events: Queue<DeliveredEvent>;
   /** Regions with eventual values that it has not read. */
   dirty: FeedMember[];
-  readonly members: FeedMember[];
-  /** What is left of the snapshot. */
+  members: FeedMember[];
+  /** From one round of eventual values to the next, milliseconds. */
+  readonly intervalMs: number;
+  /** When the next round may begin, monotonic. */
+  roundAtMs: number;
+  /** Changes of the round that is under way, or was last: up to this number. */
+  roundThrough: number;
+  /** The round found no room in one message, and goes on with the next. */
+  isInRound: boolean;
+  /** What is left of the snapshot, or of what came into reach. */
   readonly entities: Queue<Entity>;
-  /** What is left of the snapshot, or of the values that are sent again on resuming. */
+  /** The same, or of the values that are sent again on resuming. */
   readonly values: Queue<EventualValue>;
   /** Dropped since the last `lagged`. */
   dropped: number;
   /** It was told that there is something to read, and has not yet read all. */
   signalled: boolean;
+}
+
+/** A reader that reads nothing yet. */
+export function newSubscriber(parts: Pick<Subscriber, "id" | "wishes" | "area" | "scope" | "intervalMs" | "clock">): Subscriber {
+  return {
+    ...parts,
+    regions: [],
+    told: [],
+    next: undefined,
+    moved: undefined,
+    groups: [],
+    phase: "live",
+    cursors: new Map(),
+    changes: new Queue(),
+    events: new Queue(),
+    dirty: [],
+    members: [],
+    roundAtMs: 0,
+    roundThrough: 0,
+    isInRound: false,
+    entities: new Queue(),
+    values: new Queue(),
+    dropped: 0,
+    signalled: false,
+  };
 }

@@ -2,27 +2,22 @@
 // happen; the service pulls messages out whenever a stream can be written. Nothing here waits without a bound.
 import { merge, sequenceOf } from "@statemesh/clocks";
 import {
-  type DeliveredEvent,
-  type Entity,
-  type EntityChange,
-  type EventualValue,
-  MeshError,
-  type Region,
-  type SubscribeResponse,
-  type SubscriptionChanges,
-  type SubscriptionSnapshot,
-  type VectorClock,
-  type VectorClockEntry,
+  type DeliveredEvent, type Entity, type EntityChange, type EventualValue, MeshError, type Region, type SubscribeResponse, type SubscriptionArea,
+  type SubscriptionChanges, type SubscriptionMoved, type SubscriptionSnapshot, type VectorClock, type VectorClockEntry,
 } from "@statemesh/contract";
-import { RegionMap } from "../eventual/region-map.ts";
 import { ChangeRing, isPassed, type PlacedChange } from "./change-ring.ts";
 import type { SubscriptionHubOptions, SubscriptionRequest, SubscriptionStatistics } from "./hub-options.ts";
 import { DEFAULT_SUBSCRIPTION_LIMITS, type SubscriptionLimits } from "./limits.ts";
-import { sizeOfDelivered, sizeOfEntity, sizeOfValue } from "./message-size.ts";
-import { RegionFeed } from "./region-feed.ts";
+import { takeAgain, takeChanges, takeEvents, takeParts, takeValues } from "./message-parts.ts";
+import { RegionFeeds } from "./region-feeds.ts";
 import { decodeResumeToken, encodeResumeToken, type GroupCursor, hashOfCluster, type ResumePoint } from "./resume-token.ts";
-import { distinctRegions, scopeOf } from "./scope.ts";
-import { Queue, type Subscriber } from "./subscriber.ts";
+import { validateRequest } from "./request.ts";
+import { areaOf, distinctRegions, regionsOfArea, scopeOf, setOfRegions, without } from "./scope.ts";
+import { newSubscriber, type Subscriber } from "./subscriber.ts";
+import { ValueRounds } from "./value-rounds.ts";
+
+/** Tokens of areas say nothing about fixed regions, nor those about areas. */
+const AREA_SCOPE = 0x5bd1e995;
 
 /** The subscriptions of one node. Pure: changes in, messages out. */
 export class SubscriptionHub {
@@ -30,11 +25,14 @@ export class SubscriptionHub {
   readonly #options: SubscriptionHubOptions;
   readonly #cluster: number;
   readonly #subscribers = new Map<number, Subscriber>();
-  readonly #feeds = new RegionMap<RegionFeed>();
+  readonly #feeds = new RegionFeeds();
   readonly #rings = new Map<number, ChangeRing>();
-  readonly #counters = { lagged: 0, snapshots: 0, resumed: 0 };
+  readonly #counters = { lagged: 0, snapshots: 0, resumed: 0, moved: 0 };
   // Lagging subscribers that found no room for a snapshot.
   readonly #waiting = new Set<Subscriber>();
+  readonly #rounds: ValueRounds;
+  // Subscribers that move once this node stands where they do.
+  readonly #ahead = new Set<Subscriber>();
   #nextId = 1;
   #changeNumber = 0;
   #snapshotItems = 0;
@@ -44,6 +42,7 @@ export class SubscriptionHub {
     this.#options = options;
     this.limits = { ...DEFAULT_SUBSCRIPTION_LIMITS, ...options.limits };
     this.#cluster = hashOfCluster(options.clusterId);
+    this.#rounds = new ValueRounds(options.monotonicMs);
   }
 
   /**
@@ -51,40 +50,41 @@ export class SubscriptionHub {
    * Throws INVALID_FIELD, INVALID_RESUME_TOKEN, and OVERLOADED at the limit of subscribers or snapshots.
    */
   subscribe(request: SubscriptionRequest): number {
-    const regions = distinctRegions(request.regions, this.limits.maxRegions);
+    const { area, wishes } = validateRequest(request, this.limits);
+    const wanted = area === undefined ? distinctRegions(request.regions, this.limits.maxRegions) : regionsOfArea(area, []);
     const point = request.resumeToken === "" ? undefined : decodeResumeToken(request.resumeToken, this.#cluster, this.limits.maxTokenLength);
     if (this.#subscribers.size >= this.limits.maxSubscribers) throw this.#overloaded(`at most ${this.limits.maxSubscribers} subscribers a node`);
-    const all = !request.strong && !request.eventual && !request.causal;
-    const [strong, eventual, causal] = [all || request.strong, all || request.eventual, all || request.causal];
-    const subscriber: Subscriber = {
-      id: this.#nextId,
-      regions,
-      strong,
-      eventual,
-      causal,
-      scope: scopeOf(regions, strong, eventual, causal),
-      groups: strong ? [...new Set(regions.map((region) => this.#options.groupOf(region)))] : [],
-      phase: "live",
-      cursors: new Map(),
-      clock: point?.causal ?? this.#causalFrontier(),
-      changes: new Queue(),
-      events: new Queue(),
-      dirty: [],
-      members: [],
-      entities: new Queue(),
-      values: new Queue(),
-      dropped: 0,
-      signalled: false,
-    };
-    if (causal) subscriber.dropped = this.#queueEventsSince(subscriber);
-    if (subscriber.dropped > 0) subscriber.phase = "lagged";
-    else if (point !== undefined && this.#resume(subscriber, point)) this.#counters.resumed += 1;
-    else if (!this.#takeSnapshot(subscriber)) throw this.#overloaded("too many snapshots wait for slow readers");
+    const scope = area === undefined ? scopeOf(wanted, wishes.hash) : scopeOf([], wishes.hash ^ AREA_SCOPE);
+    const subscriber = newSubscriber({ id: this.#nextId, wishes, area, scope, intervalMs: request.eventualIntervalMs ?? 0, clock: point?.causal ?? this.#causalFrontier() });
+    if (point !== undefined) this.#read(subscriber, point.regions ?? wanted);
+    if (point !== undefined && this.#resume(subscriber, point)) this.#counters.resumed += 1;
+    else {
+      this.#read(subscriber, wanted);
+      subscriber.events.clear();
+      subscriber.dropped = this.#queueEventsSince(subscriber);
+      if (subscriber.dropped > 0) subscriber.phase = "lagged";
+      else if (!this.#takeSnapshot(subscriber)) throw this.#overloaded("too many snapshots wait for slow readers");
+    }
     this.#nextId += 1;
     this.#subscribers.set(subscriber.id, subscriber);
-    this.#join(subscriber);
+    for (const region of subscriber.regions) this.#feeds.join(subscriber, region, this.#changeNumber);
+    this.#turnTo(subscriber);
     if (this.#hasNews(subscriber)) this.#signal(subscriber);
     return subscriber.id;
+  }
+
+  /**
+   * Moves the area of a reader; an unknown id is ignored: its stream may have ended. It hears of it once it has read what came before; of
+   * several moves until then the last counts. Throws INVALID_FIELD.
+   */
+  move(id: number, to: SubscriptionArea): void {
+    const area = areaOf(to, "move");
+    const subscriber = this.#subscribers.get(id);
+    if (subscriber === undefined) return;
+    if (subscriber.area === undefined) throw MeshError.field("move", "only a subscription that began with an area moves");
+    subscriber.area = area;
+    this.#turnTo(subscriber);
+    if (subscriber.next !== undefined) this.#signal(subscriber);
   }
 
   /**
@@ -93,10 +93,11 @@ export class SubscriptionHub {
    */
   aheadOf(request: SubscriptionRequest): { readonly groupId: number; readonly index: number }[] {
     if (request.resumeToken === "") return [];
-    const regions = distinctRegions(request.regions, this.limits.maxRegions);
+    const { area } = validateRequest(request, this.limits);
+    const point = decodeResumeToken(request.resumeToken, this.#cluster, this.limits.maxTokenLength);
+    const regions = area === undefined ? distinctRegions(request.regions, this.limits.maxRegions) : (point.regions ?? regionsOfArea(area, []));
     const groups = new Set(regions.map((region) => this.#options.groupOf(region)));
-    const { cursors } = decodeResumeToken(request.resumeToken, this.#cluster, this.limits.maxTokenLength);
-    return cursors.filter(({ groupId, index }) => groups.has(groupId) && index > this.#options.reader.positionOf(groupId).index).map(({ groupId, index }) => ({ groupId, index }));
+    return point.cursors.filter(({ groupId, index }) => groups.has(groupId) && index > this.#options.reader.positionOf(groupId).index).map(({ groupId, index }) => ({ groupId, index }));
   }
 
   /** Removes a reader; an unknown id is ignored: its stream may end twice. */
@@ -105,15 +106,17 @@ export class SubscriptionHub {
     if (subscriber === undefined) return;
     this.#subscribers.delete(id);
     this.#waiting.delete(subscriber);
+    this.#ahead.delete(subscriber);
+    this.#rounds.forget(subscriber);
     this.#clear(subscriber);
-    for (const member of subscriber.members) member.feed.leave(member);
-    for (const region of subscriber.regions) {
-      const feed = this.#feeds.get(region);
-      if (feed === undefined) continue;
-      feed.strong.delete(subscriber);
-      feed.causal.delete(subscriber);
-      if (feed.isEmpty) this.#feeds.delete(region);
-    }
+    for (const region of subscriber.regions) this.#feeds.leave(subscriber, region);
+  }
+
+  /** Time goes on: rounds of eventual values begin. */
+  tick(): void {
+    this.#rounds.tick((subscriber) => this.#signal(subscriber));
+    for (const subscriber of this.#ahead) this.#signal(subscriber);
+    this.#ahead.clear();
   }
 
   /**
@@ -178,6 +181,7 @@ export class SubscriptionHub {
     if (feed === undefined) return;
     const { origin, sequence } = event.id as VectorClockEntry;
     for (const subscriber of feed.causal) {
+      if (!subscriber.wishes.wantsType(event.event?.type ?? "")) continue;
       if (sequenceOf(subscriber.clock, origin) >= sequence) continue;
       if (!this.#hasRoom(subscriber)) continue;
       subscriber.events.push(event);
@@ -192,9 +196,11 @@ export class SubscriptionHub {
   next(id: number, maxBytes: number): SubscribeResponse | undefined {
     const subscriber = this.#subscribers.get(id);
     if (subscriber === undefined) return undefined;
+    if (subscriber.next !== undefined && isCaughtUp(subscriber) && !this.#isAhead(subscriber)) this.#startMove(subscriber);
     let response: SubscribeResponse | undefined;
     if (subscriber.phase === "lagged") response = this.#nextLagged(subscriber);
     else if (subscriber.phase === "snapshot") response = this.#nextSnapshot(subscriber, maxBytes);
+    else if (subscriber.phase === "moving") response = this.#nextMoved(subscriber, maxBytes);
     else response = this.#nextChanges(subscriber, maxBytes);
     if (response === undefined) subscriber.signalled = false;
     return response;
@@ -204,26 +210,63 @@ export class SubscriptionHub {
     return { ...this.#counters, subscribers: this.#subscribers.size, regions: this.#feeds.size, snapshotItems: this.#snapshotItems };
   }
 
-  #join(subscriber: Subscriber): void {
-    for (const region of subscriber.regions) {
-      let feed = this.#feeds.get(region);
-      if (feed === undefined) {
-        feed = new RegionFeed(region);
-        this.#feeds.set(region, feed);
-      }
-      if (subscriber.strong) feed.strong.add(subscriber);
-      if (subscriber.causal) feed.causal.add(subscriber);
-      if (subscriber.eventual) subscriber.members.push(feed.join(subscriber, this.#changeNumber));
+  /** From now on the reader reads these regions. */
+  #read(subscriber: Subscriber, regions: readonly Region[]): void {
+    subscriber.regions = regions;
+    subscriber.told = regions;
+    subscriber.groups = subscriber.wishes.strong ? [...new Set(regions.map((region) => this.#options.groupOf(region)))] : [];
+    const groups = new Set(subscriber.groups);
+    for (const groupId of subscriber.cursors.keys()) if (!groups.has(groupId)) subscriber.cursors.delete(groupId);
+  }
+
+  /** Looks what the area reaches: nothing, where that is what the reader reads. */
+  #turnTo(subscriber: Subscriber): void {
+    if (subscriber.area === undefined) return;
+    const regions = regionsOfArea(subscriber.area, subscriber.regions);
+    subscriber.next = regions.length === subscriber.regions.length && without(regions, subscriber.regions).length === 0 ? undefined : regions;
+  }
+
+  /** The reader goes over to the regions that its area reaches. Returns those that it leaves, and those that it enters. */
+  #goOver(subscriber: Subscriber): { readonly left: readonly Region[]; readonly entered: readonly Region[] } {
+    const regions = subscriber.next ?? subscriber.regions;
+    const left = without(subscriber.regions, regions);
+    const entered = without(regions, subscriber.regions);
+    subscriber.next = undefined;
+    for (const region of left) this.#feeds.leave(subscriber, region);
+    this.#read(subscriber, regions);
+    for (const region of entered) this.#feeds.join(subscriber, region, this.#changeNumber);
+    return { left, entered };
+  }
+
+  /** Whether the reader has seen more elsewhere than stands here: what it enters would be older. Then it moves a tick later, or two. */
+  #isAhead(subscriber: Subscriber): boolean {
+    for (const { groupId, index } of subscriber.cursors.values()) {
+      if (index <= this.#options.reader.positionOf(groupId).index) continue;
+      this.#ahead.add(subscriber);
+      return true;
     }
+    return false;
+  }
+
+  /** A reader that has read everything so far moves: what comes into reach stands at this moment, and changes from now on follow it. */
+  #startMove(subscriber: Subscriber): void {
+    const before = subscriber.regions;
+    const { left, entered } = this.#goOver(subscriber);
+    if (!this.#takeState(subscriber, entered)) return this.#lag(subscriber, 0);
+    if (subscriber.wishes.causal) subscriber.clock = merge(subscriber.clock, this.#causalFrontier());
+    subscriber.told = without(before, left);
+    subscriber.moved = { entered, left };
+    subscriber.phase = "moving";
+    this.#counters.moved += 1;
   }
 
   /** Puts the reader where its token says; false where that is no longer, or not for these regions, possible. */
   #resume(subscriber: Subscriber, point: ResumePoint): boolean {
-    if (point.scope !== subscriber.scope) return false;
-    if (subscriber.eventual && this.#options.nowMs() - point.issuedMs > this.limits.maxResumeAgeMs) return false;
-    if (subscriber.eventual && point.cursors.length === 0 && !subscriber.strong) return false;
-    const wanted = new RegionMap<true>();
-    for (const region of subscriber.regions) wanted.set(region, true);
+    const { wishes, regions } = subscriber;
+    if (point.scope !== subscriber.scope || regions.length === 0) return false;
+    if (wishes.eventual && this.#options.nowMs() - point.issuedMs > this.limits.maxResumeAgeMs) return false;
+    if (wishes.eventual && point.cursors.length === 0 && !wishes.strong) return false;
+    const wanted = setOfRegions(regions);
     const missed: PlacedChange[] = [];
     for (const groupId of subscriber.groups) {
       const cursor = point.cursors.find((candidate) => candidate.groupId === groupId);
@@ -231,16 +274,15 @@ export class SubscriptionHub {
       if (cursor === undefined || changes === undefined) return false;
       subscriber.cursors.set(groupId, cursor);
       for (const change of changes) {
-        const region = change.change.entity?.region;
-        if (region !== undefined && wanted.get(region) === true) missed.push(change);
+        const { entity } = change.change;
+        if (entity?.region !== undefined && wanted.get(entity.region) === true && wishes.wantsKind(entity.kind)) missed.push(change);
       }
     }
+    if (this.#queueEventsSince(subscriber) > 0) return false;
     if (missed.length + subscriber.events.length > this.limits.maxQueued) return false;
     const values: EventualValue[] = [];
     // Which values it has is not known here: all are sent again, deletions too; a value is the same however often it comes.
-    if (subscriber.eventual) {
-      for (const region of subscriber.regions) for (const value of this.#options.reader.valuesOf(region, true)) values.push(value);
-    }
+    if (wishes.eventual) for (const region of regions) for (const value of this.#options.reader.valuesOf(region, true)) if (wishes.wantsType(value.type)) values.push(wishes.value(value));
     if (!this.#hasSnapshotRoom(values.length)) return false;
     for (const change of missed) subscriber.changes.push(change);
     for (const value of values) subscriber.values.push(value);
@@ -250,12 +292,23 @@ export class SubscriptionHub {
 
   /** Takes the state of this moment; false where there is no room. */
   #takeSnapshot(subscriber: Subscriber): boolean {
+    if (!this.#takeState(subscriber, subscriber.regions)) return false;
+    for (const member of subscriber.members) member.seen = this.#changeNumber;
+    subscriber.told = subscriber.regions;
+    subscriber.phase = "snapshot";
+    this.#counters.snapshots += 1;
+    return true;
+  }
+
+  /** Puts what stands in regions into the reader's queues, and its cursors to this moment; false where there is no room. */
+  #takeState(subscriber: Subscriber, regions: readonly Region[]): boolean {
     const { reader } = this.#options;
+    const { wishes } = subscriber;
     const entities: Entity[] = [];
     const values: EventualValue[] = [];
-    for (const region of subscriber.regions) {
-      if (subscriber.strong) for (const entity of reader.entitiesOf(region)) entities.push(entity);
-      if (subscriber.eventual) for (const value of reader.valuesOf(region, false)) values.push(value);
+    for (const region of regions) {
+      if (wishes.strong) for (const entity of reader.entitiesOf(region)) if (wishes.wantsKind(entity.kind)) entities.push(wishes.entity(entity));
+      if (wishes.eventual) for (const value of reader.valuesOf(region, false)) if (wishes.wantsType(value.type)) values.push(wishes.value(value));
     }
     if (!this.#hasSnapshotRoom(entities.length + values.length)) return false;
     this.#snapshotItems += entities.length + values.length;
@@ -265,9 +318,6 @@ export class SubscriptionHub {
       this.#ringOf(groupId);
       subscriber.cursors.set(groupId, { groupId, ...reader.positionOf(groupId), partial: 0 });
     }
-    for (const member of subscriber.members) member.seen = this.#changeNumber;
-    subscriber.phase = "snapshot";
-    this.#counters.snapshots += 1;
     return true;
   }
 
@@ -278,9 +328,10 @@ export class SubscriptionHub {
 
   /** Queues kept causal events that the reader lacks. Returns how many it has lost. */
   #queueEventsSince(subscriber: Subscriber): number {
-    const wanted = new RegionMap<true>();
-    for (const region of subscriber.regions) wanted.set(region, true);
-    const { events, lost } = this.#options.causal.since(subscriber.clock, (event) => wanted.get(event.event?.region as Region) === true);
+    const { wishes } = subscriber;
+    if (!wishes.causal) return 0;
+    const wanted = setOfRegions(subscriber.regions);
+    const { events, lost } = this.#options.causal.since(subscriber.clock, ({ event }) => wanted.get(event?.region as Region) === true && wishes.wantsType(event?.type ?? ""));
     const tooMany = Math.max(0, events.length - (this.limits.maxQueued >> 1));
     for (let i = tooMany; i < events.length; i += 1) subscriber.events.push(events[i] as DeliveredEvent);
     return lost + tooMany;
@@ -289,6 +340,7 @@ export class SubscriptionHub {
   #queueChange(subscriber: Subscriber, placed: PlacedChange): void {
     const cursor = subscriber.cursors.get(placed.groupId);
     if (cursor !== undefined && isPassed(placed, cursor.index, cursor.partial)) return;
+    if (!subscriber.wishes.wantsKind(placed.change.entity?.kind ?? "")) return;
     if (!this.#hasRoom(subscriber)) return;
     subscriber.changes.push(placed);
     this.#signal(subscriber);
@@ -320,6 +372,7 @@ export class SubscriptionHub {
     this.#release(subscriber.entities.length + subscriber.values.length);
     subscriber.entities.clear();
     subscriber.values.clear();
+    subscriber.moved = undefined;
   }
 
   #release(items: number): void {
@@ -330,96 +383,54 @@ export class SubscriptionHub {
   }
 
   #nextLagged(subscriber: Subscriber): SubscribeResponse | undefined {
+    if (subscriber.next !== undefined) this.#goOver(subscriber);
     if (!this.#takeSnapshot(subscriber)) {
       this.#waiting.add(subscriber);
       return undefined;
     }
     this.#waiting.delete(subscriber);
     subscriber.events.clear();
-    if (subscriber.causal) {
-      // Kept causal events are not lost by being slow: they follow the snapshot.
-      const queued = this.#queueEventsSince(subscriber);
-      subscriber.dropped = Math.max(subscriber.dropped, queued);
-    }
+    // Kept causal events are not lost by being slow: they follow the snapshot.
+    subscriber.dropped = Math.max(subscriber.dropped, this.#queueEventsSince(subscriber));
     const dropped = subscriber.dropped;
     subscriber.dropped = 0;
     return { event: { $case: "lagged", value: { dropped } }, resumeToken: this.#token(subscriber, false) };
   }
 
   #nextSnapshot(subscriber: Subscriber, maxBytes: number): SubscribeResponse {
-    const part: SubscriptionSnapshot = { entities: [], values: [], complete: false };
-    const { entities, values } = subscriber;
-    let bytes = 0;
-    for (let entity = bytes < maxBytes ? entities.shift() : undefined; entity !== undefined; entity = bytes < maxBytes ? entities.shift() : undefined) {
-      part.entities.push(entity);
-      bytes += sizeOfEntity(entity);
+    const part: SubscriptionSnapshot = { entities: [], values: [], complete: false, regions: [] };
+    this.#release(takeParts(subscriber, part, maxBytes));
+    part.complete = hasNoParts(subscriber);
+    if (part.complete) {
+      part.regions.push(...subscriber.regions);
+      subscriber.phase = "live";
     }
-    for (let value = bytes < maxBytes ? values.shift() : undefined; value !== undefined; value = bytes < maxBytes ? values.shift() : undefined) {
-      part.values.push(value);
-      bytes += sizeOfValue(value);
-    }
-    part.complete = entities.length === 0 && values.length === 0;
-    if (part.complete) subscriber.phase = "live";
-    this.#release(part.entities.length + part.values.length);
     return { event: { $case: "snapshot", value: part }, resumeToken: this.#token(subscriber, part.complete) };
+  }
+
+  #nextMoved(subscriber: Subscriber, maxBytes: number): SubscribeResponse {
+    const { entered = [], left = [] } = subscriber.moved ?? {};
+    const part: SubscriptionMoved = { entered: [...entered], left: [...left], entities: [], values: [], complete: false };
+    subscriber.moved = undefined;
+    this.#release(takeParts(subscriber, part, maxBytes));
+    part.complete = hasNoParts(subscriber);
+    if (part.complete) {
+      subscriber.told = subscriber.regions;
+      subscriber.phase = "live";
+    }
+    return { event: { $case: "moved", value: part }, resumeToken: this.#token(subscriber, true) };
   }
 
   #nextChanges(subscriber: Subscriber, maxBytes: number): SubscribeResponse | undefined {
     const message: SubscriptionChanges = { entities: [], values: [], events: [] };
-    let bytes = 0;
-    let last: PlacedChange | undefined;
-    while (bytes < maxBytes) {
-      const placed = subscriber.changes.shift();
-      if (placed === undefined) break;
-      if (last !== undefined && last.groupId !== placed.groupId) this.#passed(subscriber, last);
-      last = placed;
-      message.entities.push(placed.change);
-      bytes += sizeOfEntity(placed.change.entity as Entity);
-    }
-    if (last !== undefined) this.#passed(subscriber, last);
-    bytes += this.#takeEvents(subscriber, message, maxBytes - bytes);
-    this.#takeValues(subscriber, message, maxBytes - bytes);
+    let bytes = takeChanges(subscriber, message, maxBytes);
+    bytes += takeEvents(subscriber, message, maxBytes - bytes);
+    const again = takeAgain(subscriber, message, maxBytes - bytes);
+    if (again.items > 0) this.#release(again.items);
+    bytes += again.bytes;
+    if (bytes < maxBytes && subscriber.dirty.length > 0 && this.#rounds.begins(subscriber, this.#changeNumber)) takeValues(subscriber, message, maxBytes - bytes);
     if (message.entities.length + message.values.length + message.events.length === 0) return undefined;
     return { event: { $case: "changes", value: message }, resumeToken: this.#token(subscriber, true) };
-  }
-
-  #takeEvents(subscriber: Subscriber, message: SubscriptionChanges, maxBytes: number): number {
-    let bytes = 0;
-    const sent = new Map<number, number>();
-    while (bytes < maxBytes) {
-      const event = subscriber.events.shift();
-      if (event === undefined) break;
-      message.events.push(event);
-      bytes += sizeOfDelivered(event);
-      const id = event.id as VectorClockEntry;
-      sent.set(id.origin, id.sequence);
-    }
-    for (const [origin, sequence] of sent) subscriber.clock = merge(subscriber.clock, { entries: [{ origin, sequence }] });
-    return bytes;
-  }
-
-  #takeValues(subscriber: Subscriber, message: SubscriptionChanges, maxBytes: number): void {
-    let bytes = 0;
-    let again = 0;
-    while (bytes < maxBytes) {
-      const value = subscriber.values.shift();
-      if (value === undefined) break;
-      message.values.push(value);
-      bytes += sizeOfValue(value);
-      again += 1;
-    }
-    if (again > 0) this.#release(again);
-    if (bytes >= maxBytes || subscriber.dirty.length === 0) return;
-    const dirty = subscriber.dirty;
-    subscriber.dirty = [];
-    for (const member of dirty) {
-      if (bytes < maxBytes) bytes += member.feed.read(member, message.values, maxBytes - bytes, sizeOfValue);
-      if (member.dirty) subscriber.dirty.push(member);
-    }
-  }
-
-  #passed(subscriber: Subscriber, { groupId, term, index, ordinal }: PlacedChange): void {
-    subscriber.cursors.set(groupId, { groupId, term, index, partial: ordinal + 1 });
   }
 
   /** The token after a message. In the middle of a snapshot it says only what causal events the reader has. */
@@ -435,14 +446,15 @@ export class SubscriptionHub {
       // Says that the values stand, where no group does.
       if (subscriber.groups.length === 0) cursors.push({ groupId: 0, term: 0, index: 0, partial: 0 });
     }
-    if (subscriber.causal && subscriber.events.length === 0 && subscriber.phase === "live") {
+    if (subscriber.wishes.causal && subscriber.events.length === 0 && subscriber.phase === "live") {
       subscriber.clock = merge(subscriber.clock, this.#causalFrontier());
     }
-    return encodeResumeToken({ scope: subscriber.scope, issuedMs: this.#options.nowMs(), cursors, causal: subscriber.clock }, this.#cluster);
+    const regions = subscriber.area === undefined ? undefined : stands ? subscriber.told : [];
+    return encodeResumeToken({ scope: subscriber.scope, issuedMs: this.#options.nowMs(), cursors, causal: subscriber.clock, regions }, this.#cluster);
   }
 
   #hasNews(subscriber: Subscriber): boolean {
-    return subscriber.phase !== "live" || subscriber.changes.length + subscriber.events.length + subscriber.values.length > 0;
+    return subscriber.phase !== "live" || subscriber.next !== undefined || subscriber.changes.length + subscriber.events.length + subscriber.values.length > 0;
   }
 
   #signal(subscriber: Subscriber): void {
@@ -468,4 +480,13 @@ export class SubscriptionHub {
   #overloaded(why: string): MeshError {
     return new MeshError("OVERLOADED", why, { retryDelayMs: this.limits.retryDelayMs });
   }
+}
+
+/** It reads on, and has read all that came so far but for eventual values, of which it gets the latest whenever. */
+function isCaughtUp({ phase, changes, events, values }: Subscriber): boolean {
+  return phase === "live" && changes.length + events.length + values.length === 0;
+}
+
+function hasNoParts({ entities, values }: Subscriber): boolean {
+  return entities.length + values.length === 0;
 }

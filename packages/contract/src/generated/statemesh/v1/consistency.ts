@@ -23,7 +23,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { Balance, Decision, Entity, Operation } from "./operation.ts";
-import { Bounds, HybridTimestamp, LogPosition, Region } from "./space.ts";
+import { Bounds, HybridTimestamp, LogPosition, Position, Region } from "./space.ts";
 
 /** Consistency: the calls of a game shard. Any consensus node answers every one of them. */
 
@@ -255,6 +255,48 @@ export interface SubscribeRequest {
    * keeps that far back it starts with a new snapshot.
    */
   resumeToken: string;
+  /** A ball, instead of `regions` and `bounds`: the regions that it reaches. */
+  area:
+    | SubscriptionArea
+    | undefined;
+  /**
+   * Eventual values come at most once in so many milliseconds, 0..60,000, each key with its latest value; 0: as they change. Strong
+   * changes and causal events never wait.
+   */
+  eventualIntervalMs: number;
+  /** Only entities of these kinds, at most 64; empty: all. */
+  entityKinds: string[];
+  /** Only eventual values and causal events of these types, at most 64; empty: all. */
+  types: string[];
+  /** Leaves out what only the game reads: `attributes` and `state` of entities, `value` of eventual values, `payload` of events. */
+  omitPayloads: boolean;
+}
+
+/**
+ * What is near a player or a server. The mesh cuts it at regions: a region is in reach from where the ball touches it until the ball is
+ * 100 m away from it, so that who walks along a border does not enter and leave with every step.
+ */
+export interface SubscriptionArea {
+  center:
+    | Position
+    | undefined;
+  /** Metres, above 0 and at most 5,900. */
+  radius: number;
+}
+
+export interface SubscribeStreamRequest {
+  request:
+    | //
+    /** The first message. */
+    { $case: "start"; value: SubscribeRequest }
+    | //
+    /** Each later one, of a subscription that began with an area. Of several that come before the reader has caught up the last counts. */
+    { $case: "move"; value: SubscriptionArea }
+    | undefined;
+}
+
+export interface SubscribeStreamResponse {
+  response: SubscribeResponse | undefined;
 }
 
 export interface SubscribeResponse {
@@ -268,12 +310,28 @@ export interface SubscribeResponse {
     | //
     /** The reader was too slow: the queue was dropped, and a new snapshot follows. */
     { $case: "lagged"; value: SubscriptionLagged }
+    | //
+    /** The area reaches other regions than before, in parts; the last part says so. No changes come in between. */
+    { $case: "moved"; value: SubscriptionMoved }
     | undefined;
   /** Continues after this message. */
   resumeToken: string;
 }
 
 export interface SubscriptionSnapshot {
+  entities: Entity[];
+  values: EventualValue[];
+  /** True on the last part. */
+  complete: boolean;
+  /** On the last part: what the subscription covers. */
+  regions: Region[];
+}
+
+export interface SubscriptionMoved {
+  /** On the first part: regions that came into reach. What was held of them is replaced by what these parts bring. */
+  entered: Region[];
+  /** On the first part: regions that are out of reach. Nothing more comes of them: forget what is held of them. */
+  left: Region[];
   entities: Entity[];
   values: EventualValue[];
   /** True on the last part. */
@@ -2003,7 +2061,19 @@ export const VectorClockEntry: MessageFns<VectorClockEntry> = {
 };
 
 function createBaseSubscribeRequest(): SubscribeRequest {
-  return { regions: [], bounds: undefined, strong: false, eventual: false, causal: false, resumeToken: "" };
+  return {
+    regions: [],
+    bounds: undefined,
+    strong: false,
+    eventual: false,
+    causal: false,
+    resumeToken: "",
+    area: undefined,
+    eventualIntervalMs: 0,
+    entityKinds: [],
+    types: [],
+    omitPayloads: false,
+  };
 }
 
 export const SubscribeRequest: MessageFns<SubscribeRequest> = {
@@ -2025,6 +2095,21 @@ export const SubscribeRequest: MessageFns<SubscribeRequest> = {
     }
     if (message.resumeToken !== "") {
       writer.uint32(50).string(message.resumeToken);
+    }
+    if (message.area !== undefined) {
+      SubscriptionArea.encode(message.area, writer.uint32(58).fork()).join();
+    }
+    if (message.eventualIntervalMs !== 0) {
+      writer.uint32(64).uint32(message.eventualIntervalMs);
+    }
+    for (const v of message.entityKinds) {
+      writer.uint32(74).string(v!);
+    }
+    for (const v of message.types) {
+      writer.uint32(82).string(v!);
+    }
+    if (message.omitPayloads !== false) {
+      writer.uint32(88).bool(message.omitPayloads);
     }
     return writer;
   },
@@ -2090,6 +2175,46 @@ export const SubscribeRequest: MessageFns<SubscribeRequest> = {
             message.resumeToken = reader.string();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.area = SubscriptionArea.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.eventualIntervalMs = reader.uint32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.entityKinds.push(reader.string());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.types.push(reader.string());
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.omitPayloads = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2114,6 +2239,23 @@ export const SubscribeRequest: MessageFns<SubscribeRequest> = {
         : isSet(object.resume_token)
         ? globalThis.String(object.resume_token)
         : "",
+      area: isSet(object.area) ? SubscriptionArea.fromJSON(object.area) : undefined,
+      eventualIntervalMs: isSet(object.eventualIntervalMs)
+        ? globalThis.Number(object.eventualIntervalMs)
+        : isSet(object.eventual_interval_ms)
+        ? globalThis.Number(object.eventual_interval_ms)
+        : 0,
+      entityKinds: globalThis.Array.isArray(object?.entityKinds)
+        ? object.entityKinds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.entity_kinds)
+        ? object.entity_kinds.map((e: any) => globalThis.String(e))
+        : [],
+      types: globalThis.Array.isArray(object?.types) ? object.types.map((e: any) => globalThis.String(e)) : [],
+      omitPayloads: isSet(object.omitPayloads)
+        ? globalThis.Boolean(object.omitPayloads)
+        : isSet(object.omit_payloads)
+        ? globalThis.Boolean(object.omit_payloads)
+        : false,
     };
   },
 
@@ -2137,6 +2279,21 @@ export const SubscribeRequest: MessageFns<SubscribeRequest> = {
     if (message.resumeToken !== "") {
       obj.resumeToken = message.resumeToken;
     }
+    if (message.area !== undefined) {
+      obj.area = SubscriptionArea.toJSON(message.area);
+    }
+    if (message.eventualIntervalMs !== 0) {
+      obj.eventualIntervalMs = Math.round(message.eventualIntervalMs);
+    }
+    if (message.entityKinds?.length) {
+      obj.entityKinds = message.entityKinds;
+    }
+    if (message.types?.length) {
+      obj.types = message.types;
+    }
+    if (message.omitPayloads !== false) {
+      obj.omitPayloads = message.omitPayloads;
+    }
     return obj;
   },
 
@@ -2153,6 +2310,270 @@ export const SubscribeRequest: MessageFns<SubscribeRequest> = {
     message.eventual = object.eventual ?? false;
     message.causal = object.causal ?? false;
     message.resumeToken = object.resumeToken ?? "";
+    message.area = (object.area !== undefined && object.area !== null)
+      ? SubscriptionArea.fromPartial(object.area)
+      : undefined;
+    message.eventualIntervalMs = object.eventualIntervalMs ?? 0;
+    message.entityKinds = object.entityKinds?.map((e) => e) || [];
+    message.types = object.types?.map((e) => e) || [];
+    message.omitPayloads = object.omitPayloads ?? false;
+    return message;
+  },
+};
+
+function createBaseSubscriptionArea(): SubscriptionArea {
+  return { center: undefined, radius: 0 };
+}
+
+export const SubscriptionArea: MessageFns<SubscriptionArea> = {
+  encode(message: SubscriptionArea, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.center !== undefined) {
+      Position.encode(message.center, writer.uint32(10).fork()).join();
+    }
+    if (message.radius !== 0) {
+      writer.uint32(17).double(message.radius);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SubscriptionArea {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSubscriptionArea();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.center = Position.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.radius = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SubscriptionArea {
+    return {
+      center: isSet(object.center) ? Position.fromJSON(object.center) : undefined,
+      radius: isSet(object.radius) ? globalThis.Number(object.radius) : 0,
+    };
+  },
+
+  toJSON(message: SubscriptionArea): unknown {
+    const obj: any = {};
+    if (message.center !== undefined) {
+      obj.center = Position.toJSON(message.center);
+    }
+    if (message.radius !== 0) {
+      obj.radius = floatToJson(message.radius);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SubscriptionArea>): SubscriptionArea {
+    return SubscriptionArea.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SubscriptionArea>): SubscriptionArea {
+    const message = createBaseSubscriptionArea();
+    message.center = (object.center !== undefined && object.center !== null)
+      ? Position.fromPartial(object.center)
+      : undefined;
+    message.radius = object.radius ?? 0;
+    return message;
+  },
+};
+
+function createBaseSubscribeStreamRequest(): SubscribeStreamRequest {
+  return { request: undefined };
+}
+
+export const SubscribeStreamRequest: MessageFns<SubscribeStreamRequest> = {
+  encode(message: SubscribeStreamRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.request?.$case) {
+      case "start":
+        SubscribeRequest.encode(message.request.value, writer.uint32(10).fork()).join();
+        break;
+      case "move":
+        SubscriptionArea.encode(message.request.value, writer.uint32(18).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SubscribeStreamRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSubscribeStreamRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.request = { $case: "start", value: SubscribeRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.request = { $case: "move", value: SubscriptionArea.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SubscribeStreamRequest {
+    return {
+      request: isSet(object.start)
+        ? { $case: "start", value: SubscribeRequest.fromJSON(object.start) }
+        : isSet(object.move)
+        ? { $case: "move", value: SubscriptionArea.fromJSON(object.move) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: SubscribeStreamRequest): unknown {
+    const obj: any = {};
+    if (message.request?.$case === "start") {
+      obj.start = SubscribeRequest.toJSON(message.request.value);
+    } else if (message.request?.$case === "move") {
+      obj.move = SubscriptionArea.toJSON(message.request.value);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SubscribeStreamRequest>): SubscribeStreamRequest {
+    return SubscribeStreamRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SubscribeStreamRequest>): SubscribeStreamRequest {
+    const message = createBaseSubscribeStreamRequest();
+    switch (object.request?.$case) {
+      case "start": {
+        if (object.request?.value !== undefined && object.request?.value !== null) {
+          message.request = { $case: "start", value: SubscribeRequest.fromPartial(object.request.value) };
+        }
+        break;
+      }
+      case "move": {
+        if (object.request?.value !== undefined && object.request?.value !== null) {
+          message.request = { $case: "move", value: SubscriptionArea.fromPartial(object.request.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseSubscribeStreamResponse(): SubscribeStreamResponse {
+  return { response: undefined };
+}
+
+export const SubscribeStreamResponse: MessageFns<SubscribeStreamResponse> = {
+  encode(message: SubscribeStreamResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.response !== undefined) {
+      SubscribeResponse.encode(message.response, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SubscribeStreamResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSubscribeStreamResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.response = SubscribeResponse.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SubscribeStreamResponse {
+    return { response: isSet(object.response) ? SubscribeResponse.fromJSON(object.response) : undefined };
+  },
+
+  toJSON(message: SubscribeStreamResponse): unknown {
+    const obj: any = {};
+    if (message.response !== undefined) {
+      obj.response = SubscribeResponse.toJSON(message.response);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SubscribeStreamResponse>): SubscribeStreamResponse {
+    return SubscribeStreamResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SubscribeStreamResponse>): SubscribeStreamResponse {
+    const message = createBaseSubscribeStreamResponse();
+    message.response = (object.response !== undefined && object.response !== null)
+      ? SubscribeResponse.fromPartial(object.response)
+      : undefined;
     return message;
   },
 };
@@ -2172,6 +2593,9 @@ export const SubscribeResponse: MessageFns<SubscribeResponse> = {
         break;
       case "lagged":
         SubscriptionLagged.encode(message.event.value, writer.uint32(26).fork()).join();
+        break;
+      case "moved":
+        SubscriptionMoved.encode(message.event.value, writer.uint32(42).fork()).join();
         break;
     }
     if (message.resumeToken !== "") {
@@ -2217,6 +2641,14 @@ export const SubscribeResponse: MessageFns<SubscribeResponse> = {
             message.event = { $case: "lagged", value: SubscriptionLagged.decode(reader, reader.uint32()) };
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.event = { $case: "moved", value: SubscriptionMoved.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 4: {
             if (tag !== 34) {
               break;
@@ -2245,6 +2677,8 @@ export const SubscribeResponse: MessageFns<SubscribeResponse> = {
         ? { $case: "changes", value: SubscriptionChanges.fromJSON(object.changes) }
         : isSet(object.lagged)
         ? { $case: "lagged", value: SubscriptionLagged.fromJSON(object.lagged) }
+        : isSet(object.moved)
+        ? { $case: "moved", value: SubscriptionMoved.fromJSON(object.moved) }
         : undefined,
       resumeToken: isSet(object.resumeToken)
         ? globalThis.String(object.resumeToken)
@@ -2262,6 +2696,8 @@ export const SubscribeResponse: MessageFns<SubscribeResponse> = {
       obj.changes = SubscriptionChanges.toJSON(message.event.value);
     } else if (message.event?.$case === "lagged") {
       obj.lagged = SubscriptionLagged.toJSON(message.event.value);
+    } else if (message.event?.$case === "moved") {
+      obj.moved = SubscriptionMoved.toJSON(message.event.value);
     }
     if (message.resumeToken !== "") {
       obj.resumeToken = message.resumeToken;
@@ -2293,6 +2729,12 @@ export const SubscribeResponse: MessageFns<SubscribeResponse> = {
         }
         break;
       }
+      case "moved": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "moved", value: SubscriptionMoved.fromPartial(object.event.value) };
+        }
+        break;
+      }
     }
     message.resumeToken = object.resumeToken ?? "";
     return message;
@@ -2300,7 +2742,7 @@ export const SubscribeResponse: MessageFns<SubscribeResponse> = {
 };
 
 function createBaseSubscriptionSnapshot(): SubscriptionSnapshot {
-  return { entities: [], values: [], complete: false };
+  return { entities: [], values: [], complete: false, regions: [] };
 }
 
 export const SubscriptionSnapshot: MessageFns<SubscriptionSnapshot> = {
@@ -2313,6 +2755,9 @@ export const SubscriptionSnapshot: MessageFns<SubscriptionSnapshot> = {
     }
     if (message.complete !== false) {
       writer.uint32(24).bool(message.complete);
+    }
+    for (const v of message.regions) {
+      Region.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -2354,6 +2799,14 @@ export const SubscriptionSnapshot: MessageFns<SubscriptionSnapshot> = {
             message.complete = reader.bool();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.regions.push(Region.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2371,6 +2824,7 @@ export const SubscriptionSnapshot: MessageFns<SubscriptionSnapshot> = {
       entities: globalThis.Array.isArray(object?.entities) ? object.entities.map((e: any) => Entity.fromJSON(e)) : [],
       values: globalThis.Array.isArray(object?.values) ? object.values.map((e: any) => EventualValue.fromJSON(e)) : [],
       complete: isSet(object.complete) ? globalThis.Boolean(object.complete) : false,
+      regions: globalThis.Array.isArray(object?.regions) ? object.regions.map((e: any) => Region.fromJSON(e)) : [],
     };
   },
 
@@ -2385,6 +2839,9 @@ export const SubscriptionSnapshot: MessageFns<SubscriptionSnapshot> = {
     if (message.complete !== false) {
       obj.complete = message.complete;
     }
+    if (message.regions?.length) {
+      obj.regions = message.regions.map((e) => Region.toJSON(e));
+    }
     return obj;
   },
 
@@ -2393,6 +2850,140 @@ export const SubscriptionSnapshot: MessageFns<SubscriptionSnapshot> = {
   },
   fromPartial(object: DeepPartial<SubscriptionSnapshot>): SubscriptionSnapshot {
     const message = createBaseSubscriptionSnapshot();
+    message.entities = object.entities?.map((e) => Entity.fromPartial(e)) || [];
+    message.values = object.values?.map((e) => EventualValue.fromPartial(e)) || [];
+    message.complete = object.complete ?? false;
+    message.regions = object.regions?.map((e) => Region.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSubscriptionMoved(): SubscriptionMoved {
+  return { entered: [], left: [], entities: [], values: [], complete: false };
+}
+
+export const SubscriptionMoved: MessageFns<SubscriptionMoved> = {
+  encode(message: SubscriptionMoved, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.entered) {
+      Region.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.left) {
+      Region.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.entities) {
+      Entity.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.values) {
+      EventualValue.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.complete !== false) {
+      writer.uint32(40).bool(message.complete);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SubscriptionMoved {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSubscriptionMoved();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.entered.push(Region.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.left.push(Region.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.entities.push(Entity.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.values.push(EventualValue.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.complete = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SubscriptionMoved {
+    return {
+      entered: globalThis.Array.isArray(object?.entered) ? object.entered.map((e: any) => Region.fromJSON(e)) : [],
+      left: globalThis.Array.isArray(object?.left) ? object.left.map((e: any) => Region.fromJSON(e)) : [],
+      entities: globalThis.Array.isArray(object?.entities) ? object.entities.map((e: any) => Entity.fromJSON(e)) : [],
+      values: globalThis.Array.isArray(object?.values) ? object.values.map((e: any) => EventualValue.fromJSON(e)) : [],
+      complete: isSet(object.complete) ? globalThis.Boolean(object.complete) : false,
+    };
+  },
+
+  toJSON(message: SubscriptionMoved): unknown {
+    const obj: any = {};
+    if (message.entered?.length) {
+      obj.entered = message.entered.map((e) => Region.toJSON(e));
+    }
+    if (message.left?.length) {
+      obj.left = message.left.map((e) => Region.toJSON(e));
+    }
+    if (message.entities?.length) {
+      obj.entities = message.entities.map((e) => Entity.toJSON(e));
+    }
+    if (message.values?.length) {
+      obj.values = message.values.map((e) => EventualValue.toJSON(e));
+    }
+    if (message.complete !== false) {
+      obj.complete = message.complete;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SubscriptionMoved>): SubscriptionMoved {
+    return SubscriptionMoved.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SubscriptionMoved>): SubscriptionMoved {
+    const message = createBaseSubscriptionMoved();
+    message.entered = object.entered?.map((e) => Region.fromPartial(e)) || [];
+    message.left = object.left?.map((e) => Region.fromPartial(e)) || [];
     message.entities = object.entities?.map((e) => Entity.fromPartial(e)) || [];
     message.values = object.values?.map((e) => EventualValue.fromPartial(e)) || [];
     message.complete = object.complete ?? false;
@@ -3585,6 +4176,21 @@ export const ConsistencyServiceService = {
     responseSerialize: (value: SubscribeResponse): Buffer => SubscribeResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): SubscribeResponse => SubscribeResponse.decode(value),
   },
+  /**
+   * The same for a reader that moves: the first message starts it, each later one moves its area. Closing the requests' side leaves
+   * the area where it is.
+   */
+  subscribeStream: {
+    path: "/statemesh.v1.ConsistencyService/SubscribeStream" as const,
+    requestStream: true as const,
+    responseStream: true as const,
+    requestSerialize: (value: SubscribeStreamRequest): Buffer =>
+      SubscribeStreamRequest.encode(value).finish(),
+    requestDeserialize: (value: Buffer): SubscribeStreamRequest => SubscribeStreamRequest.decode(value),
+    responseSerialize: (value: SubscribeStreamResponse): Buffer =>
+      SubscribeStreamResponse.encode(value).finish(),
+    responseDeserialize: (value: Buffer): SubscribeStreamResponse => SubscribeStreamResponse.decode(value),
+  },
   /** Reads entities, balances and eventual values at a chosen level of consistency. */
   read: {
     path: "/statemesh.v1.ConsistencyService/Read" as const,
@@ -3617,6 +4223,11 @@ export interface ConsistencyServiceServer extends UntypedServiceImplementation {
   publish: handleUnaryCall<PublishRequest, PublishResponse>;
   /** A snapshot of what lies in the regions, then every change, in order. */
   subscribe: handleServerStreamingCall<SubscribeRequest, SubscribeResponse>;
+  /**
+   * The same for a reader that moves: the first message starts it, each later one moves its area. Closing the requests' side leaves
+   * the area where it is.
+   */
+  subscribeStream: handleBidiStreamingCall<SubscribeStreamRequest, SubscribeStreamResponse>;
   /** Reads entities, balances and eventual values at a chosen level of consistency. */
   read: handleUnaryCall<ReadRequest, ReadResponse>;
 }
@@ -3693,6 +4304,16 @@ export interface ConsistencyServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<SubscribeResponse>;
+  /**
+   * The same for a reader that moves: the first message starts it, each later one moves its area. Closing the requests' side leaves
+   * the area where it is.
+   */
+  subscribeStream(): ClientDuplexStream<SubscribeStreamRequest, SubscribeStreamResponse>;
+  subscribeStream(options: Partial<CallOptions>): ClientDuplexStream<SubscribeStreamRequest, SubscribeStreamResponse>;
+  subscribeStream(
+    metadata: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientDuplexStream<SubscribeStreamRequest, SubscribeStreamResponse>;
   /** Reads entities, balances and eventual values at a chosen level of consistency. */
   read(request: ReadRequest, callback: (error: ServiceError | null, response: ReadResponse) => void): ClientUnaryCall;
   read(
@@ -3740,6 +4361,10 @@ function base64FromBytes(arr: Uint8Array): string {
     });
     return globalThis.btoa(bin.join(""));
   }
+}
+
+function floatToJson(value: number | null | undefined): number | string | null | undefined {
+  return typeof value === "number" && !globalThis.Number.isFinite(value) ? globalThis.String(value) : value;
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;
