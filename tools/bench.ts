@@ -14,6 +14,7 @@ import { type AuthorityTimes, measureFailovers, measureHandoffs } from "./bench-
 import { type ArbitrationResult, measureArbitration } from "./bench-arbitration.ts";
 import { type Comparison, comparisonLine, measureBesideEtcd } from "./bench-etcd.ts";
 import { measurePublish, type PublishResult } from "./bench-publish.ts";
+import { measureSubscribers, type SubscribersResult } from "./bench-subscribers.ts";
 import { type DetectionResult, measureDetection } from "./bench-detection.ts";
 import { type GroupsResult, measureGroups, processorMs, residentMiB } from "./bench-groups.ts";
 import { type Mesh, startMesh } from "./mesh-processes.ts";
@@ -28,6 +29,7 @@ interface Options {
   readonly kills: number;
   readonly handoffs: number;
   readonly cuts: number;
+  readonly subscribers: number;
   readonly json: boolean;
   readonly only: string | undefined;
   readonly besideEtcd: boolean;
@@ -35,12 +37,13 @@ interface Options {
 }
 
 const options = new Command("./dev bench")
-  .description("Measures a mesh of three consensus nodes and an arbiter, real processes with fsync on: strong operations unary and streamed, transfers within groups and across them, the rules in process and through an arbiter, the time from kill -9 of a leader to the next commit, regions handed over and taken over from killed owners, what a thousand groups cost beside four, and how soon five nodes notice that links between them are cut. Memory of each process follows the load.")
+  .description("Measures a mesh of three consensus nodes and an arbiter, real processes with fsync on: strong operations unary and streamed, transfers within groups and across them, the rules in process and through an arbiter, the time from kill -9 of a leader to the next commit, regions handed over and taken over from killed owners, what a thousand groups cost beside four, how soon ten thousand subscribers have a change, and how soon five nodes notice that links between them are cut. Memory of each process follows the load.")
   .option("--seconds <n>", "length of each measurement", wholeIn(1, 600), 8)
   .option("--kills <n>", "leaders to kill, and owners of regions", wholeIn(0, 1_000), 20)
   .option("--handoffs <n>", "regions to hand over", wholeIn(1, 100_000), 1_000)
   .option("--cuts <n>", "partitions to make and repair", wholeIn(1, 1_000), 8)
-  .addOption(new Option("--only <part>", "one part").choices(["unary", "stream", "transfers", "arbitration", "kills", "handoff", "failover", "groups", "detection", "publish", "etcd"]))
+  .option("--subscribers <n>", "subscriptions to open", wholeIn(3, 50_000), 10_000)
+  .addOption(new Option("--only <part>", "one part").choices(["unary", "stream", "transfers", "arbitration", "kills", "handoff", "failover", "groups", "detection", "publish", "subscribers", "etcd"]))
   .option("--beside-etcd", "also the same work beside etcd (Debian's etcd-server), in turns, with ratios of medians", false)
   .option("--rounds <n>", "turns of the comparison with etcd", wholeIn(1, 100), 3)
   .option("--json", "print one JSON object", false)
@@ -164,6 +167,7 @@ let arbitration: ArbitrationResult | undefined;
 let authority: AuthorityTimes = { handoffMs: [], gapMs: [], failoverMs: [] };
 let detection: DetectionResult | undefined;
 let publish: PublishResult | undefined;
+let subscribers: SubscribersResult | undefined;
 const wants = (part: string): boolean => (options.only === undefined ? part !== "etcd" || options.besideEtcd : options.only === part);
 try {
   if (["unary", "stream", "transfers", "kills", "handoff", "failover", "etcd"].some(wants)) await measureMesh();
@@ -175,6 +179,7 @@ try {
       say(`Publish with ${what}: ${perSecond.toFixed(0)}/s, p50 ${p50Ms.toFixed(2)} ms, p99 ${p99Ms.toFixed(2)} ms`);
     }
   }
+  if (wants("subscribers")) subscribers = await measureSubscribers(dataDir, options.subscribers, options.seconds, say);
   if (wants("detection")) {
     detection = await measureDetection(dataDir, options.cuts, say);
     for (const [what, values] of Object.entries({ "noticed by who lost": detection.lostMs, "a new view": detection.viewMs, "the arbiter's verdict": detection.arbiterMs, "whole again after repair": detection.healedMs })) {
@@ -252,7 +257,7 @@ function adminOf(node: Mesh["nodes"][number]): ClusterAdminServiceClient {
   return new ClusterAdminServiceClient(node.clientAddress, credentials.createInsecure(), clientOptions({ ownConnection: true }));
 }
 
-if (options.json) process.stdout.write(`${JSON.stringify({ results, outagesMs: outages, memoryMiB, authority, arbitration, groups: groupsResults, detection, publish, besideEtcd: comparisons }, undefined, 2)}\n`);
+if (options.json) process.stdout.write(`${JSON.stringify({ results, outagesMs: outages, memoryMiB, authority, arbitration, groups: groupsResults, detection, publish, subscribers, besideEtcd: comparisons }, undefined, 2)}\n`);
 process.exit(0);
 
 /** Ascending milliseconds in a line. */

@@ -26,7 +26,7 @@ class Follower {
 
   /** Values in the order in which they came. */
   get values(): EventualValue[] {
-    return this.messages.flatMap(({ event }) => (event?.$case === "snapshot" || event?.$case === "changes" ? event.value.values : []));
+    return this.messages.flatMap(({ event }) => (event?.$case === "snapshot" || event?.$case === "changes" || event?.$case === "moved" ? event.value.values : []));
   }
 
   get events(): DeliveredEvent[] {
@@ -211,6 +211,27 @@ describe("eventual values, causal events and subscriptions", () => {
       expect(resumed.messages.some(({ event: it }) => it?.$case === "snapshot" || it?.$case === "lagged")).toBe(false);
       await resumed.close();
     }
+  });
+
+  test("a subscription whose area moves enters with all that is there, also far away and on another node", async () => {
+    const [near, far] = [{ x: 40, y: 0, z: 0 }, { x: 48, y: 0, z: 0 }] as const;
+    const center = ({ x }: Region): { x: number; y: number; z: number } => ({ x: x * 2_000 + 1_000, y: 1_000, z: 1_000 });
+    const at = (region: Region, name: string) => update(name, name, { region });
+    await by(1).publish({ updates: [at(near, "oak"), at(far, "elm")] });
+    const subscription = server.subscribe({ area: { center: center(near), radius: 500 }, types: ["creature_position"], eventualIntervalMs: 20 });
+    const follower = new Follower(subscription);
+    await until("the near tree is there", () => follower.latest("oak") === "oak");
+    subscription.moveTo(center(far));
+    await until("the far tree is there", () => follower.latest("elm") === "elm");
+    const moves = follower.messages.flatMap(({ event }) => (event?.$case === "moved" ? [event.value] : []));
+    expect([moves[0]?.entered, moves[0]?.left]).toEqual([[far], [near]]);
+    await by(2).publish({ updates: [at(near, "ash"), at(far, "fir")] });
+    await until("what changes there comes", () => follower.latest("fir") === "fir");
+    expect(follower.latest("ash"), "what changes in the region that it left comes no more").toBeUndefined();
+    subscription.elsewhere();
+    subscription.moveTo(center(near));
+    await until("it enters on another node where it was by then", () => follower.latest("ash") === "ash");
+    await follower.close();
   });
 
   test("strong changes reach subscribers on every node in the order of the log, after the snapshot, none twice", async () => {

@@ -172,6 +172,23 @@ describe("a subscription with an area", () => {
     expect([...reader.entities.keys()].sort()).toEqual(["a", "b", "gate", "wall"]);
   });
 
+  it("that breaks off in the middle of a move, and turns back, leaves what it had in part", () => {
+    const node = new Node(1);
+    const logs = new Logs();
+    for (const name of ["a", "b"]) put(node, logs, name, NEXT);
+    const reader = new Reader();
+    const id = node.hub.subscribe(AREA);
+    drain(node, id, reader);
+    node.hub.move(id, { center: at(1_900), radius: 300 });
+    reader.take(node.hub.next(id, 1) as SubscribeResponse);
+    node.hub.unsubscribe(id);
+    reader.reconnect();
+    put(node, logs, "gate", HOME);
+    const messages = drain(node, node.hub.subscribe({ ...AREA, resumeToken: reader.token }), reader);
+    expect(moveOf(messages)).toEqual({ entered: [], left: [nameOf(NEXT)] });
+    expect([reader.regions, [...reader.entities.keys()]]).toEqual([[nameOf(HOME)], ["gate"]]);
+  });
+
   it("refuses what is no ball, and to move a subscription that has none", () => {
     const node = new Node(1);
     const refusal = (run: () => unknown): string | undefined => {

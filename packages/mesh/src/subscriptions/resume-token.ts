@@ -21,6 +21,8 @@ export interface ResumePoint {
   readonly causal: VectorClock;
   /** What the reader was told of, where it may move; else undefined: the scope says it. */
   readonly regions: readonly Region[] | undefined;
+  /** What it was told of in part, beside those. */
+  readonly partial: readonly Region[];
 }
 
 const FORMAT = 1;
@@ -31,7 +33,7 @@ const VARINT_BYTES_MAX = 8;
 
 /** The token of a point: opaque to readers, bound to the cluster, checked against damage (not against malice). */
 export function encodeResumeToken(point: ResumePoint, cluster: number): string {
-  const numbers = 4 + point.cursors.length * 4 + point.causal.entries.length * 2 + (point.regions?.length ?? 0) * 3;
+  const numbers = 5 + point.cursors.length * 4 + point.causal.entries.length * 2 + ((point.regions?.length ?? 0) + point.partial.length) * 3;
   const bytes = Buffer.allocUnsafe(HEADER_BYTES + numbers * VARINT_BYTES_MAX + 4);
   bytes[0] = point.regions === undefined ? FORMAT : FORMAT_OF_AREAS;
   bytes.writeUInt32LE(cluster, 1);
@@ -49,9 +51,9 @@ export function encodeResumeToken(point: ResumePoint, cluster: number): string {
     at = putNumber(bytes, at, origin);
     at = putNumber(bytes, at, sequence);
   }
-  if (point.regions !== undefined) {
-    at = putNumber(bytes, at, point.regions.length);
-    for (const { x, y, z } of point.regions) for (const coordinate of [x, y, z]) at = putNumber(bytes, at, coordinate < 0 ? -2 * coordinate - 1 : 2 * coordinate);
+  for (const regions of point.regions === undefined ? [] : [point.regions, point.partial]) {
+    at = putNumber(bytes, at, regions.length);
+    for (const { x, y, z } of regions) for (const coordinate of [x, y, z]) at = putNumber(bytes, at, coordinate < 0 ? -2 * coordinate - 1 : 2 * coordinate);
   }
   bytes.writeUInt32LE(checksum(bytes, at), at);
   return bytes.toString("base64url", 0, at + 4);
@@ -75,11 +77,10 @@ export function decodeResumeToken(token: string, cluster: number, maxLength: num
   }
   const causal: VectorClock = { entries: [] };
   for (let left = reader.next(); left > 0; left -= 1) causal.entries.push({ origin: reader.next(), sequence: reader.next() });
-  const regions: Region[] | undefined = format === FORMAT_OF_AREAS ? [] : undefined;
-  if (regions !== undefined) for (let left = reader.next(); left > 0; left -= 1) regions.push({ x: reader.coordinate(), y: reader.coordinate(), z: reader.coordinate() });
+  const regions = format === FORMAT_OF_AREAS ? readRegions(reader) : undefined;
+  const partial = format === FORMAT_OF_AREAS ? readRegions(reader) : [];
   if (!reader.atEnd) throw invalid("damaged");
-  if (regions !== undefined && !regions.every(isRegion)) throw invalid("damaged");
-  return { scope: bytes.readUInt32LE(5), issuedMs, cursors, causal, regions };
+  return { scope: bytes.readUInt32LE(5), issuedMs, cursors, causal, regions, partial };
 }
 
 /** FNV-1a over a text: what binds a token to its cluster. */
@@ -107,6 +108,13 @@ function putNumber(bytes: Uint8Array, start: number, value: number): number {
   }
   bytes[at] = rest;
   return at + 1;
+}
+
+function readRegions(reader: NumberReader): Region[] {
+  const regions: Region[] = [];
+  for (let left = reader.next(); left > 0; left -= 1) regions.push({ x: reader.coordinate(), y: reader.coordinate(), z: reader.coordinate() });
+  if (!regions.every(isRegion)) throw invalid("damaged");
+  return regions;
 }
 
 class NumberReader {

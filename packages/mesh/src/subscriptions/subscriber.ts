@@ -50,6 +50,8 @@ export interface Subscriber {
   next: readonly Region[] | undefined;
   /** What it knows of: until all parts of a move are read, that is less than it reads. */
   told: readonly Region[];
+  /** What it was told of in part. */
+  partial: readonly Region[];
   /** Groups of its regions; none where it wants no strong changes. */
   groups: readonly number[];
   /**
@@ -94,6 +96,7 @@ export function newSubscriber(parts: Pick<Subscriber, "id" | "wishes" | "area" |
     ...parts,
     regions: [],
     told: [],
+    partial: [],
     next: undefined,
     moved: undefined,
     groups: [],

@@ -57,8 +57,10 @@ export class SubscriptionHub {
     const scope = area === undefined ? scopeOf(wanted, wishes.hash) : scopeOf([], wishes.hash ^ AREA_SCOPE);
     const subscriber = newSubscriber({ id: this.#nextId, wishes, area, scope, intervalMs: request.eventualIntervalMs ?? 0, clock: point?.causal ?? this.#causalFrontier() });
     if (point !== undefined) this.#read(subscriber, point.regions ?? wanted);
-    if (point !== undefined && this.#resume(subscriber, point)) this.#counters.resumed += 1;
-    else {
+    if (point !== undefined && this.#resume(subscriber, point)) {
+      this.#counters.resumed += 1;
+      subscriber.partial = point.partial;
+    } else {
       this.#read(subscriber, wanted);
       subscriber.events.clear();
       subscriber.dropped = this.#queueEventsSince(subscriber);
@@ -223,7 +225,8 @@ export class SubscriptionHub {
   #turnTo(subscriber: Subscriber): void {
     if (subscriber.area === undefined) return;
     const regions = regionsOfArea(subscriber.area, subscriber.regions);
-    subscriber.next = regions.length === subscriber.regions.length && without(regions, subscriber.regions).length === 0 ? undefined : regions;
+    const isThere = regions.length === subscriber.regions.length && without(regions, subscriber.regions).length === 0;
+    subscriber.next = isThere && subscriber.partial.length === 0 ? undefined : regions;
   }
 
   /** The reader goes over to the regions that its area reaches. Returns those that it leaves, and those that it enters. */
@@ -255,7 +258,9 @@ export class SubscriptionHub {
     if (!this.#takeState(subscriber, entered)) return this.#lag(subscriber, 0);
     if (subscriber.wishes.causal) subscriber.clock = merge(subscriber.clock, this.#causalFrontier());
     subscriber.told = without(before, left);
-    subscriber.moved = { entered, left };
+    // What it has a part of from before is entered anew, or left.
+    subscriber.moved = { entered, left: [...left, ...without(subscriber.partial, subscriber.regions)] };
+    subscriber.partial = entered;
     subscriber.phase = "moving";
     this.#counters.moved += 1;
   }
@@ -295,6 +300,7 @@ export class SubscriptionHub {
     if (!this.#takeState(subscriber, subscriber.regions)) return false;
     for (const member of subscriber.members) member.seen = this.#changeNumber;
     subscriber.told = subscriber.regions;
+    subscriber.partial = [];
     subscriber.phase = "snapshot";
     this.#counters.snapshots += 1;
     return true;
@@ -416,6 +422,7 @@ export class SubscriptionHub {
     part.complete = hasNoParts(subscriber);
     if (part.complete) {
       subscriber.told = subscriber.regions;
+      subscriber.partial = [];
       subscriber.phase = "live";
     }
     return { event: { $case: "moved", value: part }, resumeToken: this.#token(subscriber, true) };
@@ -450,7 +457,7 @@ export class SubscriptionHub {
       subscriber.clock = merge(subscriber.clock, this.#causalFrontier());
     }
     const regions = subscriber.area === undefined ? undefined : stands ? subscriber.told : [];
-    return encodeResumeToken({ scope: subscriber.scope, issuedMs: this.#options.nowMs(), cursors, causal: subscriber.clock, regions }, this.#cluster);
+    return encodeResumeToken({ scope: subscriber.scope, issuedMs: this.#options.nowMs(), cursors, causal: subscriber.clock, regions, partial: stands ? subscriber.partial : [] }, this.#cluster);
   }
 
   #hasNews(subscriber: Subscriber): boolean {
