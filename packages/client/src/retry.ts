@@ -2,7 +2,7 @@
 import { MeshError, type Reason } from "@statemesh/contract";
 
 /** Refused before anything was done: any call may ask again. */
-const REFUSED_FOR_NOW: ReadonlySet<Reason> = new Set(["NO_QUORUM", "MINORITY_PARTITION", "NOT_LEADER", "SHUTTING_DOWN", "OVERLOADED", "LOG_FULL", "STORE_UNAVAILABLE", "TOKEN_AHEAD"]);
+const REFUSED_FOR_NOW: ReadonlySet<Reason> = new Set(["NO_QUORUM", "MINORITY_PARTITION", "NOT_LEADER", "SHUTTING_DOWN", "OVERLOADED", "QUOTA_EXCEEDED", "LOG_FULL", "STORE_UNAVAILABLE", "TOKEN_AHEAD"]);
 /** Nobody knows what was done: only a call that may be repeated can ask again. */
 const OPEN: ReadonlySet<Reason> = new Set(["OUTCOME_UNKNOWN", "UNREACHABLE", "DEADLINE_EXCEEDED"]);
 /** Another node may do better. */

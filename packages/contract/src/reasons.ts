@@ -86,6 +86,8 @@ export const Reasons = {
   STORE_UNAVAILABLE: Code.UNAVAILABLE,
   /** A stated limit is reached: wait `retry_delay`, then try again. */
   OVERLOADED: Code.RESOURCE_EXHAUSTED,
+  /** The caller has, or asks for, more than one may: wait `retry_delay`. Metadata holds `quota` and, of a game server, `server_id`. */
+  QUOTA_EXCEEDED: Code.RESOURCE_EXHAUSTED,
   /** No space is left for the log. */
   LOG_FULL: Code.RESOURCE_EXHAUSTED,
   /** The caller's deadline passed before anything was done. */

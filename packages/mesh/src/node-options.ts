@@ -1,6 +1,7 @@
 // What a node is made with.
 import type { VersionRange } from "@statemesh/replica";
 import type { Policy } from "@statemesh/world";
+import type { ServerQuotas } from "./flow/server-quotas.ts";
 
 export interface NodeOptions {
   readonly nodeId: number;
@@ -26,6 +27,11 @@ export interface NodeOptions {
   /** A leader with a lease answers reads without asking the others; the same on every node. */
   readonly leaseReads: boolean;
   readonly queueCapacity: number;
+  /** Milliseconds that operations may wait for their turn, and for which they may wait longer before more is refused. Default: 50 and 500. */
+  readonly queueTargetMs?: number;
+  readonly queueIntervalMs?: number;
+  /** What one game server may have and do on this node. Default: `SERVER_QUOTAS`. */
+  readonly quotas?: Partial<ServerQuotas>;
   readonly snapshotLogBytes: number;
   readonly trailingEntries: number;
   readonly trailingBytes: number;

@@ -9,6 +9,7 @@ import { DIRECTORY_GROUP, groupOf } from "@statemesh/world";
 import { Authority } from "./authority/authority.ts";
 import type { CausalLog } from "./causal/index.ts";
 import type { EventualStorage, EventualStore } from "./eventual/index.ts";
+import { QuotaKeeper } from "./flow/server-quotas.ts";
 import { GroupSchedule } from "./group-schedule.ts";
 import { CutOff } from "./healing/cut-off.ts";
 import type { GroupWrite, Host } from "./host.ts";
@@ -36,6 +37,7 @@ export class MeshNode {
   readonly options: NodeOptions;
   readonly host: Host;
   readonly clock: HybridClock;
+  readonly quotas: QuotaKeeper;
   readonly authority: Authority;
   readonly members: MembershipKeeper;
   readonly views: ViewKeeper;
@@ -75,6 +77,7 @@ export class MeshNode {
   constructor(options: NodeOptions, host: Host, restored: ReadonlyMap<number, RestoredGroup>, kept: readonly TentativeOperation[] = []) {
     this.options = options;
     this.host = host;
+    this.quotas = new QuotaKeeper(options.quotas);
     this.clock = new HybridClock({ maxOffsetMs: options.policy.maxOffsetMs });
     this.groups = Array.from({ length: options.groups + 1 }, (_, groupId) => this.#makeGroup(groupId, restored.get(groupId)));
     this.#freshMs = this.groups.map(() => Number.NEGATIVE_INFINITY);
@@ -93,6 +96,7 @@ export class MeshNode {
       groups: options.groups,
       policy: options.policy,
       clock: this.clock,
+      quotas: this.quotas,
       wallMs: () => host.clock.wallMs(),
       monotonicMs: () => host.clock.monotonicMs(),
       leaderOf: (groupId: number) => this.group(groupId).leader,
@@ -103,8 +107,8 @@ export class MeshNode {
         this.#peer(peer).answer(answer);
         this.dirty();
       },
-      submit: (groupId: number, operations: readonly PendingOperation[], transactionId: string, waiter: Waiter) =>
-        this.group(groupId).submit(operations, transactionId, waiter),
+      submit: (groupId: number, operations: readonly PendingOperation[], transactionId: string, waiter: Waiter, deadlineMs: number) =>
+        this.group(groupId).submit(operations, transactionId, waiter, deadlineMs),
       localCommand: (groupId: number, command: Command, done: (result: CommandResult | undefined, error: MeshError | undefined) => void) =>
         this.#command(groupId, command, done),
       localReadIndex: (groupId: number, done: (index: number | undefined, error: MeshError | undefined) => void) =>

@@ -180,7 +180,7 @@ describe("the log", () => {
     const bodiless = Operations.fromPartial({ operationId: "n1", serverId: 1, homeRegion: region, type: "trade" });
     const unknownAction = mint("n2", 1, region, "ada", "gold", 1);
     if (unknownAction.body?.$case === "playerInventory") Object.assign(unknownAction.body.value, { action: 77 });
-    const operations = [bodiless, unknownAction].map((operation) => ({ operation, stamp: { physicalMs: cluster.nowMs, logical: 0 }, fingerprint: 1 }));
+    const operations = [bodiless, unknownAction].map((operation) => ({ operation, stamp: { physicalMs: cluster.nowMs, logical: 0 }, fingerprint: 1, timeoutMs: 0 }));
     cluster.node(leader).onFrame(peer, { hello: undefined, raft: [], answers: [], deltas: [], causal: [], heartbeats: [], tentative: [], calls: [{ callId: 7, groupId: 1, timeoutMs: 1_000, hops: 1, call: { $case: "operations", value: { operations } } }] });
     cluster.run(500);
     expect(isDecision(cluster.execute(leader, [mint("m", 1, region, "ada", "gold", 1)]).get("m"))).toBe(true);

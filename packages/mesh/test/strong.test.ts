@@ -296,7 +296,7 @@ describe("faults", () => {
     const region = cluster.regionIn(1);
     const answers = cluster.execute(cluster.leaderOf(1), [place("a", 1, region, [0, 0, 0]), place("b", 2, region, [1, 0, 0])]);
     expect(decisionOf(answers, "b")).toMatchObject({ outcome: Outcome.REJECTED, winnerOperationId: "a" });
-    expect(cluster.node(cluster.leaderOf(1)).group(1).arbiterFallbacks).toBeGreaterThan(0);
+    expect(cluster.node(cluster.leaderOf(1)).group(1).counts.fallbacks).toBeGreaterThan(0);
   });
 
   it("does not believe an arbiter that answers another question", () => {

@@ -30,6 +30,7 @@ export function publish(mesh: MeshNode, timers: Timers, request: PublishRequest,
     if (mesh.directory.directory.server(request.serverId) === undefined) {
       throw new MeshError("SERVER_NOT_REGISTERED", `server_id: server ${request.serverId} is not registered`, { field: "server_id" });
     }
+    mesh.quotas.takeUpdates(request.serverId, request.updates.length + request.events.length, mesh.host.clock.monotonicMs());
     const { policy } = mesh.options;
     const nowMs = mesh.host.clock.wallMs();
     // All or nothing: the updates are checked before the events are taken, and then nothing refuses them.

@@ -23,7 +23,7 @@ function clearElsewhere(state: SteppingState, decided: readonly DecidedOperation
     const key = clearingKey(unit[0]?.operationId ?? "");
     if (keys.includes(key)) continue;
     keys.push(key);
-    const operations = unit.map(({ operationId, stamp, fingerprint }) => ({ operation: Operation.fromPartial({ operationId }), stamp, fingerprint }));
+    const operations = unit.map(({ operationId, stamp, fingerprint }) => ({ operation: Operation.fromPartial({ operationId }), stamp, fingerprint, timeoutMs: 0 }));
     state.transactions.coordinate({
       key, beginIndex: index, stamp: operation.stamp ?? { physicalMs: 0, logical: 0 }, operations, homeGroups: unit.map(() => state.groupId), groups: [state.groupId],
       deadlineMs: 0, state: TransactionState.COMMITTED, clears: unit.flatMap(({ clears }) => clears),

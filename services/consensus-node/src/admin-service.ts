@@ -55,7 +55,7 @@ export function adminService(node: AdminNode): ServiceBinding {
 function statusOf(node: AdminNode): GetStatusResponse {
   const { mesh } = node;
   let arbiterFallbacks = 0;
-  for (const group of mesh.groups) arbiterFallbacks += group.arbiterFallbacks;
+  for (const group of mesh.groups) arbiterFallbacks += group.counts.fallbacks;
   return {
     nodeId: mesh.nodeId,
     clusterId: node.clusterId,

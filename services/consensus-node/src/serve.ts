@@ -100,7 +100,7 @@ async function serveMember({ config, log, versions, owner, again }: Life, folder
   const named = [...(config.peers ?? [])].filter(([peer]) => peer !== nodeId);
   const peerAddress = config.peers?.get(nodeId) ?? config.advertiseAddress ?? config.listenAddress;
   const node = await NodeRuntime.open(
-    { ...config, nodeId, policy, versions, incarnation: incarnation(), clientAddress: config.advertiseAddress ?? peerAddress, peerAddress },
+    { ...config, quotas: { inFlight: config.serverInFlight, operationsPerSecond: config.serverOperationsPerSecond, updatesPerSecond: config.serverUpdatesPerSecond }, nodeId, policy, versions, incarnation: incarnation(), clientAddress: config.advertiseAddress ?? peerAddress, peerAddress },
     {
       clock: new SystemClock(),
       timers: new SystemTimers(),

@@ -10,7 +10,7 @@ const TRANSACTIONS_AT_A_TIME = 32;
 const LIMIT_MS = 120_000;
 const ATTEMPTS = 5;
 const RETRY_MS = 1_000;
-const PASSING: ReadonlySet<string> = new Set(["OUTCOME_UNKNOWN", "NO_QUORUM", "MINORITY_PARTITION", "OVERLOADED"]);
+const PASSING: ReadonlySet<string> = new Set(["OUTCOME_UNKNOWN", "NO_QUORUM", "MINORITY_PARTITION", "OVERLOADED", "QUOTA_EXCEEDED"]);
 
 /** What must be equal whenever a decision is asked for. */
 function essence(decision: Decision | undefined): string {

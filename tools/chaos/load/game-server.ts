@@ -20,7 +20,7 @@ const WATCH_REST_MS = 300;
 
 /** Reasons that say that nothing was done by this attempt. All others leave the outcome open. */
 const NOTHING_DONE: ReadonlySet<string> = new Set([
-  "NO_QUORUM", "MINORITY_PARTITION", "NOT_LEADER", "SHUTTING_DOWN", "OVERLOADED", "LOG_FULL", "TIMESTAMP_IN_FUTURE", "DEADLINE_EXCEEDED", "FENCED", "SERVER_NOT_REGISTERED", "CANCELLED",
+  "NO_QUORUM", "MINORITY_PARTITION", "NOT_LEADER", "SHUTTING_DOWN", "OVERLOADED", "QUOTA_EXCEEDED", "LOG_FULL", "TIMESTAMP_IN_FUTURE", "DEADLINE_EXCEEDED", "FENCED", "SERVER_NOT_REGISTERED", "CANCELLED",
 ]);
 
 /** One game server with a connection to each node. */

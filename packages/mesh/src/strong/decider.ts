@@ -19,6 +19,7 @@ import { type HealHeading, HealUnit } from "../healing/heal-unit.ts";
 import type { KeptOperation } from "../healing/kept-operation.ts";
 import type { Host } from "../host.ts";
 import { allOf, type DecisionBatch, DecisionQueue, type QueuedUnit, type Waiter } from "./decision-queue.ts";
+import { type DeciderOptions, delayLimits } from "./group-options.ts";
 import { GroupTransactions, type StepDone } from "./group-transactions.ts";
 import { fenced, notLeader, operationError, operationIdReused, overloaded, transactionIdReused } from "./operation-errors.ts";
 import { candidateSet, type DecidePart, Question } from "./question.ts";
@@ -58,18 +59,18 @@ export class Decider {
   /** Batches decided here because no arbiter answered. */
   fallbacks = 0;
 
-  constructor(group: DecidingGroup, host: Host, policy: Policy, queueCapacity: number, groups: number) {
+  constructor(group: DecidingGroup, host: Host, policy: Policy, options: DeciderOptions) {
     this.#group = group;
     this.#host = host;
     this.#policy = policy;
-    this.#queue = new DecisionQueue(queueCapacity);
-    this.#groups = groups;
-    this.transactions = new GroupTransactions(group, this.#queue, policy, groups, () => host.clock.wallMs());
+    this.#queue = new DecisionQueue(options.queueCapacity, delayLimits(options), () => host.clock.monotonicMs());
+    this.#groups = options.groups;
+    this.transactions = new GroupTransactions(group, this.#queue, policy, options.groups, () => host.clock.wallMs(), () => host.clock.monotonicMs());
   }
 
-  /** Operations that wait for a decision. */
-  get waiting(): number {
-    return this.#queue.waiting;
+  /** Operations that wait for a decision, and how many were refused and dropped. */
+  get queue(): Pick<DecisionQueue, "waiting" | "shed" | "expired"> {
+    return this.#queue;
   }
 
   /** Somebody waits to hear of an operation. */
@@ -77,9 +78,12 @@ export class Decider {
     return this.#queue.isBusy || this.transactions.isBusy;
   }
 
-  /** Takes operations to decide. Answers at once where the decision is known or refused. */
-  submit(operations: readonly PendingOperation[], transactionId: string, waiter: Waiter): void {
-    const problem = this.#known(operations, transactionId, waiter);
+  /**
+   * Takes operations to decide. Answers at once where the decision is known or refused. Past `deadlineMs`, monotonic, they are not
+   * decided any more, unless they are in the log by then.
+   */
+  submit(operations: readonly PendingOperation[], transactionId: string, waiter: Waiter, deadlineMs: number): void {
+    const problem = this.#known(operations, transactionId, waiter, deadlineMs);
     if (problem === "answered") return;
     if (problem !== undefined) return failAll(operations, waiter, problem);
     const first = operations[0];
@@ -87,7 +91,7 @@ export class Decider {
     const part = this.transactions.partOf(operations, transactionId);
     if (part !== undefined && part.groups[0] !== this.#group.groupId) return failAll(operations, waiter, new MeshError("INTERNAL", `group ${part.groups[0]} coordinates, not ${this.#group.groupId}`));
     const here = part === undefined ? operations : this.transactions.here(operations);
-    const unit: QueuedUnit = { operations: here, transactionId, waiters: [waiter], sizeBytes: unitBytes(operations, this.#group.state), proposed: false, ...(part === undefined ? {} : { part }) };
+    const unit: QueuedUnit = { operations: here, transactionId, waiters: [waiter], sizeBytes: unitBytes(operations, this.#group.state), cameMs: this.#host.clock.monotonicMs(), deadlineMs, proposed: false, ...(part === undefined ? {} : { part }) };
     if (part !== undefined && this.transactions.isTaken(part.key)) return failAll(operations, waiter, new MeshError("OPERATION_ID_REUSED", `${part.key} is under way with other operations`));
     this.transactions.queued(unit);
     this.#queue.push(unit);
@@ -95,7 +99,7 @@ export class Decider {
   }
 
   /** What stands against queueing: an earlier decision, a fence, a limit. */
-  #known(operations: readonly PendingOperation[], transactionId: string, waiter: Waiter): MeshError | "answered" | undefined {
+  #known(operations: readonly PendingOperation[], transactionId: string, waiter: Waiter, deadlineMs: number): MeshError | "answered" | undefined {
     const { state } = this.#group;
     for (const { operation, fingerprint } of operations) {
       const holder = state.transactions.keyOfOperation(operation.operationId);
@@ -143,6 +147,7 @@ export class Decider {
         return operationIdReused(operation.operationId, queued?.fingerprint ?? 0, fingerprint);
       }
       unit.waiters.push(waiter);
+      unit.deadlineMs = Math.max(unit.deadlineMs, deadlineMs);
       return "answered";
     }
     for (const { operation } of operations) {
@@ -155,7 +160,8 @@ export class Decider {
     // The coordinating group decides on all operations of a transaction, wherever their homes are, and so may have forgotten any.
     const forgotten = this.#forgotten(operations);
     if (forgotten !== undefined) return forgotten;
-    const full = this.#queue.refusal(this.#group.groupId);
+    const full = this.#queue.refusal(this.#group.groupId, operations[0]?.operation.serverId ?? 0);
+    this.#group.dirty();
     if (full !== undefined) return full;
     // What a removal clears in other groups is on record as a transaction.
     const mayClear = operations.some(({ operation }) => operation.body?.$case === "structureRemoval");
@@ -180,10 +186,20 @@ export class Decider {
   /** Sends what can be decided now to the arbiter. */
   start(): void {
     while (this.#group.serves && this.#arbitrating < ARBITRATIONS_IN_FLIGHT) {
-      const batch = this.#queue.takeBatch(this.#group.state.transactions.locks);
-      if (batch === undefined) return;
+      const batch = this.#queue.takeBatch(this.#group.groupId, this.#group.state.transactions.locks);
+      if (batch === undefined) break;
       for (const unit of batch.heals) this.#heal(unit);
       if (batch.singles.length + batch.transactions.length > 0) this.#arbitrate(batch);
+    }
+    this.#tellDropped();
+  }
+
+  /** Nothing of them is in the log. */
+  #tellDropped(): void {
+    for (const { unit, error } of this.#queue.takeDropped()) {
+      this.transactions.forget(unit);
+      failUnit(unit, error);
+      unit.heal?.end(operationError(error));
     }
   }
 
@@ -195,7 +211,7 @@ export class Decider {
     const { transactions } = this.#group.state;
     const free = kept.filter(({ operationId }) => this.#queue.unitOf(operationId) === undefined && transactions.keyOfOperation(operationId) === undefined);
     const operations = free.flatMap(({ pending }) => (pending === undefined ? [] : [pending]));
-    const unit: QueuedUnit = { operations, transactionId: "", waiters: [], sizeBytes: unitBytes(operations, this.#group.state), proposed: false, heal: new HealUnit(free, heading, done) };
+    const unit: QueuedUnit = { operations, transactionId: "", waiters: [], sizeBytes: unitBytes(operations, this.#group.state), cameMs: this.#host.clock.monotonicMs(), deadlineMs: Number.POSITIVE_INFINITY, proposed: false, heal: new HealUnit(free, heading, done) };
     if (operations.length === 0) return this.#heal(unit);
     this.#queue.push(unit);
     this.#group.dirty();
@@ -456,6 +472,7 @@ export class Decider {
 
   /** The node leads no more: what is in the log hears `unknown`, what waits hears `elsewhere`. */
   stop(unknown: MeshError, elsewhere: MeshError): void {
+    this.#tellDropped();
     for (const unit of this.#queue.drain()) {
       failUnit(unit, unit.proposed ? unknown : elsewhere);
       unit.heal?.end(operationError(unit.proposed ? unknown : elsewhere));

@@ -1,10 +1,14 @@
 // Which waiting operations may be decided now. Operations whose footprints meet are decided one after the
-// other; others side by side. So a decision never needs to see anything that is not applied yet.
-import type { Decision, HybridTimestamp, MeshError, OperationError } from "@statemesh/contract";
+// other; others side by side. So a decision never needs to see anything that is not applied yet. Servers take turns, so
+// that one with much to do waits for itself (flow/fair-lanes.ts); what comes faster than it can be decided is refused.
+import { type Decision, type HybridTimestamp, MeshError, type OperationError } from "@statemesh/contract";
 import type { DecisionUnit, Occupancy, Occupant, PendingOperation } from "@statemesh/replica";
+import { FairLanes, type Lane } from "../flow/fair-lanes.ts";
+import { type DelayLimits, retryAfterMs } from "../flow/standing-delay.ts";
+import { type DecisionBatch, Gathering } from "./decision-batch.ts";
 import type { AskedToPrepare } from "./group-transactions.ts";
 import type { HealUnit } from "../healing/heal-unit.ts";
-import { OperationOccupancy, Owners } from "./occupancy.ts";
+import { OperationOccupancy } from "./occupancy.ts";
 import { overloaded } from "./operation-errors.ts";
 
 /** Who hears what became of an operation. Called once an operation. */
@@ -34,48 +38,59 @@ export interface QueuedUnit extends DecisionUnit {
   readonly waiters: Waiter[];
   /** About how many bytes the unit takes in a log entry. */
   readonly sizeBytes: number;
+  /** When it came, on the monotonic clock. */
+  readonly cameMs: number;
+  /** When the last of those who wait gives up, on the monotonic clock. */
+  deadlineMs: number;
   /** In the log, so that its outcome is unknown until it is applied. */
   proposed: boolean;
   /** Operations that were kept during a partition, and are decided as a whole. */
   readonly heal?: HealUnit;
 }
 
-/** Units that go to the arbiter together. */
-export interface DecisionBatch {
-  /** Single operations, decided as one set. */
-  readonly singles: readonly QueuedUnit[];
-  /** Transactions, each a set of its own. */
-  readonly transactions: readonly QueuedUnit[];
-  /** Kept operations: decided by the leader itself. */
-  readonly heals: readonly QueuedUnit[];
-}
-
-/** Operations in one batch, at most. */
-const BATCH_OPERATIONS = 1_024;
-/** Transactions in one batch, at most: each is a set of its own, beside the one of single operations, and a question to the arbiter holds 64. */
-const BATCH_TRANSACTIONS = 63;
-/** Bytes of effects in one batch, about, at most: what one log entry holds. */
-const BATCH_BYTES = 1_048_576;
 /** Bytes of operations that one group may hold undecided, about. Beyond it callers get OVERLOADED. */
 const QUEUED_BYTES = 64 * 1024 * 1024;
-/** Waiting units looked at for one batch. Bounds the work of a scan where most of them wait for one hot key. */
-const SCAN_UNITS = 2_048;
+/** Waiting units that meet something, of all servers: what is looked at again for every batch. Each server has its share. */
+const BLOCKED_UNITS = 2_048;
+/** Of those, what a server may have, however many there are. */
+const BLOCKED_UNITS_MIN = 64;
+
+export type { DecisionBatch } from "./decision-batch.ts";
+
+/** Why a unit is out of the queue undecided. */
+interface Dropped {
+  readonly unit: QueuedUnit;
+  readonly error: MeshError;
+}
 
 export class DecisionQueue {
   /** Units that wait, at most. */
   readonly #capacity: number;
-  #waiting: QueuedUnit[] = [];
-  readonly #inFlight = new OperationOccupancy();
+  readonly #nowMs: () => number;
+  /** Parts of transactions that other groups began, the older first, and what is healed. Others wait for them elsewhere, so they go before all that is new, and none is refused for its delay. */
+  #first: QueuedUnit[] = [];
+  /** All others that nobody has looked at yet, by server. */
+  readonly #lanes: FairLanes<QueuedUnit>;
+  /** They met something, and are looked at first, in the order in which they were. */
+  #blocked: QueuedUnit[] = [];
+  #inFlight = new OperationOccupancy();
   readonly #byOperationId = new Map<string, QueuedUnit>();
+  #dropped: Dropped[] = [];
   /** Of all units, waiting and in flight. */
   #bytes = 0;
+  /** Units refused because what was before them had waited too long, or others had less waiting. */
+  shed = 0;
+  /** Units dropped because their callers had given up. */
+  expired = 0;
 
-  constructor(capacity: number) {
+  constructor(capacity: number, limits: DelayLimits, nowMs: () => number) {
     this.#capacity = capacity;
+    this.#lanes = new FairLanes(limits);
+    this.#nowMs = nowMs;
   }
 
   get waiting(): number {
-    return this.#waiting.length;
+    return this.#blocked.length + this.#first.length + this.#lanes.size;
   }
 
   /** Something waits or is in flight: somebody wants to hear of it. */
@@ -83,10 +98,33 @@ export class DecisionQueue {
     return this.#byOperationId.size > 0;
   }
 
-  /** What stands against another unit. */
-  refusal(groupId: number): MeshError | undefined {
-    const isFull = this.#waiting.length >= this.#capacity || this.#bytes >= QUEUED_BYTES;
-    return isFull ? overloaded(`operations waiting in group ${groupId}`, this.#capacity) : undefined;
+  /**
+   * What stands against another unit of a server, or, for 0, of another group; room that a server took beyond its share is made
+   * for it.
+   */
+  refusal(groupId: number, serverId: number): MeshError | undefined {
+    const lane = this.#lanes.laneOf(serverId);
+    if (lane !== undefined) {
+      const nowMs = this.#nowMs();
+      const oldestMs = lane.oldestMs(nowMs);
+      lane.delay.note(oldestMs, nowMs);
+      if (lane.delay.refuses(oldestMs)) {
+        this.shed++;
+        return shedError(groupId, serverId, oldestMs);
+      }
+    }
+    if (!this.#isFull) return undefined;
+    const full = overloaded(`operations waiting in group ${groupId}`, this.#capacity);
+    // Who has least waiting comes in; the last of who has most goes.
+    const longest = this.#lanes.longest();
+    const last = longest?.tail;
+    if (longest === undefined || last === undefined || longest.size <= (lane?.size ?? 0) + 1) return full;
+    this.#drop(longest, last, full);
+    return this.#isFull ? full : undefined;
+  }
+
+  get #isFull(): boolean {
+    return this.waiting >= this.#capacity || this.#bytes >= QUEUED_BYTES;
   }
 
   /** The unit that holds an operation id, waiting or in flight. */
@@ -97,65 +135,130 @@ export class DecisionQueue {
   /** Takes a unit whose operation ids are not queued yet. */
   push(unit: QueuedUnit): void {
     for (const { operation } of allOf(unit)) this.#byOperationId.set(operation.operationId, unit);
-    this.#waiting.splice(this.#placeOf(unit), 0, unit);
     this.#bytes += unit.sizeBytes;
-  }
-
-  /** At the end; but of transactions across groups that wait one behind the other, the older goes first. */
-  #placeOf({ part }: QueuedUnit): number {
-    let place = this.#waiting.length;
-    if (part === undefined) return place;
-    for (; place > 0; place--) {
-      const before = this.#waiting[place - 1]?.part;
-      if (before === undefined || !isOlder(part, before)) break;
-    }
-    return place;
+    const lane = laneOf(unit);
+    if (lane !== undefined) return this.#lanes.push(lane, unit);
+    let place = this.#first.length;
+    while (place > 0 && isOlder(unit.part, this.#first[place - 1]?.part)) place--;
+    this.#first.splice(place, 0, unit);
   }
 
   /** Takes a unit out that is not in the log: its transaction is over. */
   withdraw(unit: QueuedUnit): void {
-    const place = this.#waiting.indexOf(unit);
-    if (place < 0) return;
-    this.#waiting.splice(place, 1);
+    const lane = laneOf(unit);
+    if (this.#blocked.includes(unit)) {
+      this.#blocked = this.#blocked.filter((other) => other !== unit);
+      this.#leaveBlocked(unit);
+    } else if (this.#first.includes(unit)) this.#first = this.#first.filter((other) => other !== unit);
+    else if (lane === undefined || !this.#lanes.remove(lane, unit)) return;
+    this.#forget(unit);
+  }
+
+  #leaveBlocked(unit: QueuedUnit): void {
+    const key = laneOf(unit);
+    const lane = key === undefined ? undefined : this.#lanes.laneOf(key);
+    if (lane === undefined) return;
+    lane.outside--;
+    this.#lanes.settle(lane);
+  }
+
+  #forget(unit: QueuedUnit): void {
     this.#bytes -= unit.sizeBytes;
     for (const { operation } of allOf(unit)) this.#byOperationId.delete(operation.operationId);
   }
 
+  #drop(lane: Lane<QueuedUnit>, unit: QueuedUnit, error: MeshError): void {
+    if (!this.#lanes.remove(lane.key, unit)) return;
+    this.#forget(unit);
+    this.#dropped.push({ unit, error });
+    this.shed++;
+  }
+
+  /** Units that are out of the queue, and whose callers are to hear of it: nothing of them is in the log. */
+  takeDropped(): readonly Dropped[] {
+    if (this.#dropped.length === 0) return NONE_DROPPED;
+    const dropped = this.#dropped;
+    this.#dropped = [];
+    return dropped;
+  }
+
   /**
-   * The next batch, or undefined where everything that waits meets something in flight. First come, first
-   * served: a unit never passes an earlier one that it meets. Two operations of one server never compete: the
-   * second waits until the first is decided. Those whose states merge do not compete. What meets `locks` waits for the
-   * transaction that holds them.
+   * The next batch, or undefined where everything that waits meets something in flight. Servers take turns; of one server, first
+   * come, first served; and a unit that had its turn is never passed by another that it meets. Two operations of one server never
+   * compete: the second waits until the first is decided. Those whose states merge do not compete. What meets `locks` waits for the
+   * transaction that holds them. Nobody waits any more for what is past its deadline: it is dropped.
    */
-  takeBatch(locks: Occupancy<Occupant>): DecisionBatch | undefined {
-    if (this.#waiting.length === 0) return undefined;
-    const singles: QueuedUnit[] = [];
-    const transactions: QueuedUnit[] = [];
-    const heals: QueuedUnit[] = [];
-    const scan = new Scan(this.#inFlight, locks);
-    let operations = 0;
-    let bytes = 0;
-    let scanned = 0;
+  takeBatch(groupId: number, locks: Occupancy<Occupant>): DecisionBatch | undefined {
+    if (this.waiting === 0) return undefined;
+    const nowMs = this.#nowMs();
+    const batch = new Gathering(this.#inFlight, locks);
+    const blocked = this.#blocked;
+    let at = 0;
     const kept: QueuedUnit[] = [];
-    for (; scanned < this.#waiting.length && scanned < SCAN_UNITS && operations < BATCH_OPERATIONS; scanned++) {
-      const unit = this.#waiting[scanned];
-      if (unit === undefined) break;
-      if (operations > 0 && bytes + unit.sizeBytes > BATCH_BYTES) break;
-      if (isWhole(unit) && transactions.length === BATCH_TRANSACTIONS) break;
-      if (!scan.admits(unit)) {
-        kept.push(unit);
-        continue;
-      }
-      (unit.heal !== undefined ? heals : isWhole(unit) ? transactions : singles).push(unit);
-      operations += unit.operations.length;
-      bytes += unit.sizeBytes;
+    for (; at < blocked.length && !batch.isFull; at++) {
+      const unit = blocked[at];
+      if (unit === undefined || !batch.hasRoom(unit)) break;
+      if (this.#isExpired(unit, nowMs)) this.#leaveBlocked(unit);
+      else if (batch.take(unit)) this.#leaveBlocked(unit);
+      else kept.push(unit);
     }
-    if (operations === 0) return undefined;
-    this.#waiting = kept.length === 0 && scanned === this.#waiting.length ? [] : kept.concat(this.#waiting.slice(scanned));
-    for (const unit of singles) this.#enter(unit);
-    for (const unit of transactions) this.#enter(unit);
-    for (const unit of heals) this.#enter(unit);
-    return { singles, transactions, heals };
+    this.#blocked = at === 0 ? blocked : kept.concat(blocked.slice(at));
+    // What was looked at before goes first: only then may more be looked at.
+    if (at === blocked.length && this.#takeFirst(batch, nowMs)) this.#takeTurns(groupId, batch, nowMs);
+    if (batch.operations === 0) return undefined;
+    for (const unit of batch.singles) this.#enter(unit);
+    for (const unit of batch.transactions) this.#enter(unit);
+    for (const unit of batch.heals) this.#enter(unit);
+    return batch;
+  }
+
+  /** True where none is left that must go first. */
+  #takeFirst(batch: Gathering, nowMs: number): boolean {
+    const first = this.#first;
+    let at = 0;
+    for (; at < first.length && !batch.isFull; at++) {
+      const unit = first[at];
+      if (unit === undefined || !batch.hasRoom(unit)) break;
+      if (!this.#isExpired(unit, nowMs) && !batch.take(unit)) this.#blocked.push(unit);
+    }
+    if (at > 0) this.#first = first.slice(at);
+    return this.#first.length === 0;
+  }
+
+  #takeTurns(groupId: number, batch: Gathering, nowMs: number): void {
+    const mayTake = (lane: Lane<QueuedUnit>): boolean => lane.outside < this.#blockedShare && batch.hasRoom(lane.head);
+    while (!batch.isFull) {
+      const next = this.#lanes.next(mayTake);
+      if (next === undefined) return;
+      const { lane, item: unit } = next;
+      lane.delay.note(nowMs - unit.cameMs, nowMs);
+      if (!this.#isExpired(unit, nowMs) && !this.#isShed(groupId, lane, unit, nowMs) && !batch.take(unit)) {
+        lane.outside++;
+        this.#blocked.push(unit);
+      }
+      this.#lanes.settle(lane);
+    }
+  }
+
+  get #blockedShare(): number {
+    return Math.max(BLOCKED_UNITS_MIN, Math.floor(BLOCKED_UNITS / Math.max(1, this.#lanes.waiting)));
+  }
+
+  #isExpired(unit: QueuedUnit, nowMs: number): boolean {
+    if (unit.deadlineMs > nowMs) return false;
+    this.#forget(unit);
+    this.expired++;
+    this.#dropped.push({ unit, error: new MeshError("DEADLINE_EXCEEDED", "the deadline passed before the operation was decided; it will not be") });
+    return true;
+  }
+
+  #isShed(groupId: number, lane: Lane<QueuedUnit>, unit: QueuedUnit, nowMs: number): boolean {
+    const waitedMs = nowMs - unit.cameMs;
+    if (!lane.delay.isStale(waitedMs)) return false;
+    this.#forget(unit);
+    this.shed++;
+    this.#dropped.push({ unit, error: shedError(groupId, lane.key, waitedMs) });
+    return true;
   }
 
   #enter(unit: QueuedUnit): void {
@@ -164,73 +267,47 @@ export class DecisionQueue {
 
   /** The unit was applied or given up: what it held is free. */
   release(unit: QueuedUnit): void {
-    this.#bytes -= unit.sizeBytes;
     for (const pending of unit.operations) this.#inFlight.remove(pending);
-    for (const { operation } of allOf(unit)) this.#byOperationId.delete(operation.operationId);
+    this.#forget(unit);
   }
 
   /** Empties the queue: every unit, waiting or in flight, once. For a leader that is none any more. */
   drain(): QueuedUnit[] {
     const units = new Set(this.#byOperationId.values());
-    const inFlight: QueuedUnit[] = [];
-    const waiting = new Set(this.#waiting);
-    for (const unit of units) if (!waiting.has(unit)) inFlight.push(unit);
-    for (const unit of inFlight) this.release(unit);
-    this.#waiting = [];
+    this.#inFlight = new OperationOccupancy();
+    this.#blocked = [];
+    this.#first = [];
+    this.#lanes.clear();
     this.#bytes = 0;
     this.#byOperationId.clear();
     return [...units];
   }
 }
 
-/** All operations that a unit answers for. */
-export function allOf({ part, operations }: QueuedUnit): readonly PendingOperation[] {
-  return part?.all ?? operations;
+const NONE_DROPPED: readonly Dropped[] = [];
+
+/** Whose turn a unit takes; undefined: it goes before all turns. */
+function laneOf({ operations, part, heal }: QueuedUnit): number | undefined {
+  if (heal !== undefined || part?.asked !== undefined) return undefined;
+  return (operations[0] ?? part?.all?.[0])?.operation.serverId;
 }
 
-/** Decided as a set of its own. */
-function isWhole({ transactionId, part, heal }: QueuedUnit): boolean {
-  return transactionId !== "" || part !== undefined || heal !== undefined;
-}
-
-function isOlder(a: GroupPart, b: GroupPart): boolean {
+function isOlder(a: GroupPart | undefined, b: GroupPart | undefined): boolean {
+  if (a === undefined || b === undefined) return false;
   if (a.stamp.physicalMs !== b.stamp.physicalMs) return a.stamp.physicalMs < b.stamp.physicalMs;
   if (a.stamp.logical !== b.stamp.logical) return a.stamp.logical < b.stamp.logical;
   return a.key < b.key;
 }
 
-/** One look through the waiting units. */
-class Scan {
-  readonly #inFlight: OperationOccupancy;
-  readonly #locks: Occupancy<Occupant>;
-  readonly #chosen = new OperationOccupancy();
-  readonly #owners = new Owners();
-  #blocked: OperationOccupancy | undefined;
+function shedError(groupId: number, serverId: number, waitedMs: number): MeshError {
+  return new MeshError("OVERLOADED", `operations of server ${serverId} come faster than group ${groupId} decides them: the oldest has waited ${Math.ceil(waitedMs)} ms`, {
+    retryDelayMs: retryAfterMs(waitedMs), metadata: { group_id: String(groupId), server_id: String(serverId) },
+  });
+}
 
-  constructor(inFlight: OperationOccupancy, locks: Occupancy<Occupant>) {
-    this.#inFlight = inFlight;
-    this.#locks = locks;
-  }
-
-  admits(unit: QueuedUnit): boolean {
-    if (unit.operations.some((pending) => this.#isBlocked(pending, isWhole(unit)))) {
-      this.#blocked ??= new OperationOccupancy();
-      for (const pending of unit.operations) this.#blocked.add(pending);
-      return false;
-    }
-    for (const pending of unit.operations) {
-      this.#chosen.add(pending);
-      this.#owners.add(pending);
-      // A transaction is decided as a set of its own, so nothing that meets it may be chosen beside it.
-      if (isWhole(unit)) (this.#blocked ??= new OperationOccupancy()).add(pending);
-    }
-    return true;
-  }
-
-  #isBlocked(pending: PendingOperation, isTransaction: boolean): boolean {
-    if (this.#inFlight.meets(pending) || this.#locks.meets(pending) || this.#blocked?.meets(pending) === true) return true;
-    return isTransaction ? this.#chosen.meets(pending) : this.#chosen.meetsOwn(pending, this.#owners);
-  }
+/** All operations that a unit answers for. */
+export function allOf({ part, operations }: QueuedUnit): readonly PendingOperation[] {
+  return part?.all ?? operations;
 }
 
 /** Bytes of a posting in a log entry, at most: two accounts and an item kind. */

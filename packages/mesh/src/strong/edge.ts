@@ -11,6 +11,7 @@ import type { Waiter } from "./decision-queue.ts";
 import { groupsOf } from "./group-transactions.ts";
 import { bytesOf, EdgeUnit } from "./edge-unit.ts";
 import { isPassing, operationError, overloaded, unknownAfter } from "./operation-errors.ts";
+import type { QuotaKeeper } from "../flow/server-quotas.ts";
 
 /** What the edge needs of its node. */
 export interface EdgeNode {
@@ -20,6 +21,7 @@ export interface EdgeNode {
   readonly groups: number;
   readonly policy: Policy;
   readonly clock: HybridClock;
+  readonly quotas: QuotaKeeper;
   wallMs(): number;
   monotonicMs(): number;
   /** Node that leads the group as far as this node knows; 0: none. */
@@ -32,7 +34,7 @@ export interface EdgeNode {
   /** Keeps an operation until it can be decided, or says why not. */
   keep(groupId: number, pending: PendingOperation, side: LosingSide, waiter: Waiter): void;
   /** Hands operations to this node's own replica. */
-  submit(groupId: number, operations: readonly PendingOperation[], transactionId: string, waiter: Waiter): void;
+  submit(groupId: number, operations: readonly PendingOperation[], transactionId: string, waiter: Waiter, deadlineMs: number): void;
   sendCall(peer: number, call: ForwardedCall, bytes: number): void;
   /** True where every member knows transactions across groups. */
   spansGroups(): boolean;
@@ -144,6 +146,7 @@ export class Edge {
       pending = this.#accept(operation, "operation");
       groupId = this.#groupOf(pending);
       this.#admit(1);
+      this.#node.quotas.take(operation.serverId, 1, this.#node.monotonicMs());
     } catch (error) {
       caller.failed(operation.operationId, operationError(MeshError.from(error)));
       return;
@@ -172,6 +175,7 @@ export class Edge {
     }
     if (groupId === undefined) throw MeshError.field("operations", "1..64 operations");
     this.#admit(pending.length);
+    this.#node.quotas.take(operations[0]?.serverId ?? 0, pending.length, this.#node.monotonicMs());
     this.#enqueue(groupId, pending, transactionId, deadlineMs, caller);
   }
 
@@ -260,7 +264,8 @@ export class Edge {
       const later: EdgeUnit[] = [];
       for (const unit of units) {
         if (unit.open === 0) continue;
-        unit.waiting = unit.notBeforeMs > nowMs;
+        // What is past its deadline is not begun any more: the next tick answers it.
+        unit.waiting = unit.notBeforeMs > nowMs || unit.deadlineMs <= nowMs;
         (unit.waiting ? later : due).push(unit);
       }
       if (later.length === 0) this.#unsent.delete(groupId);
@@ -268,7 +273,7 @@ export class Edge {
       if (leader === this.#node.nodeId) {
         for (const unit of due) {
           unit.sent = true;
-          this.#node.submit(groupId, unit.operations, unit.transactionId, unit);
+          this.#node.submit(groupId, unit.operations, unit.transactionId, unit, unit.deadlineMs);
         }
       } else this.#forward(leader, groupId, due, nowMs);
     }
@@ -330,12 +335,12 @@ export class Edge {
       }
       unit.sent = true;
       unit.callId = callId;
-      timeoutMs = Math.max(timeoutMs, unit.deadlineMs - nowMs);
+      timeoutMs = Math.max(timeoutMs, leftMs(unit, nowMs));
       bytes += unit.bytes;
       for (const pending of unit.operations) {
         const { operation, stamp, fingerprint } = pending;
         byOperation.set(operation.operationId, unit);
-        operations.push({ operation, stamp, fingerprint });
+        operations.push({ operation, stamp, fingerprint, timeoutMs: leftMs(unit, nowMs) });
       }
     }
     this.#calls.set(callId, { peer, units: byOperation });
@@ -343,7 +348,7 @@ export class Edge {
     this.#node.sendCall(peer, {
       callId,
       groupId,
-      timeoutMs: Math.max(1, Math.ceil(timeoutMs)),
+      timeoutMs,
       hops: 1,
       call:
         transactionId === ""
@@ -454,6 +459,13 @@ export class Edge {
   }
 
   #end(unit: EdgeUnit): void {
-    if (this.#units.delete(unit)) this.#bytes -= unit.bytes;
+    if (!this.#units.delete(unit)) return;
+    this.#bytes -= unit.bytes;
+    this.#node.quotas.answered(unit.operations[0]?.operation.serverId ?? 0, unit.operations.length);
   }
+}
+
+/** What is left of a caller's time, as it travels. */
+function leftMs({ deadlineMs }: EdgeUnit, nowMs: number): number {
+  return Math.min(2 ** 32 - 1, Math.max(1, Math.ceil(deadlineMs - nowMs)));
 }

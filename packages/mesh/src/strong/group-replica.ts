@@ -77,7 +77,7 @@ export class GroupReplica {
     this.#host = host;
     this.#listener = listener;
     this.#state = state;
-    this.#decider = new Decider(this, host, options.policy, options.queueCapacity, options.groups);
+    this.#decider = new Decider(this, host, options.policy, options);
     this.#snapshotMeta = restored?.snapshot;
     this.#ticksFromMs = host.clock.monotonicMs();
     // What lies in the log since the snapshot counts, or a node that restarts often would never take the next one.
@@ -125,9 +125,10 @@ export class GroupReplica {
     return this.core.role === "leader" && this.core.isReadyToServe && this.#state.appliedTerm === this.core.term;
   }
 
-  /** Batches decided here because no arbiter answered. */
-  get arbiterFallbacks(): number {
-    return this.#decider.fallbacks;
+  /** What became of operations besides being decided: refused, dropped, decided here because no arbiter answered. */
+  get counts(): Readonly<Record<"fallbacks" | "shed" | "expired", number>> {
+    const { fallbacks, queue } = this.#decider;
+    return { fallbacks, shed: queue.shed, expired: queue.expired };
   }
 
   /** Something is to be done at the next pump. */
@@ -141,7 +142,7 @@ export class GroupReplica {
   }
 
   get waiting(): number {
-    return this.#decider.waiting;
+    return this.#decider.queue.waiting;
   }
 
   get snapshotMeta(): SnapshotMeta | undefined {
@@ -186,8 +187,8 @@ export class GroupReplica {
   #incoming: { meta: SnapshotMeta; state: GroupState } | undefined;
 
   /** Takes operations to decide. Answers at once where the decision is known or refused. */
-  submit(operations: readonly PendingOperation[], transactionId: string, waiter: Waiter): void {
-    this.#decider.submit(operations, transactionId, waiter);
+  submit(operations: readonly PendingOperation[], transactionId: string, waiter: Waiter, deadlineMs: number): void {
+    this.#decider.submit(operations, transactionId, waiter, deadlineMs);
   }
 
   /** Decides operations that were kept during a partition. Leader only. */
@@ -307,7 +308,7 @@ export class GroupReplica {
       this.#wakeApplied();
       this.#maybeSnapshot();
       // What was applied may be what others waited for.
-      if (this.#decider.waiting > 0) this.dirty();
+      if (this.#decider.queue.waiting > 0) this.dirty();
     }
     this.#tellSteps();
     for (const context of ready.abortedReads) {

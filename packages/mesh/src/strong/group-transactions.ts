@@ -37,17 +37,19 @@ export class GroupTransactions {
   readonly #policy: Policy;
   readonly #groups: number;
   readonly #wallMs: () => number;
+  readonly #monotonicMs: () => number;
   /** Begun here and not concluded: who waits. */
   readonly #begun = new Map<string, { readonly operations: readonly PendingOperation[]; readonly waiters: Waiter[] }>();
   /** Units in the queue or in flight, by key. */
   readonly #units = new Map<string, QueuedUnit>();
 
-  constructor(group: DecidingGroup, queue: DecisionQueue, policy: Policy, groups: number, wallMs: () => number) {
+  constructor(group: DecidingGroup, queue: DecisionQueue, policy: Policy, groups: number, wallMs: () => number, monotonicMs: () => number) {
     this.#group = group;
     this.#queue = queue;
     this.#policy = policy;
     this.#groups = groups;
     this.#wallMs = wallMs;
+    this.#monotonicMs = monotonicMs;
   }
 
   /** Somebody waits to hear of a transaction that was begun here. */
@@ -134,10 +136,10 @@ export class GroupTransactions {
     const reason = this.isTaken(key) ? "OPERATION_ID_REUSED" : this.#refusalOf(pending);
     if (reason !== undefined) return done(answerOf({}, reason), undefined);
     // A limit passes: it is no answer to the transaction, which is asked for again until its deadline.
-    const limit = this.#queue.refusal(groupId) ?? this.refusal();
+    const limit = this.#queue.refusal(groupId, 0) ?? this.refusal();
     if (limit !== undefined) return done(undefined, limit);
     const unit: QueuedUnit = {
-      operations: pending, transactionId: key.startsWith("t:") ? key.slice(2) : "", waiters: [], sizeBytes: unitBytes(pending, state), proposed: false,
+      operations: pending, transactionId: key.startsWith("t:") ? key.slice(2) : "", waiters: [], sizeBytes: unitBytes(pending, state), cameMs: this.#monotonicMs(), deadlineMs: Number.POSITIVE_INFINITY, proposed: false,
       part: { key, stamp, groups, all: undefined, asked: { transaction, deadlineMs, done: [done] } },
     };
     this.queued(unit);
@@ -169,7 +171,7 @@ export class GroupTransactions {
     }
     const begun = all ?? operations;
     const homeGroups = begun.map(({ operation }) => (operation.homeRegion === undefined ? this.#group.groupId : groupOf(operation.homeRegion, this.#groups)));
-    const stamped = begun.map(({ operation, stamp: each, fingerprint }) => ({ operation, stamp: each, fingerprint }));
+    const stamped = begun.map(({ operation, stamp: each, fingerprint }) => ({ operation, stamp: each, fingerprint, timeoutMs: 0 }));
     const value = { key, stamp, operations: stamped, homeGroups, groups, deadlineMs: nowMs + TRANSACTION_MS, decided, locks, state: 0, beginIndex: 0, clears: [] };
     return commandOf({ $case: "transaction", value: { step: { $case: "begin", value }, nowMs } });
   }
@@ -195,6 +197,11 @@ export class GroupTransactions {
   /** The unit is in the queue no more. */
   release(unit: QueuedUnit): void {
     this.#queue.release(unit);
+    this.forget(unit);
+  }
+
+  /** The unit never came to its turn. */
+  forget(unit: QueuedUnit): void {
     if (unit.part !== undefined && this.#units.get(unit.part.key) === unit) this.#units.delete(unit.part.key);
   }
 

@@ -10,8 +10,9 @@ import { pendingOf } from "./pending-of.ts";
 
 export interface RemoteNode {
   wallMs(): number;
+  monotonicMs(): number;
   readonly policy: Policy;
-  submit(groupId: number, operations: readonly PendingOperation[], transactionId: string, waiter: Waiter): void;
+  submit(groupId: number, operations: readonly PendingOperation[], transactionId: string, waiter: Waiter, deadlineMs: number): void;
   localCommand(groupId: number, command: Command, done: (result: CommandResult | undefined, error: MeshError | undefined) => void): void;
   localReadIndex(groupId: number, done: (index: number | undefined, error: MeshError | undefined) => void): void;
   answer(peer: number, answer: ForwardedAnswer): void;
@@ -95,16 +96,18 @@ export class RemoteCalls {
 
   #operations(peer: number, call: ForwardedCall, transactionId: string, operations: readonly StampedOperation[]): void {
     const waiter = new RemoteCall(peer, call.callId, operations.length, (touched) => this.#answered.push(touched));
+    const nowMs = this.#node.monotonicMs();
+    const deadlineOf = (stamped: StampedOperation | undefined): number => nowMs + (stamped?.timeoutMs || call.timeoutMs);
     const pending: PendingOperation[] = [];
     for (const stamped of operations) {
       const one = this.#pending(stamped);
-      if (one !== undefined) pending.push(one);
       // A transaction is refused whole.
       if (one === undefined && transactionId !== "") return refuseAll(operations, waiter);
       if (one === undefined) refuseAll([stamped], waiter);
+      else if (transactionId === "") this.#node.submit(call.groupId, [one], "", waiter, deadlineOf(stamped));
+      else pending.push(one);
     }
-    if (transactionId !== "") this.#node.submit(call.groupId, pending, transactionId, waiter);
-    else for (const one of pending) this.#node.submit(call.groupId, [one], "", waiter);
+    if (transactionId !== "") this.#node.submit(call.groupId, pending, transactionId, waiter, deadlineOf(operations[0]));
   }
 
   #pending(stamped: StampedOperation): PendingOperation | undefined {

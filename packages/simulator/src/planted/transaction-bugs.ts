@@ -16,7 +16,7 @@ export const TRANSACTION_BUGS: readonly PlantedBug[] = [
     breaks: "a leader keeps what a transaction holds only where it prepared it itself: under the next one anybody takes it",
     hints: { ...SMALL, faults: "leadership transfer,step down,kill of the leader" },
     edits: [
-      { file: "packages/mesh/src/strong/decider.ts", find: "const batch = this.#queue.takeBatch(this.#group.state.transactions.locks);", replace: "const batch = this.#queue.takeBatch(this.transactions.leadsSince(this.#group.core.term) ? this.#group.state.transactions.locks : new Occupancy());" },
+      { file: "packages/mesh/src/strong/decider.ts", find: "const batch = this.#queue.takeBatch(this.#group.groupId, this.#group.state.transactions.locks);", replace: "const batch = this.#queue.takeBatch(this.#group.groupId, this.transactions.leadsSince(this.#group.core.term) ? this.#group.state.transactions.locks : new Occupancy());" },
       { file: "packages/mesh/src/strong/decider.ts", find: "type GroupState, isClearing, type PendingOperation, transactionKey }", replace: "type GroupState, isClearing, Occupancy, type PendingOperation, transactionKey }" },
       { file: "packages/mesh/src/strong/group-transactions.ts", find: "  /** Somebody waits to hear", replace: "  leadsSince(term: number): boolean {\n    return [...this.#group.state.transactions.preparedRows()].every(({ index }) => this.#group.core.termOf(index) === term);\n  }\n\n  /** Somebody waits to hear" },
     ],

@@ -333,6 +333,8 @@ export interface StampedOperation {
     | undefined;
   /** Fingerprint of the content, to tell a retry from a reused id. */
   fingerprint: number;
+  /** What is left of the caller's time, milliseconds: past it the operation is not decided any more. 0: that of the call. */
+  timeoutMs: number;
 }
 
 export interface ForwardedAnswer {
@@ -2851,7 +2853,7 @@ export const ForwardedTransaction: MessageFns<ForwardedTransaction> = {
 };
 
 function createBaseStampedOperation(): StampedOperation {
-  return { operation: undefined, stamp: undefined, fingerprint: 0 };
+  return { operation: undefined, stamp: undefined, fingerprint: 0, timeoutMs: 0 };
 }
 
 export const StampedOperation: MessageFns<StampedOperation> = {
@@ -2864,6 +2866,9 @@ export const StampedOperation: MessageFns<StampedOperation> = {
     }
     if (message.fingerprint !== 0) {
       writer.uint32(24).uint64Number(message.fingerprint);
+    }
+    if (message.timeoutMs !== 0) {
+      writer.uint32(32).uint32(message.timeoutMs);
     }
     return writer;
   },
@@ -2905,6 +2910,14 @@ export const StampedOperation: MessageFns<StampedOperation> = {
             message.fingerprint = reader.uint64Number();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.timeoutMs = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2922,6 +2935,11 @@ export const StampedOperation: MessageFns<StampedOperation> = {
       operation: isSet(object.operation) ? Operation.fromJSON(object.operation) : undefined,
       stamp: isSet(object.stamp) ? HybridTimestamp.fromJSON(object.stamp) : undefined,
       fingerprint: isSet(object.fingerprint) ? globalThis.Number(object.fingerprint) : 0,
+      timeoutMs: isSet(object.timeoutMs)
+        ? globalThis.Number(object.timeoutMs)
+        : isSet(object.timeout_ms)
+        ? globalThis.Number(object.timeout_ms)
+        : 0,
     };
   },
 
@@ -2935,6 +2953,9 @@ export const StampedOperation: MessageFns<StampedOperation> = {
     }
     if (message.fingerprint !== 0) {
       obj.fingerprint = Math.round(message.fingerprint);
+    }
+    if (message.timeoutMs !== 0) {
+      obj.timeoutMs = Math.round(message.timeoutMs);
     }
     return obj;
   },
@@ -2951,6 +2972,7 @@ export const StampedOperation: MessageFns<StampedOperation> = {
       ? HybridTimestamp.fromPartial(object.stamp)
       : undefined;
     message.fingerprint = object.fingerprint ?? 0;
+    message.timeoutMs = object.timeoutMs ?? 0;
     return message;
   },
 };

@@ -1,0 +1,92 @@
+// One batch for the arbiter while it is put together: what does not meet, within what an entry of the log holds.
+import type { Occupancy, Occupant, PendingOperation } from "@statemesh/replica";
+import type { QueuedUnit } from "./decision-queue.ts";
+import { OperationOccupancy, Owners } from "./occupancy.ts";
+
+/** Units that go to the arbiter together. */
+export interface DecisionBatch {
+  /** Single operations, decided as one set. */
+  readonly singles: readonly QueuedUnit[];
+  /** Transactions, each a set of its own. */
+  readonly transactions: readonly QueuedUnit[];
+  /** Kept operations: decided by the leader itself. */
+  readonly heals: readonly QueuedUnit[];
+}
+
+/** Operations in one batch, at most. */
+const BATCH_OPERATIONS = 1_024;
+/** Transactions in one batch, at most: each is a set of its own, beside the one of single operations, and a question to the arbiter holds 64. */
+const BATCH_TRANSACTIONS = 63;
+/** Bytes of effects in one batch, about, at most: what one log entry holds. */
+const BATCH_BYTES = 1_048_576;
+/** One batch while it is put together. */
+export class Gathering implements DecisionBatch {
+  readonly singles: QueuedUnit[] = [];
+  readonly transactions: QueuedUnit[] = [];
+  readonly heals: QueuedUnit[] = [];
+  readonly #scan: Scan;
+  operations = 0;
+  #bytes = 0;
+
+  constructor(inFlight: OperationOccupancy, locks: Occupancy<Occupant>) {
+    this.#scan = new Scan(inFlight, locks);
+  }
+
+  get isFull(): boolean {
+    return this.operations >= BATCH_OPERATIONS;
+  }
+
+  hasRoom(unit: QueuedUnit | undefined): boolean {
+    if (unit === undefined) return false;
+    if (this.operations > 0 && this.#bytes + unit.sizeBytes > BATCH_BYTES) return false;
+    return !isWhole(unit) || this.transactions.length < BATCH_TRANSACTIONS;
+  }
+
+  /** False where the unit meets something: it waits, and what comes later and meets it waits behind it. */
+  take(unit: QueuedUnit): boolean {
+    if (!this.#scan.admits(unit)) return false;
+    (unit.heal !== undefined ? this.heals : isWhole(unit) ? this.transactions : this.singles).push(unit);
+    this.operations += unit.operations.length;
+    this.#bytes += unit.sizeBytes;
+    return true;
+  }
+}
+
+/** Decided as a set of its own. */
+function isWhole({ transactionId, part, heal }: QueuedUnit): boolean {
+  return transactionId !== "" || part !== undefined || heal !== undefined;
+}
+
+/** One look through the waiting units. */
+class Scan {
+  readonly #inFlight: OperationOccupancy;
+  readonly #locks: Occupancy<Occupant>;
+  readonly #chosen = new OperationOccupancy();
+  readonly #owners = new Owners();
+  #blocked: OperationOccupancy | undefined;
+
+  constructor(inFlight: OperationOccupancy, locks: Occupancy<Occupant>) {
+    this.#inFlight = inFlight;
+    this.#locks = locks;
+  }
+
+  admits(unit: QueuedUnit): boolean {
+    if (unit.operations.some((pending) => this.#isBlocked(pending, isWhole(unit)))) {
+      this.#blocked ??= new OperationOccupancy();
+      for (const pending of unit.operations) this.#blocked.add(pending);
+      return false;
+    }
+    for (const pending of unit.operations) {
+      this.#chosen.add(pending);
+      this.#owners.add(pending);
+      // A transaction is decided as a set of its own, so nothing that meets it may be chosen beside it.
+      if (isWhole(unit)) (this.#blocked ??= new OperationOccupancy()).add(pending);
+    }
+    return true;
+  }
+
+  #isBlocked(pending: PendingOperation, isTransaction: boolean): boolean {
+    if (this.#inFlight.meets(pending) || this.#locks.meets(pending) || this.#blocked?.meets(pending) === true) return true;
+    return isTransaction ? this.#chosen.meets(pending) : this.#chosen.meetsOwn(pending, this.#owners);
+  }
+}
