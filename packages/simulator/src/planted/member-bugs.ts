@@ -24,7 +24,7 @@ export const MEMBER_BUGS: readonly PlantedBug[] = [
   {
     number: 74, name: "directory-lets-go-first", tier: "mesh",
     breaks: "the directory lets go of a node that still leads another group: it never hears that it is out, and hands nothing over",
-    hints: { ...CHANGING, faults: "leader removed,leader removed,node added,isolate" },
+    hints: { ...CHANGING, faultEveryMs: 500, faults: "one-way cut,one-way cut,leader removed,node added" },
     edits: [{ file: KEEPER, find: "    if (this.#isNeeded(group, wanted)) return void", replace: "    if (group.groupId < 0) return void" }],
   },
 ];
