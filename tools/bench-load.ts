@@ -70,7 +70,7 @@ export class OperationMix {
       operation.body = { $case: "structurePlacement", value: { structureId: `${this.#run}-s${n}`, kind: "wall", bounds, playerId: `player-${n % 1_000}`, attributes: new Map() } };
     } else if (kind < 7) {
       operation.type = "player_inventory";
-      const value = { action: PlayerInventory_Action.MINT, playerId: `${this.#run}-p${n % 10_007}`, itemKind: "ore", quantity: 1, counterpartyId: "", itemId: "", position: undefined, counterpartyRegion: undefined };
+      const value = { action: PlayerInventory_Action.MINT, playerId: `${this.#run}-p${n % 10_007}`, itemKind: "ore", quantity: 1, counterpartyId: "", itemId: "", position: undefined, counterpartyRegion: undefined, containerId: "", counterpartyContainerId: "" };
       operation.body = { $case: "playerInventory", value };
     } else if (kind < 9) {
       operation.type = "resource_claim";

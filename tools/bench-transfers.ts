@@ -43,7 +43,7 @@ export async function measureTransfers(targets: () => Promise<LoadTarget[]>, ser
 
 function inventory(operationId: string, serverId: number, homeRegion: Region, fields: { action: PlayerInventory_Action; playerId: string; quantity: number; counterpartyId: string; counterpartyRegion: Region | undefined }): Operation {
   const operation = Operations.fromPartial({ operationId, serverId, homeRegion, type: "player_inventory" });
-  operation.body = { $case: "playerInventory", value: { itemKind: "gold", itemId: "", position: undefined, ...fields } };
+  operation.body = { $case: "playerInventory", value: { itemKind: "gold", itemId: "", position: undefined, containerId: "", counterpartyContainerId: "", ...fields } };
   return operation;
 }
 

@@ -106,7 +106,7 @@ describe("bad input", () => {
 
   const mint = (operationId: string, region: Region): Operation => ({
     ...Operation.fromPartial({ operationId, type: "player_inventory", serverId: 7, homeRegion: region }),
-    body: { $case: "playerInventory", value: { action: PlayerInventory_Action.MINT, playerId: "rich", itemKind: "gold", quantity: 5, counterpartyId: "", itemId: "", position: undefined, counterpartyRegion: undefined } },
+    body: { $case: "playerInventory", value: { action: PlayerInventory_Action.MINT, playerId: "rich", itemKind: "gold", quantity: 5, counterpartyId: "", itemId: "", position: undefined, counterpartyRegion: undefined, containerId: "", counterpartyContainerId: "" } },
   });
 
   const structure = (structureId: string, region: Region, at: number): Operation => {

@@ -1,5 +1,5 @@
 /** Operations that must be refused, each with the reason and the field that the contract names. */
-import { Operation, PlayerInventory_Action, type Reason, type Region, TerrainModification_Mode } from "@statemesh/contract";
+import { type ContainerAction, ContainerAction_Action, type ContainerContents, type ContainerPlace, Operation, PlayerInventory_Action, type Reason, type Region, TerrainModification_Mode } from "@statemesh/contract";
 import { varintField } from "./raw-call.ts";
 
 export interface BadOperation {
@@ -47,10 +47,16 @@ export function badOperations(world: KnownWorld): BadOperation[] {
   const body = (name: string, field: string, type: string, value: Body, reason: Reason = "INVALID_FIELD"): void => add(name, reason, `body.${field}`, { type, body: value });
   const box = { minX: free.x * 2_000 + 1, minY: free.y * 2_000 + 1, minZ: free.z * 2_000 + 1, maxX: free.x * 2_000 + 5, maxY: free.y * 2_000 + 5, maxZ: free.z * 2_000 + 5 };
   const structure = (fields: object): Body => ({ $case: "structurePlacement", value: { structureId: "bad-s", kind: "wall", bounds: box, playerId: "", attributes: new Map(), ...fields } });
-  const inventory = (fields: object): Body => ({ $case: "playerInventory", value: { action: PlayerInventory_Action.MINT, playerId: "bad-player", itemKind: "bad-kind", quantity: 1, counterpartyId: "", itemId: "", position: undefined, counterpartyRegion: undefined, ...fields } });
+  const inventory = (fields: object): Body => ({ $case: "playerInventory", value: { action: PlayerInventory_Action.MINT, playerId: "bad-player", itemKind: "bad-kind", quantity: 1, counterpartyId: "", itemId: "", position: undefined, counterpartyRegion: undefined, containerId: "", counterpartyContainerId: "", ...fields } });
   const terrain = (fields: object): Body => ({ $case: "terrainModification", value: { mode: TerrainModification_Mode.DIG, bounds: box, material: "", playerId: "", observedVersion: 0, brush: new Uint8Array(0), ...fields } });
   const stacks = (count: number) => Array.from({ length: count }, (_, at) => ({ itemKind: `kind-${at}`, quantity: 1 }));
   const trade = (fields: object): Body => ({ $case: "trade", value: { firstPlayerId: "a", secondPlayerId: "b", firstGives: stacks(1), secondGives: [], secondRegion: undefined, ...fields } });
+
+  const held: ContainerPlace = { place: { $case: "playerId", value: "bad-player" } };
+  const containerBase: ContainerAction = { action: ContainerAction_Action.CREATE, containerId: "bad-chest", kind: "chest", from: undefined, to: held, toRegion: undefined, contents: [] };
+  const container = (fields: Partial<ContainerAction>): Body => ({ $case: "container", value: { ...containerBase, ...fields } });
+  const moved = (fields: Partial<ContainerAction>): Body => container({ action: ContainerAction_Action.MOVE, kind: "", from: held, ...fields });
+  const content = (fields: Partial<ContainerContents>): ContainerContents => ({ containerId: "bad-chest", inContainerId: "", kind: "chest", items: [], ...fields });
 
   add("without an id", "INVALID_FIELD", "operation_id", { operationId: "" });
   add("with an id of 65 bytes", "INVALID_FIELD", "operation_id", { operationId: LONG });
@@ -117,6 +123,31 @@ export function badOperations(world: KnownWorld): BadOperation[] {
   body("that transfers to the giver", "player_inventory.counterparty_id", "player_inventory", inventory({ action: PlayerInventory_Action.TRANSFER, counterpartyId: "bad-player" }));
   body("that mints for another region", "player_inventory.counterparty_region", "player_inventory", inventory({ counterpartyRegion: free }));
   body("that transfers beyond the world", "player_inventory.counterparty_region.x", "player_inventory", inventory({ action: PlayerInventory_Action.TRANSFER, counterpartyId: "b", counterpartyRegion: { x: 2_000_000, y: 0, z: 0 } }));
+  body("that mints for a player and a container", "player_inventory.player_id", "player_inventory", inventory({ containerId: "bad-chest" }));
+  body("that mints into a container of 65 bytes", "player_inventory.container_id", "player_inventory", inventory({ playerId: "", containerId: LONG }));
+  body("that mints with a receiving container", "player_inventory.counterparty_container_id", "player_inventory", inventory({ counterpartyContainerId: "bad-chest" }));
+  body("that drops out of a container", "player_inventory.container_id", "player_inventory", inventory({ action: PlayerInventory_Action.DROP, itemId: "i", playerId: "", containerId: "bad-chest" }));
+  body("that transfers to the giving container", "player_inventory.counterparty_container_id", "player_inventory", inventory({ action: PlayerInventory_Action.TRANSFER, playerId: "", containerId: "bad-chest", counterpartyContainerId: "bad-chest" }));
+  body("that does nothing to a container", "container.action", "container", container({ action: ContainerAction_Action.UNSPECIFIED }));
+  body("that makes no container", "container.container_id", "container", container({ containerId: "" }));
+  body("that makes a container of no kind", "container.kind", "container", container({ kind: "" }));
+  body("that makes a container nowhere", "container.to", "container", container({ to: undefined }));
+  body("that makes a container from somewhere", "container.from", "container", container({ from: held }));
+  body("that makes a container with contents", "container.contents", "container", container({ contents: [content({})] }));
+  body("that makes a container in another region", "container.to.position", "container", container({ to: { place: { $case: "position", value: { x: free.x * 2_000 - 1, y: free.y * 2_000 + 1, z: free.z * 2_000 + 1 } } } }));
+  body("that makes a container in itself", "container.to.container_id", "container", container({ to: { place: { $case: "containerId", value: "bad-chest" } } }));
+  body("that moves a container from nowhere", "container.from", "container", moved({ from: undefined }));
+  body("that renames a container", "container.kind", "container", moved({ kind: "box" }));
+  body("that moves a container to a region without its contents", "container.contents", "container", moved({ toRegion: { x: free.x + 1, y: free.y, z: free.z } }));
+  body("that moves a container to the region where it is", "container.to_region", "container", moved({ toRegion: free, contents: [content({})] }));
+  body("that moves a container into one that it holds", "container.to.container_id", "container", moved({ to: { place: { $case: "containerId", value: "inner" } }, contents: [content({}), content({ containerId: "inner", inContainerId: "bad-chest" })] }));
+  body("with another container's contents", "container.contents[0].container_id", "container", moved({ contents: [content({ containerId: "other" })] }));
+  body("with contents that are nowhere", "container.contents[1].in_container_id", "container", moved({ contents: [content({}), content({ containerId: "inner", inContainerId: "outer" })] }));
+  body("with contents that are twice", "container.contents[1].container_id", "container", moved({ contents: [content({}), content({ inContainerId: "bad-chest" })] }));
+  body("with 65 containers", "container.contents", "container", moved({ contents: stacks(65).map(({ itemKind }, at) => content({ containerId: at === 0 ? "bad-chest" : itemKind, inContainerId: at === 0 ? "" : "bad-chest" })) }));
+  body("with 65 kinds in one container", "container.contents[0].items", "container", moved({ contents: [content({ items: stacks(65) })] }));
+  body("with no item of a kind in a container", "container.contents[0].items[0].quantity", "container", moved({ contents: [content({ items: [{ itemKind: "k", quantity: 0 }] })] }));
+  body("that destroys a container to somewhere", "container.to", "container", moved({ action: ContainerAction_Action.DESTROY }));
   body("that trades beyond the world", "trade.second_region.x", "trade", trade({ secondRegion: { x: 2_000_000, y: 0, z: 0 } }));
   body("that drops nowhere", "player_inventory.position", "player_inventory", inventory({ action: PlayerInventory_Action.DROP, itemId: "i" }));
   body("that drops at NaN", "player_inventory.position.x", "player_inventory", inventory({ action: PlayerInventory_Action.DROP, itemId: "i", position: { x: Number.NaN, y: 0, z: 0 } }));

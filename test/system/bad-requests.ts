@@ -162,6 +162,8 @@ function consistency(of: Of, world: KnownWorld, tokens: ForeignTokens): void {
     add("an entity without an id", "INVALID_FIELD", "entities[1].entity_id", { entities: [{ kind: "item", entityId: "i" }, { kind: "item", entityId: "" }] });
     add("257 accounts", "INVALID_FIELD", "accounts", { accounts: many(257, (at) => `p${at}`) });
     add("an account without a name", "INVALID_FIELD", "accounts[0]", { accounts: [""] });
+    add("17 containers", "INVALID_FIELD", "containers", { containers: many(17, (at) => `x${at}`) });
+    add("a container without a name", "INVALID_FIELD", "containers[0]", { containers: [""] });
     add("65 positions", "INVALID_FIELD", "session_positions", { level: ReadLevel.SESSION, sessionPositions: many(65, () => ({ groupId: 1, term: 1, index: 1 })) });
     add("a position that never comes", "NO_QUORUM", undefined, { level: ReadLevel.SESSION, sessionPositions: [{ groupId: 1, term: 1, index: Number.MAX_SAFE_INTEGER }] });
     add("a page of 1,001", "INVALID_FIELD", "page_size", { pageSize: 1_001 });

@@ -94,9 +94,10 @@ export function keyCallsOf(groupId: number, { operation, decision, inTransaction
     }
     case "playerInventory": {
       const { action, playerId, counterpartyId, counterpartyRegion, itemKind, quantity, itemId } = body.value;
-      if (action === PlayerInventory_Action.MINT) post(playerId, itemKind, quantity);
-      if (action === PlayerInventory_Action.BURN || action === PlayerInventory_Action.DROP || action === PlayerInventory_Action.TRANSFER) post(playerId, itemKind, -quantity);
-      if (action === PlayerInventory_Action.TRANSFER) post(counterpartyId, itemKind, quantity, false, counterpartyRegion);
+      // The accounts of containers are looked at by whoever checks the ledger.
+      if (action === PlayerInventory_Action.MINT && playerId !== "") post(playerId, itemKind, quantity);
+      if ((action === PlayerInventory_Action.BURN || action === PlayerInventory_Action.DROP || action === PlayerInventory_Action.TRANSFER) && playerId !== "") post(playerId, itemKind, -quantity);
+      if (action === PlayerInventory_Action.TRANSFER && counterpartyId !== "") post(counterpartyId, itemKind, quantity, false, counterpartyRegion);
       if (action === PlayerInventory_Action.DROP || action === PlayerInventory_Action.SPAWN) put("item", itemId, true);
       break;
     }
@@ -113,7 +114,7 @@ export function keyCallsOf(groupId: number, { operation, decision, inTransaction
       break;
     }
     default:
-      // Types of an operator's own.
+      // Types of an operator's own, and containers.
       break;
   }
   return calls;

@@ -9,7 +9,7 @@ export { LeaseKeeper, type LeaseLost, type LossReason } from "./lease-keeper.ts"
 export { overlapBounds } from "./overlap.ts";
 export { RegionFollower, type RegionHandlers, type TakeReason } from "./region-follower.ts";
 export type { ResumingStream } from "./resuming-stream.ts";
-export { OperationBuilder, type OperationOverrides, type Place } from "./operation-builder.ts";
+export { type Account, type Counterparty, OperationBuilder, type OperationOverrides, type Place, type Whereabouts } from "./operation-builder.ts";
 export { OperationIds } from "./operation-id.ts";
 export type { HedgeCounts } from "./hedging.ts";
 export { type Decided, OperationStream, type StreamCounts, type StreamOptions, WINDOW_MAX } from "./operation-stream.ts";

@@ -152,6 +152,7 @@ export class MeshClient {
       level: spec.level ?? 0,
       entities: spec.entities ?? [],
       accounts: spec.accounts ?? [],
+      containers: spec.containers ?? [],
       sessionPositions: spec.sessionPositions ?? [],
       maxStalenessMs: spec.maxStalenessMs ?? 0,
       pageSize: spec.pageSize ?? 0,

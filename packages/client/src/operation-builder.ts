@@ -1,6 +1,6 @@
 /** Typed builders: one a strong type of the policy table. Each fills in id, server, place, epoch and time. */
 import {
-  type Bounds, type Footprint, type ItemStack, type Operation, PlayerInventory_Action, type Position, type Region, TerrainModification_Mode,
+  type Bounds, type ContainerAction, ContainerAction_Action, type ContainerContents, type ContainerPlace, type Footprint, type ItemStack, type Operation, PlayerInventory_Action, type Position, type Region, TerrainModification_Mode,
 } from "@statemesh/contract";
 import { OperationIds } from "./operation-id.ts";
 import type { MergingType, StrongType } from "./studio-types.ts";
@@ -25,6 +25,15 @@ export interface OperationOverrides {
 }
 
 type Body = NonNullable<Operation["body"]>;
+
+/** Whose items they are: a player's, or those in a container. */
+export type Account = { readonly playerId: string; readonly containerId?: never } | { readonly containerId: string; readonly playerId?: never };
+
+/** Whose they shall be. */
+export type Counterparty = { readonly counterpartyId: string; readonly counterpartyContainerId?: never } | { readonly counterpartyContainerId: string; readonly counterpartyId?: never };
+
+/** Where a container is: with a player, in another container, or in the world. */
+export type Whereabouts = { readonly playerId: string } | { readonly containerId: string } | { readonly position: Position };
 
 /** Makes operations of one server. */
 export class OperationBuilder {
@@ -70,19 +79,19 @@ export class OperationBuilder {
     return this.#make("item_pickup", place, { $case: "itemPickup", value: { itemId: it.itemId, playerId: it.playerId } }, overrides);
   }
 
-  /** Creates items in a player's inventory. */
-  mint(place: Place, it: { playerId: string; itemKind: string; quantity: number }, overrides?: OperationOverrides): Operation {
+  /** Creates items in a player's inventory, or in a container. */
+  mint(place: Place, it: Account & { itemKind: string; quantity: number }, overrides?: OperationOverrides): Operation {
     return this.#inventory(place, PlayerInventory_Action.MINT, it, overrides);
   }
 
-  /** Destroys items of a player's inventory. */
-  burn(place: Place, it: { playerId: string; itemKind: string; quantity: number }, overrides?: OperationOverrides): Operation {
+  /** Destroys items of a player's inventory, or of a container. */
+  burn(place: Place, it: Account & { itemKind: string; quantity: number }, overrides?: OperationOverrides): Operation {
     return this.#inventory(place, PlayerInventory_Action.BURN, it, overrides);
   }
 
-  /** Moves items from one player to another. With `counterpartyRegion` to an account that the group of that region keeps: also to the player's own one there. */
+  /** Moves items from one player or container to another. With `counterpartyRegion` to an account that the group of that region keeps: also to the player's own one there. */
   transfer(
-    place: Place, it: { playerId: string; counterpartyId: string; itemKind: string; quantity: number; counterpartyRegion?: Region }, overrides?: OperationOverrides,
+    place: Place, it: Account & Counterparty & { itemKind: string; quantity: number; counterpartyRegion?: Region }, overrides?: OperationOverrides,
   ): Operation {
     return this.#inventory(place, PlayerInventory_Action.TRANSFER, it, overrides);
   }
@@ -108,6 +117,29 @@ export class OperationBuilder {
     const { firstPlayerId, secondPlayerId } = it;
     const value = { firstPlayerId, secondPlayerId, firstGives: [...it.firstGives], secondGives: [...it.secondGives], secondRegion: it.secondRegion };
     return this.#make("trade", place, { $case: "trade", value }, overrides);
+  }
+
+  /** Makes an empty container. */
+  containerCreate(place: Place, it: { containerId: string; kind: string; to: Whereabouts }, overrides?: OperationOverrides): Operation {
+    const { containerId, kind, to } = it;
+    return this.#container(place, { action: ContainerAction_Action.CREATE, containerId, kind, to: placeOf(to) }, overrides);
+  }
+
+  /**
+   * Moves a container with everything in it from where it is to another place. With `toRegion` that place is in another region; then
+   * `contents` is needed: what a read of the container has just answered.
+   */
+  containerMove(
+    place: Place, it: { containerId: string; from: Whereabouts; to: Whereabouts; toRegion?: Region; contents?: readonly ContainerContents[] }, overrides?: OperationOverrides,
+  ): Operation {
+    const { containerId, from, to, toRegion, contents = [] } = it;
+    return this.#container(place, { action: ContainerAction_Action.MOVE, containerId, from: placeOf(from), to: placeOf(to), toRegion, contents: [...contents] }, overrides);
+  }
+
+  /** Destroys a container. With `contents`, what a read of it has just answered, everything in it is burned; else it must be empty. */
+  containerDestroy(place: Place, it: { containerId: string; from: Whereabouts; contents?: readonly ContainerContents[] }, overrides?: OperationOverrides): Operation {
+    const { containerId, from, contents = [] } = it;
+    return this.#container(place, { action: ContainerAction_Action.DESTROY, containerId, from: placeOf(from), contents: [...contents] }, overrides);
   }
 
   /** Takes material away. */
@@ -173,12 +205,18 @@ export class OperationBuilder {
   #inventory(
     place: Place,
     action: PlayerInventory_Action,
-    it: { playerId: string; itemKind: string; quantity: number; counterpartyId?: string; counterpartyRegion?: Region; itemId?: string; position?: Position },
+    it: {
+      playerId?: string; containerId?: string; itemKind: string; quantity: number; counterpartyId?: string; counterpartyContainerId?: string; counterpartyRegion?: Region; itemId?: string; position?: Position;
+    },
     overrides: OperationOverrides | undefined,
   ): Operation {
-    const { playerId, itemKind, quantity, counterpartyId = "", counterpartyRegion, itemId = "", position } = it;
-    const value = { action, playerId, itemKind, quantity, counterpartyId, itemId, position, counterpartyRegion };
+    const { playerId = "", containerId = "", itemKind, quantity, counterpartyId = "", counterpartyContainerId = "", counterpartyRegion, itemId = "", position } = it;
+    const value = { action, playerId, itemKind, quantity, counterpartyId, itemId, position, counterpartyRegion, containerId, counterpartyContainerId };
     return this.#make("player_inventory", place, { $case: "playerInventory", value }, overrides);
+  }
+
+  #container(place: Place, it: Pick<ContainerAction, "action" | "containerId"> & Partial<ContainerAction>, overrides: OperationOverrides | undefined): Operation {
+    return this.#make("container", place, { $case: "container", value: { kind: "", from: undefined, to: undefined, toRegion: undefined, contents: [], ...it } }, overrides);
   }
 
   #terrain(
@@ -211,4 +249,10 @@ export class OperationBuilder {
 function withFootprint(of: Partial<Footprint> | undefined, overrides: OperationOverrides | undefined): OperationOverrides | undefined {
   if (of === undefined || overrides?.footprint !== undefined) return overrides;
   return { ...overrides, footprint: { keys: of.keys ?? [], regions: of.regions ?? [], bounds: of.bounds } };
+}
+
+function placeOf(where: Whereabouts): ContainerPlace {
+  if ("playerId" in where) return { place: { $case: "playerId", value: where.playerId } };
+  if ("containerId" in where) return { place: { $case: "containerId", value: where.containerId } };
+  return { place: { $case: "position", value: where.position } };
 }

@@ -149,7 +149,7 @@ describe("a unary call", () => {
     const only = await node({
       read: (request: ReadRequest) => {
         got = request;
-        return { entities: [], balances: [], values: [], nextPageToken: "", position: undefined, epoch: 4, ownerServerId: 7 };
+        return { entities: [], balances: [], values: [], nextPageToken: "", position: undefined, epoch: 4, ownerServerId: 7, containers: [] };
       },
     });
     const client = clientOf(only);

@@ -4,7 +4,7 @@
 import { HybridClock } from "@statemesh/clocks";
 import { MeshError, type RaftMessage, RaftMessageType, type SnapshotMeta, type StreamRequest, type TentativeOperation } from "@statemesh/contract";
 import type { Command, CommandResult } from "@statemesh/contract/log";
-import { commandOf, type GroupState, GroupState as State, type Membership, type PendingOperation, recordOf, FOOTPRINTS_VERSION, TRANSACTIONS_VERSION, type VersionRange, VERSIONS } from "@statemesh/replica";
+import { commandOf, CONTAINERS_VERSION, type GroupState, GroupState as State, type Membership, type PendingOperation, recordOf, FOOTPRINTS_VERSION, TRANSACTIONS_VERSION, type VersionRange, VERSIONS } from "@statemesh/replica";
 import { DIRECTORY_GROUP, groupOf } from "@statemesh/world";
 import { Authority } from "./authority/authority.ts";
 import type { CausalLog } from "./causal/index.ts";
@@ -115,6 +115,7 @@ export class MeshNode {
         this.group(groupId).readIndex(done),
       spansGroups: () => this.membership.version >= TRANSACTIONS_VERSION,
       spansFootprints: () => this.membership.version >= FOOTPRINTS_VERSION,
+      hasContainers: () => this.membership.version >= CONTAINERS_VERSION,
       knowsServer: (serverId: number) => this.directory.directory.server(serverId) !== undefined,
       addressOf: (serverId: number) => this.directory.directory.server(serverId)?.address ?? "",
       refreshDirectory: (deadlineMs: number, done: (error: MeshError | undefined) => void) => this.barrier(DIRECTORY_GROUP, deadlineMs, done),

@@ -1,6 +1,6 @@
 // Answers reads from this node's copy, once it is fresh enough for the level that was asked for.
-import { MeshError, ReadLevel, type ReadRequest, type ReadResponse, type EventualValue, type Region } from "@statemesh/contract";
-import { accountName, entityName, type GroupState, playerAccount, regionName } from "@statemesh/replica";
+import { type ContainerContents, MeshError, ReadLevel, type ReadRequest, type ReadResponse, type EventualValue, type Region } from "@statemesh/contract";
+import { accountName, containerAccount, contentsOf, entityName, type GroupState, playerAccount, regionName, treeOf } from "@statemesh/replica";
 import { formatRegion } from "@statemesh/world";
 import { transactionPending } from "./strong/operation-errors.ts";
 
@@ -56,17 +56,25 @@ export function read(node: ReadNode, groupId: number, region: Region, request: R
  */
 function whenReleased(node: ReadNode, groupId: number, region: Region, request: ReadRequest, deadlineMs: number, done: (error: MeshError | undefined) => void): void {
   const state = node.state(groupId);
-  if (!state.transactions.mayWrite(namesOf(region, request))) return done(undefined);
+  if (!state.transactions.mayWrite(namesOf(state, region, request))) return done(undefined);
   node.whenApplied(groupId, state.appliedIndex + 1, deadlineMs, (error) => {
     if (error === undefined) whenReleased(node, groupId, region, request, deadlineMs, done);
     else done(error.reason === "NO_QUORUM" ? transactionPending(region) : error);
   });
 }
 
-function* namesOf(region: Region, { entities, accounts }: ReadRequest): Generator<string> {
+function* namesOf(state: GroupState, region: Region, { entities, accounts, containers }: ReadRequest): Generator<string> {
   for (const { kind, entityId } of entities) yield entityName(kind, entityId);
   for (const account of accounts) yield accountName(playerAccount(account));
-  if (entities.length + accounts.length === 0) yield regionName(formatRegion(region));
+  for (const id of containers) {
+    const container = state.entities.get("container", id);
+    // One that is not there may be on its way here.
+    for (const entityId of container === undefined ? [id] : treeOf(state.entities, container).map((each) => each.entityId)) {
+      yield entityName("container", entityId);
+      yield accountName(containerAccount(entityId));
+    }
+  }
+  if (entities.length + accounts.length + containers.length === 0) yield regionName(formatRegion(region));
 }
 
 function answerFrom(node: ReadNode, state: GroupState, region: Region, request: ReadRequest): ReadResponse {
@@ -80,6 +88,7 @@ function answerFrom(node: ReadNode, state: GroupState, region: Region, request: 
     epoch: fence?.epoch ?? 0,
     ownerServerId: fence?.ownerServerId ?? 0,
     session: undefined,
+    containers: request.containers.flatMap((id) => contentsHere(state, id)),
   };
   for (const { kind, entityId } of request.entities) {
     const entity = state.entities.get(kind, entityId);
@@ -90,9 +99,15 @@ function answerFrom(node: ReadNode, state: GroupState, region: Region, request: 
       response.balances.push({ accountId: account, itemKind: row.itemKind, quantity: row.quantity, version: row.version });
     }
   }
-  if (request.entities.length === 0 && request.accounts.length === 0) addPage(state, region, request, response);
+  if (request.entities.length + request.accounts.length + request.containers.length === 0) addPage(state, region, request, response);
   if (request.includeEventual && request.pageToken === "") response.values = node.eventualValues(region, EVENTUAL_MAX);
   return response;
+}
+
+function contentsHere(state: GroupState, containerId: string): ContainerContents[] {
+  const container = state.entities.get("container", containerId);
+  if (container === undefined) return [];
+  return contentsOf(state.entities, container, (id) => [...state.ledger.rowsOf(containerAccount(id)).values()].map(({ itemKind, quantity }) => [itemKind, quantity] as const));
 }
 
 /** A page of the region's entities in order of their names, so that a page token means the same on every node. */

@@ -30,6 +30,7 @@ class Lonely {
     sendCall: () => undefined,
     spansGroups: () => true,
     spansFootprints: () => true,
+    hasContainers: () => true,
     addressOf: () => "",
     knowsServer: () => this.knows,
     refreshDirectory: (_, done) => void this.refreshes.push(() => done(undefined)),

@@ -21,7 +21,7 @@ class Receiver {
     this.#edge = new Edge({
       nodeId: 1, incarnation: 1, groups: 1, policy: parsePolicy(`version: 1\nwindows: {compensation_ms: ${compensationMs}, max_offset_ms: ${offsetMs}}\n`, "p"), clock: new HybridClock({ maxOffsetMs: 500 }),
       quotas: new QuotaKeeper({}),
-      wallMs: () => this.wallMs, monotonicMs: () => 0, leaderOf: () => 1, addressOf: () => "", isConnected: () => true, losingSide: () => undefined, answerKept: () => false, keep: () => undefined, sendCall: () => undefined, spansGroups: () => true, spansFootprints: () => true, knowsServer: () => true,
+      wallMs: () => this.wallMs, monotonicMs: () => 0, leaderOf: () => 1, addressOf: () => "", isConnected: () => true, losingSide: () => undefined, answerKept: () => false, keep: () => undefined, sendCall: () => undefined, spansGroups: () => true, spansFootprints: () => true, hasContainers: () => true, knowsServer: () => true,
       refreshDirectory: () => undefined,
       submit: (_, [pending]) => {
         this.#stamp = pending?.stamp;

@@ -17,6 +17,7 @@ const TOKEN_POLL_MS = 10;
 const UPDATES = 1_024;
 const EVENTS = 256;
 const READ_NAMES = 256;
+const READ_CONTAINERS = 16;
 const PAGE_MAX = 1_000;
 const STALENESS_MAX_MS = 600_000;
 const POSITIONS = 64;
@@ -79,6 +80,8 @@ export function readFrom(mesh: MeshNode, request: ReadRequest, deadlineMs: numbe
   checkList(request.accounts, READ_NAMES, "", "accounts");
   for (const [i, account] of request.accounts.entries()) checkName(account, 1, ID_BYTES_MAX, "", `accounts[${i}]`);
   checkInteger(request.pageSize, 0, PAGE_MAX, "", "page_size");
+  checkList(request.containers, READ_CONTAINERS, "", "containers");
+  request.containers.forEach((id, i) => checkName(id, 1, ID_BYTES_MAX, "", `containers[${i}]`));
   checkList(request.sessionPositions, POSITIONS, "", "session_positions");
   if (!LEVELS.has(request.level)) throw MeshError.field("level", "one of LINEARIZABLE, SESSION, BOUNDED_STALENESS, EVENTUAL");
   if (request.level === ReadLevel.BOUNDED_STALENESS) checkInteger(request.maxStalenessMs, 1, STALENESS_MAX_MS, "", "max_staleness_ms");

@@ -4,7 +4,8 @@
 import { ConflictType, Outcome, type Verdict } from "@statemesh/contract";
 import type { DecidedOperation } from "@statemesh/contract/log";
 import { UNCONTESTED } from "@statemesh/conflict";
-import { effectsOf, type GroupPlace, isKeptHere, type Overlay, type Refusal } from "./effects.ts";
+import { type GroupPlace, isKeptHere, type Overlay, type Refusal } from "./effect-parts.ts";
+import { effectsOf } from "./effects.ts";
 import { EntityOverlay } from "./entity-overlay.ts";
 import { NO_CLEARS } from "./footprint-table.ts";
 import type { GroupState } from "./group-state.ts";
@@ -101,7 +102,7 @@ function winnersInVain(
   }
   if (refused.size === 0) return NOBODY;
   const inVain = new Map<string, DecidedOperation>();
-  const trial: Overlay = { ...overlay, entities: overlay.entities, ledger: { tryAll: (postings) => overlay.ledger.check(postings) } };
+  const trial: Overlay = { ...overlay, entities: overlay.entities, ledger: { tryAll: (postings) => overlay.ledger.check(postings), containerHolds: (account) => overlay.ledger.containerHolds(account) } };
   for (const pending of operations) {
     const verdict = verdictOf(pending, asked);
     const own = refused.get(verdict.operationId);

@@ -1,40 +1,17 @@
 // What an operation does to the state, or why the state refuses it: what must hold whatever the rules say. Nothing
 // here changes the state.
 import { type Bounds, type Entity, type Operation, type PlayerInventory, PlayerInventory_Action, type Region, TerrainModification_Mode } from "@statemesh/contract";
-import type { Effect, FootprintClearing, Posting } from "@statemesh/contract/log";
+import type { Effect, Posting } from "@statemesh/contract/log";
 import { MergeLimitError, type StateMerge, StateProblem } from "@statemesh/merge";
 import { groupOf, regionOf, sameRegion, STATE_BYTES_MAX } from "@statemesh/world";
+import { containerEffects, noRoomFor } from "./container-effects.ts";
+import { type EffectsOrRefusal, entity, isKeptHere, type Overlay, post, put } from "./effect-parts.ts";
 import type { EntityOverlay } from "./entity-overlay.ts";
 import { clearingOf, groupsOfBounds } from "./footprint-table.ts";
-import { groundAccount, groupAccount, playerAccount } from "./ledger.ts";
-import type { LedgerOverlay } from "./ledger-overlay.ts";
+import { containerAccount, groundAccount, groupAccount, playerAccount } from "./ledger.ts";
 import type { PendingOperation } from "./pending-operation.ts";
 
-/** Why an operation is refused by the state of the world. */
-export interface Refusal {
-  readonly rule: "existence" | "balance" | "holder" | "merge";
-  readonly reason: string;
-  readonly winnerOperationId?: string;
-}
-
-/** Which group decides, and how many hold regions. Of an operation that reaches several, each decides its own part. */
-export interface GroupPlace {
-  readonly groupId: number;
-  readonly groups: number;
-}
-
-/** The state as it will be once what is decided so far is applied. */
-export interface Overlay {
-  readonly entities: EntityOverlay;
-  readonly ledger: Pick<LedgerOverlay, "tryAll">;
-  /** Unset: one group keeps all that the operations reach. */
-  readonly place?: GroupPlace | undefined;
-}
-
 const NO_EFFECTS: readonly Effect[] = [];
-
-/** What an operation does; `merged`: into a state that was there; `clears`: footprints that go from other groups with it. */
-export type EffectsOrRefusal = { readonly effects: Effect[]; readonly merged?: boolean; readonly clears?: FootprintClearing[] } | Refusal;
 
 /** Writes down what an operation does where nothing stands against it. Takes its postings from the overlay's ledger. */
 export function effectsOf(pending: PendingOperation, overlay: Overlay): EffectsOrRefusal {
@@ -74,13 +51,15 @@ export function effectsOf(pending: PendingOperation, overlay: Overlay): EffectsO
     case "playerInventory":
       return inventoryEffects(overlay, body.value, operation.homeRegion);
     case "trade": {
-      const first = accountIn(operation.homeRegion, body.value.firstPlayerId, overlay);
-      const second = accountIn(body.value.secondRegion ?? operation.homeRegion, body.value.secondPlayerId, overlay);
+      const first = accountIn(operation.homeRegion, playerAccount(body.value.firstPlayerId), overlay);
+      const second = accountIn(body.value.secondRegion ?? operation.homeRegion, playerAccount(body.value.secondPlayerId), overlay);
       const postings: Posting[] = [];
       for (const { itemKind, quantity } of body.value.firstGives) postings.push({ from: first, to: second, itemKind, quantity });
       for (const { itemKind, quantity } of body.value.secondGives) postings.push({ from: second, to: first, itemKind, quantity });
       return post(ledger, postings, NO_EFFECTS);
     }
+    case "container":
+      return containerEffects(overlay, body.value, operation.homeRegion);
     case "terrainModification": {
       const { mode, bounds, material, playerId, brush } = body.value;
       const label = terrainLabel(mode, material);
@@ -108,7 +87,7 @@ export function effectsOf(pending: PendingOperation, overlay: Overlay): EffectsO
 
 /** Where an operation sends an entity; undefined: it sends none. */
 export function destinationOf({ body }: Pick<Operation, "body">): Region | undefined {
-  return body?.$case === "creatureOwnership" || body?.$case === "custom" ? body.value.toRegion : undefined;
+  return body?.$case === "creatureOwnership" || body?.$case === "custom" || body?.$case === "container" ? body.value.toRegion : undefined;
 }
 
 /** The second region of an operation that moves something: where an entity goes, or whose account is the other one. */
@@ -161,28 +140,39 @@ export function movesItems({ body }: Pick<Operation, "body">): boolean {
   return body?.$case === "trade" || (body?.$case === "playerInventory" && body.value.action === PlayerInventory_Action.TRANSFER);
 }
 
-/** True where the group that decides keeps the region. */
-export function isKeptHere(region: Region | undefined, { place }: Pick<Overlay, "place">): boolean {
-  return place === undefined || region === undefined || groupOf(region, place.groups) === place.groupId;
+/** Whether nodes that know nothing of containers could not decide it. */
+export function needsContainers({ body }: Pick<Operation, "body">): boolean {
+  return body?.$case === "container" || (body?.$case === "playerInventory" && (body.value.containerId !== "" || body.value.counterpartyContainerId !== ""));
 }
 
-/** A player's account as the deciding group sees it: its own, or the way to the group that keeps it. */
-function accountIn(region: Region | undefined, playerId: string, overlay: Overlay): string {
-  if (overlay.place === undefined || region === undefined || isKeptHere(region, overlay)) return playerAccount(playerId);
+/** An account as the deciding group sees it: its own, or the way to the group that keeps it. */
+function accountIn(region: Region | undefined, account: string, overlay: Overlay): string {
+  if (overlay.place === undefined || region === undefined || isKeptHere(region, overlay)) return account;
   return groupAccount(groupOf(region, overlay.place.groups));
 }
 
 function inventoryEffects(overlay: Overlay, action: PlayerInventory, home: Region | undefined): EffectsOrRefusal {
   const { entities, ledger } = overlay;
-  const { itemKind, quantity, itemId } = action;
-  const player = playerAccount(action.playerId);
+  const { itemKind, quantity, itemId, containerId, counterpartyContainerId } = action;
+  const player = containerId === "" ? playerAccount(action.playerId) : containerAccount(containerId);
+  if (containerId !== "" && isKeptHere(home, overlay)) {
+    if (action.action === PlayerInventory_Action.MINT) {
+      const problem = noRoomFor(overlay, containerId, itemKind);
+      if (problem !== undefined) return problem;
+    } else if (entities.get("container", containerId) === undefined) return { rule: "existence", reason: "NOT_FOUND" };
+  }
   switch (action.action) {
     case PlayerInventory_Action.MINT:
       return post(ledger, [{ from: "", to: player, itemKind, quantity }], NO_EFFECTS);
     case PlayerInventory_Action.BURN:
       return post(ledger, [{ from: player, to: "", itemKind, quantity }], NO_EFFECTS);
-    case PlayerInventory_Action.TRANSFER:
-      return post(ledger, [{ from: accountIn(home, action.playerId, overlay), to: accountIn(action.counterpartyRegion ?? home, action.counterpartyId, overlay), itemKind, quantity }], NO_EFFECTS);
+    case PlayerInventory_Action.TRANSFER: {
+      const there = action.counterpartyRegion ?? home;
+      const problem = counterpartyContainerId !== "" && isKeptHere(there, overlay) ? noRoomFor(overlay, counterpartyContainerId, itemKind) : undefined;
+      if (problem !== undefined) return problem;
+      const receiver = counterpartyContainerId === "" ? playerAccount(action.counterpartyId) : containerAccount(counterpartyContainerId);
+      return post(ledger, [{ from: accountIn(home, player, overlay), to: accountIn(there, receiver, overlay), itemKind, quantity }], NO_EFFECTS);
+    }
     case PlayerInventory_Action.DROP:
     case PlayerInventory_Action.SPAWN: {
       // An id that was ever used for an item names that item; to lay another under it would double it in every log.
@@ -231,19 +221,6 @@ function footprintEffects({ operationId, homeRegion: region, body }: Operation, 
   return [{ effect: { $case: "footprint", value: { ...names, region, bounds, operationId: "", serverId: 0, stamp: undefined } } }];
 }
 
-function put(value: Entity): { effects: Effect[] } {
-  return { effects: [{ effect: { $case: "put", value } }] };
-}
-
-/** Checks the postings one after the other against the batch so far; all of them hold, or none counts. */
-function post(ledger: Overlay["ledger"], postings: readonly Posting[], before: readonly Effect[]): EffectsOrRefusal {
-  const problem = ledger.tryAll(postings);
-  if (problem !== undefined) return { rule: "balance", reason: problem };
-  const effects: Effect[] = [...before];
-  for (const value of postings) effects.push({ effect: { $case: "post", value } });
-  return { effects };
-}
-
 /** The label of a terrain edit: the mode, and the material where there is one. Equal labels of mergeable modes merge. */
 function terrainLabel(mode: TerrainModification_Mode, material: string): string {
   switch (mode) {
@@ -254,25 +231,4 @@ function terrainLabel(mode: TerrainModification_Mode, material: string): string 
     default:
       return `paint:${material}`;
   }
-}
-
-function entity(kind: string, entityId: string, fields: Partial<Entity>): Entity {
-  return {
-    entityId,
-    kind,
-    // Region, version, operation, server, stamp and epoch are filled in on apply: the log does not repeat them.
-    region: undefined,
-    version: 0,
-    operationId: "",
-    serverId: 0,
-    playerId: "",
-    bounds: undefined,
-    label: "",
-    quantity: 0,
-    attributes: new Map(),
-    state: new Uint8Array(0),
-    stamp: undefined,
-    epoch: 0,
-    ...fields,
-  };
 }

@@ -21,6 +21,8 @@ export class EntityTable {
   readonly #byRegion = new Map<string, Map<string, Entity>>();
   readonly #byLayer = new Map<string, SpatialIndex<Entity>>();
   readonly #recentTerrain: Entity[] = [];
+  /** Containers that are in another one, by the other one's id. */
+  readonly #contained = new Map<string, Map<string, Entity>>();
   #recentTerrainStart = 0;
   readonly #hash: StateHash;
 
@@ -39,6 +41,11 @@ export class EntityTable {
   /** Entities of a region by key, in the order they were first written. */
   inRegion(region: Region): ReadonlyMap<string, Entity> | undefined {
     return this.#byRegion.get(regionText(region));
+  }
+
+  /** The containers that are directly in one. */
+  containedIn(containerId: string): Iterable<Entity> {
+    return this.#contained.get(containerId)?.values() ?? [];
   }
 
   values(): IterableIterator<Entity> {
@@ -66,8 +73,9 @@ export class EntityTable {
       }
       there.set(key, entity);
     }
+    this.#enclose(entity);
     this.#hash.add(key, entity.operationId, entity.version, entity.quantity);
-    if (entity.bounds !== undefined && entity.kind !== "item") this.#place(entity, entity.bounds);
+    if (entity.bounds !== undefined && entity.kind !== "item" && entity.kind !== "container") this.#place(entity, entity.bounds);
     return before;
   }
 
@@ -88,7 +96,21 @@ export class EntityTable {
       there?.delete(key);
       if (there?.size === 0) this.#byRegion.delete(text);
     }
+    const outer = enclosing(entity);
+    if (outer !== "") {
+      const inside = this.#contained.get(outer);
+      inside?.delete(entity.entityId);
+      if (inside?.size === 0) this.#contained.delete(outer);
+    }
     this.#unplace(entity);
+  }
+
+  #enclose(entity: Entity): void {
+    const outer = enclosing(entity);
+    if (outer === "") return;
+    const inside = this.#contained.get(outer);
+    if (inside === undefined) this.#contained.set(outer, new Map([[entity.entityId, entity]]));
+    else inside.set(entity.entityId, entity);
   }
 
   #place(entity: Entity, bounds: Bounds): void {
@@ -114,6 +136,11 @@ export class EntityTable {
   #unplace(entity: Entity): void {
     if (entity.bounds !== undefined) this.#byLayer.get(layerOf(entity.kind))?.remove(quantizeBounds(entity.bounds), entity);
   }
+}
+
+/** The container that a container is in; empty: it is in none, or none itself. */
+export function enclosing({ kind, attributes }: Pick<Entity, "kind" | "attributes">): string {
+  return kind === "container" ? (attributes.get("container") ?? "") : "";
 }
 
 /** The layer of the policy in which boxes of a kind meet. */

@@ -1,5 +1,5 @@
 // What cannot be done is no rival. It is refused by name and never arbitrated, so that it takes nobody down who could.
-import { PlayerInventory_Action } from "@statemesh/contract";
+import { ContainerAction_Action, PlayerInventory_Action } from "@statemesh/contract";
 import { sameRegion } from "@statemesh/world";
 import { entityKey } from "./entity-table.ts";
 import type { GroupState } from "./group-state.ts";
@@ -28,6 +28,13 @@ export function isImpossible(state: GroupState, { operation }: PendingOperation)
       const { action, itemId } = body.value;
       if (action !== PlayerInventory_Action.DROP && action !== PlayerInventory_Action.SPAWN) return false;
       return state.entities.get("item", itemId) !== undefined || state.gone.get(entityKey("item", itemId)) !== undefined;
+    }
+    case "container": {
+      const { action, containerId, toRegion } = body.value;
+      const isHere = state.entities.get("container", containerId) !== undefined;
+      if (action === ContainerAction_Action.CREATE) return isHere || state.gone.get(entityKey("container", containerId)) !== undefined;
+      // From another group it is not here yet.
+      return !isHere && toRegion === undefined;
     }
     case "creatureOwnership":
       return body.value.ownerServerId === 0 && state.entities.get("creature", body.value.creatureId) === undefined;

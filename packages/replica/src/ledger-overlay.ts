@@ -5,6 +5,8 @@ import { type Ledger, peerGroupOf } from "./ledger.ts";
 export class LedgerOverlay {
   readonly #ledger: Ledger;
   readonly #deltas = new Map<string, number>();
+  /** Kinds with a delta, by container. */
+  #containerKinds: Map<string, Set<string>> | undefined;
   readonly #mintedInFlight: ReadonlyMap<string, number>;
 
   constructor(ledger: Ledger, mintedInFlight: ReadonlyMap<string, number>) {
@@ -38,6 +40,18 @@ export class LedgerOverlay {
     return problem;
   }
 
+  /** What the account of a container holds. */
+  containerHolds(account: string): Map<string, number> {
+    const holds = new Map<string, number>();
+    for (const [itemKind, { quantity }] of this.#ledger.rowsOf(account)) holds.set(itemKind, quantity);
+    for (const itemKind of this.#containerKinds?.get(account) ?? []) {
+      const quantity = this.#balance(account, itemKind);
+      if (quantity === 0) holds.delete(itemKind);
+      else holds.set(itemKind, quantity);
+    }
+    return holds;
+  }
+
   #problem({ from, to, itemKind, quantity }: Posting): "INSUFFICIENT_ITEMS" | "BALANCE_OVERFLOW" | undefined {
     if (from !== "" && peerGroupOf(from) === 0 && this.#balance(from, itemKind) < quantity) return "INSUFFICIENT_ITEMS";
     if (to !== "" && peerGroupOf(to) === 0 && this.#balance(to, itemKind) > Number.MAX_SAFE_INTEGER - quantity) return "BALANCE_OVERFLOW";
@@ -54,10 +68,19 @@ export class LedgerOverlay {
 
   #move({ from, to, itemKind, quantity }: Posting, sign: 1 | -1): void {
     const fromKey = from === "" ? mintKey(itemKind) : `${from}\u0000${itemKind}`;
+    this.#noteKind(from, itemKind);
+    this.#noteKind(to, itemKind);
     this.#deltas.set(fromKey, (this.#deltas.get(fromKey) ?? 0) + (from === "" ? sign : -sign) * quantity);
     if (to === "") return;
     const toKey = `${to}\u0000${itemKind}`;
     this.#deltas.set(toKey, (this.#deltas.get(toKey) ?? 0) + sign * quantity);
+  }
+
+  #noteKind(account: string, itemKind: string): void {
+    if (!account.startsWith("container:")) return;
+    const kinds = (this.#containerKinds ??= new Map<string, Set<string>>()).get(account);
+    if (kinds === undefined) this.#containerKinds.set(account, new Set([itemKind]));
+    else kinds.add(itemKind);
   }
 }
 

@@ -39,6 +39,10 @@ export function groundAccount(itemId: string): string {
   return `ground:${itemId}`;
 }
 
+export function containerAccount(containerId: string): string {
+  return `container:${containerId}`;
+}
+
 /** Where items go to another group, and come from there, in a transaction. */
 export function groupAccount(groupId: number): string {
   return `group:${groupId}`;

@@ -15,7 +15,7 @@ export interface VersionRange {
  * - 2: the cluster's version and its members are on record in group 0.
  * - 3: views, handoffs, backups that take over, what game servers say of their load; eventual values are repaired in parts; transactions
  *   across groups; who sends a snapshot says who it is; operations that were kept on the losing side of a partition are healed.
- * - 4: footprints that reach into other groups.
+ * - 4: footprints that reach into other groups; containers.
  */
 export const VERSIONS: VersionRange = { min: 1, max: 4 };
 
@@ -42,6 +42,9 @@ export const FOOTPRINTS_VERSION = 4;
 
 /** From this version on nodes that are cut off may keep operations, and leaders heal them. */
 export const HEALING_VERSION = 3;
+
+/** From this version on there are containers, which hold items and one another. */
+export const CONTAINERS_VERSION = 4;
 
 /** What is to be read was written by a newer version. The node has to stop: guessing would make its state another one than the others'. */
 export class NewerVersionError extends Error {

@@ -31,6 +31,7 @@ export const BUILT_IN_TYPES: ReadonlyMap<string, BuiltInType> = new Map([
   ["item_pickup", strong(ConflictType.ITEM_PICKUP)],
   ["player_inventory", strong(ConflictType.INVENTORY)],
   ["trade", strong(ConflictType.INVENTORY)],
+  ["container", strong(ConflictType.INVENTORY)],
   ["terrain_modification", strong(ConflictType.TERRAIN_OVERLAP, "terrain", true)],
   ["creature_ownership", strong(ConflictType.CREATURE_OWNERSHIP)],
   ["creature_position", EVENTUAL],

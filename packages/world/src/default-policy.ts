@@ -27,6 +27,8 @@ types:
     chain: [timestamp, server_id, operation_id]
   trade:
     chain: [timestamp, server_id, operation_id]
+  container:
+    chain: [timestamp, server_id, operation_id]
   terrain_modification:
     chain: [merge, timestamp, server_id, operation_id]
     tentative: true

@@ -8,6 +8,8 @@ import { fitsUtf8, nameProblem } from "./text.ts";
 
 /** Most bytes of an id. */
 export const ID_BYTES_MAX = 64;
+/** Most items of one kind, anywhere: the highest whole number that every language's double holds. */
+export const QUANTITY_MAX = Number.MAX_SAFE_INTEGER;
 
 const BOUNDS_SIDES = [
   ["minX", "maxX", "min_x", "max_x"],

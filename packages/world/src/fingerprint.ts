@@ -2,7 +2,7 @@
  * Fingerprint of an operation's content: tells a retry from an operation id that is used again for something else.
  * Not cryptographic: who looks for a collision only deceives himself about his own operation.
  */
-import type { Bounds, Footprint, Operation, Position, Region } from "@statemesh/contract";
+import type { Bounds, ContainerPlace, Footprint, Operation, Position, Region } from "@statemesh/contract";
 
 // Two lanes of 32 bits, each a multiply-xor chain with its own odd multiplier, finalised together. Stored in logs:
 // a change of anything here makes every retry across it look like a reused id.
@@ -93,6 +93,23 @@ function footprint(value: Footprint | undefined): void {
   bounds(value.bounds);
 }
 
+function containerPlace(value: ContainerPlace | undefined): void {
+  const place = value?.place;
+  switch (place?.$case) {
+    case undefined:
+      return word(-1);
+    case "playerId":
+      word(1);
+      return text(place.value);
+    case "containerId":
+      word(2);
+      return text(place.value);
+    case "position":
+      word(3);
+      return position(place.value);
+  }
+}
+
 /** Adds the entries one by one from the same start, so that their order does not count. */
 function entries(value: ReadonlyMap<string, string>): void {
   word(value.size);
@@ -154,6 +171,10 @@ function body(value: NonNullable<Operation["body"]>): void {
       position(it.position);
       // Only where it is set: fingerprints of before it was there are kept.
       if (it.counterpartyRegion !== undefined) region(it.counterpartyRegion);
+      if (it.containerId !== "" || it.counterpartyContainerId !== "") {
+        text(it.containerId);
+        text(it.counterpartyContainerId);
+      }
       return;
     }
     case "trade": {
@@ -169,6 +190,28 @@ function body(value: NonNullable<Operation["body"]>): void {
         }
       }
       if (it.secondRegion !== undefined) region(it.secondRegion);
+      return;
+    }
+    case "container": {
+      const it = value.value;
+      word(25);
+      word(it.action);
+      text(it.containerId);
+      text(it.kind);
+      containerPlace(it.from);
+      containerPlace(it.to);
+      if (it.toRegion !== undefined) region(it.toRegion);
+      word(it.contents.length);
+      for (const each of it.contents) {
+        text(each.containerId);
+        text(each.inContainerId);
+        text(each.kind);
+        word(each.items.length);
+        for (const stack of each.items) {
+          text(stack.itemKind);
+          number(stack.quantity);
+        }
+      }
       return;
     }
     case "terrainModification": {

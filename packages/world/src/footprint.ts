@@ -13,11 +13,11 @@ export const REACHED_REGIONS_MAX = 27;
 /** What an operation touches. */
 export interface TouchedSet {
   /**
-   * Names that one operation can win at a time: `structure:ID`, `claim:ID`, `item:ID`, `creature:ID`,
+   * Names that one operation can win at a time: `structure:ID`, `claim:ID`, `item:ID`, `creature:ID`, `container:ID`,
    * `entity:TYPE:ID` where the type's states merge, and `key:NAME` for the keys of `operation.footprint`.
    */
   readonly keys: string[];
-  /** Names that only order decisions, and never make a conflict: `account:PLAYER`, `entity:TYPE:ID`. */
+  /** Names that only order decisions, and never make a conflict: `account:PLAYER`, `holds:CONTAINER`, `containers`, `entity:TYPE:ID`. */
   readonly shared: string[];
   /** The box reached; boxes that overlap conflict within a layer. */
   readonly bounds: QuantizedBounds | undefined;
@@ -33,6 +33,11 @@ function addRegions(regions: Region[], reached: readonly Region[]): void {
   for (const region of reached) {
     if (!regions.some((known) => sameRegion(known, region))) regions.push(region);
   }
+}
+
+/** The name of an account in footprints. */
+function accountName(playerId: string, containerId: string): string {
+  return containerId === "" ? "account:" + playerId : "holds:" + containerId;
 }
 
 function mergeClassOf(mode: TerrainModification_Mode, material: string): string {
@@ -70,9 +75,12 @@ export function footprintOf(op: Operation, type: OperationType): TouchedSet {
       shared.push("account:" + body.value.playerId);
       break;
     case "playerInventory": {
-      const { action, playerId, counterpartyId, counterpartyRegion, itemId } = body.value;
-      if (action !== PlayerInventory_Action.SPAWN) shared.push("account:" + playerId);
-      if (action === PlayerInventory_Action.TRANSFER && counterpartyId !== playerId) shared.push("account:" + counterpartyId);
+      const { action, playerId, containerId, counterpartyId, counterpartyContainerId, counterpartyRegion, itemId } = body.value;
+      if (action !== PlayerInventory_Action.SPAWN) shared.push(accountName(playerId, containerId));
+      if (action === PlayerInventory_Action.TRANSFER) {
+        const other = accountName(counterpartyId, counterpartyContainerId);
+        if (other !== shared[0]) shared.push(other);
+      }
       if (counterpartyRegion !== undefined) addRegions(regions, [counterpartyRegion]);
       if (action === PlayerInventory_Action.DROP || action === PlayerInventory_Action.SPAWN) keys.push("item:" + itemId);
       break;
@@ -81,6 +89,16 @@ export function footprintOf(op: Operation, type: OperationType): TouchedSet {
       shared.push("account:" + body.value.firstPlayerId, "account:" + body.value.secondPlayerId);
       if (body.value.secondRegion !== undefined) addRegions(regions, [body.value.secondRegion]);
       break;
+    case "container": {
+      const { containerId, to, toRegion, contents } = body.value;
+      keys.push("container:" + containerId);
+      // What is in what changes one by one in a group: two moves that know nothing of one another could close a circle.
+      shared.push("containers", accountName("", containerId));
+      for (const [i, each] of contents.entries()) if (i > 0) shared.push(accountName("", each.containerId));
+      if (to?.place?.$case === "containerId") shared.push(accountName("", to.place.value));
+      if (toRegion !== undefined) addRegions(regions, [toRegion]);
+      break;
+    }
     case "terrainModification":
       if (body.value.bounds !== undefined) bounds = quantizeBounds(body.value.bounds);
       mergeClass = mergeClassOf(body.value.mode, body.value.material);

@@ -14,4 +14,5 @@ export * from "./field-check.ts";
 export * from "./footprint.ts";
 export * from "./validate-operation.ts";
 export * from "./validate-body.ts";
+export { CONTAINER_DEPTH_MAX, CONTAINER_KINDS_MAX, CONTAINER_TREE_MAX } from "./validate-container.ts";
 export * from "./fingerprint.ts";

@@ -2,8 +2,9 @@
 import { MeshError, type Operation, type PlayerInventory, PlayerInventory_Action, type Region, type StructurePlacement, type TerrainModification, TerrainModification_Mode, type Trade } from "@statemesh/contract";
 import type { Bounds, CreatureOwnership, ItemStack } from "@statemesh/contract";
 import { quantizeBounds, reachesRegion, SIDE_MAX_CM } from "./bounds.ts";
-import { checkBounds, checkBytes, checkInteger, checkList, checkName, checkPosition, checkRegion, checkText, ID_BYTES_MAX, isMessage } from "./field-check.ts";
+import { checkBounds, checkBytes, checkInteger, checkList, checkName, checkPosition, checkRegion, checkText, ID_BYTES_MAX, isMessage, QUANTITY_MAX } from "./field-check.ts";
 import { regionOf, sameRegion } from "./region.ts";
+import { checkContainer } from "./validate-container.ts";
 
 /** Most attributes of a structure. */
 export const ATTRIBUTES_MAX = 16;
@@ -15,8 +16,6 @@ export const STACKS_MAX = 16;
 export const BRUSH_BYTES_MAX = 16_384;
 /** Most bytes of a custom entity's state. */
 export const STATE_BYTES_MAX = 65_536;
-/** Most items of one kind, anywhere: the highest whole number that every language's double holds. */
-export const QUANTITY_MAX = Number.MAX_SAFE_INTEGER;
 /** Highest server id. */
 export const SERVER_ID_MAX = 4_294_967_295;
 
@@ -32,6 +31,7 @@ export const TYPE_OF_BODY = {
   trade: "trade",
   terrainModification: "terrain_modification",
   creatureOwnership: "creature_ownership",
+  container: "container",
   custom: undefined,
 } as const satisfies Record<Body["$case"], string | undefined>;
 
@@ -61,6 +61,13 @@ function checkStructurePlacement(it: StructurePlacement, home: Region, path: str
   }
 }
 
+/** A player or a container, and not both. */
+function checkHolder(playerId: string, containerId: string, path: string, playerField: string, containerField: string): void {
+  checkName(containerId, 0, ID_BYTES_MAX, path, containerField);
+  if (containerId === "") checkName(playerId, 1, ID_BYTES_MAX, path, playerField);
+  else if (playerId !== "") throw MeshError.field(`${path}.${playerField}`, `must be empty where ${containerField} is set`);
+}
+
 /** Which fields an action uses: those of the others must be unset, so that a slip is told and not ignored. */
 function checkPlayerInventory(it: PlayerInventory, home: Region, path: string): void {
   const { action } = it;
@@ -70,19 +77,23 @@ function checkPlayerInventory(it: PlayerInventory, home: Region, path: string): 
   if (!ground && !transfer && action !== PlayerInventory_Action.MINT && action !== PlayerInventory_Action.BURN) {
     throw MeshError.field(`${path}.action`, "must be one of MINT, BURN, TRANSFER, DROP, SPAWN");
   }
-  if (!spawn) checkName(it.playerId, 1, ID_BYTES_MAX, path, "player_id");
+  if (it.containerId !== "" && ground) throw MeshError.field(`${path}.container_id`, "must be empty for ACTION_DROP and ACTION_SPAWN");
+  if (!spawn) checkHolder(it.playerId, it.containerId, path, "player_id", "container_id");
   else if (it.playerId !== "") throw MeshError.field(`${path}.player_id`, "must be empty for ACTION_SPAWN");
   checkName(it.itemKind, 1, ID_BYTES_MAX, path, "item_kind");
   checkInteger(it.quantity, 1, QUANTITY_MAX, path, "quantity");
   if (transfer) {
-    checkName(it.counterpartyId, 1, ID_BYTES_MAX, path, "counterparty_id");
+    checkHolder(it.counterpartyId, it.counterpartyContainerId, path, "counterparty_id", "counterparty_container_id");
     if (it.counterpartyRegion !== undefined) checkRegion(it.counterpartyRegion, `${path}.counterparty_region`);
     const stays = it.counterpartyRegion === undefined || sameRegion(it.counterpartyRegion, home);
-    if (stays && it.counterpartyId === it.playerId) throw MeshError.field(`${path}.counterparty_id`, "must differ from player_id in one region");
+    const isOne = it.counterpartyId === it.playerId && it.counterpartyContainerId === it.containerId;
+    if (stays && isOne) throw it.containerId === "" ? MeshError.field(`${path}.counterparty_id`, "must differ from player_id in one region") : MeshError.field(`${path}.counterparty_container_id`, "must differ from container_id in one region");
   } else if (it.counterpartyRegion !== undefined) {
     throw MeshError.field(`${path}.counterparty_region`, "must be unset but for ACTION_TRANSFER");
   } else if (it.counterpartyId !== "") {
     throw MeshError.field(`${path}.counterparty_id`, "must be empty but for ACTION_TRANSFER");
+  } else if (it.counterpartyContainerId !== "") {
+    throw MeshError.field(`${path}.counterparty_container_id`, "must be empty but for ACTION_TRANSFER");
   }
   if (ground) {
     checkName(it.itemId, 1, ID_BYTES_MAX, path, "item_id");
@@ -178,6 +189,8 @@ export function validateBody(body: Body, home: Region, path: string): void {
       return checkTerrainModification(body.value, home, `${path}.terrain_modification`);
     case "creatureOwnership":
       return checkCreatureOwnership(body.value, home, `${path}.creature_ownership`);
+    case "container":
+      return checkContainer(body.value, home, `${path}.container`);
     case "custom":
       checkName(body.value.entityId, 1, ID_BYTES_MAX, `${path}.custom`, "entity_id");
       checkBytes(body.value.state, STATE_BYTES_MAX, `${path}.custom`, "state");

@@ -19,11 +19,11 @@ export const removal = (): Operation => operation("structure_removal", { $case: 
 export const claim = (): Operation => operation("resource_claim", { $case: "resourceClaim", value: { resourceId: "vein-1", playerId: "ada", release: false } });
 export const pickup = (): Operation => operation("item_pickup", { $case: "itemPickup", value: { itemId: "item-1", playerId: "ada" } });
 export const transfer = (): Operation =>
-  operation("player_inventory", { $case: "playerInventory", value: { action: PlayerInventory_Action.TRANSFER, playerId: "ada", itemKind: "iron_ore", quantity: 5, counterpartyId: "bob", itemId: "", position: undefined, counterpartyRegion: undefined } });
+  operation("player_inventory", { $case: "playerInventory", value: { action: PlayerInventory_Action.TRANSFER, playerId: "ada", itemKind: "iron_ore", quantity: 5, counterpartyId: "bob", itemId: "", position: undefined, counterpartyRegion: undefined, containerId: "", counterpartyContainerId: "" } });
 export const drop = (): Operation =>
-  operation("player_inventory", { $case: "playerInventory", value: { action: PlayerInventory_Action.DROP, playerId: "ada", itemKind: "iron_ore", quantity: 5, counterpartyId: "", itemId: "item-2", position: { x: 1, y: 2, z: 3 }, counterpartyRegion: undefined } });
+  operation("player_inventory", { $case: "playerInventory", value: { action: PlayerInventory_Action.DROP, playerId: "ada", itemKind: "iron_ore", quantity: 5, counterpartyId: "", itemId: "item-2", position: { x: 1, y: 2, z: 3 }, counterpartyRegion: undefined, containerId: "", counterpartyContainerId: "" } });
 export const spawn = (): Operation =>
-  operation("player_inventory", { $case: "playerInventory", value: { action: PlayerInventory_Action.SPAWN, playerId: "", itemKind: "iron_ore", quantity: 5, counterpartyId: "", itemId: "item-2", position: { x: 1, y: 2, z: 3 }, counterpartyRegion: undefined } });
+  operation("player_inventory", { $case: "playerInventory", value: { action: PlayerInventory_Action.SPAWN, playerId: "", itemKind: "iron_ore", quantity: 5, counterpartyId: "", itemId: "item-2", position: { x: 1, y: 2, z: 3 }, counterpartyRegion: undefined, containerId: "", counterpartyContainerId: "" } });
 export const trade = (): Operation =>
   operation("trade", { $case: "trade", value: { firstPlayerId: "ada", secondPlayerId: "bob", firstGives: [{ itemKind: "iron_ore", quantity: 3 }], secondGives: [{ itemKind: "gold", quantity: 1 }], secondRegion: undefined } });
 export const dig = (): Operation =>

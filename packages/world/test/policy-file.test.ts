@@ -23,6 +23,7 @@ describe("the default policy", () => {
       item_pickup: "strong: timestamp, server_id, operation_id",
       player_inventory: "strong: timestamp, server_id, operation_id",
       trade: "strong: timestamp, server_id, operation_id",
+      container: "strong: timestamp, server_id, operation_id",
       terrain_modification: "strong: merge, timestamp, server_id, operation_id",
       creature_ownership: "strong: priority, timestamp, server_id, operation_id",
       creature_position: "eventual: last_write_wins, server_id",

@@ -320,6 +320,7 @@ export function operationBytes({ operation }: Pick<PendingOperation, "operation"
   if (body?.$case === "terrainModification") bytes += body.value.brush.length;
   else if (body?.$case === "custom") bytes += body.value.state.length;
   else if (body?.$case === "trade") bytes += (body.value.firstGives.length + body.value.secondGives.length) * POSTING_BYTES;
+  else if (body?.$case === "container") for (const { items } of body.value.contents) bytes += (items.length + 2) * POSTING_BYTES;
   // A UTF-16 unit takes up to three bytes.
   else if (body?.$case === "structurePlacement") for (const [key, value] of body.value.attributes) bytes += (key.length + value.length) * 3;
   return bytes;

@@ -4,7 +4,7 @@
 import type { Decision, ForwardedAnswer, ForwardedCall, HybridTimestamp, Operation, OperationError, StampedOperation } from "@statemesh/contract";
 import { MeshError } from "@statemesh/contract";
 import type { HybridClock } from "@statemesh/clocks";
-import { destinationOf, movesItems, type PendingOperation } from "@statemesh/replica";
+import { destinationOf, movesItems, needsContainers, type PendingOperation } from "@statemesh/replica";
 import { DIRECTORY_GROUP, type OperationType, type Policy, fingerprintOf, footprintOf, formatRegion, groupOf, validateOperation } from "@statemesh/world";
 import { type LosingSide, minorityPartition } from "../healing/losing-side.ts";
 import type { Waiter } from "./decision-queue.ts";
@@ -40,6 +40,8 @@ export interface EdgeNode {
   spansGroups(): boolean;
   /** True where every member knows footprints of other groups. */
   spansFootprints(): boolean;
+  /** Every node knows of containers. */
+  hasContainers(): boolean;
   /** True where this node's copy of the directory knows the server. */
   knowsServer(serverId: number): boolean;
   /** Where the players of a server connect; empty where it did not say, or is not known. */
@@ -211,6 +213,7 @@ export class Edge {
 
   /** The group that decides, or coordinates: the lowest that is reached. */
   #groupOf(pending: PendingOperation): number {
+    if (needsContainers(pending.operation) && !this.#node.hasContainers()) throw new MeshError("VERSION_TOO_LOW", "containers: there are some once every node runs a build that knows them");
     const movesEntity = destinationOf(pending.operation) !== undefined;
     if (movesEntity && !this.#node.spansGroups()) throw new MeshError("VERSION_TOO_LOW", "to_region: entities go to other regions once every node runs a build that knows how");
     if ((movesEntity || movesItems(pending.operation)) && this.#node.spansGroups()) return groupsOf([pending], this.#node.groups)[0] ?? 0;

@@ -164,8 +164,8 @@ export class Materializer {
     while (run.balancesSent < capture.balances.length && request.entities.length + request.balances.length < NAMES_PER_REQUEST) {
       const row = capture.balances[run.balancesSent++];
       if (row === undefined) break;
-      const playerId = playerOf(row.account);
-      if (playerId !== undefined) request.balances.push({ accountId: playerId, itemKind: row.itemKind, quantity: row.quantity, version: row.version });
+      const accountId = accountIdOf(row.account);
+      if (accountId !== undefined) request.balances.push({ accountId, itemKind: row.itemKind, quantity: row.quantity, version: row.version });
     }
     const last = run.entitiesSent === capture.entities.length && run.balancesSent === capture.balances.length;
     if (last) {
@@ -210,7 +210,7 @@ function addTouched(state: GroupState, touch: Touch, request: MaterializeRequest
       return 64;
     }
     case "balance": {
-      const accountId = playerOf(touch.account);
+      const accountId = accountIdOf(touch.account);
       if (accountId === undefined) return 0;
       const held = state.ledger.rowsOf(touch.account).get(touch.itemKind);
       // What is gone was so at this index at the latest.
@@ -244,8 +244,12 @@ function nameOf(touch: Touch): string {
   }
 }
 
-function playerOf(account: string): string | undefined {
-  return account.startsWith("player:") ? account.slice("player:".length) : undefined;
+/** An account's name in the store: a player's id, or `container:ID`. A player whose id looks like the name of an account has the whole name. */
+function accountIdOf(account: string): string | undefined {
+  if (account.startsWith("container:")) return account;
+  if (!account.startsWith("player:")) return undefined;
+  const playerId = account.slice("player:".length);
+  return playerId.startsWith("player:") || playerId.startsWith("container:") ? account : playerId;
 }
 
 function sizeOf(entity: Entity): number {

@@ -135,5 +135,6 @@ export class MeshRequests {
 }
 
 function isAcross({ body }: Operation): boolean {
+  if (body?.$case === "container") return body.value.toRegion !== undefined;
   return body?.$case === "playerInventory" && body.value.counterpartyRegion !== undefined;
 }

@@ -43,6 +43,8 @@ export type MeshSettings = {
   readonly borders: number;
   /** Share of the structures that name a plot beside their place: of those that come together, in whatever regions, one is built. */
   readonly plots: number;
+  /** Share of the operations that have to do with containers. */
+  readonly containers: number;
   readonly slowReaderMs: number;
   readonly keepaliveMs: number;
   readonly restartMs: number;
@@ -119,9 +121,10 @@ export function drawSettings(random: SimRandom, hints: PlainRecord): MeshSetting
     maxRegions: 0,
     tentative: 0,
     plots: 0,
+    containers: 0,
   };
   const withMembers = { ...drawn, ...drawMembers(random, drawn) };
-  return overruled({ ...withMembers, ...drawShards(random, withMembers), safetyMs: Math.min(drawn.safetyMs, drawn.paceMs * SAFETY_MS_A_PACE), plots: random.pick([0, 0, 0.3]) }, hints);
+  return overruled({ ...withMembers, ...drawShards(random, withMembers), safetyMs: Math.min(drawn.safetyMs, drawn.paceMs * SAFETY_MS_A_PACE), plots: random.pick([0, 0, 0.3]), containers: random.pick([0, 0, 0.3]) }, hints);
 }
 
 /** Who comes and goes, and with which builds. */

@@ -1,6 +1,6 @@
 // A mesh in one process: machines with nodes, arbiters, a store, shards and readers, and everything that watches them.
 import type { Region } from "@statemesh/contract";
-import { type GroupReplica, VERSIONS, type VersionRange } from "@statemesh/mesh";
+import { conservationOf, type GroupReplica, VERSIONS, type VersionRange } from "@statemesh/mesh";
 import type { ArbiterPort, NodeRuntime, StorePort } from "@statemesh/node";
 import { NewerVersionError, VIEWS_VERSION } from "@statemesh/replica";
 import { CorruptionError } from "@statemesh/wal";
@@ -247,7 +247,7 @@ export class MeshWorld {
       this.shards.push(
         new SimShard(serverId, {
           simulation, recorder, network: this.network, book: this.book, leases, nodes: [...machines.keys()], groups: settings.groups, leaseMs: settings.leaseMs,
-          regions: this.regions, paceMs: settings.paceMs, mischief: settings.mischief, leasing: settings.leasing, handoffs: settings.handoffs, maxRegions: settings.maxRegions, tentative: settings.tentative, servers, names: settings.names, borders: settings.borders, plots: settings.plots,
+          regions: this.regions, paceMs: settings.paceMs, mischief: settings.mischief, leasing: settings.leasing, handoffs: settings.handoffs, maxRegions: settings.maxRegions, tentative: settings.tentative, servers, names: settings.names, borders: settings.borders, plots: settings.plots, containers: settings.containers,
         }),
       );
     }
@@ -329,7 +329,13 @@ export class MeshWorld {
         if (astray !== undefined) return `node ${id}: ${astray}`;
       }
     }
-    return this.transactions.unrest ?? this.#viewUnrest ?? this.#eventualUnrest ?? this.#storeUnrest ?? this.subscribers.map((subscriber) => subscriber.checkFinal()).find((problem) => problem !== undefined);
+    return this.transactions.unrest ?? this.#ledgerUnrest ?? this.#viewUnrest ?? this.#eventualUnrest ?? this.#storeUnrest ?? this.subscribers.map((subscriber) => subscriber.checkFinal()).find((problem) => problem !== undefined);
+  }
+
+  /** What one group sent, another received. */
+  get #ledgerUnrest(): string | undefined {
+    const { addsUp, isExplained } = conservationOf(this.references.map(({ state }) => state));
+    return addsUp && isExplained ? undefined : "what groups sent one another is not what they received, and nothing is under way";
   }
 
   /** Every group has the voters that are on record. */

@@ -6,6 +6,7 @@ import { type BeginTransaction, Command, type DecidedOperation, type RegionFence
 import { addModulo, type Applied, type DirectoryChange, GroupState, type GroupStateOptions, peerGroupOf } from "@statemesh/replica";
 import { formatRegion, overlaps, quantizeBounds } from "@statemesh/world";
 import { crc32c } from "@node-rs/crc32";
+import { ContainerBook } from "./container-book.ts";
 import type { TransactionBook } from "./transaction-book.ts";
 
 /** The one decision on an operation id. */
@@ -48,6 +49,7 @@ export class ReferenceGroup {
   readonly history = new Map<string, { index: number; version: number }[]>();
   readonly #structures = new Map<string, ReturnType<typeof quantizeBounds>>();
   readonly #balances = new Map<string, number>();
+  readonly #containers = new ContainerBook();
   readonly #fences = new Map<string, Fence>();
   readonly #prepared = new Map<string, { readonly beginIndex: number; readonly decided: readonly DecidedOperation[] }>();
   /** What this group coordinates and has not decided. */
@@ -86,6 +88,8 @@ export class ReferenceGroup {
     } else if (command?.$case === "heal") this.#decide(entry.index, command.value.operations.flatMap(({ decided, decidedBefore }) => (decided === undefined || decidedBefore ? [] : [decided])), true);
     else if (command?.$case === "transaction") this.#step(entry.index, command.value, applied);
     else if (command?.$case === "fence" && !this.#isHeld(command.value, applied)) this.#fence(entry.index, command.value);
+    const problem = this.#containers.problem();
+    if (problem !== undefined) this.#fail("containers", `group ${this.state.groupId} at ${entry.index}: ${problem}`);
   }
 
   /** An entry that contradicts what stands was decided by somebody who did not know it. */
@@ -104,6 +108,7 @@ export class ReferenceGroup {
     if (entity === undefined) return;
     const key = entityKey(entity);
     this.#placed(index, key, entity, removed);
+    this.#containers.changed(entity, removed);
     const row = { index, version: removed ? 0 : entity.version };
     const history = this.history.get(key);
     if (history === undefined) this.history.set(key, [row]);
@@ -247,6 +252,7 @@ export class ReferenceGroup {
     const now = (this.#balances.get(key) ?? 0) + delta;
     if (now < 0 && peerGroupOf(account) === 0) this.#fail("balances", `${key} stands at ${now} after ${index} of group ${this.state.groupId}`);
     this.#balances.set(key, now);
+    this.#containers.balance(account, itemKind, now);
   }
 
   /** Σ balances = minted − burned, and every balance is what the postings say. */

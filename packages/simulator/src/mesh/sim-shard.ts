@@ -14,6 +14,7 @@ import { reasonOf } from "./call-book.ts";
 import type { LeaseBook } from "./lease-book.ts";
 import { ITEM_KIND } from "./mesh-requests.ts";
 import { asNobodyShould } from "./mischief.ts";
+import { newsOfContainer, ShardContainers } from "./shard-containers.ts";
 import { ShardLeases } from "./shard-leases.ts";
 import type { ShardNetwork } from "./shard-network.ts";
 import { ShardWay } from "./shard-way.ts";
@@ -55,6 +56,8 @@ export interface ShardParts {
   readonly borders: number;
   /** Share of the structures that name a plot, which those in other regions name as well. */
   readonly plots: number;
+  /** Share of the operations that have to do with containers. */
+  readonly containers: number;
 }
 
 export class SimShard {
@@ -63,6 +66,7 @@ export class SimShard {
   readonly #random: SimRandom;
   readonly #way: ShardWay;
   readonly #leases: ShardLeases;
+  readonly #containers: ShardContainers;
   readonly #sessions = new Map<number, number>();
   #token: VectorClock | undefined;
   #serial = 0;
@@ -74,6 +78,7 @@ export class SimShard {
     this.#parts = parts;
     this.#random = parts.simulation.random.fork();
     this.#way = new ShardWay(parts, this.#random);
+    this.#containers = new ShardContainers(this.#random, parts.regions, parts.names);
     this.#leases = new ShardLeases(serverId, parts, this.#way, this.#random);
   }
 
@@ -139,11 +144,12 @@ export class SimShard {
   }
 
   #act(): void {
-    const { leasing, handoffs, regions } = this.#parts;
+    const { leasing, handoffs, regions, containers } = this.#parts;
     const dice = this.#random.next();
     const { own } = this.#leases;
     const region = this.#random.pick(own.length > 0 && this.#random.chance(0.8) ? own : regions);
     const write = (): void => this.#leases.enter(region, () => this.#execute(this.#operation(region)));
+    if (containers > 0 && this.#random.chance(containers / 3)) this.#look(region);
     if (dice < 0.62) write();
     else if (dice < 0.68) this.#leases.enter(region, () => this.#transact(region));
     else if (dice < 0.8) this.#read(region);
@@ -174,8 +180,13 @@ export class SimShard {
     const inventory = (action: number, fields: Partial<{ playerId: string; counterpartyId: string; counterpartyRegion: Region; itemId: string }>): Operation =>
       this.#make(id, region, "player_inventory", {
         $case: "playerInventory",
-        value: { action: action as PlayerInventory_Action, playerId: "", itemKind: ITEM_KIND, quantity: this.#random.between(1, 5), counterpartyId: "", itemId: "", position: undefined, counterpartyRegion: undefined, ...fields, ...(fields.itemId === undefined ? {} : { position }) },
+        value: { containerId: "", counterpartyContainerId: "", action: action as PlayerInventory_Action, playerId: "", itemKind: ITEM_KIND, quantity: this.#random.between(1, 5), counterpartyId: "", itemId: "", position: undefined, counterpartyRegion: undefined, ...fields, ...(fields.itemId === undefined ? {} : { position }) },
       });
+    const { containers } = this.#parts;
+    if (containers > 0 && this.#random.chance(containers)) {
+      const asked = this.#containers.operation(region, position);
+      return this.#make(id, region, asked.type, asked.body);
+    }
     const place = `${region.x}.${region.y}.${region.z}.${at}${row === 0 ? "" : `.${row}`}`;
     switch (this.#random.between(0, 11)) {
       case 0:
@@ -279,6 +290,8 @@ export class SimShard {
           return done("OUTCOME_UNKNOWN");
         }
         this.#parts.book.decided(open, decision);
+        const news = newsOfContainer(operation, decision, this.#parts.groups);
+        if (news !== undefined) this.#parts.recorder.sometimes(news);
         const { groupId, index } = decision.position ?? { groupId: open.groupId, index: 0 };
         this.#sessions.set(groupId, Math.max(this.#sessions.get(groupId) ?? 0, index));
         done(undefined);
@@ -368,7 +381,7 @@ export class SimShard {
     this.#way.ask<ReadResponse>(
       (node, deadlineMs, done, fail) => {
         const request = {
-          region, level, entities, accounts, sessionPositions: sessionIndex === 0 ? [] : [{ groupId, term: 0, index: sessionIndex }],
+          region, level, entities, accounts, containers: [], sessionPositions: sessionIndex === 0 ? [] : [{ groupId, term: 0, index: sessionIndex }],
           maxStalenessMs: level === ReadLevel.BOUNDED_STALENESS ? 2_000 : 0, pageSize: 64, pageToken: "", includeEventual: true, session: undefined,
         };
         readFrom(node.mesh, request, deadlineMs, { done, fail: (error) => fail(reasonOf(error)), isGone: () => false });
@@ -379,6 +392,24 @@ export class SimShard {
         book.read(groupId, floor, isFresh, sessionIndex, response, asked);
         if (level === ReadLevel.SESSION) this.#sessions.set(groupId, Math.max(this.#sessions.get(groupId) ?? 0, response.position?.index ?? 0));
         this.#parts.recorder.sometimes(`read at level ${level}`);
+      },
+    );
+  }
+
+  /** At containers, so as to know where they are and what they hold. */
+  #look(region: Region): void {
+    const { entities, containers } = this.#containers.names();
+    this.#underWay++;
+    this.#way.ask<ReadResponse>(
+      (node, deadlineMs, done, fail) => {
+        const request = {
+          region, level: ReadLevel.LINEARIZABLE, entities, accounts: [], containers, sessionPositions: [], maxStalenessMs: 0, pageSize: 0, pageToken: "", includeEventual: false, session: undefined,
+        };
+        readFrom(node.mesh, request, deadlineMs, { done, fail: (error) => fail(reasonOf(error)), isGone: () => false });
+      },
+      (response) => {
+        this.#underWay--;
+        if (response !== undefined) this.#containers.saw(region, response);
       },
     );
   }

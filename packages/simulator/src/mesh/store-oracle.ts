@@ -50,11 +50,11 @@ function entityProblem({ entities }: MaterializedRows, state: GroupState): strin
 
 function ledgerProblem({ balances, totals }: MaterializedRows, state: GroupState): string | undefined {
   for (const { accountId, itemKind, quantity } of balances) {
-    const held = state.ledger.balance(`player:${accountId}`, itemKind);
+    const held = state.ledger.balance(accountId.startsWith("container:") ? accountId : `player:${accountId}`, itemKind);
     if (held !== quantity) return `${accountId} is stored with ${quantity} ${itemKind}, it holds ${held}`;
   }
   let held = 0;
-  for (const { account } of state.ledger.rows()) if (account.startsWith("player:")) held++;
+  for (const { account } of state.ledger.rows()) if (!account.startsWith("ground:")) held++;
   if (held !== balances.length) return `${balances.length} balances are stored, there are ${held}`;
   for (const { itemKind, minted, burned } of totals) {
     const expected = state.ledger.totals(itemKind);

@@ -22,7 +22,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { Balance, Decision, Entity, Operation } from "./operation.ts";
+import { Balance, ContainerContents, Decision, Entity, Operation } from "./operation.ts";
 import { Bounds, HybridTimestamp, LogPosition, Position, Region } from "./space.ts";
 
 /** Consistency: the calls of a game shard. Any consensus node answers every one of them. */
@@ -389,7 +389,7 @@ export interface ReadRequest {
     | undefined;
   /** Unspecified means linearizable. */
   level: ReadLevel;
-  /** Entities by kind and id, at most 256. Empty, with no accounts: every entity of the region, paged. */
+  /** Entities by kind and id, at most 256. Empty, with no accounts and no containers: every entity of the region, paged. */
   entities: EntityKey[];
   /** Accounts (players) whose balances in this region's group are wanted, at most 256. */
   accounts: string[];
@@ -404,7 +404,11 @@ export interface ReadRequest {
   /** Also return the region's eventual values (first page only, at most 1,024). */
   includeEventual: boolean;
   /** The session, at any level: the node answers once it has what the session has seen, or TOKEN_AHEAD at the deadline. */
-  session: SessionToken | undefined;
+  session:
+    | SessionToken
+    | undefined;
+  /** Containers whose contents are wanted, with everything in them, at most 16. */
+  containers: string[];
 }
 
 export interface EntityKey {
@@ -425,7 +429,11 @@ export interface ReadResponse {
   epoch: number;
   ownerServerId: number;
   /** The session after this call, where the request had one. */
-  session: SessionToken | undefined;
+  session:
+    | SessionToken
+    | undefined;
+  /** For each container that was asked for and is there: itself, then what is in it, each after the one that it is in. */
+  containers: ContainerContents[];
 }
 
 function createBaseExecuteRequest(): ExecuteRequest {
@@ -3584,6 +3592,7 @@ function createBaseReadRequest(): ReadRequest {
     pageToken: "",
     includeEventual: false,
     session: undefined,
+    containers: [],
   };
 }
 
@@ -3618,6 +3627,9 @@ export const ReadRequest: MessageFns<ReadRequest> = {
     }
     if (message.session !== undefined) {
       SessionToken.encode(message.session, writer.uint32(82).fork()).join();
+    }
+    for (const v of message.containers) {
+      writer.uint32(90).string(v!);
     }
     return writer;
   },
@@ -3715,6 +3727,14 @@ export const ReadRequest: MessageFns<ReadRequest> = {
             message.session = SessionToken.decode(reader, reader.uint32());
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.containers.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3761,6 +3781,9 @@ export const ReadRequest: MessageFns<ReadRequest> = {
         ? globalThis.Boolean(object.include_eventual)
         : false,
       session: isSet(object.session) ? SessionToken.fromJSON(object.session) : undefined,
+      containers: globalThis.Array.isArray(object?.containers)
+        ? object.containers.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -3796,6 +3819,9 @@ export const ReadRequest: MessageFns<ReadRequest> = {
     if (message.session !== undefined) {
       obj.session = SessionToken.toJSON(message.session);
     }
+    if (message.containers?.length) {
+      obj.containers = message.containers;
+    }
     return obj;
   },
 
@@ -3818,6 +3844,7 @@ export const ReadRequest: MessageFns<ReadRequest> = {
     message.session = (object.session !== undefined && object.session !== null)
       ? SessionToken.fromPartial(object.session)
       : undefined;
+    message.containers = object.containers?.map((e) => e) || [];
     return message;
   },
 };
@@ -3921,6 +3948,7 @@ function createBaseReadResponse(): ReadResponse {
     epoch: 0,
     ownerServerId: 0,
     session: undefined,
+    containers: [],
   };
 }
 
@@ -3949,6 +3977,9 @@ export const ReadResponse: MessageFns<ReadResponse> = {
     }
     if (message.session !== undefined) {
       SessionToken.encode(message.session, writer.uint32(66).fork()).join();
+    }
+    for (const v of message.containers) {
+      ContainerContents.encode(v!, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -4030,6 +4061,14 @@ export const ReadResponse: MessageFns<ReadResponse> = {
             message.session = SessionToken.decode(reader, reader.uint32());
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.containers.push(ContainerContents.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4060,6 +4099,9 @@ export const ReadResponse: MessageFns<ReadResponse> = {
         ? globalThis.Number(object.owner_server_id)
         : 0,
       session: isSet(object.session) ? SessionToken.fromJSON(object.session) : undefined,
+      containers: globalThis.Array.isArray(object?.containers)
+        ? object.containers.map((e: any) => ContainerContents.fromJSON(e))
+        : [],
     };
   },
 
@@ -4089,6 +4131,9 @@ export const ReadResponse: MessageFns<ReadResponse> = {
     if (message.session !== undefined) {
       obj.session = SessionToken.toJSON(message.session);
     }
+    if (message.containers?.length) {
+      obj.containers = message.containers.map((e) => ContainerContents.toJSON(e));
+    }
     return obj;
   },
 
@@ -4109,6 +4154,7 @@ export const ReadResponse: MessageFns<ReadResponse> = {
     message.session = (object.session !== undefined && object.session !== null)
       ? SessionToken.fromPartial(object.session)
       : undefined;
+    message.containers = object.containers?.map((e) => ContainerContents.fromPartial(e)) || [];
     return message;
   },
 };

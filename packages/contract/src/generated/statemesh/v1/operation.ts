@@ -225,6 +225,7 @@ export interface Operation {
     | { $case: "terrainModification"; value: TerrainModification }
     | { $case: "creatureOwnership"; value: CreatureOwnership }
     | { $case: "custom"; value: CustomAction }
+    | { $case: "container"; value: ContainerAction }
     | undefined;
 }
 
@@ -289,13 +290,13 @@ export interface ItemPickup {
  */
 export interface PlayerInventory {
   action: PlayerInventory_Action;
-  /** 1..64 bytes, but empty for ACTION_SPAWN. */
+  /** 1..64 bytes, but empty for ACTION_SPAWN and where `container_id` is set. */
   playerId: string;
   /** The kind of item, 1..64 bytes, such as `iron_ore`. */
   itemKind: string;
   /** 1..9007199254740991. */
   quantity: number;
-  /** For ACTION_TRANSFER: who receives, 1..64 bytes. */
+  /** For ACTION_TRANSFER: who receives, 1..64 bytes; empty where `counterparty_container_id` is set. */
   counterpartyId: string;
   /** For ACTION_DROP and ACTION_SPAWN: the new item on the ground, 1..64 bytes. */
   itemId: string;
@@ -307,7 +308,16 @@ export interface PlayerInventory {
    * For ACTION_TRANSFER: the region whose group keeps the receiver's account; unset: the home region. With it a player
    * may also be the counterparty, who takes items along to another group.
    */
-  counterpartyRegion: Region | undefined;
+  counterpartyRegion:
+    | Region
+    | undefined;
+  /**
+   * For ACTION_MINT, ACTION_BURN and ACTION_TRANSFER: the container whose items these are, in place of `player_id`, 1..64 bytes.
+   * It holds at most 64 kinds. Needs cluster version 4.
+   */
+  containerId: string;
+  /** For ACTION_TRANSFER: the container that receives, in place of `counterparty_id`, 1..64 bytes. Needs cluster version 4. */
+  counterpartyContainerId: string;
 }
 
 /** What is done. */
@@ -383,6 +393,126 @@ export function playerInventory_ActionToJSON(object: PlayerInventory_Action): st
     default:
       return "UNRECOGNIZED";
   }
+}
+
+/**
+ * A container is an account that is a thing: a chest, a bag, a wagon. It lies in the world, is held by a player, or is in another
+ * container, at most 8 deep and 64 in one another in all. To move it moves what is in it, however much that is. Needs cluster
+ * version 4. Items go in and out by PlayerInventory.
+ */
+export interface ContainerAction {
+  action: ContainerAction_Action;
+  /** Unique in the world, 1..64 bytes. */
+  containerId: string;
+  /** For ACTION_CREATE: the game's own name of what it is, 1..64 bytes, such as `wagon`. Else empty. */
+  kind: string;
+  /** For ACTION_MOVE and ACTION_DESTROY: where it is. It is refused with NOT_HOLDER where it is elsewhere. */
+  from:
+    | ContainerPlace
+    | undefined;
+  /** For ACTION_CREATE and ACTION_MOVE: where it shall be. */
+  to:
+    | ContainerPlace
+    | undefined;
+  /**
+   * For ACTION_MOVE: the region in which `to` is, where that is not the home region. Its group keeps the container and everything
+   * in it from then on; `contents` must be stated.
+   */
+  toRegion:
+    | Region
+    | undefined;
+  /**
+   * For ACTION_MOVE and ACTION_DESTROY: what it and everything in it holds, itself first, every other after the one that it is in;
+   * at most 64 containers and 1,024 stacks. Refused with CONTENTS_CHANGED where it is not exactly that. Empty: not stated; to
+   * destroy what holds something is then refused with NOT_EMPTY.
+   */
+  contents: ContainerContents[];
+}
+
+/** What is done. */
+export const ContainerAction_Action = {
+  UNSPECIFIED: 0,
+  /** CREATE - Makes an empty container. */
+  CREATE: 1,
+  /** MOVE - Moves it with everything in it. Exactly one of those who take it from one place gets it. */
+  MOVE: 2,
+  /** DESTROY - Destroys it. What it holds is burned, where `contents` says so; else it must be empty. */
+  DESTROY: 3,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type ContainerAction_Action = typeof ContainerAction_Action[keyof typeof ContainerAction_Action];
+
+export namespace ContainerAction_Action {
+  export type UNSPECIFIED = typeof ContainerAction_Action.UNSPECIFIED;
+  export type CREATE = typeof ContainerAction_Action.CREATE;
+  export type MOVE = typeof ContainerAction_Action.MOVE;
+  export type DESTROY = typeof ContainerAction_Action.DESTROY;
+  export type UNRECOGNIZED = typeof ContainerAction_Action.UNRECOGNIZED;
+}
+
+export function containerAction_ActionFromJSON(object: any): ContainerAction_Action {
+  switch (object) {
+    case 0:
+    case "ACTION_UNSPECIFIED":
+      return ContainerAction_Action.UNSPECIFIED;
+    case 1:
+    case "ACTION_CREATE":
+      return ContainerAction_Action.CREATE;
+    case 2:
+    case "ACTION_MOVE":
+      return ContainerAction_Action.MOVE;
+    case 3:
+    case "ACTION_DESTROY":
+      return ContainerAction_Action.DESTROY;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return ContainerAction_Action.UNRECOGNIZED;
+  }
+}
+
+export function containerAction_ActionToJSON(object: ContainerAction_Action): string {
+  switch (object) {
+    case ContainerAction_Action.UNSPECIFIED:
+      return "ACTION_UNSPECIFIED";
+    case ContainerAction_Action.CREATE:
+      return "ACTION_CREATE";
+    case ContainerAction_Action.MOVE:
+      return "ACTION_MOVE";
+    case ContainerAction_Action.DESTROY:
+      return "ACTION_DESTROY";
+    case ContainerAction_Action.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+/** Where a container is. */
+export interface ContainerPlace {
+  place:
+    | //
+    /** A player holds it. 1..64 bytes. */
+    { $case: "playerId"; value: string }
+    | //
+    /** It is in another container, of the same group. 1..64 bytes. */
+    { $case: "containerId"; value: string }
+    | //
+    /** It lies in the world, inside the region. As `from`, where exactly does not count. */
+    { $case: "position"; value: Position }
+    | undefined;
+}
+
+/** A container, and what is directly in it but for other containers, which name it themselves. */
+export interface ContainerContents {
+  /** 1..64 bytes. */
+  containerId: string;
+  /** The container that it is in; empty for one that a player holds or that lies in the world, and for the first of a list. */
+  inContainerId: string;
+  /** What it is, 1..64 bytes. */
+  kind: string;
+  /** At most 64 kinds, each once. */
+  items: ItemStack[];
 }
 
 /** Swaps items between two players: both sides or neither. */
@@ -525,7 +655,7 @@ export interface Decision {
   outcome: Outcome;
   /**
    * The rule that decided: `uncontested`, a rule of the chain (`priority`, `timestamp`, `server_id`,
-   * `operation_id`, `merge`, `last_write_wins`), `incumbent`, or an invariant (`balance`, `existence`, `holder`).
+   * `operation_id`, `merge`, `last_write_wins`), `incumbent`, or an invariant (`balance`, `existence`, `holder`, `containment`).
    */
   rule: string;
   /** Who won what this operation asked for: its own id where it won. */
@@ -539,7 +669,8 @@ export interface Decision {
   conflict: ConflictType;
   /**
    * For OUTCOME_REJECTED: `CONFLICT`, `NOT_FOUND`, `ALREADY_EXISTS`, `NOT_HOLDER`, `INSUFFICIENT_ITEMS`,
-   * `BALANCE_OVERFLOW`, `MERGE_LIMIT`, `NOT_MERGEABLE`, `TRANSACTION_ABORTED`. Where several groups took part also what another group refused it for: `FENCED`,
+   * `BALANCE_OVERFLOW`, `MERGE_LIMIT`, `NOT_MERGEABLE`, `TRANSACTION_ABORTED`, of containers also `NOT_EMPTY`, `CONTENTS_CHANGED`,
+   * `CONTAINER_CYCLE`, `CONTAINER_TOO_DEEP` and `CONTAINER_FULL`. Where several groups took part also what another group refused it for: `FENCED`,
    * `OPERATION_ID_REUSED`, `DECISION_FORGOTTEN`, `OVERLOADED`; and with the rule `deadline` it did not come to a decision in time.
    */
   reason: string;
@@ -555,7 +686,7 @@ export interface Decision {
 export interface Entity {
   /** Unique in its kind. */
   entityId: string;
-  /** `structure`, `claim`, `item`, `terrain_edit`, `creature`, or a type of the operator's own. */
+  /** `structure`, `claim`, `item`, `container`, `terrain_edit`, `creature`, or a type of the operator's own. */
   kind: string;
   region:
     | Region
@@ -576,6 +707,7 @@ export interface Entity {
   label: string;
   /** Number of items, for `item`. */
   quantity: number;
+  /** Of a container that is in another one: `container`, the other's id. Its `region` is then that in which it was put there. */
   attributes: Map<string, string>;
   /** Opaque state: brush of a terrain edit, state of a custom entity. JSON where the type's states merge. */
   state: Uint8Array;
@@ -593,7 +725,10 @@ export interface Entity_AttributesEntry {
 
 /** What an account holds of one kind. */
 export interface Balance {
-  /** A player id. */
+  /**
+   * A player id. In the region store also `container:ID` of a container; a player id that begins with `container:` or `player:`
+   * has `player:` before it there.
+   */
   accountId: string;
   itemKind: string;
   quantity: number;
@@ -672,6 +807,9 @@ export const Operation: MessageFns<Operation> = {
         break;
       case "custom":
         CustomAction.encode(message.body.value, writer.uint32(194).fork()).join();
+        break;
+      case "container":
+        ContainerAction.encode(message.body.value, writer.uint32(202).fork()).join();
         break;
     }
     return writer;
@@ -834,6 +972,14 @@ export const Operation: MessageFns<Operation> = {
             message.body = { $case: "custom", value: CustomAction.decode(reader, reader.uint32()) };
             continue;
           }
+          case 25: {
+            if (tag !== 202) {
+              break;
+            }
+
+            message.body = { $case: "container", value: ContainerAction.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -913,6 +1059,8 @@ export const Operation: MessageFns<Operation> = {
         ? { $case: "creatureOwnership", value: CreatureOwnership.fromJSON(object.creature_ownership) }
         : isSet(object.custom)
         ? { $case: "custom", value: CustomAction.fromJSON(object.custom) }
+        : isSet(object.container)
+        ? { $case: "container", value: ContainerAction.fromJSON(object.container) }
         : undefined,
     };
   },
@@ -964,6 +1112,8 @@ export const Operation: MessageFns<Operation> = {
       obj.creatureOwnership = CreatureOwnership.toJSON(message.body.value);
     } else if (message.body?.$case === "custom") {
       obj.custom = CustomAction.toJSON(message.body.value);
+    } else if (message.body?.$case === "container") {
+      obj.container = ContainerAction.toJSON(message.body.value);
     }
     return obj;
   },
@@ -1038,6 +1188,12 @@ export const Operation: MessageFns<Operation> = {
       case "custom": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "custom", value: CustomAction.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "container": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "container", value: ContainerAction.fromPartial(object.body.value) };
         }
         break;
       }
@@ -1704,6 +1860,8 @@ function createBasePlayerInventory(): PlayerInventory {
     itemId: "",
     position: undefined,
     counterpartyRegion: undefined,
+    containerId: "",
+    counterpartyContainerId: "",
   };
 }
 
@@ -1732,6 +1890,12 @@ export const PlayerInventory: MessageFns<PlayerInventory> = {
     }
     if (message.counterpartyRegion !== undefined) {
       Region.encode(message.counterpartyRegion, writer.uint32(66).fork()).join();
+    }
+    if (message.containerId !== "") {
+      writer.uint32(74).string(message.containerId);
+    }
+    if (message.counterpartyContainerId !== "") {
+      writer.uint32(82).string(message.counterpartyContainerId);
     }
     return writer;
   },
@@ -1813,6 +1977,22 @@ export const PlayerInventory: MessageFns<PlayerInventory> = {
             message.counterpartyRegion = Region.decode(reader, reader.uint32());
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.containerId = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.counterpartyContainerId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1855,6 +2035,16 @@ export const PlayerInventory: MessageFns<PlayerInventory> = {
         : isSet(object.counterparty_region)
         ? Region.fromJSON(object.counterparty_region)
         : undefined,
+      containerId: isSet(object.containerId)
+        ? globalThis.String(object.containerId)
+        : isSet(object.container_id)
+        ? globalThis.String(object.container_id)
+        : "",
+      counterpartyContainerId: isSet(object.counterpartyContainerId)
+        ? globalThis.String(object.counterpartyContainerId)
+        : isSet(object.counterparty_container_id)
+        ? globalThis.String(object.counterparty_container_id)
+        : "",
     };
   },
 
@@ -1884,6 +2074,12 @@ export const PlayerInventory: MessageFns<PlayerInventory> = {
     if (message.counterpartyRegion !== undefined) {
       obj.counterpartyRegion = Region.toJSON(message.counterpartyRegion);
     }
+    if (message.containerId !== "") {
+      obj.containerId = message.containerId;
+    }
+    if (message.counterpartyContainerId !== "") {
+      obj.counterpartyContainerId = message.counterpartyContainerId;
+    }
     return obj;
   },
 
@@ -1904,6 +2100,438 @@ export const PlayerInventory: MessageFns<PlayerInventory> = {
     message.counterpartyRegion = (object.counterpartyRegion !== undefined && object.counterpartyRegion !== null)
       ? Region.fromPartial(object.counterpartyRegion)
       : undefined;
+    message.containerId = object.containerId ?? "";
+    message.counterpartyContainerId = object.counterpartyContainerId ?? "";
+    return message;
+  },
+};
+
+function createBaseContainerAction(): ContainerAction {
+  return { action: 0, containerId: "", kind: "", from: undefined, to: undefined, toRegion: undefined, contents: [] };
+}
+
+export const ContainerAction: MessageFns<ContainerAction> = {
+  encode(message: ContainerAction, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.action !== 0) {
+      writer.uint32(8).int32(message.action);
+    }
+    if (message.containerId !== "") {
+      writer.uint32(18).string(message.containerId);
+    }
+    if (message.kind !== "") {
+      writer.uint32(26).string(message.kind);
+    }
+    if (message.from !== undefined) {
+      ContainerPlace.encode(message.from, writer.uint32(34).fork()).join();
+    }
+    if (message.to !== undefined) {
+      ContainerPlace.encode(message.to, writer.uint32(42).fork()).join();
+    }
+    if (message.toRegion !== undefined) {
+      Region.encode(message.toRegion, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.contents) {
+      ContainerContents.encode(v!, writer.uint32(58).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ContainerAction {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseContainerAction();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.action = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.containerId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.from = ContainerPlace.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.to = ContainerPlace.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.toRegion = Region.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.contents.push(ContainerContents.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ContainerAction {
+    return {
+      action: isSet(object.action) ? containerAction_ActionFromJSON(object.action) : 0,
+      containerId: isSet(object.containerId)
+        ? globalThis.String(object.containerId)
+        : isSet(object.container_id)
+        ? globalThis.String(object.container_id)
+        : "",
+      kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
+      from: isSet(object.from) ? ContainerPlace.fromJSON(object.from) : undefined,
+      to: isSet(object.to) ? ContainerPlace.fromJSON(object.to) : undefined,
+      toRegion: isSet(object.toRegion)
+        ? Region.fromJSON(object.toRegion)
+        : isSet(object.to_region)
+        ? Region.fromJSON(object.to_region)
+        : undefined,
+      contents: globalThis.Array.isArray(object?.contents)
+        ? object.contents.map((e: any) => ContainerContents.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: ContainerAction): unknown {
+    const obj: any = {};
+    if (message.action !== 0) {
+      obj.action = containerAction_ActionToJSON(message.action);
+    }
+    if (message.containerId !== "") {
+      obj.containerId = message.containerId;
+    }
+    if (message.kind !== "") {
+      obj.kind = message.kind;
+    }
+    if (message.from !== undefined) {
+      obj.from = ContainerPlace.toJSON(message.from);
+    }
+    if (message.to !== undefined) {
+      obj.to = ContainerPlace.toJSON(message.to);
+    }
+    if (message.toRegion !== undefined) {
+      obj.toRegion = Region.toJSON(message.toRegion);
+    }
+    if (message.contents?.length) {
+      obj.contents = message.contents.map((e) => ContainerContents.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ContainerAction>): ContainerAction {
+    return ContainerAction.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ContainerAction>): ContainerAction {
+    const message = createBaseContainerAction();
+    message.action = object.action ?? 0;
+    message.containerId = object.containerId ?? "";
+    message.kind = object.kind ?? "";
+    message.from = (object.from !== undefined && object.from !== null)
+      ? ContainerPlace.fromPartial(object.from)
+      : undefined;
+    message.to = (object.to !== undefined && object.to !== null) ? ContainerPlace.fromPartial(object.to) : undefined;
+    message.toRegion = (object.toRegion !== undefined && object.toRegion !== null)
+      ? Region.fromPartial(object.toRegion)
+      : undefined;
+    message.contents = object.contents?.map((e) => ContainerContents.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseContainerPlace(): ContainerPlace {
+  return { place: undefined };
+}
+
+export const ContainerPlace: MessageFns<ContainerPlace> = {
+  encode(message: ContainerPlace, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.place?.$case) {
+      case "playerId":
+        writer.uint32(10).string(message.place.value);
+        break;
+      case "containerId":
+        writer.uint32(18).string(message.place.value);
+        break;
+      case "position":
+        Position.encode(message.place.value, writer.uint32(26).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ContainerPlace {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseContainerPlace();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.place = { $case: "playerId", value: reader.string() };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.place = { $case: "containerId", value: reader.string() };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.place = { $case: "position", value: Position.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ContainerPlace {
+    return {
+      place: isSet(object.playerId)
+        ? { $case: "playerId", value: globalThis.String(object.playerId) }
+        : isSet(object.player_id)
+        ? { $case: "playerId", value: globalThis.String(object.player_id) }
+        : isSet(object.containerId)
+        ? { $case: "containerId", value: globalThis.String(object.containerId) }
+        : isSet(object.container_id)
+        ? { $case: "containerId", value: globalThis.String(object.container_id) }
+        : isSet(object.position)
+        ? { $case: "position", value: Position.fromJSON(object.position) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: ContainerPlace): unknown {
+    const obj: any = {};
+    if (message.place?.$case === "playerId") {
+      obj.playerId = message.place.value;
+    } else if (message.place?.$case === "containerId") {
+      obj.containerId = message.place.value;
+    } else if (message.place?.$case === "position") {
+      obj.position = Position.toJSON(message.place.value);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ContainerPlace>): ContainerPlace {
+    return ContainerPlace.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ContainerPlace>): ContainerPlace {
+    const message = createBaseContainerPlace();
+    switch (object.place?.$case) {
+      case "playerId": {
+        if (object.place?.value !== undefined && object.place?.value !== null) {
+          message.place = { $case: "playerId", value: object.place.value };
+        }
+        break;
+      }
+      case "containerId": {
+        if (object.place?.value !== undefined && object.place?.value !== null) {
+          message.place = { $case: "containerId", value: object.place.value };
+        }
+        break;
+      }
+      case "position": {
+        if (object.place?.value !== undefined && object.place?.value !== null) {
+          message.place = { $case: "position", value: Position.fromPartial(object.place.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseContainerContents(): ContainerContents {
+  return { containerId: "", inContainerId: "", kind: "", items: [] };
+}
+
+export const ContainerContents: MessageFns<ContainerContents> = {
+  encode(message: ContainerContents, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.containerId !== "") {
+      writer.uint32(10).string(message.containerId);
+    }
+    if (message.inContainerId !== "") {
+      writer.uint32(18).string(message.inContainerId);
+    }
+    if (message.kind !== "") {
+      writer.uint32(26).string(message.kind);
+    }
+    for (const v of message.items) {
+      ItemStack.encode(v!, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ContainerContents {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseContainerContents();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.containerId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.inContainerId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.items.push(ItemStack.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ContainerContents {
+    return {
+      containerId: isSet(object.containerId)
+        ? globalThis.String(object.containerId)
+        : isSet(object.container_id)
+        ? globalThis.String(object.container_id)
+        : "",
+      inContainerId: isSet(object.inContainerId)
+        ? globalThis.String(object.inContainerId)
+        : isSet(object.in_container_id)
+        ? globalThis.String(object.in_container_id)
+        : "",
+      kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
+      items: globalThis.Array.isArray(object?.items) ? object.items.map((e: any) => ItemStack.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: ContainerContents): unknown {
+    const obj: any = {};
+    if (message.containerId !== "") {
+      obj.containerId = message.containerId;
+    }
+    if (message.inContainerId !== "") {
+      obj.inContainerId = message.inContainerId;
+    }
+    if (message.kind !== "") {
+      obj.kind = message.kind;
+    }
+    if (message.items?.length) {
+      obj.items = message.items.map((e) => ItemStack.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ContainerContents>): ContainerContents {
+    return ContainerContents.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ContainerContents>): ContainerContents {
+    const message = createBaseContainerContents();
+    message.containerId = object.containerId ?? "";
+    message.inContainerId = object.inContainerId ?? "";
+    message.kind = object.kind ?? "";
+    message.items = object.items?.map((e) => ItemStack.fromPartial(e)) || [];
     return message;
   },
 };
