@@ -17,6 +17,8 @@ export type TimesName = (typeof TIMES)[number];
 
 /** A part of what happened. */
 export interface BooksPart {
+  /** How long it took. */
+  readonly spanMs: number;
   readonly counts: Readonly<Record<CountName, number>>;
   /** By type and reason, such as `structure_placement: CONFLICT`. */
   readonly rejections: Readonly<Record<string, number>>;
@@ -41,7 +43,10 @@ export class BotBooks {
   errors: Record<string, number> = {};
   /** Operations that are in force, by type. */
   acts: Record<string, number> = {};
+  /** How long everything took that was added, one shard after the other. */
+  spanMs = 0;
   readonly #times: Record<TimesName, Histogram> = perName(TIMES, histogram);
+  #sinceMs = performance.now();
 
   took(name: TimesName, ms: number): void {
     this.#times[name].recordValue(Math.max(1, Math.min(600_000_000, Math.round(ms * 1_000))));
@@ -60,18 +65,20 @@ export class BotBooks {
   /** What happened since the last time that it was taken. */
   take(): BooksPart {
     const part: BooksPart = {
+      spanMs: performance.now() - this.#sinceMs,
       counts: { ...this.counts },
       rejections: this.rejections,
       errors: this.errors,
       acts: this.acts,
       times: Object.fromEntries(TIMES.map((name) => [name, encodeIntoCompressedBase64(this.#times[name])])) as Record<TimesName, string>,
     };
-    this.reset();
+    this.#reset();
     return part;
   }
 
   /** Forgets all but how many players there are. */
-  reset(): void {
+  #reset(): void {
+    this.#sinceMs = performance.now();
     for (const name of COUNTS) if (name !== "players") this.counts[name] = 0;
     for (const name of TIMES) this.#times[name].reset();
     this.rejections = {};
@@ -81,11 +88,18 @@ export class BotBooks {
 
   /** Adds what a shard has told; `players` is not added: each shard says how many it has now. */
   add(part: BooksPart): void {
+    this.spanMs += part.spanMs;
     for (const name of COUNTS) if (name !== "players") this.counts[name] += part.counts[name];
     for (const name of TIMES) this.#times[name].add(decodeFromCompressedBase64(part.times[name]) as Histogram);
-    for (const which of ["rejections", "errors", "acts"] as const) {
+    for (const which of ["rejections", "acts"] as const) {
       for (const [name, count] of Object.entries(part[which])) tallyIn(this[which], name, count);
     }
+    this.addTroubles(part);
+  }
+
+  /** Adds what went wrong alone: after the measuring. */
+  addTroubles(part: BooksPart): void {
+    for (const [name, count] of Object.entries(part.errors)) tallyIn(this.errors, name, count);
   }
 }
 

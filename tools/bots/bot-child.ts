@@ -24,6 +24,8 @@ async function obey(order: BotOrder): Promise<BotShardReport | undefined> {
     case "rest":
       await shard.rest();
       return undefined;
+    case "tell books":
+      return undefined;
     case "report":
       return shard.report();
     case "leave":
@@ -35,6 +37,7 @@ async function obey(order: BotOrder): Promise<BotShardReport | undefined> {
 process.on("message", ({ to, order }: { readonly to: number; readonly order: BotOrder }) => {
   obey(order).then(
     (report) => {
+      // What was counted until now comes before the answer.
       if (shard !== undefined) say({ news: "books", part: shard.books.take() });
       say({ news: "answer", to, error: "", ...(report === undefined ? {} : { report }) });
     },

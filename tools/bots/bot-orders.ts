@@ -27,6 +27,8 @@ export type BotOrder =
   | { readonly order: "prepare"; readonly spec: BotShardSpec }
   /** Players appear; what is measured counts from `measureMs` on. Both wall time. */
   | { readonly order: "play"; readonly beganMs: number; readonly measureMs: number }
+  /** Tells what it has counted until now, before it answers. */
+  | { readonly order: "tell books" }
   /** Nobody crosses a border or acts any more; answered once everything is decided. Positions go on. */
   | { readonly order: "rest" }
   | { readonly order: "report" }

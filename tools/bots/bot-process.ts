@@ -8,6 +8,14 @@ import type { BotNews, BotOrder, BotShardReport, BotShardSpec } from "./bot-orde
 
 type Answer = Extract<BotNews, { readonly news: "answer" }>;
 
+/** Who started a shard. */
+export interface BotListener {
+  /** About once a second: what it counted. */
+  onBooks(part: BooksPart): void;
+  /** It ended without being asked to. */
+  onCrash(how: string): void;
+}
+
 export class BotProcess {
   readonly number: number;
   /** Players that it simulates, as it said last. */
@@ -15,8 +23,9 @@ export class BotProcess {
   readonly #child: ChildProcess;
   readonly #answers = new Map<number, (answer: Answer) => void>();
   #orders = 0;
+  #expected = false;
 
-  private constructor(number: number, child: ChildProcess, onBooks: (part: BooksPart) => void) {
+  private constructor(number: number, child: ChildProcess, { onBooks, onCrash }: BotListener) {
     this.number = number;
     this.#child = child;
     child.on("message", (news: BotNews) => {
@@ -28,15 +37,17 @@ export class BotProcess {
       this.#answers.delete(news.to);
     });
     child.once("exit", (code, signal) => {
-      for (const [to, answer] of this.#answers) answer({ news: "answer", to, error: `its process ended (${signal ?? `status ${code}`})` });
+      const how = `its process ended (${signal ?? `status ${code}`})`;
+      for (const [to, answer] of this.#answers) answer({ news: "answer", to, error: how });
       this.#answers.clear();
+      if (!this.#expected) onCrash(`bot shard ${number}: ${how}`);
     });
   }
 
-  /** Started, registered, with its leases, and listening. `onBooks` hears what it counts, about once a second. */
-  static async start(spec: BotShardSpec, onBooks: (part: BooksPart) => void): Promise<BotProcess> {
+  /** Started, registered, with its leases, and listening. */
+  static async start(spec: BotShardSpec, listener: BotListener): Promise<BotProcess> {
     const child = fork(join(import.meta.dirname, "bot-child.ts"), { execPath: nodeProgram(), execArgv: [], stdio: ["ignore", "inherit", "inherit", "ipc"] });
-    const shard = new BotProcess(spec.number, child, onBooks);
+    const shard = new BotProcess(spec.number, child, listener);
     try {
       await shard.tell({ order: "prepare", spec });
     } catch (error) {
@@ -65,6 +76,7 @@ export class BotProcess {
   /** Ends the process, whatever it is at. */
   async end(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    this.#expected = true;
     const ended = once(this.#child, "exit");
     this.#child.kill("SIGKILL");
     await ended;

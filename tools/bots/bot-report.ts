@@ -43,7 +43,8 @@ export function summaryLines(plan: BotPlan, result: BotResult, use: readonly Pro
     `  borders        ${each(counts.crossings)} crossed, ${each(counts.handoffs)} handed from shard to shard: ${times("handoff")}`,
     `  conservation   ${conservationText(result.conservation)} at the end; ${result.verified} verifications, ${result.notConserved} said no`,
   ];
-  if (use.length > 0) lines.push(`  processes      ${use.map(({ name, cpuPercent, residentMiB }) => `${name} ${Math.round(cpuPercent)}% of a core, ${residentMiB} MiB`).join("; ")}`);
+  const processes = [...use, sumOf(`${result.shards.length} bot shards`, result.shards)];
+  lines.push(`  processes      ${processes.map(({ name, cpuPercent, residentMiB }) => `${name} ${Math.round(cpuPercent)}% of a core, ${residentMiB} MiB`).join("; ")}`);
   if (counts.rejected > 0) lines.push(`  rejections    ${listed(books.rejections)}`);
   if (Object.keys(books.errors).length > 0) lines.push(`  errors        ${listed(books.errors)}`);
   const late = counts.beatsLate + counts.beatsSkipped;
@@ -64,8 +65,13 @@ export function summaryJson(plan: BotPlan, result: BotResult, use: readonly Proc
     counts: books.counts, acts: books.acts, rejections: books.rejections, errors: books.errors,
     publishToReceive: times("arrival"), operation: times("strong"), handoff: times("handoff"), publish: times("publish"),
     conservation: { conserved: conservation?.conserved ?? false, verified: result.verified, notConserved: result.notConserved, items: conservation?.items ?? [] },
-    processes: use, checks: result.checks,
+    processes: [...use, ...result.shards], checks: result.checks,
   };
+}
+
+function sumOf(name: string, use: readonly ProcessUse[]): ProcessUse {
+  const sum = (of: "cpuPercent" | "residentMiB"): number => use.reduce((total, each) => total + each[of], 0);
+  return { name, cpuPercent: sum("cpuPercent"), residentMiB: sum("residentMiB") };
 }
 
 function listed(counts: Readonly<Record<string, number>>): string {

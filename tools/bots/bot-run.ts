@@ -1,11 +1,12 @@
 /** One run of bots against a mesh: from the first shard's start to what must hold at the end. */
 import { connect, type MeshClient } from "@statemesh/client";
 import { MeshError, type VerifyConservationResponse } from "@statemesh/contract";
-import { BotBooks, tallyIn } from "./bot-books.ts";
+import { type BooksPart, BotBooks, tallyIn } from "./bot-books.ts";
 import { type BotCheck, checkBots } from "./bot-checks.ts";
 import { type BotShardSpec, wallMs } from "./bot-orders.ts";
 import { BotProcess } from "./bot-process.ts";
 import { BotWorld, type BotWorldSpec } from "./bot-world.ts";
+import { ProcessMeter, type ProcessUse } from "./process-use.ts";
 
 /** What a run is made of. */
 export interface BotRunOptions {
@@ -36,6 +37,8 @@ export interface BotState {
   /** Times of the last second. */
   readonly latest: BotBooks;
   readonly conservation: VerifyConservationResponse | undefined;
+  /** What the shards use. */
+  readonly shards: readonly ProcessUse[];
 }
 
 export interface BotResult extends BotState {
@@ -60,6 +63,8 @@ export async function runBots(options: BotRunOptions): Promise<BotResult> {
   const world = new BotWorld(worldSpec);
   const client = connect({ endpoints, serverId: 1, name: "bots", attemptTimeoutMs: 10_000, deadlineMs: 30_000 });
   const shards: BotProcess[] = [];
+  const crash = new AbortController();
+  const over = AbortSignal.any([options.signal, crash.signal]);
   try {
     const status = await client.status();
     const groups = status.groups.filter(({ groupId }) => groupId !== 0).length;
@@ -70,26 +75,32 @@ export async function runBots(options: BotRunOptions): Promise<BotResult> {
       endpoints: endpoints.map((_, at) => endpoints[(at + number) % endpoints.length] ?? ""), number, serverIds, world: worldSpec, run, groups, hz: options.hz, acts: options.acts,
     });
     await Promise.all(serverIds.map(async (_, number) => {
-      shards.push(await BotProcess.start(specOf(number), (part) => watch.add(part)));
+      shards.push(await BotProcess.start(specOf(number), { onBooks: (part) => watch.add(part), onCrash: (how) => crash.abort(new Error(how)) }));
     }));
     const playMs = wallMs() + 250;
     const measureMs = playMs + WARM_UP_MS;
     await Promise.all(shards.map(async (shard) => await shard.tell({ order: "play", beganMs: playMs, measureMs })));
+    const meter = new ProcessMeter(shards.map(({ number, pid }) => ({ name: `shard-${number}`, pid })));
     const stateNow = (): BotState => {
-      const now = wallMs();
       const players = shards.reduce((sum, shard) => sum + shard.players, 0);
-      return { seconds: (now - playMs) / 1_000, measuredSeconds: Math.max(0, now - measureMs) / 1_000, players, books: watch.books, latest: watch.latest, conservation: watch.conservation };
+      return { seconds: (wallMs() - playMs) / 1_000, measuredSeconds: watch.books.spanMs / 1_000 / shards.length, players, books: watch.books, latest: watch.latest, conservation: watch.conservation, shards: meter.read() };
     };
-    await pause(measureMs - wallMs(), options.signal);
+    await pause(measureMs - wallMs(), over);
+    // What was counted before comes before the answers.
+    await Promise.all(shards.map(async (shard) => await shard.tell({ order: "tell books" })));
     watch.begin();
+    meter.begin();
     options.onMeasure();
-    while (!options.signal.aborted && wallMs() < measureMs + options.seconds * 1_000) {
-      await pause(Math.min(BEAT_MS, measureMs + options.seconds * 1_000 - wallMs()), options.signal);
+    for (const endMs = wallMs() + options.seconds * 1_000; !over.aborted && wallMs() < endMs; ) {
+      await pause(Math.min(BEAT_MS, endMs - wallMs()), over);
       watch.tick();
       options.onBeat(stateNow());
     }
-    const played = stateNow();
+    crash.signal.throwIfAborted();
     options.onProgress("checking");
+    await Promise.all(shards.map(async (shard) => await shard.tell({ order: "tell books" })));
+    watch.freeze();
+    const played = stateNow();
     await Promise.all(shards.map(async (shard) => await shard.tell({ order: "rest" })));
     await watch.end();
     const checks = await checkBots({ client, world, run, shards, serverIds, books: watch.books, notConserved: watch.notConserved, verified: watch.verified });
@@ -110,6 +121,7 @@ class Watch {
   notConserved = 0;
   readonly #client: MeshClient;
   #next = new BotBooks();
+  #frozen = false;
   #verifying: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
 
@@ -117,9 +129,15 @@ class Watch {
     this.#client = client;
   }
 
-  add(part: Parameters<BotBooks["add"]>[0]): void {
+  add(part: BooksPart): void {
+    if (this.#frozen) return this.books.addTroubles(part);
     this.books.add(part);
     this.#next.add(part);
+  }
+
+  /** The measuring ends; only what goes wrong is still added. */
+  freeze(): void {
+    this.#frozen = true;
   }
 
   begin(): void {

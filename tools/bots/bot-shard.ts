@@ -16,7 +16,10 @@ import { BotWorld } from "./bot-world.ts";
 const LEASE_WAIT_MS = 30_000;
 /** How often an operation is asked for whose outcome stays unknown. */
 const ASKED_MAX = 4;
+/** From one look for a lease to the next. */
 const BORDER_WAIT_MS = 250;
+/** Who can't appear for so long does not: the check of places says so. */
+const APPEAR_MS = 60_000;
 
 /** A player on its way over a border. */
 interface Leaving {
@@ -42,6 +45,7 @@ export class BotShard {
   readonly #handedOn = new Map<number, { readonly groupId: number; readonly index: number }>();
   readonly #open = new Set<number>();
   #made = 0;
+  #appearing = 0;
   #beganMs = 0;
   #beats: NodeJS.Timeout | undefined;
   #beat = 0;
@@ -64,10 +68,10 @@ export class BotShard {
     });
     this.#hearing = new BotHearing(this.#client, this.#view, this.books, { run: spec.run, serverId: this.#serverId, regions: this.#world.surroundingsOf(spec.number) });
     this.#client.authority.onLost((lease) => this.#onLost(lease));
-    // Regions stay where they are: players go from shard to shard.
+    // Regions stay where they are, players go from shard to shard: what comes is a lease that this shard had lost and has again.
     this.#follower = this.#client.follow({
-      load: async () => await Promise.reject(new MeshError("OVERLOADED", "bots take no regions")),
-      begin: (lease) => this.#failed(`begin ${formatRegion(lease.region)}`, "NOT_ASKED_FOR"),
+      load: async () => await Promise.resolve(),
+      begin: () => undefined,
       drain: async () => await Promise.reject(new MeshError("OVERLOADED", "bots hand no regions over")),
       handedOver: (region) => this.#failed(`handed over ${formatRegion(region)}`, "NOT_ASKED_FOR"),
       resume: () => this.#failed("a region was to be handed over", "REFUSED"),
@@ -90,14 +94,13 @@ export class BotShard {
       const region = this.#world.regionAt(number, 0);
       if (this.#world.shardOf(region) === this.#spec.number) void this.#appear(number, region);
     }
-    setTimeout(() => this.books.reset(), Math.max(0, measureMs - wallMs()));
     this.#scheduleBeat();
   }
 
   /** Nobody crosses or acts any more; resolves once all of it is decided. */
   async rest(): Promise<void> {
     this.#resting = true;
-    while (this.#stream.undecided > 0 || [...this.#players.values()].some((player) => player.busy) || this.#leaving.size > 0) {
+    while (this.#appearing > 0 || this.#stream.undecided > 0 || [...this.#players.values()].some((player) => player.busy) || this.#leaving.size > 0) {
       await new Promise((wake) => setTimeout(wake, 10));
     }
   }
@@ -121,9 +124,13 @@ export class BotShard {
   // ---- players ----
 
   async #appear(number: number, region: Region): Promise<void> {
-    const lease = this.#client.authority.leaseOf(region);
-    if (lease === undefined) return this.#failed("appear", "NO_LEASE");
-    await this.#decide(this.#client.operations.creatureOwnership(lease, { creatureId: playerId(this.#spec.run, number) }));
+    const creatureId = playerId(this.#spec.run, number);
+    this.#appearing += 1;
+    for (const endMs = performance.now() + APPEAR_MS; performance.now() < endMs; await new Promise((wake) => setTimeout(wake, BORDER_WAIT_MS))) {
+      const lease = this.#client.authority.leaseOf(region);
+      if (lease !== undefined && isInForce(await this.#decide(this.#client.operations.creatureOwnership(lease, { creatureId })))) break;
+    }
+    this.#appearing -= 1;
   }
 
   /** The mesh shows a player in one of this shard's regions. */
