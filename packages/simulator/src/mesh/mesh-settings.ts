@@ -46,6 +46,8 @@ export type MeshSettings = {
   /** Share of the operations that have to do with containers. */
   readonly containers: number;
   readonly slowReaderMs: number;
+  /** Share of the readers that walk: with an area that moves, instead of regions. */
+  readonly walking: number;
   readonly keepaliveMs: number;
   readonly restartMs: number;
   readonly maxDelayMs: number;
@@ -122,9 +124,11 @@ export function drawSettings(random: SimRandom, hints: PlainRecord): MeshSetting
     tentative: 0,
     plots: 0,
     containers: 0,
+    walking: 0,
   };
   const withMembers = { ...drawn, ...drawMembers(random, drawn) };
-  return overruled({ ...withMembers, ...drawShards(random, withMembers), safetyMs: Math.min(drawn.safetyMs, drawn.paceMs * SAFETY_MS_A_PACE), plots: random.pick([0, 0, 0.3]), containers: random.pick([0, 0, 0.3]) }, hints);
+  const safetyMs = Math.min(drawn.safetyMs, drawn.paceMs * SAFETY_MS_A_PACE);
+  return overruled({ ...withMembers, ...drawShards(random, withMembers), safetyMs, plots: random.pick([0, 0, 0.3]), containers: random.pick([0, 0, 0.3]), walking: random.pick([0, 0.5, 1]) }, hints);
 }
 
 /** Who comes and goes, and with which builds. */

@@ -26,7 +26,7 @@ const SOMETIMES: readonly string[] = [
   "operation accepted", "operation merged", "operation rejected", "operation tried again", "outcome never heard", "published", "publish TOKEN_AHEAD",
   "backup took a region over", "handoff aborted", "handoff committed", "handoff committed by its owner", "operation kept back in a handoff", "operation kept while its node was cut off", "kept operation listed in a heal report", "region changed its owner",
   "read at level 1", "read at level 2", "read at level 3", "read at level 4", "store compared", "subscriber lagged",
-  "subscription resumed", "subscription snapshot", "transaction answered", "transaction across groups aborted", "transaction across groups committed", "view without a member", "member removed from the view", "view that some enter and some leave",
+  "subscription moved", "subscription resumed", "subscription snapshot", "transaction answered", "transaction across groups aborted", "transaction across groups committed", "view without a member", "member removed from the view", "view that some enter and some leave",
 ];
 
 export const meshTier: Tier<MeshSettings> = {
@@ -70,6 +70,7 @@ async function runPhases(world: MeshWorld, { settings, faults }: Plan<MeshSettin
   }
   if (await simulation.runUntilHolds(isOver, AFTERWARDS_MS)) return;
   for (const shard of world.shards) shard.stop();
+  for (const subscriber of world.subscribers) subscriber.stand();
   let sinceMs = simulation.nowMs;
   const isAtRest = (): boolean => {
     if (recorder.isOver) return true;

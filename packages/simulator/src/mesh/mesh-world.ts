@@ -254,7 +254,9 @@ export class MeshWorld {
     for (let at = 1; at <= settings.subscribers; at++) {
       const regions = this.regions.filter(() => this.random.chance(0.6));
       const paceMs = at === 1 ? settings.slowReaderMs : 1;
-      this.subscribers.push(new SimSubscriber(`reader ${at}`, { simulation, recorder, machines, references, groups: settings.groups, regions: regions.length === 0 ? this.regions : regions, paceMs }));
+      const walks = this.random.chance(settings.walking);
+      const eventualIntervalMs = this.random.pick([0, 0, 200]);
+      this.subscribers.push(new SimSubscriber(`reader ${at}`, { simulation, recorder, machines, references, groups: settings.groups, regions: regions.length === 0 ? this.regions : regions, paceMs, walks, eventualIntervalMs }));
     }
   }
 
