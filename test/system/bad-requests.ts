@@ -3,7 +3,7 @@ import {
   AcquireRequest, ArbitrateRequest, Candidate, CandidateSet, DeleteRegionRequest, DetectRequest, ExecuteRequest, ExecuteStreamRequest, ExplainRequest, GetWatermarksRequest,
   ListRegionsRequest, LoadRegionRequest, MaterializeRequest, Operation, PatchRegionRequest, PublishRequest, QueryEntitiesRequest, QueryRegionsRequest, type Reason, ReadLevel,
   ReadRequest, RegisterRequest, ReleaseRequest, RenewRequest, ResolveRequest, RouteRequest, StoreRegionRequest,
-  TransactRegionsRequest, TransactRequest, TransferLeadershipRequest, WatchConflictsRequest,
+  TransactRegionsRequest, TransactRequest, TransferLeadershipRequest, WatchConservationRequest, WatchConflictsRequest,
 } from "@statemesh/contract";
 import { LOCAL_CLUSTER } from "../../tools/mesh-processes.ts";
 import { badEventualRequests } from "./bad-eventual-requests.ts";
@@ -235,6 +235,13 @@ function authority(of: Of, world: KnownWorld): void {
 function admin(of: Of): void {
   of("ClusterAdminService/GetStatus", () => undefined);
   of("ClusterAdminService/VerifyConservation", () => undefined);
+  of("ClusterAdminService/WatchConservation", (cases) => {
+    const add = (name: string, field: string, object: object): void => cases.add<WatchConservationRequest>(WatchConservationRequest, name, "INVALID_FIELD", field, object);
+    add("more often than is told", "interval_ms", { intervalMs: 99 });
+    add("once in a long time", "interval_ms", { intervalMs: 60_001 });
+    add("65 kinds", "item_kinds", { itemKinds: many(65, (at) => `k${at}`) });
+    add("a kind without a name", "item_kinds[0]", { itemKinds: [""] });
+  });
   of("ClusterAdminService/TransferLeadership", (cases) => {
     const add = (name: string, reason: Reason, field: string | undefined, object: object): void => cases.add<TransferLeadershipRequest>(TransferLeadershipRequest, name, reason, field, object);
     add("a group that is not there", "INVALID_FIELD", "group_id", { groupId: 1_000, targetNodeId: 1 });

@@ -1,7 +1,11 @@
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { promisify } from "node:util";
 import { accountKey, checkLinearizability, checkStrictSerializability, History, keyCallsOf, type SeenVersion } from "@statemesh/checker";
 import type { MeshClient } from "@statemesh/client";
 import { type Decision, type Operation, Outcome, type Region } from "@statemesh/contract";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { nodeProgram } from "../../tools/service-process.ts";
 import { type Cluster, regionsOfGroup, startCluster, until } from "./cluster.ts";
 import { generator } from "./load.ts";
 
@@ -175,6 +179,14 @@ describe("items go from group to group while the groups' leaders are killed", ()
     const { conserved, items } = await auditor.verifyConservation();
     expect(conserved).toBe(true);
     expect(items.find(({ itemKind }) => itemKind === "ore")).toMatchObject({ minted: GROUPS * PLAYERS * FUNDS, held: GROUPS * PLAYERS * FUNDS, inTransit: 0 });
+    // What a node counts all along is what it finds when it adds everything up.
+    for await (const live of auditor.watchConservation({ intervalMs: 100, itemKinds: ["ore"] })) {
+      expect(live).toMatchObject({ conserved: true, items: [{ itemKind: "ore", exactMinted: String(GROUPS * PLAYERS * FUNDS), exactBurned: "0", difference: "0" }], kindsLeftOff: 0 });
+      expect(live.positions).toHaveLength(GROUPS + 1);
+      if (live.items[0]?.inTransit === 0) break;
+    }
+    const told = await promisify(execFile)(nodeProgram(), [join(import.meta.dirname, "../../services/consensus-node/src/main.ts"), "verify", "--address", cluster.node(1).clientAddress]);
+    expect(told.stdout).toMatch(new RegExp(`^ore +${GROUPS * PLAYERS * FUNDS} +0 +${GROUPS * PLAYERS * FUNDS} +0 +0 +0$`, "m"));
     const keys = checkLinearizability(work.history);
     expect(keys.holds, keys.text).toBe(true);
     const transactions = checkStrictSerializability(work.history);

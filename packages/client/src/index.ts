@@ -15,6 +15,7 @@ export type { HedgeCounts } from "./hedging.ts";
 export { type Decided, OperationStream, type StreamCounts, type StreamOptions, WINDOW_MAX } from "./operation-stream.ts";
 export { Subscription, type SubscriptionTarget } from "./subscription.ts";
 export { ViewWatch } from "./view-watch.ts";
+export { ConservationWatch } from "./conservation-watch.ts";
 export type { Heartbeats } from "./heartbeats.ts";
 export type { CallLimits } from "./unary-caller.ts";
 export { bytesCodec, type Codec, jsonCodec } from "./codec.ts";

@@ -18,6 +18,7 @@ import { RegionFollower, type RegionHandlers } from "./region-follower.ts";
 import { MeshSession } from "./mesh-session.ts";
 import { RetryBudget } from "./retry.ts";
 import { Subscription, type SubscriptionTarget } from "./subscription.ts";
+import { ConservationWatch } from "./conservation-watch.ts";
 import { ViewWatch } from "./view-watch.ts";
 import { type CallLimits, OPERATION, READ_CALL, REPEATABLE_WRITE, SINGLE_WRITE, UnaryCaller } from "./unary-caller.ts";
 
@@ -205,6 +206,11 @@ export class MeshClient {
     if (error.reason !== "FENCED" || homeRegion === undefined) return;
     this.#owners.forget(homeRegion);
     this.authority.fenced(homeRegion, authorityEpoch, Number(error.metadata["current_epoch"] ?? 0));
+  }
+
+  /** Items as the asked node counts them with every posting, again and again: for a live view. `itemKinds`: only these. */
+  watchConservation(target: { readonly intervalMs?: number; readonly itemKinds?: string[] } = {}): ConservationWatch {
+    return new ConservationWatch(this.#pool, this.#options, target);
   }
 
   /** Closes streams, stops renewing leases (they run out; release them first to give them up at once), closes connections. */

@@ -2,7 +2,7 @@
 // moment. Each group by itself must add up; and what groups say they sent one another must differ from what those say they
 // received by what transactions that only one of the two has released yet carry, and by nothing else.
 import type { ItemConservation, LogPosition } from "@statemesh/contract";
-import { addModulo, type GroupState, peerGroupOf, type PreparedRow, TransactionState } from "@statemesh/replica";
+import { addModulo, type GroupState, type KindCount, peerGroupOf, type PreparedRow, TransactionState, WideCount } from "@statemesh/replica";
 
 export interface Conservation {
   readonly items: ItemConservation[];
@@ -16,58 +16,108 @@ export interface Conservation {
   readonly isExplained: boolean;
 }
 
-/** The groups' states at one moment, by group. */
+const NONE = { held: new WideCount(), onGround: new WideCount() };
+
+/** One kind over all groups. */
+class KindSum {
+  minted = 0n;
+  burned = 0n;
+  held = 0n;
+  onGround = 0n;
+  /** What groups sent less what they received, modulo 2^53. */
+  away = 0;
+  /** By how much groups do not add up. */
+  difference = 0n;
+
+  add({ minted, burned, held, onGround, away }: Readonly<KindCount>): void {
+    this.minted += BigInt(minted);
+    this.burned += BigInt(burned);
+    this.held += held.value;
+    this.onGround += onGround.value;
+    this.away = addModulo(this.away, away);
+    const accounted = addModulo(addModulo(held.modulo, onGround.modulo), away);
+    const rest = addModulo(accounted, burned - minted);
+    this.difference += BigInt(Math.abs(nearest(rest)));
+  }
+
+  /**
+   * The counts of what was sent and received go round at 2^53. Where every group adds up, what is in transit is what the other sums leave:
+   * that is the same modulo 2^53. Otherwise it is the nearer of the two numbers that the counts may mean.
+   */
+  get inTransit(): bigint {
+    return this.difference === 0n ? this.minted - this.burned - this.held - this.onGround : BigInt(nearest(this.away));
+  }
+
+  message(itemKind: string): ItemConservation {
+    const { minted, burned, held, onGround, inTransit, difference } = this;
+    return {
+      itemKind, minted: shown(minted), burned: shown(burned), held: shown(held), onGround: shown(onGround), inTransit: shown(inTransit), conserved: difference === 0n, difference: String(difference),
+      exactMinted: String(minted), exactBurned: String(burned), exactHeld: String(held), exactOnGround: String(onGround), exactInTransit: String(inTransit),
+    };
+  }
+}
+
+/** The groups' states at one moment, by group. Everything is added up anew, account by account. */
 export function conservationOf(states: readonly GroupState[]): Conservation {
-  const sums = new Map<string, ItemConservation>();
-  let addsUp = true;
-  const sumOf = (itemKind: string): ItemConservation => {
-    let sum = sums.get(itemKind);
-    if (sum === undefined) sums.set(itemKind, (sum = { itemKind, minted: 0, burned: 0, held: 0, onGround: 0, conserved: true, inTransit: 0 }));
-    return sum;
-  };
+  const sums = new Map<string, KindSum>();
   /** By sender, receiver and kind: what was sent, less what was received and what transactions account for. */
   const open = new Map<string, number>();
   for (const { ledger, groupId } of states) {
-    const rests = new Map<string, number>();
-    const add = (itemKind: string, quantity: number): unknown => rests.set(itemKind, addModulo(rests.get(itemKind) ?? 0, quantity));
-    for (const { itemKind, minted, burned } of ledger.totalsRows()) {
-      const sum = sumOf(itemKind);
-      sum.minted += minted;
-      sum.burned += burned;
-      add(itemKind, minted - burned);
+    const held = ledger.held();
+    const counts = ledger.counts();
+    for (const itemKind of new Set([...held.keys(), ...counts.keys()])) {
+      const found = held.get(itemKind) ?? NONE;
+      const counted = counts.get(itemKind);
+      const sum = sumOf(sums, itemKind);
+      sum.add({ minted: 0, burned: 0, away: 0, ...counted, ...found });
+      // What was counted with the postings is what the accounts hold.
+      const astray = (counted?.held.value ?? 0n) - found.held.value + (counted?.onGround.value ?? 0n) - found.onGround.value;
+      sum.difference += astray < 0n ? -astray : astray;
     }
-    for (const [itemKind, { inInventories, onGround }] of ledger.held()) {
-      const sum = sumOf(itemKind);
-      sum.held += inInventories;
-      sum.onGround += onGround;
-    }
-    for (const { itemKind, quantity } of ledger.rows()) add(itemKind, -quantity);
     for (const { groupId: peer, itemKind, sent, received } of ledger.transitRows()) {
-      const sum = sumOf(itemKind);
-      sum.inTransit = addModulo(addModulo(sum.inTransit, sent), -received);
-      add(itemKind, received - sent);
       count(open, groupId, peer, itemKind, sent);
       count(open, peer, groupId, itemKind, -received);
     }
-    for (const [itemKind, rest] of rests) {
-      if (rest === 0) continue;
-      addsUp = false;
-      sumOf(itemKind).conserved = false;
-    }
   }
-  for (const sum of sums.values()) sum.inTransit = inTransitOf(sum);
   for (const state of states) for (const row of state.transactions.preparedRows()) account(open, states, state.groupId, row);
   const isExplained = [...open.values()].every((rest) => rest === 0);
-  return { items: [...sums.values()].sort((a, b) => (a.itemKind < b.itemKind ? -1 : 1)), positions: states.map((state) => state.position()), addsUp, isExplained };
+  const addsUp = [...sums.values()].every(({ difference }) => difference === 0n);
+  return { items: [...sums].map(([itemKind, sum]) => sum.message(itemKind)).sort((a, b) => (a.itemKind < b.itemKind ? -1 : 1)), positions: states.map((state) => state.position()), addsUp, isExplained };
 }
 
-/**
- * The counts of what was sent and received go round at 2^53. Where every group adds up, what is in transit is what the other sums leave:
- * that is the same modulo 2^53. Otherwise it is the nearer of the two numbers that the counts may mean.
- */
-function inTransitOf({ conserved, minted, burned, held, onGround, inTransit }: ItemConservation): number {
-  if (conserved) return minted - burned - held - onGround;
-  return inTransit >= 2 ** 52 ? inTransit - 2 ** 53 : inTransit;
+/** As the groups count with every posting: what `conservationOf` finds where nothing is wrong, without a look at the accounts. By item kind. */
+export function countedItems(states: readonly GroupState[]): Map<string, ItemConservation> {
+  const sums = new Map<string, KindSum>();
+  for (const { ledger } of states) for (const [itemKind, count] of ledger.counts()) sumOf(sums, itemKind).add(count);
+  return new Map([...sums].map(([itemKind, sum]) => [itemKind, sum.message(itemKind)]));
+}
+
+/** By how many items one group does not add up by itself. */
+export function differenceIn({ ledger }: GroupState): number {
+  let difference = 0;
+  for (const count of ledger.counts().values()) {
+    const sum = new KindSum();
+    sum.add(count);
+    difference += Number(sum.difference);
+  }
+  return difference;
+}
+
+function sumOf(sums: Map<string, KindSum>, itemKind: string): KindSum {
+  let sum = sums.get(itemKind);
+  if (sum === undefined) sums.set(itemKind, (sum = new KindSum()));
+  return sum;
+}
+
+/** Of the two numbers that a count modulo 2^53 may mean, the one nearer to 0. */
+function nearest(count: number): number {
+  return count >= 2 ** 52 ? count - 2 ** 53 : count;
+}
+
+/** What a message's number can hold of it. */
+function shown(count: bigint): number {
+  const max = BigInt(Number.MAX_SAFE_INTEGER);
+  return Number(count > max ? max : count < -max ? -max : count);
 }
 
 /** What a prepared group has yet to send or receive counts where the other side has released. */

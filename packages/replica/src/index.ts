@@ -28,3 +28,4 @@ export * from "./membership.ts";
 export * from "./modulo.ts";
 export * from "./versions.ts";
 export * from "./views.ts";
+export { WideCount } from "./wide-count.ts";

@@ -3,6 +3,7 @@
 import type { Posting } from "@statemesh/contract/log";
 import { addModulo } from "./modulo.ts";
 import type { StateHash } from "./state-hash.ts";
+import { WideCount } from "./wide-count.ts";
 
 /** What one account holds of one kind. Replaced, never changed, so that a captured copy stays as it is. */
 export interface BalanceRow {
@@ -27,6 +28,17 @@ export interface TransitRow {
   readonly itemKind: string;
   readonly sent: number;
   readonly received: number;
+}
+
+/** What a group has of one kind, counted with every posting. */
+export interface KindCount {
+  minted: number;
+  burned: number;
+  /** In inventories and containers. */
+  readonly held: WideCount;
+  readonly onGround: WideCount;
+  /** What went to other groups less what came from there, modulo 2^53. */
+  away: number;
 }
 
 const EMPTY: ReadonlyMap<string, BalanceRow> = new Map();
@@ -58,6 +70,7 @@ export class Ledger {
   readonly #accounts = new Map<string, Map<string, BalanceRow>>();
   readonly #totals = new Map<string, TotalsRow>();
   readonly #transit = new Map<string, TransitRow>();
+  readonly #kinds = new Map<string, KindCount>();
   /** Minted by what is prepared and not decided. */
   readonly #mintsPrepared = new Map<string, number>();
   readonly #hash: StateHash;
@@ -110,6 +123,7 @@ export class Ledger {
     if (quantity < 0 || quantity > Number.MAX_SAFE_INTEGER) {
       throw new Error(`ledger: posting of ${delta} ${itemKind} leaves ${account} at ${quantity} at index ${index}`);
     }
+    this.#count(account, itemKind, delta);
     if (before !== undefined) this.#hash.remove(account, itemKind, before.quantity, 1);
     if (quantity === 0) {
       rows?.delete(itemKind);
@@ -128,7 +142,11 @@ export class Ledger {
   #addTransit(groupId: number, itemKind: string, delta: number): void {
     const key = `${groupId}/${itemKind}`;
     const before = this.#transit.get(key);
-    if (before !== undefined) this.#hash.remove("transit", key, before.sent, before.received);
+    if (before !== undefined) {
+      this.#hash.remove("transit", key, before.sent, before.received);
+      const count = this.#countOf(itemKind);
+      count.away = addModulo(addModulo(count.away, -before.sent), before.received);
+    }
     const sent = addModulo(before?.sent ?? 0, Math.max(0, delta));
     const received = addModulo(before?.received ?? 0, Math.max(0, -delta));
     this.restoreTransit({ groupId, itemKind, sent, received });
@@ -142,6 +160,8 @@ export class Ledger {
     const key = `${row.groupId}/${row.itemKind}`;
     this.#transit.set(key, row);
     this.#hash.add("transit", key, row.sent, row.received);
+    const count = this.#countOf(row.itemKind);
+    count.away = addModulo(addModulo(count.away, row.sent), -row.received);
   }
 
   #addTotals(itemKind: string, minted: number, burned: number): void {
@@ -149,8 +169,23 @@ export class Ledger {
     if (before !== undefined) this.#hash.remove("totals", itemKind, before.minted, before.burned);
     const after = { itemKind, minted: (before?.minted ?? 0) + minted, burned: (before?.burned ?? 0) + burned };
     if (after.minted > Number.MAX_SAFE_INTEGER) throw new Error(`ledger: more than 2^53-1 ${itemKind} minted`);
-    this.#totals.set(itemKind, after);
-    this.#hash.add("totals", itemKind, after.minted, after.burned);
+    this.restoreTotals(after);
+  }
+
+  #countOf(itemKind: string): KindCount {
+    let count = this.#kinds.get(itemKind);
+    if (count === undefined) this.#kinds.set(itemKind, (count = { minted: 0, burned: 0, held: new WideCount(), onGround: new WideCount(), away: 0 }));
+    return count;
+  }
+
+  #count(account: string, itemKind: string, delta: number): void {
+    const { held, onGround } = this.#countOf(itemKind);
+    (account.startsWith("ground:") ? onGround : held).add(delta);
+  }
+
+  /** Counts that are kept with every posting, by item kind. */
+  counts(): ReadonlyMap<string, Readonly<KindCount>> {
+    return this.#kinds;
   }
 
   /** Every row that is not empty. */
@@ -169,26 +204,26 @@ export class Ledger {
       this.#accounts.set(row.account, rows);
     }
     rows.set(row.itemKind, row);
+    this.#count(row.account, row.itemKind, row.quantity);
     this.#hash.add(row.account, row.itemKind, row.quantity, 1);
   }
 
   restoreTotals(row: TotalsRow): void {
     this.#totals.set(row.itemKind, row);
+    const count = this.#countOf(row.itemKind);
+    count.minted = row.minted;
+    count.burned = row.burned;
     this.#hash.add("totals", row.itemKind, row.minted, row.burned);
   }
 
-  /** What is held by item kind, in inventories and on the ground. */
-  held(): Map<string, { inInventories: number; onGround: number }> {
-    const held = new Map<string, { inInventories: number; onGround: number }>();
-    for (const row of this.rows()) {
-      let sum = held.get(row.itemKind);
-      if (sum === undefined) {
-        sum = { inInventories: 0, onGround: 0 };
-        held.set(row.itemKind, sum);
-      }
-      if (row.account.startsWith("ground:")) sum.onGround += row.quantity;
-      else sum.inInventories += row.quantity;
+  /** What is held by item kind, in inventories and on the ground: added up anew, account by account. */
+  held(): Map<string, Pick<KindCount, "held" | "onGround">> {
+    const sums = new Map<string, Pick<KindCount, "held" | "onGround">>();
+    for (const { account, itemKind, quantity } of this.rows()) {
+      let sum = sums.get(itemKind);
+      if (sum === undefined) sums.set(itemKind, (sum = { held: new WideCount(), onGround: new WideCount() }));
+      (account.startsWith("ground:") ? sum.onGround : sum.held).add(quantity);
     }
-    return held;
+    return sums;
   }
 }

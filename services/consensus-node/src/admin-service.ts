@@ -6,12 +6,12 @@ import {
   MeshError,
   type TransferLeadershipRequest,
   type TransferLeadershipResponse,
-  type VerifyConservationResponse,
 } from "@statemesh/contract";
-import { conservationOf, type MeshNode } from "@statemesh/mesh";
+import type { MeshNode } from "@statemesh/mesh";
 import type { NodeRuntime } from "@statemesh/node";
 import { type CallContext, type ServiceBinding, bindService, serverStream, unary } from "@statemesh/service";
 import { checkInteger } from "@statemesh/world";
+import { ConservationWatch, verify } from "./conservation-service.ts";
 import { deadlineOf } from "./deadlines.ts";
 import { addMember, cancelMemberChange, drainNode, listMemberChanges, listMembers, removeMember, replaceMember, watchMemberChange } from "./member-service.ts";
 
@@ -28,19 +28,14 @@ export interface AdminNode {
 
 /** How often a transfer looks whether leadership has moved. */
 const TRANSFER_POLL_MS = 20;
-/**
- * How often what is on its way is looked at again: this node may have applied the end of a transaction in one group before
- * its beginning in another. What is missing for good is missing every time.
- */
-const VERIFY_TRIES = 20;
-/** Groups that are asked for their position at a time. */
-const BARRIERS_AT_ONCE = 256;
 
 export function adminService(node: AdminNode): ServiceBinding {
+  const conservation = new ConservationWatch(node.mesh);
   return bindService(ClusterAdminServiceService, {
     getStatus: unary(() => statusOf(node)),
     transferLeadership: unary((request, context) => transfer(node, request, context)),
     verifyConservation: unary((_, context) => verify(node, context)),
+    watchConservation: serverStream((request, responses, context) => conservation.watch(request, responses, context)),
     listMembers: unary(() => listMembers(node)),
     addMember: unary((request, context) => addMember(node, request, context)),
     removeMember: unary((request, context) => removeMember(node, request, context)),
@@ -131,24 +126,4 @@ async function transfer(node: AdminNode, request: TransferLeadershipRequest, con
     await new Promise((resolve) => setTimeout(resolve, TRANSFER_POLL_MS));
   }
   return { leaderNodeId: targetNodeId, term: group.core.term };
-}
-
-/** Every posting stays in one group, so each group is conserved by itself, at any index. */
-async function verify(node: AdminNode, context: CallContext): Promise<VerifyConservationResponse> {
-  const { mesh } = node;
-  const deadlineMs = deadlineOf(context, mesh.host.clock.monotonicMs(), node.defaultDeadlineMs);
-  for (let tries = 1; ; tries++) {
-    for (let first = 0; first < mesh.groups.length; first += BARRIERS_AT_ONCE) {
-      const groups = mesh.groups.slice(first, first + BARRIERS_AT_ONCE);
-      await Promise.all(groups.map(async ({ groupId }) => barrier(mesh, groupId, deadlineMs)));
-    }
-    const { items, positions, addsUp, isExplained } = conservationOf(mesh.groups.map(({ state }) => state));
-    if (!addsUp || isExplained || tries === VERIFY_TRIES) return { conserved: addsUp && isExplained, items, positions };
-  }
-}
-
-async function barrier(mesh: MeshNode, groupId: number, deadlineMs: number): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    mesh.barrier(groupId, deadlineMs, (error) => (error === undefined ? resolve() : reject(error)));
-  });
 }

@@ -1,4 +1,4 @@
-import type { MeshNode } from "@statemesh/mesh";
+import { countedItems, differenceIn, type MeshNode } from "@statemesh/mesh";
 import type { NodeRuntime, Storage } from "@statemesh/node";
 import { Counter, Gauge, type Registry } from "@statemesh/service";
 import type { StoreLink } from "./store-link.ts";
@@ -13,6 +13,9 @@ export interface MeasuredParts {
 /** Groups with series of their own, at most; of more there is one series for all. */
 export const GROUPS_SHOWN = 65;
 
+/** Item kinds with series of their own, at most: names come from the game. */
+const KINDS_SHOWN = 64;
+
 /** What many groups come to together. */
 export type Together = "sum" | "least" | "greatest";
 
@@ -22,6 +25,19 @@ export function groupSeries(groups: number, value: (groupId: number) => number, 
   if (groups <= GROUPS_SHOWN) return values.map((each, groupId) => [String(groupId), each]);
   const combine = { sum: (a: number, b: number) => a + b, least: Math.min, greatest: Math.max }[together];
   return [["all", values.reduce((a, b) => combine(a, b))]];
+}
+
+/** Counts of items. The others of many kinds are one, of the name that no kind has. */
+export function itemSeries(node: Pick<MeshNode, "groups">): [{ readonly item_kind: string; readonly count: string }, number][] {
+  const kinds = [...countedItems(node.groups.map(({ state }) => state)).values()].sort((a, b) => b.minted - a.minted || (a.itemKind < b.itemKind ? -1 : 1));
+  const series: [{ readonly item_kind: string; readonly count: string }, number][] = [];
+  const show = (itemKind: string, shown: typeof kinds): void => {
+    const sum = (count: "minted" | "burned" | "held" | "onGround" | "inTransit"): number => shown.reduce((all, each) => all + each[count], 0);
+    for (const [name, count] of [["minted", "minted"], ["burned", "burned"], ["held", "held"], ["on_ground", "onGround"], ["in_transit", "inTransit"]] as const) series.push([{ item_kind: itemKind, count: name }, sum(count)]);
+  };
+  for (const kind of kinds.slice(0, KINDS_SHOWN)) show(kind.itemKind, [kind]);
+  if (kinds.length > KINDS_SHOWN) show("", kinds.slice(KINDS_SHOWN));
+  return series;
 }
 
 /** What a node says about itself to Prometheus. Everything is read on a scrape; nothing is kept on the way of an operation. */
@@ -56,6 +72,17 @@ export function registerMetrics(registry: Registry, node: MeshNode, { storage, r
   byGroup("raft_log_entries", "Entries held in memory.", "sum", (id) => node.group(id).core.lastIndex - node.group(id).core.firstIndex + 1);
   byGroup("group_damaged", "1 while the group's log on this node lacks something that it once held, because the disk was damaged.", "greatest", (id) => (node.group(id).isDamaged ? 1 : 0));
   byGroup("entities", "Strong entities held.", "sum", (id) => node.group(id).state.entities.size);
+  byGroup("ledger_difference", "Items by which what the group holds differs from what was minted less burned, and went to other groups; 0, or something is wrong.", "sum", (id) => differenceIn(node.group(id).state));
+  new Gauge({
+    name: "statemesh_items",
+    help: "Items over all groups, by kind and count: minted, burned, held (in inventories and containers), on_ground, in_transit. At most 64 kinds, those of which most was minted; the others are together in item_kind=\"\".",
+    labelNames: ["item_kind", "count"],
+    registers,
+    collect() {
+      this.reset();
+      for (const [labels, value] of itemSeries(node)) this.set(labels, value);
+    },
+  });
   byGroup("decisions_kept", "Decisions kept to answer retries.", "sum", (id) => node.group(id).state.decisions.size);
   byGroup("decision_queue", "Operations that wait for a decision.", "sum", (id) => node.group(id).waiting);
   byGroup("materialized_index", "Index through which the region store has the state, on the leader.", "sum", (id) => node.materializedIndex(id));

@@ -349,8 +349,26 @@ export interface VerifyConservationResponse {
   positions: LogPosition[];
 }
 
+export interface WatchConservationRequest {
+  /** Milliseconds between two messages, 100..60,000; 0 means 1,000. A slow reader gets fewer. */
+  intervalMs: number;
+  /** Only these kinds, at most 64, 1..64 bytes each; empty: all. */
+  itemKinds: string[];
+}
+
+export interface WatchConservationResponse {
+  /** Every kind adds up in every group, also those that are left off. */
+  conserved: boolean;
+  /** At most 256: those that do not add up first, then those of which most was minted. */
+  items: ItemConservation[];
+  kindsLeftOff: number;
+  /** Where the node stands in each group. Groups are not waited for: what is on its way between them may show as in transit for longer than it is. */
+  positions: LogPosition[];
+}
+
 export interface ItemConservation {
   itemKind: string;
+  /** This and the other counts as numbers end at 9007199254740991; the exact ones below go on. */
   minted: number;
   burned: number;
   /** In inventories. */
@@ -363,6 +381,14 @@ export interface ItemConservation {
    * received is still held by its sender too. What was minted less what was burned is held, on_ground and in_transit together.
    */
   inTransit: number;
+  /** The same as decimals, of any size: of one kind each group may mint up to 2^53-1. */
+  exactMinted: string;
+  exactBurned: string;
+  exactHeld: string;
+  exactOnGround: string;
+  exactInTransit: string;
+  /** By how much groups do not add up by themselves, each taken as positive, as a decimal: `0` where all do. */
+  difference: string;
 }
 
 /** A node of the cluster. A node id stands for one data folder for ever and is never used again. */
@@ -1997,8 +2023,238 @@ export const VerifyConservationResponse: MessageFns<VerifyConservationResponse> 
   },
 };
 
+function createBaseWatchConservationRequest(): WatchConservationRequest {
+  return { intervalMs: 0, itemKinds: [] };
+}
+
+export const WatchConservationRequest: MessageFns<WatchConservationRequest> = {
+  encode(message: WatchConservationRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.intervalMs !== 0) {
+      writer.uint32(8).uint32(message.intervalMs);
+    }
+    for (const v of message.itemKinds) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchConservationRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchConservationRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.intervalMs = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.itemKinds.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WatchConservationRequest {
+    return {
+      intervalMs: isSet(object.intervalMs)
+        ? globalThis.Number(object.intervalMs)
+        : isSet(object.interval_ms)
+        ? globalThis.Number(object.interval_ms)
+        : 0,
+      itemKinds: globalThis.Array.isArray(object?.itemKinds)
+        ? object.itemKinds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.item_kinds)
+        ? object.item_kinds.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: WatchConservationRequest): unknown {
+    const obj: any = {};
+    if (message.intervalMs !== 0) {
+      obj.intervalMs = Math.round(message.intervalMs);
+    }
+    if (message.itemKinds?.length) {
+      obj.itemKinds = message.itemKinds;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<WatchConservationRequest>): WatchConservationRequest {
+    return WatchConservationRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WatchConservationRequest>): WatchConservationRequest {
+    const message = createBaseWatchConservationRequest();
+    message.intervalMs = object.intervalMs ?? 0;
+    message.itemKinds = object.itemKinds?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseWatchConservationResponse(): WatchConservationResponse {
+  return { conserved: false, items: [], kindsLeftOff: 0, positions: [] };
+}
+
+export const WatchConservationResponse: MessageFns<WatchConservationResponse> = {
+  encode(message: WatchConservationResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.conserved !== false) {
+      writer.uint32(8).bool(message.conserved);
+    }
+    for (const v of message.items) {
+      ItemConservation.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.kindsLeftOff !== 0) {
+      writer.uint32(24).uint32(message.kindsLeftOff);
+    }
+    for (const v of message.positions) {
+      LogPosition.encode(v!, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchConservationResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchConservationResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.conserved = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.items.push(ItemConservation.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.kindsLeftOff = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.positions.push(LogPosition.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WatchConservationResponse {
+    return {
+      conserved: isSet(object.conserved) ? globalThis.Boolean(object.conserved) : false,
+      items: globalThis.Array.isArray(object?.items) ? object.items.map((e: any) => ItemConservation.fromJSON(e)) : [],
+      kindsLeftOff: isSet(object.kindsLeftOff)
+        ? globalThis.Number(object.kindsLeftOff)
+        : isSet(object.kinds_left_off)
+        ? globalThis.Number(object.kinds_left_off)
+        : 0,
+      positions: globalThis.Array.isArray(object?.positions)
+        ? object.positions.map((e: any) => LogPosition.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: WatchConservationResponse): unknown {
+    const obj: any = {};
+    if (message.conserved !== false) {
+      obj.conserved = message.conserved;
+    }
+    if (message.items?.length) {
+      obj.items = message.items.map((e) => ItemConservation.toJSON(e));
+    }
+    if (message.kindsLeftOff !== 0) {
+      obj.kindsLeftOff = Math.round(message.kindsLeftOff);
+    }
+    if (message.positions?.length) {
+      obj.positions = message.positions.map((e) => LogPosition.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<WatchConservationResponse>): WatchConservationResponse {
+    return WatchConservationResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WatchConservationResponse>): WatchConservationResponse {
+    const message = createBaseWatchConservationResponse();
+    message.conserved = object.conserved ?? false;
+    message.items = object.items?.map((e) => ItemConservation.fromPartial(e)) || [];
+    message.kindsLeftOff = object.kindsLeftOff ?? 0;
+    message.positions = object.positions?.map((e) => LogPosition.fromPartial(e)) || [];
+    return message;
+  },
+};
+
 function createBaseItemConservation(): ItemConservation {
-  return { itemKind: "", minted: 0, burned: 0, held: 0, onGround: 0, conserved: false, inTransit: 0 };
+  return {
+    itemKind: "",
+    minted: 0,
+    burned: 0,
+    held: 0,
+    onGround: 0,
+    conserved: false,
+    inTransit: 0,
+    exactMinted: "",
+    exactBurned: "",
+    exactHeld: "",
+    exactOnGround: "",
+    exactInTransit: "",
+    difference: "",
+  };
 }
 
 export const ItemConservation: MessageFns<ItemConservation> = {
@@ -2023,6 +2279,24 @@ export const ItemConservation: MessageFns<ItemConservation> = {
     }
     if (message.inTransit !== 0) {
       writer.uint32(56).int64Number(message.inTransit);
+    }
+    if (message.exactMinted !== "") {
+      writer.uint32(66).string(message.exactMinted);
+    }
+    if (message.exactBurned !== "") {
+      writer.uint32(74).string(message.exactBurned);
+    }
+    if (message.exactHeld !== "") {
+      writer.uint32(82).string(message.exactHeld);
+    }
+    if (message.exactOnGround !== "") {
+      writer.uint32(90).string(message.exactOnGround);
+    }
+    if (message.exactInTransit !== "") {
+      writer.uint32(98).string(message.exactInTransit);
+    }
+    if (message.difference !== "") {
+      writer.uint32(106).string(message.difference);
     }
     return writer;
   },
@@ -2096,6 +2370,54 @@ export const ItemConservation: MessageFns<ItemConservation> = {
             message.inTransit = reader.int64Number();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.exactMinted = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.exactBurned = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.exactHeld = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.exactOnGround = reader.string();
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.exactInTransit = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.difference = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2129,6 +2451,32 @@ export const ItemConservation: MessageFns<ItemConservation> = {
         : isSet(object.in_transit)
         ? globalThis.Number(object.in_transit)
         : 0,
+      exactMinted: isSet(object.exactMinted)
+        ? globalThis.String(object.exactMinted)
+        : isSet(object.exact_minted)
+        ? globalThis.String(object.exact_minted)
+        : "",
+      exactBurned: isSet(object.exactBurned)
+        ? globalThis.String(object.exactBurned)
+        : isSet(object.exact_burned)
+        ? globalThis.String(object.exact_burned)
+        : "",
+      exactHeld: isSet(object.exactHeld)
+        ? globalThis.String(object.exactHeld)
+        : isSet(object.exact_held)
+        ? globalThis.String(object.exact_held)
+        : "",
+      exactOnGround: isSet(object.exactOnGround)
+        ? globalThis.String(object.exactOnGround)
+        : isSet(object.exact_on_ground)
+        ? globalThis.String(object.exact_on_ground)
+        : "",
+      exactInTransit: isSet(object.exactInTransit)
+        ? globalThis.String(object.exactInTransit)
+        : isSet(object.exact_in_transit)
+        ? globalThis.String(object.exact_in_transit)
+        : "",
+      difference: isSet(object.difference) ? globalThis.String(object.difference) : "",
     };
   },
 
@@ -2155,6 +2503,24 @@ export const ItemConservation: MessageFns<ItemConservation> = {
     if (message.inTransit !== 0) {
       obj.inTransit = Math.round(message.inTransit);
     }
+    if (message.exactMinted !== "") {
+      obj.exactMinted = message.exactMinted;
+    }
+    if (message.exactBurned !== "") {
+      obj.exactBurned = message.exactBurned;
+    }
+    if (message.exactHeld !== "") {
+      obj.exactHeld = message.exactHeld;
+    }
+    if (message.exactOnGround !== "") {
+      obj.exactOnGround = message.exactOnGround;
+    }
+    if (message.exactInTransit !== "") {
+      obj.exactInTransit = message.exactInTransit;
+    }
+    if (message.difference !== "") {
+      obj.difference = message.difference;
+    }
     return obj;
   },
 
@@ -2170,6 +2536,12 @@ export const ItemConservation: MessageFns<ItemConservation> = {
     message.onGround = object.onGround ?? 0;
     message.conserved = object.conserved ?? false;
     message.inTransit = object.inTransit ?? 0;
+    message.exactMinted = object.exactMinted ?? "";
+    message.exactBurned = object.exactBurned ?? "";
+    message.exactHeld = object.exactHeld ?? "";
+    message.exactOnGround = object.exactOnGround ?? "";
+    message.exactInTransit = object.exactInTransit ?? "";
+    message.difference = object.difference ?? "";
     return message;
   },
 };
@@ -4271,6 +4643,21 @@ export const ClusterAdminServiceService = {
       VerifyConservationResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): VerifyConservationResponse => VerifyConservationResponse.decode(value),
   },
+  /**
+   * The same as the asked node counts it with every posting, again and again: nothing is added up anew, and nobody is asked. At
+   * most 32 at a time on a node; more are refused with OVERLOADED.
+   */
+  watchConservation: {
+    path: "/statemesh.v1.ClusterAdminService/WatchConservation" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: WatchConservationRequest): Buffer =>
+      WatchConservationRequest.encode(value).finish(),
+    requestDeserialize: (value: Buffer): WatchConservationRequest => WatchConservationRequest.decode(value),
+    responseSerialize: (value: WatchConservationResponse): Buffer =>
+      WatchConservationResponse.encode(value).finish(),
+    responseDeserialize: (value: Buffer): WatchConservationResponse => WatchConservationResponse.decode(value),
+  },
   /** Who belongs to the cluster. */
   listMembers: {
     path: "/statemesh.v1.ClusterAdminService/ListMembers" as const,
@@ -4377,6 +4764,11 @@ export interface ClusterAdminServiceServer extends UntypedServiceImplementation 
    * position of each group.
    */
   verifyConservation: handleUnaryCall<VerifyConservationRequest, VerifyConservationResponse>;
+  /**
+   * The same as the asked node counts it with every posting, again and again: nothing is added up anew, and nobody is asked. At
+   * most 32 at a time on a node; more are refused with OVERLOADED.
+   */
+  watchConservation: handleServerStreamingCall<WatchConservationRequest, WatchConservationResponse>;
   /** Who belongs to the cluster. */
   listMembers: handleUnaryCall<ListMembersRequest, ListMembersResponse>;
   /**
@@ -4453,6 +4845,19 @@ export interface ClusterAdminServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: VerifyConservationResponse) => void,
   ): ClientUnaryCall;
+  /**
+   * The same as the asked node counts it with every posting, again and again: nothing is added up anew, and nobody is asked. At
+   * most 32 at a time on a node; more are refused with OVERLOADED.
+   */
+  watchConservation(
+    request: WatchConservationRequest,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<WatchConservationResponse>;
+  watchConservation(
+    request: WatchConservationRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<WatchConservationResponse>;
   /** Who belongs to the cluster. */
   listMembers(
     request: ListMembersRequest,
