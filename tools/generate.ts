@@ -2,12 +2,13 @@
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Command } from "commander";
+import { API_FOLDER, writeApiReference } from "./api-reference.ts";
 import { CONFIGURATION_PAGE, configurationPage } from "./configuration-page.ts";
 import { GENERATED_FOLDER, generateCode, IMAGE_FILE } from "./generated-code.ts";
 import { ROOT, runTool } from "./step.ts";
 
 new Command("./dev generate")
-  .description(`Lints proto/ and generates ${GENERATED_FOLDER}, ${IMAGE_FILE} and ${CONFIGURATION_PAGE}.`)
+  .description(`Lints proto/ and generates ${GENERATED_FOLDER}, ${IMAGE_FILE}, ${CONFIGURATION_PAGE} and ${API_FOLDER}.`)
   .parse();
 
 mkdirSync(join(ROOT, ".cache"), { recursive: true });
@@ -26,4 +27,7 @@ try {
   rmSync(target, { recursive: true, force: true });
 }
 writeFileSync(join(ROOT, CONFIGURATION_PAGE), configurationPage());
-console.log(`generated ${GENERATED_FOLDER}, ${IMAGE_FILE}, ${CONFIGURATION_PAGE}`);
+const undocumented = await writeApiReference(join(ROOT, API_FOLDER));
+for (const each of undocumented) console.log(each);
+console.log(`generated ${GENERATED_FOLDER}, ${IMAGE_FILE}, ${CONFIGURATION_PAGE}, ${API_FOLDER}`);
+if (undocumented.length > 0) process.exitCode = 1;

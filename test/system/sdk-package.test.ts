@@ -7,12 +7,14 @@ import { ROOT } from "../../tools/step.ts";
 import { type Cluster, startCluster } from "./cluster.ts";
 import { installSdk, type Ran, runPlain } from "./installed-sdk.ts";
 
+const policy = ["--policy-file", join(ROOT, "packages/client/examples/policy.yaml")];
+
 let cluster: Cluster;
 let folder = "";
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "statemesh-sdk-"));
-  [cluster] = await Promise.all([startCluster({ groups: 2 }), installSdk(folder)]);
+  [cluster] = await Promise.all([startCluster({ groups: 2, extraFlags: { "consensus-node": policy, "conflict-arbiter": policy } }), installSdk(folder)]);
 });
 
 afterAll(async () => {
@@ -20,9 +22,9 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Runs an example of the installed package. */
-async function example(name: string, endpoints: readonly string[] = cluster.mesh.endpoints): Promise<Ran> {
-  return await runPlain(join(folder, "game"), "node", [`node_modules/@statemesh/client/examples/${name}.js`, endpoints.join(",")], 60_000);
+/** Runs an example of the installed package, at one node or at all. */
+async function example(name: string, endpoints: readonly string[] = cluster.mesh.endpoints, heard?: (output: string) => void): Promise<Ran> {
+  return await runPlain(join(folder, "game"), "node", [`node_modules/@statemesh/client/examples/${name}.js`, endpoints.join(",")], 120_000, heard);
 }
 
 test("quickstart: connect, take a region, build, and see it", async () => {
@@ -30,6 +32,33 @@ test("quickstart: connect, take a region, build, and see it", async () => {
   expect(output).toContain("the gate: stands (rule uncontested)");
   expect(output).toContain("and the subscription has shown it");
   expect(output).toContain("asked again: the same decision");
+  expect(status, output).toBe(0);
+});
+
+test("trade: two players over regions of their own, both sides or neither", async () => {
+  const { status, output } = await example("trade");
+  expect(output).toContain("before: ann holds 10 iron_ore, ben holds 3 gold");
+  expect(output).toContain("after:  ann holds 2 gold, ben holds 1 gold and 10 iron_ore");
+  expect(output).toContain("once more: refused, INSUFFICIENT_ITEMS");
+  expect(status, output).toBe(0);
+});
+
+test("handoff: a creature over a border, and a region from one game server to another", async () => {
+  const { status, output } = await example("handoff");
+  expect(output).toContain("the wolf is in region_81_0_0, simulated by server 9104");
+  expect(output).toContain("north's late order: refused, ");
+  expect(output).toContain("south: owns the region under epoch");
+  expect(output).toContain("north still holds it: false; south: true");
+  expect(output).toContain("north under its old epoch: FENCED");
+  expect(status, output).toBe(0);
+});
+
+test("custom type: a studio's own policy, an entity over a border and merging states", async () => {
+  const { status, output } = await example("custom-type");
+  expect(output).toContain("the cart: over the border, 0 here, 3 ore there");
+  expect(output).toContain("the town: 70 in the treasury, ann, ben, eve, by the sea");
+  expect(output).toContain("ben moved away: ann, eve");
+  expect(output).toContain("the weather: rain 3");
   expect(status, output).toBe(0);
 });
 
@@ -53,4 +82,27 @@ test("a studio's own code compiles against the declarations, those checked too",
   expect(lines.filter((line) => line.endsWith("types/client/src/index.d.ts"))).toHaveLength(1);
   // What others publish has errors of its own.
   expect(lines.filter((line) => /\berror TS\d+/.test(line))).toEqual([]);
+});
+
+test("partition: what a cut-off node keeps is decided after the partition", async () => {
+  const leader = await cluster.leaderOf(1);
+  const alone = cluster.nodes.find((node) => node !== leader);
+  if (alone === undefined) throw new Error("no node to cut off");
+  const others = cluster.nodes.filter((node) => node !== alone);
+  let stopped = false;
+  let resumed = false;
+  const { status, output } = await example("partition", [alone.clientAddress], (heard) => {
+    if (!stopped && heard.includes("waiting to be cut off")) {
+      stopped = true;
+      for (const node of others) node.pause();
+    }
+    if (!resumed && heard.includes("kept: ")) {
+      resumed = true;
+      for (const node of others) node.resume();
+    }
+  });
+  if (!resumed) for (const node of others) node.resume();
+  expect(output).toContain("would stand");
+  expect(output).toContain("healed: it stands");
+  expect(status, output).toBe(0);
 });

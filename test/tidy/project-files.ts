@@ -5,6 +5,8 @@ import { join } from "node:path";
 export const ROOT: string = join(import.meta.dirname, "..", "..");
 
 const SKIPPED_FOLDERS = new Set([".git", "node_modules", ".cache", ".data", "dist", "coverage", "generated"]);
+/** Made by `./dev generate`. */
+const GENERATED_FOLDERS = new Set(["docs/api"]);
 const BINARY = /\.(binpb|png|ico)$/;
 
 /** A text file that people wrote. */
@@ -20,7 +22,7 @@ export function projectFiles(folder = ""): ProjectFile[] {
     .toSorted()
     .flatMap((name) => {
       const path = folder === "" ? name : `${folder}/${name}`;
-      if (statSync(join(ROOT, path)).isDirectory()) return SKIPPED_FOLDERS.has(name) ? [] : projectFiles(path);
+      if (statSync(join(ROOT, path)).isDirectory()) return SKIPPED_FOLDERS.has(name) || GENERATED_FOLDERS.has(path) ? [] : projectFiles(path);
       return BINARY.test(name) || name.endsWith(".tsbuildinfo") ? [] : [{ path, text: readFileSync(join(ROOT, path), "utf8") }];
     });
 }

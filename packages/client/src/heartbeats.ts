@@ -13,6 +13,7 @@ const NODES_MAX = 16;
 /** Heartbeats that may wait for an answer at one node. */
 const WAITING_MAX = 2;
 
+/** Heartbeats to the node in use and to the others in turn. */
 export class Heartbeats {
   readonly #pool: NodePool;
   readonly #options: CompiledClientOptions;
@@ -49,6 +50,7 @@ export class Heartbeats {
     return this.#side;
   }
 
+  /** Sends no more. */
   close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);

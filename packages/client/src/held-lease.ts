@@ -7,7 +7,9 @@ import type { Place } from "./operation-builder.ts";
  * every await: a process that slept through its lease finds out there.
  */
 export class HeldLease implements Place {
+  /** The region that may be written. */
   readonly region: Region;
+  /** Its epoch: what operations carry. */
   readonly epoch: number;
   /** Players in the region, 0..1,000,000: told to the directory with the next renewal. */
   players = 0;

@@ -18,6 +18,24 @@ export type UpdateOf<M> = M extends Merging<infer Update, unknown> ? Update : ne
 /** What a merge function's states say. */
 export type ValueOf<M> = M extends Merging<never, infer Value> ? Value : never;
 
+/** Edits of terrain that count together. */
+export interface TerrainUpdate {
+  /** 1..64. */
+  readonly edits: readonly TerrainEdit[];
+}
+
+/** Moves in a tree that count together. */
+export interface TreeUpdate {
+  /** 1..64. */
+  readonly moves: readonly TreeMove[];
+}
+
+/** Writes the one value of which the last write stands. */
+export interface LastWriteUpdate<Value> {
+  /** Anything that JSON can say. */
+  readonly value: Value;
+}
+
 /** Goes up or down. */
 export interface CounterUpdate {
   /** A whole number, negative to go down. */
@@ -90,13 +108,13 @@ export const counterMerging: Merging<CounterUpdate, bigint> = { kind: "counter",
 export const setMerging: Merging<SetUpdate, SetValue> = { kind: "set", valueOf: (state) => new SetValue(addRemoveSet.read(state, "")) };
 
 /** Edits of terrain over one another; the lowest first. */
-export const terrainMerging: Merging<{ readonly edits: readonly TerrainEdit[] }, readonly TerrainLayer[]> = { kind: "terrain", valueOf: (state) => terrain.read(state, "") };
+export const terrainMerging: Merging<TerrainUpdate, readonly TerrainLayer[]> = { kind: "terrain", valueOf: (state) => terrain.read(state, "") };
 
 /** A tree whose nodes move, without cycles: parent by child. */
-export const treeMerging: Merging<{ readonly moves: readonly TreeMove[] }, ReadonlyMap<string, string>> = { kind: "tree", valueOf: (state) => treeParents(tree.read(state, "")) };
+export const treeMerging: Merging<TreeUpdate, ReadonlyMap<string, string>> = { kind: "tree", valueOf: (state) => treeParents(tree.read(state, "")) };
 
 /** One value of which the last write stands; undefined: never written. `Value` is anything that JSON can say. */
-export function lastWriteMerging<Value>(): Merging<{ readonly value: Value }, Value | undefined> {
+export function lastWriteMerging<Value>(): Merging<LastWriteUpdate<Value>, Value | undefined> {
   return {
     kind: "last_write_wins",
     valueOf(state) {

@@ -30,6 +30,7 @@ export type PublishSpec = Partial<Omit<PublishRequest, "serverId">>;
 
 /** A game server's connection to the mesh. Errors are MeshErrors. */
 export class MeshClient {
+  /** The id of this game server. */
   readonly serverId: number;
   /** Makes operations of this server. */
   readonly operations: OperationBuilder;

@@ -26,12 +26,14 @@ export class MeshSession {
     return this.#token;
   }
 
+  /** Decides one strong operation, as the client does; what the session reads from now on holds it. */
   async execute(operation: Operation, limits?: CallLimits): Promise<Decision> {
     const decision = await this.#calls.execute(operation, limits);
     this.#reached([decision.position]);
     return decision;
   }
 
+  /** Decides several operations together, as the client does; what the session reads from now on holds them. */
   async transact(operations: readonly Operation[], transactionId?: string, limits?: CallLimits): Promise<TransactResponse> {
     const response = await this.#calls.transact(operations, transactionId, limits);
     this.#reached(response.decisions.map(({ position }) => position));

@@ -7,6 +7,7 @@ import type { MergingType, StrongType } from "./studio-types.ts";
 
 /** Where an operation is at home, and the right to write there. A held lease is one. */
 export interface Place {
+  /** The home region. */
   readonly region: Region;
   /** Epoch of the server's lease on the region; 0 where nobody owns it. */
   readonly epoch: number;
@@ -37,6 +38,7 @@ export type Whereabouts = { readonly playerId: string } | { readonly containerId
 
 /** Makes operations of one server. */
 export class OperationBuilder {
+  /** The game server whose operations they are. */
   readonly serverId: number;
   readonly #ids: OperationIds;
   readonly #nowMs: () => number;

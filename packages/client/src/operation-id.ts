@@ -36,6 +36,7 @@ export class OperationIds {
     this.#origin = Array.from(randomBytes(ORIGIN_LENGTH), (byte) => ALPHABET.charAt(byte % 32)).join("");
   }
 
+  /** A new id. */
   next(): string {
     const now = this.#nowMs();
     if (now > this.#lastMs) this.#startAt(now);

@@ -40,8 +40,11 @@ export type Decided = (error: MeshError | undefined, decision: Decision | undefi
 
 /** Counts since the stream was made. */
 export interface StreamCounts {
+  /** Operations taken. */
   readonly submitted: number;
+  /** Operations with a decision. */
   readonly decided: number;
+  /** Operations that ended with an error. */
   readonly failed: number;
   /** Times that an operation was sent once more. */
   readonly resent: number;
@@ -101,6 +104,7 @@ export function meshErrorFromOperationError(error: OperationError): MeshError {
 
 /** A pipelined stream of strong operations. */
 export class OperationStream {
+  /** Most undecided operations. */
   readonly window: number;
   readonly #parts: StreamParts;
   readonly #pool: NodePool;
@@ -148,6 +152,7 @@ export class OperationStream {
     return this.#pending.size;
   }
 
+  /** What became of what was submitted. */
   get counts(): StreamCounts {
     return { ...this.#counts };
   }

@@ -65,6 +65,7 @@ export interface FollowerParts {
   nextId(): string;
 }
 
+/** Follows the directory for one game server: `MeshClient.follow` makes it. `Action`: what the game keeps back while a region is on its way. */
 export class RegionFollower<Action = never> {
   readonly #parts: FollowerParts;
   readonly #handlers: RegionHandlers<Action>;

@@ -15,9 +15,13 @@ export interface MeshErrorDetails {
 /** The one error class that crosses a process border. Its reason decides the gRPC code. */
 export class MeshError extends Error {
   override readonly name = "MeshError";
+  /** What happened, of a closed set. */
   readonly reason: Reason;
+  /** For programs: what the reason says there is, such as `current_epoch`. */
   readonly metadata: Readonly<Record<string, string>>;
+  /** Path of the field that is wrong. */
   readonly field: string | undefined;
+  /** Milliseconds to wait before a retry. */
   readonly retryDelayMs: number | undefined;
 
   constructor(reason: Reason, message: string, details: MeshErrorDetails = {}) {
