@@ -6,14 +6,19 @@ import { delimiter, join } from "node:path";
 
 /** Path of the first of `programs` that the machine has; as root on a machine with apt `packages` are installed where it has none. */
 export async function debianProgram(programs: readonly string[], packages: readonly string[]): Promise<string> {
-  const found = firstOnPath(programs);
+  return await orInstalled(`${programs[0]} on PATH`, async () => await Promise.resolve(firstOnPath(programs)), packages);
+}
+
+/** What `find` finds; as root on a machine with apt `packages` are installed where it finds nothing. `what` is said where there is none in the end. */
+export async function orInstalled(what: string, find: () => Promise<string | undefined>, packages: readonly string[]): Promise<string> {
+  const found = await find();
   if (found !== undefined) return found;
   const names = packages.join(" ");
   const apt = onPath("apt-get");
-  if (apt === undefined || userInfo().uid !== 0) throw new Error(`no ${programs[0]} on PATH: install ${names} (Debian: \`sudo apt-get install ${names}\`)`);
+  if (apt === undefined || userInfo().uid !== 0) throw new Error(`no ${what}: install ${names} (Debian: \`sudo apt-get install ${names}\`)`);
   await installWithoutService(apt, packages);
-  const installed = firstOnPath(programs);
-  if (installed === undefined) throw new Error(`apt-get installed ${names}, but ${programs[0]} is not on PATH`);
+  const installed = await find();
+  if (installed === undefined) throw new Error(`apt-get installed ${names}, but there is no ${what}`);
   return installed;
 }
 

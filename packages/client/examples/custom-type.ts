@@ -1,7 +1,7 @@
 // Types of a studio's own: values instead of bytes, a cart that crosses a border, and updates that merge. The mesh needs policy.yaml.
 // node custom-type.js [HOST:PORT,...]
 import {
-  connect, counterMerging, eventualType, fieldsMerging, jsonCodec, lastWriteMerging, MeshError, mergingType, Outcome, type Region, setMerging, strongType,
+  connect, counterMerging, eventualType, fieldsMerging, formatRegion, jsonCodec, lastWriteMerging, MeshError, mergingType, Outcome, type Region, setMerging, strongType,
 } from "@statemesh/client";
 
 const endpoints = (process.argv[2] ?? "127.0.0.1:7401,127.0.0.1:7402,127.0.0.1:7403").split(",");
@@ -34,9 +34,9 @@ try {
   await client.execute(client.operations.put(carts, lease, { entityId, state: { driver: "ann", goods: { ore: 4 } } }));
   // One operation takes it over the border: in each moment it is in exactly one of the two regions.
   const moved = await client.execute(client.operations.move(carts, lease, { entityId, state: { driver: "ann", goods: { ore: 3 } }, toRegion }));
-  const [here, there] = await Promise.all([region, toRegion].map((place) => client.read({ region: place, entities: [{ kind: carts.name, entityId }] })));
-  const arrived = there?.entities[0];
-  console.log(`the cart: ${moved.outcome === Outcome.ACCEPTED ? "over the border" : moved.reason}, ${here?.entities.length} here, ${arrived?.entityId === entityId ? carts.read(arrived)?.goods["ore"] : "no"} ore there`);
+  const [cart] = (await client.read({ region: toRegion, entities: [{ kind: carts.name, entityId }] })).entities;
+  if (cart?.region === undefined) throw new Error("no cart");
+  console.log(`the cart: ${moved.outcome === Outcome.ACCEPTED ? "over the border" : moved.reason}, in ${formatRegion(cart.region)} with ${carts.read(cart)?.goods["ore"]} ore`);
   await client.execute(client.operations.remove(carts, { region: toRegion, epoch: 0 }, { entityId }));
 } catch (error) {
   if (MeshError.from(error).reason !== "UNKNOWN_TYPE") throw error;

@@ -13,7 +13,7 @@ export { type Account, type Counterparty, OperationBuilder, type OperationOverri
 export { OperationIds } from "./operation-id.ts";
 export type { HedgeCounts } from "./hedging.ts";
 export { type Decided, OperationStream, type StreamCounts, type StreamOptions, WINDOW_MAX } from "./operation-stream.ts";
-export { Subscription, type SubscriptionTarget } from "./subscription.ts";
+export { type Ball, Subscription, type SubscriptionTarget } from "./subscription.ts";
 export { ViewWatch } from "./view-watch.ts";
 export { ConservationWatch } from "./conservation-watch.ts";
 export type { Heartbeats } from "./heartbeats.ts";

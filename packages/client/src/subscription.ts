@@ -5,6 +5,14 @@ import type { CompiledClientOptions } from "./client-options.ts";
 import type { NodePool } from "./node-pool.ts";
 import { type OpenedStream, ResumingStream } from "./resuming-stream.ts";
 
+/** A ball in the world. */
+export interface Ball {
+  /** Its middle. */
+  readonly center: Position;
+  /** Metres. */
+  readonly radius: number;
+}
+
 /** What to follow. */
 export interface SubscriptionTarget {
   /** 1..343 regions; or `bounds`, or `area`. */
@@ -12,7 +20,7 @@ export interface SubscriptionTarget {
   /** A box of at most 343 regions. */
   readonly bounds?: Bounds;
   /** A ball, which `moveTo` moves: the regions that it reaches. */
-  readonly area?: { readonly center: Position; readonly radius: number };
+  readonly area?: Ball;
   /** Entities. All three left out or false: everything. */
   readonly strong?: boolean;
   /** Eventual values. */
