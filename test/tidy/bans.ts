@@ -63,3 +63,8 @@ export const LINES_MAX = 500;
 export const LONG_FILES: Readonly<Record<string, string>> = {
   "packages/raft/src/raft-core.ts": "the protocol's state machine reads as one chapter: every transition beside the others",
 };
+
+/** Packages in more than one version, each with its reason. */
+export const SEVERAL_VERSIONS: Readonly<Record<string, string>> = {
+  typescript: "the compiler is 7, which has no interface for programs; typedoc reads the SDK with 6",
+};
