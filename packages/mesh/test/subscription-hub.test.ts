@@ -190,6 +190,23 @@ describe("a reader whose token is ahead of a node", () => {
     two.apply(logs, 1);
     expect(two.hub.aheadOf({ ...ALL, resumeToken: reader.token })).toEqual([]);
   });
+
+  it("gets a whole snapshot, and none from before the one that it has a part of", () => {
+    const [one, two] = [new Node(1), new Node(2)];
+    const logs = build(4, one);
+    const reader = new Reader();
+    const id = one.hub.subscribe(ALL);
+    const part = one.hub.next(id, 1);
+    if (part !== undefined) reader.take(part);
+    expect([reader.snapshots, reader.entities.size]).toEqual([1, 1]);
+    two.apply(logs, 1);
+    expect(two.hub.aheadOf({ ...ALL, resumeToken: reader.token })).toEqual([{ groupId: 1, index: 4 }]);
+    while (two.apply(logs, 1));
+    expect(two.hub.aheadOf({ ...ALL, resumeToken: reader.token })).toEqual([]);
+    reader.reconnect();
+    drain(two, two.hub.subscribe({ ...ALL, resumeToken: reader.token }), reader);
+    expect([reader.snapshots, reader.entities.size]).toEqual([2, 4]);
+  });
 });
 
 describe("a resume token", () => {

@@ -16,7 +16,7 @@ export interface ResumePoint {
   readonly scope: number;
   /** When the token was made, milliseconds since the Unix epoch. */
   readonly issuedMs: number;
-  /** Empty in the middle of a snapshot: then it starts again. */
+  /** Where the reader stands; in the middle of a snapshot where that stands, and the scope is no scope. */
   readonly cursors: readonly GroupCursor[];
   readonly causal: VectorClock;
   /** What the reader was told of, where it may move; else undefined: the scope says it. */

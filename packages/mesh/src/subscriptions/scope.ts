@@ -65,3 +65,8 @@ export function scopeOf(regions: readonly Region[], wishes: number): number {
   }
   return hash >>> 0;
 }
+
+/** What stands for a scope in the token of a reader that has not got all of its snapshot yet. */
+export function unfinished(scope: number): number {
+  return ~scope >>> 0;
+}

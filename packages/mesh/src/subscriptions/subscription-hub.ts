@@ -12,7 +12,7 @@ import { takeAgain, takeChanges, takeEvents, takeParts, takeValues } from "./mes
 import { RegionFeeds } from "./region-feeds.ts";
 import { decodeResumeToken, encodeResumeToken, type GroupCursor, hashOfCluster, type ResumePoint } from "./resume-token.ts";
 import { validateRequest } from "./request.ts";
-import { areaOf, distinctRegions, regionsOfArea, scopeOf, setOfRegions, without } from "./scope.ts";
+import { areaOf, distinctRegions, regionsOfArea, scopeOf, setOfRegions, unfinished, without } from "./scope.ts";
 import { newSubscriber, type Subscriber } from "./subscriber.ts";
 import { ValueRounds } from "./value-rounds.ts";
 
@@ -97,7 +97,8 @@ export class SubscriptionHub {
     if (request.resumeToken === "") return [];
     const { area } = validateRequest(request, this.limits);
     const point = decodeResumeToken(request.resumeToken, this.#cluster, this.limits.maxTokenLength);
-    const regions = area === undefined ? distinctRegions(request.regions, this.limits.maxRegions) : (point.regions ?? regionsOfArea(area, []));
+    const told = point.regions ?? [];
+    const regions = area === undefined ? distinctRegions(request.regions, this.limits.maxRegions) : told.length > 0 ? told : regionsOfArea(area, []);
     const groups = new Set(regions.map((region) => this.#options.groupOf(region)));
     return point.cursors.filter(({ groupId, index }) => groups.has(groupId) && index > this.#options.reader.positionOf(groupId).index).map(({ groupId, index }) => ({ groupId, index }));
   }
@@ -440,24 +441,26 @@ export class SubscriptionHub {
     return { event: { $case: "changes", value: message }, resumeToken: this.#token(subscriber, true) };
   }
 
-  /** The token after a message. In the middle of a snapshot it says only what causal events the reader has. */
+  /**
+   * The token after a message. In the middle of a snapshot its scope is nobody's, so that the reader gets a snapshot wherever it comes next; its
+   * cursors still say how new that has to be.
+   */
   #token(subscriber: Subscriber, stands: boolean): string {
     const cursors: GroupCursor[] = [];
-    if (stands) {
-      for (const groupId of subscriber.groups) {
-        const cursor = subscriber.cursors.get(groupId) as GroupCursor;
-        const ring = this.#ringOf(groupId);
-        const passed = subscriber.changes.length === 0 && ring.index >= cursor.index;
-        cursors.push(passed ? { groupId, term: ring.term, index: ring.index, partial: 0 } : cursor);
-      }
-      // Says that the values stand, where no group does.
-      if (subscriber.groups.length === 0) cursors.push({ groupId: 0, term: 0, index: 0, partial: 0 });
+    for (const groupId of subscriber.groups) {
+      const cursor = subscriber.cursors.get(groupId) as GroupCursor;
+      const ring = this.#ringOf(groupId);
+      const passed = stands && subscriber.changes.length === 0 && ring.index >= cursor.index;
+      cursors.push(passed ? { groupId, term: ring.term, index: ring.index, partial: 0 } : cursor);
     }
+    // Says that the values stand, where no group does.
+    if (stands && subscriber.groups.length === 0) cursors.push({ groupId: 0, term: 0, index: 0, partial: 0 });
     if (subscriber.wishes.causal && subscriber.events.length === 0 && subscriber.phase === "live") {
       subscriber.clock = merge(subscriber.clock, this.#causalFrontier());
     }
     const regions = subscriber.area === undefined ? undefined : stands ? subscriber.told : [];
-    return encodeResumeToken({ scope: subscriber.scope, issuedMs: this.#options.nowMs(), cursors, causal: subscriber.clock, regions, partial: stands ? subscriber.partial : [] }, this.#cluster);
+    const scope = stands ? subscriber.scope : unfinished(subscriber.scope);
+    return encodeResumeToken({ scope, issuedMs: this.#options.nowMs(), cursors, causal: subscriber.clock, regions, partial: stands ? subscriber.partial : [] }, this.#cluster);
   }
 
   #hasNews(subscriber: Subscriber): boolean {
