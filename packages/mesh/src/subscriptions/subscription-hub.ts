@@ -441,10 +441,7 @@ export class SubscriptionHub {
     return { event: { $case: "changes", value: message }, resumeToken: this.#token(subscriber, true) };
   }
 
-  /**
-   * The token after a message. In the middle of a snapshot its scope is nobody's, so that the reader gets a snapshot wherever it comes next; its
-   * cursors still say how new that has to be.
-   */
+  /** The token after a message. In the middle of a snapshot its scope is nobody's: the reader gets another one, as new as the cursors say at least. */
   #token(subscriber: Subscriber, stands: boolean): string {
     const cursors: GroupCursor[] = [];
     for (const groupId of subscriber.groups) {

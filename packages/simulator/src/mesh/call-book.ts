@@ -48,6 +48,8 @@ export class CallBook {
   decided(operation: OpenOperation, decision: Decision): void {
     const { operationId, groupId, floor } = operation;
     this.#recorder.operations++;
+    // Kept, and decided on the other side so long ago that nobody knows any more: whether it was done stays open.
+    if (decision.reason === "DECISION_FORGOTTEN") return this.#recorder.sometimes("kept operation that may have been decided before");
     this.acknowledged++;
     this.requests.decided(operation.asked, decision);
     const index = decision.position?.index ?? 0;

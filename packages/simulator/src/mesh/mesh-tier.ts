@@ -24,7 +24,7 @@ const SOMETIMES: readonly string[] = [
   "answer DECISION_FORGOTTEN", "answer FENCED", "answer MESSAGE_TOO_LARGE", "answer MINORITY_PARTITION", "answer OVERLOADED", "answer PRIORITY_FORGED", "answer TIMESTAMP_IN_FUTURE",
   "damaged log refused", "decision repeated", "leader changed with entries in flight", "leader elected", "lease came too late", "lease granted", "node stopped by its disk",
   "operation accepted", "operation merged", "operation rejected", "operation tried again", "outcome never heard", "published", "publish TOKEN_AHEAD",
-  "backup took a region over", "handoff aborted", "handoff committed", "handoff committed by its owner", "operation kept back in a handoff", "operation kept while its node was cut off", "kept operation listed in a heal report", "region changed its owner",
+  "backup took a region over", "handoff aborted", "handoff committed", "handoff committed by its owner", "operation kept back in a handoff", "operation kept while its node was cut off", "kept operation listed in a heal report", "kept operation that may have been decided before", "region changed its owner",
   "read at level 1", "read at level 2", "read at level 3", "read at level 4", "store compared", "subscriber lagged",
   "subscription moved", "subscription resumed", "subscription snapshot", "transaction answered", "transaction across groups aborted", "transaction across groups committed", "view without a member", "member removed from the view", "view that some enter and some leave",
 ];

@@ -212,6 +212,8 @@ export class ReferenceGroup {
       const { operationId } = operation;
       const known = this.decisions.get(operationId);
       const row = this.state.decisions.get(operationId);
+      // It was decided at `known`, and the group knows that no more: the answer says that it may have been, and changes nothing.
+      if (known !== undefined && healed && operation.rule === "forgotten" && operation.effects.length === 0) continue;
       if (known !== undefined && known.index !== index && row?.index === index) {
         this.#fail("one decision for ever", `${operationId} was decided at ${known.index} and again at ${index} of group ${this.state.groupId}`);
       }
