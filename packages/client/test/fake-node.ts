@@ -3,7 +3,7 @@ import { type handleBidiStreamingCall, type handleServerStreamingCall, Server, S
 import {
   AuthorityDirectoryServiceService, ConsistencyServiceService, type Decision, type ExecuteStreamRequest, type ExecuteStreamResponse, MeshError,
   Outcome, statusFromMeshError, type SubscribeRequest, type SubscribeResponse, type SubscribeStreamRequest, type SubscribeStreamResponse, ViewServiceService, type WatchRequest, type WatchResponse, type WatchViewRequest,
-  type WatchViewResponse,
+  type WatchViewResponse, HealingServiceService, type WatchTentativeRequest, type WatchTentativeResponse,
 } from "@statemesh/contract";
 
 type Answer = (request: never) => unknown;
@@ -19,6 +19,7 @@ export interface Answers {
   readonly watch?: handleServerStreamingCall<WatchRequest, WatchResponse>;
   readonly subscribe?: handleServerStreamingCall<SubscribeRequest, SubscribeResponse>;
   readonly subscribeStream?: handleBidiStreamingCall<SubscribeStreamRequest, SubscribeStreamResponse>;
+  readonly watchTentative?: handleServerStreamingCall<WatchTentativeRequest, WatchTentativeResponse>;
   readonly watchView?: handleServerStreamingCall<WatchViewRequest, WatchViewResponse>;
 }
 
@@ -35,6 +36,7 @@ function implementation(definition: ServiceDefinition, answers: Answers): Record
     else if (name === "watch") methods[name] = answers.watch ?? ((call: { end(): void }) => call.end());
     else if (name === "subscribe") methods[name] = answers.subscribe ?? ((call: { end(): void }) => call.end());
     else if (name === "subscribeStream") methods[name] = answers.subscribeStream ?? ((call: { end(): void }) => call.end());
+    else if (name === "watchTentative") methods[name] = answers.watchTentative ?? ((call: { end(): void }) => call.end());
     else if (name === "watchView") methods[name] = answers.watchView ?? ((call: { end(): void }) => call.end());
     else {
       methods[name] = (call: { request: never; on(event: "cancelled", told: () => void): void }, done: (error: ServiceError | null, response?: unknown) => void) => {
@@ -66,7 +68,7 @@ export class FakeNode {
 
   static async start(answers: Answers, port = 0): Promise<FakeNode> {
     const server = new Server();
-    for (const definition of [ConsistencyServiceService, AuthorityDirectoryServiceService, ViewServiceService] as unknown as ServiceDefinition[]) {
+    for (const definition of [ConsistencyServiceService, AuthorityDirectoryServiceService, ViewServiceService, HealingServiceService] as unknown as ServiceDefinition[]) {
       server.addService(definition, implementation(definition, answers) as never);
     }
     const bound = await new Promise<number>((resolve, reject) => {
