@@ -121,6 +121,10 @@ describe("the checks of bots", () => {
     expect(await failed(both, shown, [{ players: [0], unsure: ["b1-s0.1"] }, { players: [1] }])).toEqual([]);
   });
 
+  it("find a player whom two shards simulated for a while", async () => {
+    expect(await failed([...both, structure], shown, reports, { books: { counts: { ...new BotBooks().counts, published: 1, received: 1, accepted: 1, doubled: 1 } } })).toEqual(["nobody was simulated twice at a time"]);
+  });
+
   it("find items that are not conserved, and a run in which nothing happened", async () => {
     expect(await failed([...both, structure], shown, reports, { notConserved: 1 })).toEqual(["items are conserved"]);
     expect(await failed([...both, structure], shown, reports, { books: { counts: new BotBooks().counts } })).toEqual(["something was done"]);

@@ -12,6 +12,8 @@ export interface BotPlayer {
   readonly id: string;
   /** Where the mesh says that it is. */
   readonly region: Region;
+  /** Since when its shard has it; wall time. */
+  readonly beganMs: number;
   position: Position;
   /** Something of it is undecided: it waits. */
   busy: boolean;

@@ -3,9 +3,9 @@ import { build, decodeFromCompressedBase64, encodeIntoCompressedBase64, type His
 
 const COUNTS = [
   "players", "published", "beats", "beatsLate", "beatsSkipped", "received", "echoed", "crossings", "handoffs",
-  "accepted", "merged", "rejected", "unknown", "lagged", "snapshots", "leasesLost",
+  "accepted", "merged", "rejected", "unknown", "lagged", "snapshots", "leasesLost", "doubled",
 ] as const;
-/** Each is a number since the beginning, but for `players`: those that are simulated now. */
+/** Each is a number since the beginning, but for `players`: those that are simulated now. `doubled`: positions of a player that this shard simulated at the time, too. */
 export type CountName = (typeof COUNTS)[number];
 
 const TIMES = ["arrival", "strong", "handoff", "publish"] as const;

@@ -55,6 +55,7 @@ export async function checkBots(finish: BotFinish, settleMs = SETTLE_MS): Promis
   ];
   return [
     checkOf("something was done", idle, `${books.counts.published} positions published, ${books.counts.received} heard by other shards, ${decided} operations in force`),
+    checkOf("nobody was simulated twice at a time", books.counts.doubled > 0 ? [`${books.counts.doubled} positions came of players that the shard that heard them simulated itself`] : [], `${books.counts.received} positions heard`),
     checkOf("each player is in one place", placeTroubles(finish, found), `${players} players on ${shards} shards`),
     checkOf("each position is in one place", positionTroubles(finish, found), `${found.positions.length} positions of ${run}`),
     checkOf("what was said to stand stands", structureTroubles(found), `${standing} structures`),

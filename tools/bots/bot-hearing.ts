@@ -11,6 +11,8 @@ export interface HearingScope {
   readonly run: string;
   readonly serverId: number;
   readonly regions: readonly Region[];
+  /** Since when (wall time) this shard simulates a player; undefined where it does not. */
+  simulatesSince(playerId: string): number | undefined;
 }
 
 export class BotHearing {
@@ -79,6 +81,9 @@ export class BotHearing {
     }
     this.#books.counts.received += 1;
     const position = decodePosition(value.value);
-    if (position !== undefined && position.sentMs >= this.#measureMs) this.#books.took("arrival", nowMs - position.sentMs);
+    if (position === undefined) return;
+    if (position.sentMs >= this.#measureMs) this.#books.took("arrival", nowMs - position.sentMs);
+    // Whoever hands a player on says nothing of it any more before the other can begin.
+    if (position.sentMs > (this.#scope.simulatesSince(value.key) ?? Number.POSITIVE_INFINITY)) this.#books.counts.doubled += 1;
   }
 }

@@ -66,7 +66,10 @@ export class BotShard {
       readHeld: async (player) => await this.#readHeld(player),
       newId: (what) => this.#newId(what),
     });
-    this.#hearing = new BotHearing(this.#client, this.#view, this.books, { run: spec.run, serverId: this.#serverId, regions: this.#world.surroundingsOf(spec.number) });
+    this.#hearing = new BotHearing(this.#client, this.#view, this.books, {
+      run: spec.run, serverId: this.#serverId, regions: this.#world.surroundingsOf(spec.number),
+      simulatesSince: (id) => this.#players.get(playerOf(spec.run, id) ?? -1)?.beganMs,
+    });
     this.#client.authority.onLost((lease) => this.#onLost(lease));
     // Regions stay where they are, players go from shard to shard: what comes is a lease that this shard had lost and has again.
     this.#follower = this.#client.follow({
@@ -145,7 +148,7 @@ export class BotShard {
     if (this.#players.has(number)) return;
     const came = handoffOf(this.#spec.run, creature.operationId);
     const player: BotPlayer = {
-      number, id: creature.entityId, region, position: this.#world.positionOf(number, this.#seconds()), busy: false, held: new Map(), wish: this.#wishOf(number),
+      number, id: creature.entityId, region, beganMs: wallMs(), position: this.#world.positionOf(number, this.#seconds()), busy: false, held: new Map(), wish: this.#wishOf(number),
     };
     this.#players.set(number, player);
     this.books.counts.players = this.#players.size;
@@ -201,7 +204,7 @@ export class BotShard {
       if (position !== undefined) this.#handedOn.set(player.number, position);
       this.#publisher.leave(player.id, player.region);
     } else if (decision === undefined && error?.reason === "OUTCOME_UNKNOWN") this.#open.add(player.number);
-    else this.#players.set(player.number, player);
+    else this.#players.set(player.number, { ...player, beganMs: wallMs(), busy: false });
   }
 
   #companionOf(player: BotPlayer, random: DemoRandom): BotPlayer | undefined {

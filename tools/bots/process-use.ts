@@ -1,5 +1,6 @@
 /** Processor time and memory of processes, from /proc. */
 import { processorMs, residentMiB } from "../bench-groups.ts";
+import { isAlive } from "../process-identity.ts";
 
 /** Of one process, over some time. */
 export interface ProcessUse {
@@ -24,12 +25,17 @@ export class ProcessMeter {
   }
 
   begin(): void {
-    this.#since = new Map(this.#processes.map((each) => [each.name, { atMs: performance.now(), usedMs: processorMs(each) }]));
+    this.#since = new Map(this.#living().map((each) => [each.name, { atMs: performance.now(), usedMs: processorMs(each) }]));
+  }
+
+  /** One that ended is another's to report. */
+  #living(): Watched[] {
+    return this.#processes.filter(({ pid }) => isAlive(pid));
   }
 
   /** Since the beginning. */
   read(): ProcessUse[] {
-    return this.#processes.map((each) => {
+    return this.#living().map((each) => {
       const since = this.#since.get(each.name) ?? { atMs: 0, usedMs: 0 };
       const cpuPercent = ((processorMs(each) - since.usedMs) * 100) / Math.max(1, performance.now() - since.atMs);
       return { name: each.name, cpuPercent, residentMiB: residentMiB(each) };

@@ -6,6 +6,10 @@ const TWO_32 = 0x1_0000_0000;
 const EOF = "the message ends in the middle of a field";
 /** Up to this many bytes the engine's own loop is faster than the decoder. */
 const SHORT_STRING = 24;
+/** Short strings that are remembered, at most 5 MB of them; a power of two. */
+const RECENT_STRINGS = 65_536;
+/** By their hash; of two that share a place the later one. */
+const recent: (string | undefined)[] = new Array<string | undefined>(RECENT_STRINGS).fill(undefined);
 /** Groups and skipped fields nest at most this deep. */
 const SKIP_DEPTH_MAX = 100;
 
@@ -90,7 +94,26 @@ export class BinaryReader {
     const length = this.uint32();
     if (length === 0) return "";
     const at = this.#take(length);
-    return (length <= SHORT_STRING ? this.#ascii(at, length) : undefined) ?? this.#bytes.toString("utf8", at, at + length);
+    return (length <= SHORT_STRING ? this.#short(at, length) : undefined) ?? this.#bytes.toString("utf8", at, at + length);
+  }
+
+  /** A short string: the same one as lately where it is equal. Types and keys come again and again, and a map finds the same string sooner than an equal one. */
+  #short(start: number, length: number): string | undefined {
+    const bytes = this.#bytes;
+    let hash = length;
+    for (let index = start; index < start + length; index++) hash = Math.imul(hash ^ (bytes[index] ?? 0), 0x01000193);
+    const slot = (hash ^ (hash >>> 15)) & (RECENT_STRINGS - 1);
+    const known = recent[slot];
+    if (known?.length === length && this.#isAt(start, known)) return known;
+    const read = this.#ascii(start, length);
+    if (read !== undefined) recent[slot] = read;
+    return read;
+  }
+
+  #isAt(start: number, text: string): boolean {
+    const bytes = this.#bytes;
+    for (let index = 0; index < text.length; index++) if (bytes[start + index] !== text.charCodeAt(index)) return false;
+    return true;
   }
 
   /** A short string without a call into C++; undefined where it is not all ASCII. */
