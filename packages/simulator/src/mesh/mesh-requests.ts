@@ -53,7 +53,9 @@ export class MeshRequests {
     const { decisions, operations } = request;
     if (decisions.some(({ operationId }) => operationId === decision.operationId)) return;
     decisions.push(decision);
-    const isWithinOne = new Set(operations.map((operation) => this.#groupOf(operation, 0))).size === 1 && !operations.some(isAcross);
+    const homes = new Set(operations.map((operation) => this.#groupOf(operation, 0)));
+    // What reaches over a border may be decided by another group.
+    const isWithinOne = homes.size === 1 && !operations.some(isAcross) && decisions.every(({ position }) => position === undefined || homes.has(position.groupId));
     // Places of several groups say nothing about one another.
     if (decisions.length === operations.length) this.#history.end(request, "ok", isWithinOne ? decision.position?.index : undefined);
   }

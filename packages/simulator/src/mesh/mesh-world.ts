@@ -4,7 +4,7 @@ import { conservationOf, type GroupReplica, VERSIONS, type VersionRange } from "
 import type { ArbiterPort, NodeRuntime, StorePort } from "@statemesh/node";
 import { NewerVersionError, VIEWS_VERSION } from "@statemesh/replica";
 import { CorruptionError } from "@statemesh/wal";
-import { DEFAULT_POLICY, groupOf } from "@statemesh/world";
+import { DEFAULT_POLICY, groupOf, sameRegion } from "@statemesh/world";
 import type { Recorder } from "../recorder.ts";
 import { materializedRows } from "../store/sim-materialization.ts";
 import { CALM_SQL, SimSql } from "../store/sim-sql.ts";
@@ -21,6 +21,7 @@ import { MemberBook } from "./member-book.ts";
 import { MeshRequests } from "./mesh-requests.ts";
 import type { MeshSettings } from "./mesh-settings.ts";
 import { NodeObserver } from "./node-observer.ts";
+import { FootprintBook } from "./footprint-book.ts";
 import { ReferenceGroup } from "./reference-group.ts";
 import { TransactionBook } from "./transaction-book.ts";
 import { ShardNetwork } from "./shard-network.ts";
@@ -67,6 +68,7 @@ export class MeshWorld {
   readonly recorder: Recorder;
   readonly random: SimRandom;
   readonly transactions: TransactionBook;
+  readonly footprints: FootprintBook;
   readonly references: readonly ReferenceGroup[];
   readonly observer: NodeObserver;
   readonly causal: CausalObserver;
@@ -95,7 +97,8 @@ export class MeshWorld {
     const founders = ids.slice(0, settings.nodes);
     const fail = (kind: string, message: string): void => recorder.violation(kind, message);
     this.transactions = new TransactionBook(fail, (what) => recorder.sometimes(what));
-    this.references = Array.from({ length: settings.groups + 1 }, (_, groupId) => new ReferenceGroup({ groupId, decisionWindow: settings.decisionWindow, touchCapacity: REFERENCE_TOUCHES }, this.transactions, fail));
+    this.footprints = new FootprintBook(settings.groups, fail, (what) => recorder.sometimes(what));
+    this.references = Array.from({ length: settings.groups + 1 }, (_, groupId) => new ReferenceGroup({ groupId, decisionWindow: settings.decisionWindow, touchCapacity: REFERENCE_TOUCHES }, this.transactions, this.footprints, fail));
     const authority = new AuthorityBook(recorder);
     this.#directory.watch = (index, change) => authority.committed(index, change);
     this.members = new MemberBook(recorder, this.#directory, founders);
@@ -331,6 +334,8 @@ export class MeshWorld {
         if (astray !== undefined) return `node ${id}: ${astray}`;
       }
     }
+    const clearing = this.references.find(({ state }) => !state.transactions.isQuiet);
+    if (clearing !== undefined) return `a transaction of group ${clearing.state.groupId} has not ended`;
     return this.transactions.unrest ?? this.#ledgerUnrest ?? this.#viewUnrest ?? this.#eventualUnrest ?? this.#storeUnrest ?? this.subscribers.map((subscriber) => subscriber.checkFinal()).find((problem) => problem !== undefined);
   }
 
@@ -382,8 +387,8 @@ function makeStore(simulation: Simulation): NonNullable<MeshWorld["store"]> {
   return { sql, process: new SimStore(simulation, sql), weather: { minDelayMs: 0.2, maxDelayMs: 1, loss: 0, cut: false } };
 }
 
-/** Regions of every group: two of one sector, then others. */
-function regionsOf({ groups, regionsPerGroup }: MeshSettings): Region[] {
+/** Regions of every group: two of one sector, then others; where shards face each other, also what lies across the border of two groups. */
+function regionsOf({ groups, regionsPerGroup, facing, borders }: MeshSettings): Region[] {
   const found = new Map<number, Region[]>();
   for (let x = 0; x < 100_000; x += found.size < groups ? 8 : 1) {
     const region = { x, y: 0, z: 0 };
@@ -392,5 +397,8 @@ function regionsOf({ groups, regionsPerGroup }: MeshSettings): Region[] {
     found.set(groupOf(region, groups), list);
     if (found.size === groups && [...found.values()].every(({ length }) => length >= regionsPerGroup)) break;
   }
-  return [...found.values()].flat();
+  const regions = [...found.values()].flat();
+  if (!facing || borders === 0) return regions;
+  const across = regions.filter(({ x }) => x % 8 === 0).map((region) => ({ ...region, x: region.x - 1 }));
+  return [...regions, ...across.filter((region) => !regions.some((known) => sameRegion(known, region)))];
 }

@@ -1,12 +1,13 @@
 // What the committed log of one group means: every entry, once, in order, as some node was first seen to commit it. All
 // replicas are held against it. Besides the production state it keeps a ledger and fences of its own, so that a
 // defect of the state machine that all replicas share is found as well.
-import { type Bounds, type EntityChange, type LogEntry, Outcome } from "@statemesh/contract";
+import { type EntityChange, type LogEntry, Outcome } from "@statemesh/contract";
 import { type BeginTransaction, Command, type DecidedOperation, type RegionFence, type TransactionCommand } from "@statemesh/contract/log";
 import { addModulo, type Applied, type DirectoryChange, GroupState, type GroupStateOptions, peerGroupOf } from "@statemesh/replica";
-import { formatRegion, overlaps, quantizeBounds } from "@statemesh/world";
+import { formatRegion } from "@statemesh/world";
 import { crc32c } from "@node-rs/crc32";
 import { ContainerBook } from "./container-book.ts";
+import type { FootprintBook } from "./footprint-book.ts";
 import type { TransactionBook } from "./transaction-book.ts";
 
 /** The one decision on an operation id. */
@@ -47,7 +48,6 @@ export class ReferenceGroup {
   readonly changes: CommittedChange[] = [];
   /** The same by entity: the index of each change, and the version it left; 0: removed. */
   readonly history = new Map<string, { index: number; version: number }[]>();
-  readonly #structures = new Map<string, ReturnType<typeof quantizeBounds>>();
   readonly #balances = new Map<string, number>();
   readonly #containers = new ContainerBook();
   readonly #fences = new Map<string, Fence>();
@@ -55,12 +55,14 @@ export class ReferenceGroup {
   /** What this group coordinates and has not decided. */
   readonly #begun = new Map<string, BeginTransaction>();
   readonly #transactions: TransactionBook;
+  readonly #footprints: FootprintBook;
   readonly #fail: (kind: string, message: string) => void;
   /** Sees what commands of the directory did. */
   watch: (index: number, change: DirectoryChange) => void = () => undefined;
 
-  constructor(options: GroupStateOptions, transactions: TransactionBook, fail: (kind: string, message: string) => void) {
+  constructor(options: GroupStateOptions, transactions: TransactionBook, footprints: FootprintBook, fail: (kind: string, message: string) => void) {
     this.#transactions = transactions;
+    this.#footprints = footprints;
     this.state = new GroupState(options);
     this.digests = [this.state.digest];
     this.#fail = fail;
@@ -90,6 +92,7 @@ export class ReferenceGroup {
     else if (command?.$case === "fence" && !this.#isHeld(command.value, applied)) this.#fence(entry.index, command.value);
     const problem = this.#containers.problem();
     if (problem !== undefined) this.#fail("containers", `group ${this.state.groupId} at ${entry.index}: ${problem}`);
+    this.#footprints.check(this.state, entry.index);
   }
 
   /** An entry that contradicts what stands was decided by somebody who did not know it. */
@@ -107,24 +110,12 @@ export class ReferenceGroup {
     const { entity, removed } = change;
     if (entity === undefined) return;
     const key = entityKey(entity);
-    this.#placed(index, key, entity, removed);
+    this.#footprints.placed(this.state.groupId, index, entity, removed);
     this.#containers.changed(entity, removed);
     const row = { index, version: removed ? 0 : entity.version };
     const history = this.history.get(key);
     if (history === undefined) this.history.set(key, [row]);
     else history.push(row);
-  }
-
-  /** Whatever the rules were, and whoever decided: two structures never stand in one place. */
-  #placed(index: number, key: string, { kind, bounds }: { kind: string; bounds: Bounds | undefined }, removed: boolean): void {
-    if (kind !== "structure" || bounds === undefined) return;
-    this.#structures.delete(key);
-    if (removed) return;
-    const box = quantizeBounds(bounds);
-    for (const [other, place] of this.#structures) {
-      if (overlaps(box, place)) this.#fail("structures do not overlap", `${key} was placed at ${index} of group ${this.state.groupId} where ${other} stands`);
-    }
-    this.#structures.set(key, box);
   }
 
   /** The version of an entity right after an index; 0 where it is not there. */
@@ -194,6 +185,8 @@ export class ReferenceGroup {
         else if (!forget) for (const { operationId } of held.decided) this.#reject(index, operationId, key);
         return;
       }
+      case "clear":
+        return this.#footprints.cleared(groupId, step.value.clears);
       default:
         return;
     }
@@ -224,7 +217,10 @@ export class ReferenceGroup {
         continue;
       }
       this.decisions.set(operationId, { index, outcome: operation.outcome, winnerOperationId: operation.winnerOperationId, transactionId: operation.transactionId });
-      for (const { effect } of operation.effects) if (effect?.$case === "post") this.#post(index, effect.value);
+      for (const { effect } of operation.effects) {
+        if (effect?.$case === "post") this.#post(index, effect.value);
+        else if (effect?.$case === "footprint") this.#footprints.left(this.state.groupId, operationId, effect.value);
+      }
       done.push(operation);
     }
     return done;
@@ -232,6 +228,7 @@ export class ReferenceGroup {
 
   /** Who lost, lost to an operation of the same entry or an earlier one, and not to one that never came into the log. */
   #checkWinner(index: number, { operationId, winnerOperationId }: DecidedOperation, operations: readonly DecidedOperation[], healed: boolean): void {
+    this.#footprints.lost(this.state.groupId, winnerOperationId);
     if (winnerOperationId === "" || winnerOperationId === operationId || this.decisions.has(winnerOperationId)) return;
     if (operations.some((each) => each.operationId === winnerOperationId && (healed || this.#admits(each)))) return;
     this.#fail("a winner has won", `${operationId} at ${index} of group ${this.state.groupId} lost to ${winnerOperationId}, which nobody decided`);

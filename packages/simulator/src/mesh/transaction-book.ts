@@ -95,7 +95,8 @@ function* namesOf(groupId: number, decided: readonly DecidedOperation[]): Genera
   for (const { effects } of decided) {
     for (const { effect } of effects) {
       if (effect?.$case !== "post") {
-        if (effect !== undefined) yield `${groupId} ${effect.value.kind}/${effect.value.entityId}`;
+        // Nobody reads a footprint, and its name may be that of something else here.
+        if (effect !== undefined && effect.$case !== "footprint") yield `${groupId} ${effect.value.kind}/${effect.value.entityId}`;
         continue;
       }
       for (const account of [effect.value.from, effect.value.to]) if (account !== "" && !account.startsWith("group:")) yield `${groupId} ${account}`;
