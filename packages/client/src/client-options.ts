@@ -38,7 +38,7 @@ export interface ClientOptions {
    */
   readonly hedgePercent?: number;
   /**
-   * Where operations and reads go first. `leader`: to the node that leads the region's group, once it is known (of `endpoints` only), so
+   * Where operations and linearizable reads go first. `leader`: to the node that leads the region's group, once it is known (of `endpoints` only), so
    * that no other has to pass them on; `any`: to the node that the client is at. Default `leader`.
    */
   readonly routing?: "leader" | "any";

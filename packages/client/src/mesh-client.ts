@@ -1,5 +1,5 @@
 import {
-  type Decision, type ExecuteResponse, type GetStatusResponse, MeshError, type Operation, type PublishRequest, type PublishResponse, type ReadRequest,
+  type Decision, type ExecuteResponse, type GetStatusResponse, MeshError, type Operation, type PublishRequest, type PublishResponse, ReadLevel, type ReadRequest,
   type ReadResponse, type Region, type RegionAuthority, type RouteRequest, type RouteResponse, type SessionToken, type TransactResponse, type VerifyConservationResponse,
 } from "@statemesh/contract";
 import { AuthorityWatch, type WatchTarget } from "./authority-watch.ts";
@@ -163,7 +163,9 @@ export class MeshClient {
       session: spec.session,
     };
     const kind = { ...READ_CALL, hedge: `read ${request.level}` };
-    return await this.#caller.call((node, metadata, options, done) => node.consistency.read(request, metadata, options, done), kind, limits, request.region);
+    // Only what the leader has to vouch for goes there; other reads are for any node to answer by itself.
+    const near = request.level === ReadLevel.UNSPECIFIED || request.level === ReadLevel.LINEARIZABLE ? request.region : undefined;
+    return await this.#caller.call((node, metadata, options, done) => node.consistency.read(request, metadata, options, done), kind, limits, near);
   }
 
   /** Who owns a place, and which node leads its group. `assign`: where nobody owns it, it is given to a server first. */

@@ -93,7 +93,7 @@ describe("leases", () => {
     const node = await FakeNode.start({
       slow: {
         acquire: async (request: AcquireRequest) => {
-          await new Promise((resolve) => setTimeout(resolve, 300));
+          await new Promise((resolve) => setTimeout(resolve, 1_500));
           answers++;
           return lease(60_000)(request);
         },
@@ -101,7 +101,7 @@ describe("leases", () => {
     });
     const client = connect({ endpoints: [node.address], serverId: 7, name: "seven" });
     closing.push(() => client.close(), () => node.kill());
-    await expect(client.authority.acquire(region, { deadlineMs: 50 })).rejects.toMatchObject({ reason: "OUTCOME_UNKNOWN" });
+    await expect(client.authority.acquire(region, { deadlineMs: 1_000 })).rejects.toMatchObject({ reason: "OUTCOME_UNKNOWN" });
     await until(() => answers > 0);
     expect(client.authority.leases).toEqual([]);
     expect(client.authority.leaseOf(region)).toBeUndefined();

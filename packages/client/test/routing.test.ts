@@ -1,4 +1,4 @@
-import { type ExecuteRequest, MeshError, type ReadRequest, type Region, type RouteRequest, type RouteResponse } from "@statemesh/contract";
+import { type ExecuteRequest, Lease, MeshError, ReadLevel, type ReadRequest, ReadResponse, type Region, RenewResponse, type RouteRequest, RouteResponse } from "@statemesh/contract";
 import { afterEach, describe, expect, it } from "vitest";
 import { type ClientOptions, connect, type LossReason, type MeshClient } from "../src/index.ts";
 import { accepted, type Answers, FakeNode, until } from "./fake-node.ts";
@@ -19,12 +19,11 @@ function clientOf(nodes: readonly FakeNode[], options: Partial<ClientOptions> = 
 }
 
 function routed(leaderAddress: string, owner?: number): RouteResponse {
-  const server = { serverId: owner ?? 0, name: "owner", address: "owner:1", priority: 0, incarnation: 1, maxRegions: 0 };
-  const authority = { region, regionText: "region_0_0_0", owner: owner === undefined ? undefined : server, epoch: 4, leaseRemainingMs: 3_000, backupServerIds: [] };
-  return { authority, overlapping: [], groupId: 1, leaderNodeId: 2, leaderAddress };
+  const authority = { region, regionText: "region_0_0_0", ...(owner === undefined ? {} : { owner: { serverId: owner, name: "owner", address: "owner:1" } }), epoch: 4, leaseRemainingMs: 3_000 };
+  return RouteResponse.fromPartial({ authority, groupId: 1, leaderNodeId: 2, leaderAddress });
 }
 
-const emptyRead = { entities: [], balances: [], values: [], nextPageToken: "", position: undefined, epoch: 4, ownerServerId: 7, session: undefined };
+const emptyRead = ReadResponse.fromPartial({ epoch: 4, ownerServerId: 7 });
 
 afterEach(() => {
   for (const close of closing.splice(0)) close();
@@ -56,6 +55,9 @@ describe("routing", () => {
     expect(asked.at(-1)).toBe("leader");
     await client.read({ region });
     expect(asked.at(-1)).toBe("read leader");
+    // What any node answers by itself does not go to one of them.
+    await client.read({ region, level: ReadLevel.EVENTUAL });
+    expect(asked.at(-1)).toBe("read first");
   });
 
   it("goes back to any node where the leader fails", async () => {
@@ -127,8 +129,8 @@ describe("routing", () => {
     let current = "9";
     const only = await node({
       unary: {
-        acquire: () => ({ lease: { region, epoch: 5, durationMs: 60_000, serverId: 7 } }),
-        renew: () => ({ renewed: [], lost: [], assigned: [], handoffs: [], position: undefined }),
+        acquire: () => ({ lease: Lease.fromPartial({ region, epoch: 5, durationMs: 60_000, serverId: 7 }) }),
+        renew: () => RenewResponse.fromPartial({}),
         execute: () => {
           throw new MeshError("FENCED", "stale epoch", { metadata: { current_epoch: current, owner_server_id: "8" } });
         },
