@@ -2,7 +2,7 @@
 import {
   AcquireRequest, ArbitrateRequest, Candidate, CandidateSet, DeleteRegionRequest, DetectRequest, ExecuteRequest, ExecuteStreamRequest, ExplainRequest, GetWatermarksRequest,
   ListRegionsRequest, LoadRegionRequest, MaterializeRequest, Operation, PatchRegionRequest, PublishRequest, QueryEntitiesRequest, QueryRegionsRequest, type Reason, ReadLevel,
-  ReadRequest, RegisterRequest, ReleaseRequest, RenewRequest, ResolveRequest, RouteRequest, StoreRegionRequest,
+  ReadRequest, ReadSnapshotRequest, RegisterRequest, ReleaseRequest, RenewRequest, ResolveRequest, RouteRequest, StoreRegionRequest,
   TransactRegionsRequest, TransactRequest, TransferLeadershipRequest, WatchConservationRequest, WatchConflictsRequest,
 } from "@statemesh/contract";
 import { LOCAL_CLUSTER } from "../../tools/mesh-processes.ts";
@@ -171,6 +171,18 @@ function consistency(of: Of, world: KnownWorld, tokens: ForeignTokens): void {
     add("a page token of another region", "INVALID_PAGE_TOKEN", "page_token", { region: world.elsewhere, pageToken: tokens.readPage });
     add("a page token of the region store", "INVALID_PAGE_TOKEN", "page_token", { pageToken: tokens.listPage });
     cases.raw("a position beyond 2^53", "MALFORMED_MESSAGE", undefined, [bytesField(5, varintField(3, PAST_2_53))]);
+  });
+  of("ConsistencyService/ReadSnapshot", (cases) => {
+    const add = (name: string, field: string, parts: readonly object[]): void => cases.add<ReadSnapshotRequest>(ReadSnapshotRequest, name, "INVALID_FIELD", field, { parts });
+    add("nothing", "parts", []);
+    add("65 parts", "parts", many(65, (x) => ({ region: { x, y: 0, z: 0 } })));
+    add("a part nowhere", "parts[1].region", [{ region }, {}]);
+    add("a part beyond the world", "parts[0].region.x", [{ region: BEYOND }]);
+    add("a region twice", "parts[1].region", [{ region, accounts: ["p"] }, { region, accounts: ["q"] }]);
+    add("257 entities", "parts[0].entities", [{ region, entities: many(257, (at) => ({ kind: "item", entityId: `i${at}` })) }]);
+    add("an entity of no kind", "parts[0].entities[0].kind", [{ region, entities: [{ kind: "", entityId: "i" }] }]);
+    add("257 accounts", "parts[0].accounts", [{ region, accounts: many(257, (at) => `p${at}`) }]);
+    add("an account without a name", "parts[0].accounts[0]", [{ region, accounts: [""] }]);
   });
 }
 

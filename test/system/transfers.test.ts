@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { accountKey, checkLinearizability, checkStrictSerializability, History, keyCallsOf, type SeenVersion } from "@statemesh/checker";
 import type { MeshClient } from "@statemesh/client";
-import { type Decision, type Operation, Outcome, type Region } from "@statemesh/contract";
+import { type Decision, MeshError, type Operation, Outcome, type Region } from "@statemesh/contract";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { nodeProgram } from "../../tools/service-process.ts";
 import { type Cluster, regionsOfGroup, startCluster, until } from "./cluster.ts";
@@ -23,6 +23,7 @@ class Work {
   #isOver = false;
   done = 0;
   transfers = 0;
+  snapshots = 0;
 
   constructor(regions: readonly Region[]) {
     this.#regions = regions;
@@ -51,7 +52,8 @@ class Work {
       const dice = this.#random();
       if (dice < 0.5) await this.#transfer(client);
       else if (dice < 0.7) await this.#mintTwice(client);
-      else await this.#read(client);
+      else if (dice < 0.85) await this.#read(client);
+      else await this.#readSnapshot(client);
       this.done++;
     }
   }
@@ -132,6 +134,27 @@ class Work {
     this.history.ok(transaction, endedMs, { reads: seen, writes: [] });
   }
 
+  /** Everything that everybody holds, in all groups at one moment: what is on its way is nowhere missing and nowhere twice. */
+  async #readSnapshot(client: MeshClient): Promise<void> {
+    const accounts = Array.from({ length: PLAYERS }, (_, player) => `p${player}`);
+    const beganMs = performance.now();
+    const process = `server ${client.serverId}`;
+    const keys = this.#regions.flatMap((_, at) => accounts.map((account) => ({ at, account, key: accountKey(this.groupAt(at), account, "gold") })));
+    const transaction = this.history.invoke(process, beganMs, { model: "transaction", id: `snapshot ${beganMs} of ${client.serverId}`, reads: keys.map(({ key }) => key), writes: [] });
+    try {
+      const { parts } = await client.readSnapshot(this.#regions.map((region) => ({ region, accounts })));
+      const balances = parts.map((part) => part.balances);
+      const reads: SeenVersion[] = keys.map(({ at, account, key }) => ({ key, version: balances[at]?.find(({ accountId, itemKind }) => accountId === account && itemKind === "gold")?.version ?? 0 }));
+      this.history.ok(transaction, performance.now(), { reads, writes: [] });
+      const ore = balances.flat().reduce((sum, { itemKind, quantity }) => sum + (itemKind === "ore" ? quantity : 0), 0);
+      expect(ore).toBe(GROUPS * PLAYERS * FUNDS);
+      this.snapshots++;
+    } catch (error) {
+      this.history.fail(transaction, performance.now());
+      if (!(error instanceof MeshError) || error.reason !== "SNAPSHOT_CONTENDED") throw error;
+    }
+  }
+
   /** What everybody holds at first. */
   async fund(client: MeshClient): Promise<void> {
     for (let at = 0; at < GROUPS; at++) {
@@ -176,6 +199,7 @@ describe("items go from group to group while the groups' leaders are killed", ()
     await Promise.all(playing);
 
     expect(work.transfers).toBeGreaterThan(10);
+    expect(work.snapshots).toBeGreaterThan(3);
     const { conserved, items } = await auditor.verifyConservation();
     expect(conserved).toBe(true);
     expect(items.find(({ itemKind }) => itemKind === "ore")).toMatchObject({ minted: GROUPS * PLAYERS * FUNDS, held: GROUPS * PLAYERS * FUNDS, inTransit: 0 });

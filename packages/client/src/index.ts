@@ -1,5 +1,5 @@
 // The SDK for game servers: routing, retries, streams, leases, subscriptions.
-export { connect, MeshClient, type PublishSpec, type ReadSpec } from "./mesh-client.ts";
+export { connect, MeshClient, type PublishSpec, type ReadSpec, type SnapshotSpec } from "./mesh-client.ts";
 export { Healing } from "./healing.ts";
 export { MeshSession } from "./mesh-session.ts";
 export type { ClientOptions } from "./client-options.ts";

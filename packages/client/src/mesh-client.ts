@@ -1,6 +1,6 @@
 import {
   type Decision, type ExecuteResponse, type GetStatusResponse, MeshError, type Operation, type PublishRequest, type PublishResponse, ReadLevel, type ReadRequest,
-  type ReadResponse, type Region, type RegionAuthority, type RouteRequest, type RouteResponse, type SessionToken, type TransactResponse, type VerifyConservationResponse,
+  type ReadResponse, type ReadSnapshotResponse, type Region, type RegionAuthority, type RouteRequest, type RouteResponse, type SessionToken, type SnapshotPart, type TransactResponse, type VerifyConservationResponse,
 } from "@statemesh/contract";
 import { AuthorityWatch, type WatchTarget } from "./authority-watch.ts";
 import { type ClientOptions, type CompiledClientOptions, compileClientOptions } from "./client-options.ts";
@@ -24,6 +24,9 @@ import { type CallLimits, OPERATION, READ_CALL, REPEATABLE_WRITE, SINGLE_WRITE, 
 
 /** A read: the region, and what differs from a linearizable read of all its entities. */
 export type ReadSpec = Pick<ReadRequest, "region"> & Partial<Omit<ReadRequest, "region">>;
+
+/** What a snapshot reads of one region: what is named, or everything. */
+export type SnapshotSpec = Pick<SnapshotPart, "region"> & Partial<SnapshotPart>;
 
 /** What to publish: updates and events, and what the caller has seen. */
 export type PublishSpec = Partial<Omit<PublishRequest, "serverId">>;
@@ -166,6 +169,16 @@ export class MeshClient {
     // Only what the leader has to vouch for goes there; other reads are for any node to answer by itself.
     const near = request.level === ReadLevel.UNSPECIFIED || request.level === ReadLevel.LINEARIZABLE ? request.region : undefined;
     return await this.#caller.call((node, metadata, options, done) => node.consistency.read(request, metadata, options, done), kind, limits, near);
+  }
+
+  /**
+   * Reads up to 64 regions, of any groups, as they were at one moment after the call began: a transaction is seen whole or not at all.
+   *
+   * @throws MeshError SNAPSHOT_CONTENDED where what it reads changes all the time: name what is needed, or read less
+   */
+  async readSnapshot(parts: readonly SnapshotSpec[], limits?: CallLimits): Promise<ReadSnapshotResponse> {
+    const request = { parts: parts.map(({ region, entities = [], accounts = [] }) => ({ region, entities, accounts })) };
+    return await this.#caller.call((node, metadata, options, done) => node.consistency.readSnapshot(request, metadata, options, done), READ_CALL, limits);
   }
 
   /** Who owns a place, and which node leads its group. `assign`: where nobody owns it, it is given to a server first. */

@@ -1,6 +1,6 @@
 /** Sessions: read your writes, monotonic reads, on any node, across connections. */
-import type { Decision, DeliveredEvent, LogPosition, Operation, PublishResponse, ReadResponse, SessionToken, TransactResponse, VectorClock, VectorClockEntry } from "@statemesh/contract";
-import type { PublishSpec, ReadSpec } from "./mesh-client.ts";
+import type { Decision, DeliveredEvent, LogPosition, Operation, PublishResponse, ReadResponse, ReadSnapshotResponse, SessionToken, TransactResponse, VectorClock, VectorClockEntry } from "@statemesh/contract";
+import type { PublishSpec, ReadSpec, SnapshotSpec } from "./mesh-client.ts";
 import type { CallLimits } from "./unary-caller.ts";
 
 /** The calls that a session makes; a MeshClient has them. */
@@ -9,6 +9,7 @@ export interface SessionCalls {
   transact(operations: readonly Operation[], transactionId?: string, limits?: CallLimits): Promise<TransactResponse>;
   publish(spec: PublishSpec, limits?: CallLimits): Promise<PublishResponse>;
   read(spec: ReadSpec, limits?: CallLimits): Promise<ReadResponse>;
+  readSnapshot(parts: readonly SnapshotSpec[], limits?: CallLimits): Promise<ReadSnapshotResponse>;
 }
 
 /** Calls of one user, such as a player: each sees at least what those before it have seen and written. */
@@ -51,6 +52,13 @@ export class MeshSession {
   async read(spec: Omit<ReadSpec, "session">, limits?: CallLimits): Promise<ReadResponse> {
     const response = await this.#calls.read({ ...spec, session: this.#token }, limits);
     this.saw(response.session);
+    return response;
+  }
+
+  /** The snapshot is of a moment after the call began, so that it holds all that the session has seen of groups' logs. */
+  async readSnapshot(parts: readonly SnapshotSpec[], limits?: CallLimits): Promise<ReadSnapshotResponse> {
+    const response = await this.#calls.readSnapshot(parts, limits);
+    this.#reached(response.positions);
     return response;
   }
 

@@ -15,6 +15,7 @@ function calls(answers: { decision?: Decision; session?: SessionToken }) {
       asked.push(session);
       return { ...PublishResponse.fromPartial({}), session: answers.session };
     },
+    readSnapshot: async () => ({ parts: [], positions: [at(3, 12), at(4, 2)] }),
     read: async ({ session }) => {
       asked.push(session);
       return { ...ReadResponse.fromPartial({}), session: answers.session };
@@ -50,4 +51,10 @@ test("answers of calls that ran side by side take nothing back, and delivered ev
   session.saw(undefined);
   session.delivered(DeliveredEvent.fromPartial({ id: { origin: origin(1, 1), sequence: 1 } }));
   expect(session.token).toEqual(token({ positions: [at(1, 9)], causal: { entries: [{ origin: origin(1, 1), sequence: 1 }, { origin: origin(3, 1), sequence: 7 }] } }));
+});
+
+test("a session has seen the places at which its snapshots stand", async () => {
+  const session = new MeshSession(calls({}).made, token({ positions: [at(3, 5), at(4, 9)] }));
+  await session.readSnapshot([]);
+  expect(session.token.positions).toEqual([at(3, 12), at(4, 9)]);
 });

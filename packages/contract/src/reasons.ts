@@ -88,6 +88,8 @@ export const Reasons = {
   OVERLOADED: Code.RESOURCE_EXHAUSTED,
   /** The caller has, or asks for, more than one may: wait `retry_delay`. Metadata holds `quota` and, of a game server, `server_id`. */
   QUOTA_EXCEEDED: Code.RESOURCE_EXHAUSTED,
+  /** What a snapshot reads changed each time that it was looked at; metadata holds `looks`. */
+  SNAPSHOT_CONTENDED: Code.ABORTED,
   /** No space is left for the log. */
   LOG_FULL: Code.RESOURCE_EXHAUSTED,
   /** The caller's deadline passed before anything was done. */

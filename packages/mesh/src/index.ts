@@ -5,6 +5,7 @@ export { bestSuccessor } from "./leadership.ts";
 export * from "./node.ts";
 export type { NodeOptions } from "./node-options.ts";
 export * from "./reads.ts";
+export { readSnapshot, type SnapshotPart } from "./snapshot-read.ts";
 export { checkSession, isReached, mergedTokens, sessionAfter } from "./session.ts";
 export * from "./causal/index.ts";
 export * from "./eventual/index.ts";

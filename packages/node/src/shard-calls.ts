@@ -1,8 +1,8 @@
 // What a shard may publish to and read from a node.
-import { MeshError, type PublishRequest, type PublishResponse, ReadLevel, type ReadRequest, type ReadResponse } from "@statemesh/contract";
-import { type MeshNode, openPageToken, read } from "@statemesh/mesh";
+import { MeshError, type PublishRequest, type PublishResponse, ReadLevel, type ReadRequest, type ReadResponse, type ReadSnapshotRequest, type ReadSnapshotResponse } from "@statemesh/contract";
+import { type MeshNode, openPageToken, read, readSnapshot, type SnapshotPart } from "@statemesh/mesh";
 import type { Timers } from "@statemesh/ports";
-import { ID_BYTES_MAX, checkInteger, checkList, checkName, checkRegion, groupOf } from "@statemesh/world";
+import { ID_BYTES_MAX, checkInteger, checkList, checkName, checkRegion, formatRegion, groupOf } from "@statemesh/world";
 
 /** Where an answer goes: `done` or `fail`, once. */
 export interface Answer<Response> {
@@ -18,6 +18,7 @@ const UPDATES = 1_024;
 const EVENTS = 256;
 const READ_NAMES = 256;
 const READ_CONTAINERS = 16;
+const SNAPSHOT_PARTS = 64;
 const PAGE_MAX = 1_000;
 const STALENESS_MAX_MS = 600_000;
 const POSITIONS = 64;
@@ -72,13 +73,7 @@ function whenCovered(mesh: MeshNode, timers: Timers, request: PublishRequest, de
 export function readFrom(mesh: MeshNode, request: ReadRequest, deadlineMs: number, answer: Answer<ReadResponse>): void {
   const { region } = request;
   checkRegion(region, "region");
-  checkList(request.entities, READ_NAMES, "", "entities");
-  for (const [i, { kind, entityId }] of request.entities.entries()) {
-    checkName(kind, 1, ID_BYTES_MAX, `entities[${i}]`, "kind");
-    checkName(entityId, 1, ID_BYTES_MAX, `entities[${i}]`, "entity_id");
-  }
-  checkList(request.accounts, READ_NAMES, "", "accounts");
-  for (const [i, account] of request.accounts.entries()) checkName(account, 1, ID_BYTES_MAX, "", `accounts[${i}]`);
+  checkNames(request, "");
   checkInteger(request.pageSize, 0, PAGE_MAX, "", "page_size");
   checkList(request.containers, READ_CONTAINERS, "", "containers");
   request.containers.forEach((id, i) => checkName(id, 1, ID_BYTES_MAX, "", `containers[${i}]`));
@@ -96,6 +91,44 @@ export function readFrom(mesh: MeshNode, request: ReadRequest, deadlineMs: numbe
   };
   read(node, groupId, region, request, deadlineMs, (response, error) => {
     if (response === undefined) answer.fail(error ?? new MeshError("INTERNAL", "a read without an answer"));
+    else answer.done(response);
+  });
+}
+
+/** Checks the names of what is read; `path`: of the message that holds them, empty or with a dot at its end. */
+function checkNames({ entities, accounts }: Pick<ReadRequest, "entities" | "accounts">, path: string): void {
+  const within = path.slice(0, -1);
+  checkList(entities, READ_NAMES, within, "entities");
+  for (const [i, { kind, entityId }] of entities.entries()) {
+    checkName(kind, 1, ID_BYTES_MAX, `${path}entities[${i}]`, "kind");
+    checkName(entityId, 1, ID_BYTES_MAX, `${path}entities[${i}]`, "entity_id");
+  }
+  checkList(accounts, READ_NAMES, within, "accounts");
+  for (const [i, account] of accounts.entries()) checkName(account, 1, ID_BYTES_MAX, within, `accounts[${i}]`);
+}
+
+/** Answers a read of several regions in one cut. Throws where the request is not valid. */
+export function readSnapshotFrom(mesh: MeshNode, { parts }: ReadSnapshotRequest, deadlineMs: number, answer: Answer<ReadSnapshotResponse>): void {
+  if (parts.length === 0) throw MeshError.field("parts", `1..${SNAPSHOT_PARTS} parts`);
+  checkList(parts, SNAPSHOT_PARTS, "", "parts");
+  const asked: SnapshotPart[] = [];
+  const seen = new Set<string>();
+  for (const [i, { region, entities, accounts }] of parts.entries()) {
+    checkRegion(region, `parts[${i}].region`);
+    checkNames({ entities, accounts }, `parts[${i}].`);
+    const text = formatRegion(region);
+    if (seen.has(text)) throw MeshError.field(`parts[${i}].region`, "each region once");
+    seen.add(text);
+    asked.push({ region, groupId: groupOf(region, mesh.options.groups), entities, accounts });
+  }
+  const node = {
+    state: (id: number) => mesh.group(id).state,
+    barrier: (id: number, untilMs: number, done: (error: MeshError | undefined) => void) => mesh.barrier(id, untilMs, done),
+    whenApplied: (id: number, index: number, untilMs: number, done: (error: MeshError | undefined) => void) => mesh.group(id).whenApplied(index, untilMs, done),
+    monotonicMs: () => mesh.host.clock.monotonicMs(),
+  };
+  readSnapshot(node, asked, deadlineMs, (response, error) => {
+    if (response === undefined) answer.fail(error ?? new MeshError("INTERNAL", "a snapshot without an answer"));
     else answer.done(response);
   });
 }

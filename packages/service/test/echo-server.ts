@@ -39,6 +39,7 @@ export function refusingMethods(): Methods {
     subscribe: serverStream(refuse),
     subscribeStream: bidiStream(refuse),
     read: unary(refuse),
+    readSnapshot: unary(refuse),
   };
 }
 

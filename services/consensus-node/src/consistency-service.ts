@@ -1,7 +1,7 @@
 // The calls of a game shard.
 import { MeshError } from "@statemesh/contract";
 import type { MeshNode } from "@statemesh/mesh";
-import { type Answer, publishInSession, readInSession } from "@statemesh/node";
+import { type Answer, publishInSession, readInSession, readSnapshotFrom } from "@statemesh/node";
 import { SystemTimers } from "@statemesh/ports";
 import { type CallContext, type Respond, type ServiceBinding, bidiStream, bindService, serverStream, unaryCallback } from "@statemesh/service";
 import { deadlineOf } from "./deadlines.ts";
@@ -40,6 +40,7 @@ export function consistencyService(node: ConsistencyNode): ServiceBinding {
     subscribe: serverStream((request, responses, context) => streams.open(request, responses, context)),
     subscribeStream: bidiStream((requests, responses, context) => streams.openStream(requests, responses, context)),
     read: unaryCallback((request, context, respond) => readInSession(mesh, timers, request, deadline(context), answerOf(respond, context))),
+    readSnapshot: unaryCallback((request, context, respond) => readSnapshotFrom(mesh, request, deadline(context), answerOf(respond, context))),
   });
 }
 

@@ -1,8 +1,8 @@
 // What callers were told, held against the committed log: an answer is in the log, at the place it names; what was
 // answered before a call began is behind that call's own place; what was refused never happens.
-import { type Decision, type Entity, MeshError, Outcome, type ReadResponse } from "@statemesh/contract";
+import { type Decision, type Entity, MeshError, Outcome, type ReadResponse, type ReadSnapshotResponse } from "@statemesh/contract";
 import type { Recorder } from "../recorder.ts";
-import type { AskedRead, AskedWrite, MeshRequests } from "./mesh-requests.ts";
+import type { AskedRead, AskedSnapshot, AskedWrite, MeshRequests } from "./mesh-requests.ts";
 import { type ReferenceGroup, entityKey } from "./reference-group.ts";
 
 /** A strong operation of a caller, over all its tries. */
@@ -99,6 +99,21 @@ export class CallBook {
     if (index > reference.last) this.#fail("reads see what is committed", `a read saw ${index} of group ${groupId}, which nobody committed`);
     for (const entity of response.entities) this.#checkEntity(reference, entity, index);
     if (isFresh) this.#answered[groupId] = Math.max(this.floorOf(groupId), index);
+  }
+
+  /** `asked`: of each part its group, and what was answered there before the call began. */
+  snapshot(parts: readonly { readonly groupId: number; readonly floor: number }[], response: ReadSnapshotResponse, asked: AskedSnapshot): void {
+    this.#recorder.operations++;
+    this.requests.snapshotAnswered(asked, response);
+    for (const [at, { groupId, floor }] of parts.entries()) {
+      const index = response.positions.find((position) => position.groupId === groupId)?.index ?? 0;
+      const reference = this.#references[groupId];
+      if (reference === undefined) continue;
+      if (index < floor) this.#fail("linearizable", `a snapshot that began after ${floor} of group ${groupId} was answered saw ${index}`);
+      if (index > reference.last) this.#fail("reads see what is committed", `a snapshot saw ${index} of group ${groupId}, which nobody committed`);
+      for (const entity of response.parts[at]?.entities ?? []) this.#checkEntity(reference, entity, index);
+      this.#answered[groupId] = Math.max(this.floorOf(groupId), index);
+    }
   }
 
   /** What was read is what the log wrote last before the read's place. */

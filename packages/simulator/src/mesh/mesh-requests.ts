@@ -1,6 +1,6 @@
 // Requests of shards as calls on keys: strong operations, transactions, and linearizable reads of named entities and accounts.
 import { accountKey, entityKey, itemsOf, type KeyCallOf, keyCallsOf, type Items, type SeenVersion } from "@statemesh/checker";
-import { type Decision, type EntityKey, type Operation, Outcome, type ReadResponse } from "@statemesh/contract";
+import { type Decision, type EntityKey, type Operation, Outcome, type ReadResponse, type ReadSnapshotResponse } from "@statemesh/contract";
 import { groupOf } from "@statemesh/world";
 import { ClientHistory, type RecordedCall, type Request } from "../client-history.ts";
 import type { Recorder } from "../recorder.ts";
@@ -16,6 +16,17 @@ export interface AskedWrite extends Request {
 
 export interface AskedRead extends Request {
   answer: ReadResponse | undefined;
+}
+
+/** What is read of one group in a snapshot of several. */
+export interface NamedPart {
+  readonly groupId: number;
+  readonly entities: readonly EntityKey[];
+  readonly accounts: readonly string[];
+}
+
+export interface AskedSnapshot extends Request {
+  answer: ReadSnapshotResponse | undefined;
 }
 
 export class MeshRequests {
@@ -76,6 +87,18 @@ export class MeshRequests {
     this.#history.end(request, "ok", response.position?.index);
   }
 
+  /** A snapshot of several groups: one transaction that reads. Of a group at most one part. */
+  snapshot(process: string, parts: readonly NamedPart[]): AskedSnapshot {
+    const request: AskedSnapshot = { process, outcome: "open", position: undefined, answer: undefined, calls: () => this.#snapshotReads(parts, request.answer) };
+    this.#history.begin(request);
+    return request;
+  }
+
+  snapshotAnswered(request: AskedSnapshot, response: ReadSnapshotResponse): void {
+    request.answer = response;
+    this.#history.end(request, "ok");
+  }
+
   /** At the end of a run: both checkers. `budget`: see ClientHistory.check. */
   check(recorder: Recorder, budget?: number): void {
     this.#items = itemsOf(this.#operations.map(({ operation }) => operation));
@@ -110,6 +133,18 @@ export class MeshRequests {
 
   #reads(groupId: number, entities: readonly EntityKey[], players: readonly string[], answer: ReadResponse | undefined): RecordedCall[] {
     if (answer === undefined) return [];
+    const { calls, seen } = this.#seen(groupId, entities, players, answer);
+    return [...calls, readOf(`read at ${answer.position?.index ?? 0} of ${groupId}`, seen)];
+  }
+
+  #snapshotReads(parts: readonly NamedPart[], answer: ReadSnapshotResponse | undefined): RecordedCall[] {
+    if (answer === undefined) return [];
+    const found = parts.flatMap(({ groupId, entities, accounts }, at) => this.#seen(groupId, entities, accounts, answer.parts[at] ?? NOTHING));
+    const places = answer.positions.map(({ groupId, index }) => `${index} of ${groupId}`);
+    return [...found.flatMap(({ calls }) => calls), readOf(`snapshot at ${places.join(", ")}`, found.flatMap(({ seen }) => seen))];
+  }
+
+  #seen(groupId: number, entities: readonly EntityKey[], players: readonly string[], answer: Pick<ReadResponse, "entities" | "balances">): { readonly calls: RecordedCall[]; readonly seen: SeenVersion[] } {
     const calls: RecordedCall[] = [];
     const seen: SeenVersion[] = [];
     for (const { kind, entityId } of entities) {
@@ -126,14 +161,20 @@ export class MeshRequests {
       if (found !== undefined) seen.push({ key, version: found.version });
       else if (!this.#lessened.has(key)) seen.push({ key, version: 0 });
     }
-    const id = `read at ${answer.position?.index ?? 0} of ${groupId}`;
-    return [...calls, { operation: { model: "transaction", id, reads: seen.map(({ key }) => key), writes: [] }, result: { reads: seen, writes: [] } }];
+    return { calls, seen };
   }
 
   #writerOf(operationId: string): { readonly writer?: string } {
     const writer = this.#transactions.get(operationId);
     return writer === undefined ? {} : { writer };
   }
+}
+
+const NOTHING: Pick<ReadResponse, "entities" | "balances"> = { entities: [], balances: [] };
+
+/** What was seen together, as a transaction. */
+function readOf(id: string, seen: SeenVersion[]): RecordedCall {
+  return { operation: { model: "transaction", id, reads: seen.map(({ key }) => key), writes: [] }, result: { reads: seen, writes: [] } };
 }
 
 function isAcross({ body }: Operation): boolean {

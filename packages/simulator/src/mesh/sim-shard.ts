@@ -1,9 +1,9 @@
 // A game shard: holds regions, writes, reads and publishes, through any node, with retries. It also does what shards
 // should not: doubles, stale epochs, forged priorities, wrong times, oversized payloads.
 import {
-  type Decision, type EntityKey, Operation, type OperationError, Outcome, PlayerInventory_Action, type PublishResponse, ReadLevel, type ReadResponse, type Region, TerrainModification_Mode, type VectorClock,
+  type Decision, type EntityKey, Operation, type OperationError, Outcome, PlayerInventory_Action, type PublishResponse, ReadLevel, type ReadResponse, type ReadSnapshotResponse, type Region, TerrainModification_Mode, type VectorClock,
 } from "@statemesh/contract";
-import { publish, readFrom } from "@statemesh/node";
+import { publish, readFrom, readSnapshotFrom } from "@statemesh/node";
 import { groupOf, sameRegion } from "@statemesh/world";
 import type { Recorder } from "../recorder.ts";
 import { START_WALL_MS } from "../sim-clock.ts";
@@ -59,6 +59,9 @@ export interface ShardParts {
   /** Share of the operations that have to do with containers. */
   readonly containers: number;
 }
+
+/** When a transaction that goes far is looked at, at the latest, ms. */
+const LOOK_MS = 120;
 
 export class SimShard {
   readonly serverId: number;
@@ -152,7 +155,8 @@ export class SimShard {
     if (containers > 0 && this.#random.chance(containers / 3)) this.#look(region);
     if (dice < 0.62) write();
     else if (dice < 0.68) this.#leases.enter(region, () => this.#transact(region));
-    else if (dice < 0.8) this.#read(region);
+    else if (dice < 0.77) this.#read(region);
+    else if (dice < 0.8) this.#readSnapshot([region, this.#random.pick(regions), this.#random.pick(regions)]);
     else if (dice < 0.93) this.#publish(region);
     else if (!leasing) write();
     else if (dice < 0.97) this.#acquire(this.#random.pick(regions));
@@ -307,6 +311,8 @@ export class SimShard {
     const asked = book.requests.write(this.#name, groupOf(region, groups), operations, transactionId);
     const opens = operations.map(({ operationId, homeRegion }) => book.begin(operationId, groupOf(homeRegion ?? region, groups), asked));
     const encoded = operations.map((operation) => Operation.encode(operation).finish());
+    // What it changes is looked at while it does.
+    if (goesFar) this.#way.after(this.#random.next() * LOOK_MS, () => this.#readSnapshot(operations.map(({ homeRegion }) => homeRegion ?? region)));
     this.#underWay++;
     const ended = this.#leases.begin(region);
     const attempt = (tries: number): void => {
@@ -412,6 +418,33 @@ export class SimShard {
         if (response !== undefined) this.#containers.saw(region, response);
       },
     );
+  }
+
+  /** Names in several groups, in one cut: a checker of histories sees it beside the transactions. Of a group one region is read. */
+  #readSnapshot(regions: readonly Region[]): void {
+    const { book, groups, recorder } = this.#parts;
+    const parts: { region: Region; groupId: number; entities: EntityKey[]; accounts: string[] }[] = [];
+    for (const region of regions) {
+      const groupId = groupOf(region, groups);
+      if (parts.every((part) => part.groupId !== groupId)) parts.push({ region, groupId, entities: this.#names(region), accounts: this.#accounts() });
+    }
+    const asked = book.requests.snapshot(this.#name, parts);
+    const floors = parts.map(({ groupId }) => book.floorOf(groupId));
+    this.#underWay++;
+    this.#way.ask<ReadSnapshotResponse>(
+      (node, deadlineMs, done, fail) => readSnapshotFrom(node.mesh, { parts }, deadlineMs, { done, fail: (error) => fail(reasonOf(error)), isGone: () => false }),
+      (response, reason) => {
+        this.#underWay--;
+        recorder.sometimes(response === undefined ? `snapshot ${reason}` : `snapshot of ${parts.length} groups`);
+        if (response !== undefined) book.snapshot(parts.map(({ groupId }, at) => ({ groupId, floor: floors[at] ?? 0 })), response, asked);
+      },
+    );
+  }
+
+  /** The names at the first places of a region. */
+  #names(region: Region): EntityKey[] {
+    const places = Array.from({ length: Math.min(6, this.#parts.names) }, (_, at) => `${region.x}.${region.y}.${region.z}.${at * 8}`);
+    return places.flatMap((place) => [{ kind: "claim", entityId: `r-${place}` }, { kind: "creature", entityId: `c-${place}` }, ...[0, 1].map((n) => ({ kind: "structure", entityId: `s-${place}-${n}` }))]);
   }
 
   #entities(region: Region): EntityKey[] {

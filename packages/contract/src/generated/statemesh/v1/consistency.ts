@@ -411,6 +411,38 @@ export interface ReadRequest {
   containers: string[];
 }
 
+export interface ReadSnapshotRequest {
+  /** 1..64, each region once. */
+  parts: SnapshotPart[];
+}
+
+/** What is read of one region. */
+export interface SnapshotPart {
+  region:
+    | Region
+    | undefined;
+  /** Entities by kind and id, at most 256. Empty, with no accounts: every entity of the region. */
+  entities: EntityKey[];
+  /** Accounts (players) whose balances in this region's group are wanted, at most 256. */
+  accounts: string[];
+}
+
+export interface ReadSnapshotResponse {
+  /** In the order of the request. All together at most 4,096 entities and about 2 MiB of them, else MESSAGE_TOO_LARGE. */
+  parts: SnapshotPartResult[];
+  /** Where the snapshot stands in each group that it reads, by group. */
+  positions: LogPosition[];
+}
+
+export interface SnapshotPartResult {
+  region: Region | undefined;
+  entities: Entity[];
+  balances: Balance[];
+  /** The region's epoch and owner (0: none), in the same cut. */
+  epoch: number;
+  ownerServerId: number;
+}
+
 export interface EntityKey {
   kind: string;
   entityId: string;
@@ -3849,6 +3881,408 @@ export const ReadRequest: MessageFns<ReadRequest> = {
   },
 };
 
+function createBaseReadSnapshotRequest(): ReadSnapshotRequest {
+  return { parts: [] };
+}
+
+export const ReadSnapshotRequest: MessageFns<ReadSnapshotRequest> = {
+  encode(message: ReadSnapshotRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.parts) {
+      SnapshotPart.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadSnapshotRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadSnapshotRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.parts.push(SnapshotPart.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReadSnapshotRequest {
+    return {
+      parts: globalThis.Array.isArray(object?.parts) ? object.parts.map((e: any) => SnapshotPart.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: ReadSnapshotRequest): unknown {
+    const obj: any = {};
+    if (message.parts?.length) {
+      obj.parts = message.parts.map((e) => SnapshotPart.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ReadSnapshotRequest>): ReadSnapshotRequest {
+    return ReadSnapshotRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReadSnapshotRequest>): ReadSnapshotRequest {
+    const message = createBaseReadSnapshotRequest();
+    message.parts = object.parts?.map((e) => SnapshotPart.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSnapshotPart(): SnapshotPart {
+  return { region: undefined, entities: [], accounts: [] };
+}
+
+export const SnapshotPart: MessageFns<SnapshotPart> = {
+  encode(message: SnapshotPart, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.region !== undefined) {
+      Region.encode(message.region, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.entities) {
+      EntityKey.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.accounts) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SnapshotPart {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSnapshotPart();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.region = Region.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.entities.push(EntityKey.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.accounts.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SnapshotPart {
+    return {
+      region: isSet(object.region) ? Region.fromJSON(object.region) : undefined,
+      entities: globalThis.Array.isArray(object?.entities)
+        ? object.entities.map((e: any) => EntityKey.fromJSON(e))
+        : [],
+      accounts: globalThis.Array.isArray(object?.accounts) ? object.accounts.map((e: any) => globalThis.String(e)) : [],
+    };
+  },
+
+  toJSON(message: SnapshotPart): unknown {
+    const obj: any = {};
+    if (message.region !== undefined) {
+      obj.region = Region.toJSON(message.region);
+    }
+    if (message.entities?.length) {
+      obj.entities = message.entities.map((e) => EntityKey.toJSON(e));
+    }
+    if (message.accounts?.length) {
+      obj.accounts = message.accounts;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SnapshotPart>): SnapshotPart {
+    return SnapshotPart.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SnapshotPart>): SnapshotPart {
+    const message = createBaseSnapshotPart();
+    message.region = (object.region !== undefined && object.region !== null)
+      ? Region.fromPartial(object.region)
+      : undefined;
+    message.entities = object.entities?.map((e) => EntityKey.fromPartial(e)) || [];
+    message.accounts = object.accounts?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseReadSnapshotResponse(): ReadSnapshotResponse {
+  return { parts: [], positions: [] };
+}
+
+export const ReadSnapshotResponse: MessageFns<ReadSnapshotResponse> = {
+  encode(message: ReadSnapshotResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.parts) {
+      SnapshotPartResult.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.positions) {
+      LogPosition.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadSnapshotResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadSnapshotResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.parts.push(SnapshotPartResult.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.positions.push(LogPosition.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReadSnapshotResponse {
+    return {
+      parts: globalThis.Array.isArray(object?.parts)
+        ? object.parts.map((e: any) => SnapshotPartResult.fromJSON(e))
+        : [],
+      positions: globalThis.Array.isArray(object?.positions)
+        ? object.positions.map((e: any) => LogPosition.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: ReadSnapshotResponse): unknown {
+    const obj: any = {};
+    if (message.parts?.length) {
+      obj.parts = message.parts.map((e) => SnapshotPartResult.toJSON(e));
+    }
+    if (message.positions?.length) {
+      obj.positions = message.positions.map((e) => LogPosition.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ReadSnapshotResponse>): ReadSnapshotResponse {
+    return ReadSnapshotResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReadSnapshotResponse>): ReadSnapshotResponse {
+    const message = createBaseReadSnapshotResponse();
+    message.parts = object.parts?.map((e) => SnapshotPartResult.fromPartial(e)) || [];
+    message.positions = object.positions?.map((e) => LogPosition.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSnapshotPartResult(): SnapshotPartResult {
+  return { region: undefined, entities: [], balances: [], epoch: 0, ownerServerId: 0 };
+}
+
+export const SnapshotPartResult: MessageFns<SnapshotPartResult> = {
+  encode(message: SnapshotPartResult, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.region !== undefined) {
+      Region.encode(message.region, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.entities) {
+      Entity.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.balances) {
+      Balance.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.epoch !== 0) {
+      writer.uint32(32).uint64Number(message.epoch);
+    }
+    if (message.ownerServerId !== 0) {
+      writer.uint32(40).uint32(message.ownerServerId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SnapshotPartResult {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSnapshotPartResult();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.region = Region.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.entities.push(Entity.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.balances.push(Balance.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.epoch = reader.uint64Number();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.ownerServerId = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SnapshotPartResult {
+    return {
+      region: isSet(object.region) ? Region.fromJSON(object.region) : undefined,
+      entities: globalThis.Array.isArray(object?.entities) ? object.entities.map((e: any) => Entity.fromJSON(e)) : [],
+      balances: globalThis.Array.isArray(object?.balances) ? object.balances.map((e: any) => Balance.fromJSON(e)) : [],
+      epoch: isSet(object.epoch) ? globalThis.Number(object.epoch) : 0,
+      ownerServerId: isSet(object.ownerServerId)
+        ? globalThis.Number(object.ownerServerId)
+        : isSet(object.owner_server_id)
+        ? globalThis.Number(object.owner_server_id)
+        : 0,
+    };
+  },
+
+  toJSON(message: SnapshotPartResult): unknown {
+    const obj: any = {};
+    if (message.region !== undefined) {
+      obj.region = Region.toJSON(message.region);
+    }
+    if (message.entities?.length) {
+      obj.entities = message.entities.map((e) => Entity.toJSON(e));
+    }
+    if (message.balances?.length) {
+      obj.balances = message.balances.map((e) => Balance.toJSON(e));
+    }
+    if (message.epoch !== 0) {
+      obj.epoch = Math.round(message.epoch);
+    }
+    if (message.ownerServerId !== 0) {
+      obj.ownerServerId = Math.round(message.ownerServerId);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SnapshotPartResult>): SnapshotPartResult {
+    return SnapshotPartResult.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SnapshotPartResult>): SnapshotPartResult {
+    const message = createBaseSnapshotPartResult();
+    message.region = (object.region !== undefined && object.region !== null)
+      ? Region.fromPartial(object.region)
+      : undefined;
+    message.entities = object.entities?.map((e) => Entity.fromPartial(e)) || [];
+    message.balances = object.balances?.map((e) => Balance.fromPartial(e)) || [];
+    message.epoch = object.epoch ?? 0;
+    message.ownerServerId = object.ownerServerId ?? 0;
+    return message;
+  },
+};
+
 function createBaseEntityKey(): EntityKey {
   return { kind: "", entityId: "" };
 }
@@ -4247,6 +4681,21 @@ export const ConsistencyServiceService = {
     responseSerialize: (value: ReadResponse): Buffer => ReadResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): ReadResponse => ReadResponse.decode(value),
   },
+  /**
+   * Reads several regions, of any groups, as they were at one moment after the call began: whatever was committed before is seen, and a
+   * transaction is seen whole or not at all. Waits for transactions across groups that hold what is read. `SNAPSHOT_CONTENDED` where it changes
+   * all the time.
+   */
+  readSnapshot: {
+    path: "/statemesh.v1.ConsistencyService/ReadSnapshot" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReadSnapshotRequest): Buffer => ReadSnapshotRequest.encode(value).finish(),
+    requestDeserialize: (value: Buffer): ReadSnapshotRequest => ReadSnapshotRequest.decode(value),
+    responseSerialize: (value: ReadSnapshotResponse): Buffer =>
+      ReadSnapshotResponse.encode(value).finish(),
+    responseDeserialize: (value: Buffer): ReadSnapshotResponse => ReadSnapshotResponse.decode(value),
+  },
 } as const;
 
 export interface ConsistencyServiceServer extends UntypedServiceImplementation {
@@ -4276,6 +4725,12 @@ export interface ConsistencyServiceServer extends UntypedServiceImplementation {
   subscribeStream: handleBidiStreamingCall<SubscribeStreamRequest, SubscribeStreamResponse>;
   /** Reads entities, balances and eventual values at a chosen level of consistency. */
   read: handleUnaryCall<ReadRequest, ReadResponse>;
+  /**
+   * Reads several regions, of any groups, as they were at one moment after the call began: whatever was committed before is seen, and a
+   * transaction is seen whole or not at all. Waits for transactions across groups that hold what is read. `SNAPSHOT_CONTENDED` where it changes
+   * all the time.
+   */
+  readSnapshot: handleUnaryCall<ReadSnapshotRequest, ReadSnapshotResponse>;
 }
 
 export interface ConsistencyServiceClient extends Client {
@@ -4372,6 +4827,26 @@ export interface ConsistencyServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ReadResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Reads several regions, of any groups, as they were at one moment after the call began: whatever was committed before is seen, and a
+   * transaction is seen whole or not at all. Waits for transactions across groups that hold what is read. `SNAPSHOT_CONTENDED` where it changes
+   * all the time.
+   */
+  readSnapshot(
+    request: ReadSnapshotRequest,
+    callback: (error: ServiceError | null, response: ReadSnapshotResponse) => void,
+  ): ClientUnaryCall;
+  readSnapshot(
+    request: ReadSnapshotRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReadSnapshotResponse) => void,
+  ): ClientUnaryCall;
+  readSnapshot(
+    request: ReadSnapshotRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReadSnapshotResponse) => void,
   ): ClientUnaryCall;
 }
 
