@@ -73,6 +73,10 @@ for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]
 }
 
 const dataDir = options.endpoints === undefined ? mkdtempSync(join(tmpdir(), "statemesh-bots-")) : undefined;
+// Also where it is ended at once.
+process.once("exit", () => {
+  if (dataDir !== undefined) rmSync(dataDir, { recursive: true, force: true });
+});
 let mesh: Mesh | undefined;
 try {
   if (dataDir !== undefined) {
@@ -85,7 +89,6 @@ try {
   process.exitCode = 1;
 } finally {
   await mesh?.stop();
-  if (dataDir !== undefined) rmSync(dataDir, { recursive: true, force: true });
 }
 
 async function play(endpoints: readonly string[]): Promise<number> {

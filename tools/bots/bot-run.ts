@@ -122,7 +122,8 @@ class Watch {
   readonly #client: MeshClient;
   #next = new BotBooks();
   #frozen = false;
-  #verifying: Promise<void> = Promise.resolve();
+  /** Under way; one at a time. */
+  #verifying: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(client: MeshClient) {
@@ -144,7 +145,7 @@ class Watch {
     this.books = new BotBooks();
     this.#next = new BotBooks();
     this.#timer = setInterval(() => {
-      this.#verifying = this.#verify();
+      this.#verifying ??= this.#verify().finally(() => (this.#verifying = undefined));
     }, VERIFY_EVERY_MS);
   }
 

@@ -151,6 +151,7 @@ export class BotShard {
       number, id: creature.entityId, region, beganMs: wallMs(), position: this.#world.positionOf(number, this.#seconds()), busy: false, held: new Map(), wish: this.#wishOf(number),
     };
     this.#players.set(number, player);
+    this.#open.delete(number);
     this.books.counts.players = this.#players.size;
     if (came === undefined) return this.#equip(player);
     if (came.shard !== this.#spec.number) {
@@ -228,7 +229,7 @@ export class BotShard {
   }
 
   #wishOf(number: number): number {
-    return Math.floor(this.#seconds() * this.#spec.acts + this.#world.randomOf(number, -2).next());
+    return this.#world.wishesOf(number, this.#seconds(), this.#spec.acts);
   }
 
   #scheduleBeat(): void {

@@ -32,6 +32,23 @@ const METRES_A_SECOND = 5;
 /** Of two points of a square, by its edge. */
 const MEAN_DISTANCE = 0.52;
 
+interface Point {
+  readonly x: number;
+  readonly z: number;
+}
+
+const NOWHERE: Point = { x: 0, z: 0 };
+
+/** What of a player's walk was worked out last. */
+interface Walk {
+  /** How much of its first leg, and of its first wish, was over at the beginning. */
+  readonly share: number;
+  readonly wishShare: number;
+  leg: number;
+  from: Point;
+  to: Point;
+}
+
 /** The places of a run, whose they are, and where each player is at any time. */
 export class BotWorld {
   readonly spec: BotWorldSpec;
@@ -39,6 +56,7 @@ export class BotWorld {
   readonly #legSeconds: number;
   readonly #owners = new Map<string, number>();
   readonly #regions: Region[] = [];
+  readonly #walks = new Map<number, Walk>();
 
   constructor(spec: BotWorldSpec) {
     this.spec = spec;
@@ -86,11 +104,31 @@ export class BotWorld {
 
   /** Where a player is, seconds after the beginning. */
   positionOf(player: number, seconds: number): Position {
-    const legs = (this.spec.walk ? seconds : 0) / this.#legSeconds + this.randomOf(player, -1).next();
+    const walk = this.#walkOf(player);
+    const legs = (this.spec.walk ? seconds : 0) / this.#legSeconds + walk.share;
     const leg = Math.floor(legs);
-    const [from, to] = [this.#waypoint(player, leg), this.#waypoint(player, leg + 1)];
+    if (leg !== walk.leg) {
+      walk.leg = leg;
+      walk.from = this.#waypoint(player, leg);
+      walk.to = this.#waypoint(player, leg + 1);
+    }
+    const { from, to } = walk;
     const share = legs - leg;
     return { x: from.x + (to.x - from.x) * share, y: GROUND_M, z: from.z + (to.z - from.z) * share };
+  }
+
+  /** How many wishes a player has had by then, at so many a second; players wish at different moments. */
+  wishesOf(player: number, seconds: number, perSecond: number): number {
+    return Math.floor(seconds * perSecond + this.#walkOf(player).wishShare);
+  }
+
+  #walkOf(player: number): Walk {
+    let walk = this.#walks.get(player);
+    if (walk === undefined) {
+      walk = { share: this.randomOf(player, -1).next(), wishShare: this.randomOf(player, -2).next(), leg: Number.NaN, from: NOWHERE, to: NOWHERE };
+      this.#walks.set(player, walk);
+    }
+    return walk;
   }
 
   regionAt(player: number, seconds: number): Region {
@@ -107,7 +145,7 @@ export class BotWorld {
     return random;
   }
 
-  #waypoint(player: number, leg: number): { readonly x: number; readonly z: number } {
+  #waypoint(player: number, leg: number): Point {
     const random = this.randomOf(player, leg);
     const half = this.spec.areaM / 2;
     const corner = (FIRST_X + (player % this.places) * PLACES_APART) * REGION_EDGE_M;
