@@ -14,6 +14,7 @@ export { OperationIds } from "./operation-id.ts";
 export type { HedgeCounts } from "./hedging.ts";
 export { type Decided, OperationStream, type StreamCounts, type StreamOptions, WINDOW_MAX } from "./operation-stream.ts";
 export { type Ball, Subscription, type SubscriptionTarget } from "./subscription.ts";
+export { type PublisherCounts, type PublisherOptions, type PublishUpdates, UpdatePublisher } from "./update-publisher.ts";
 export { ViewWatch } from "./view-watch.ts";
 export { ConservationWatch } from "./conservation-watch.ts";
 export type { Heartbeats } from "./heartbeats.ts";

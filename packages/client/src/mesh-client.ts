@@ -19,6 +19,7 @@ import { MeshSession } from "./mesh-session.ts";
 import { RetryBudget } from "./retry.ts";
 import { Subscription, type SubscriptionTarget } from "./subscription.ts";
 import { ConservationWatch } from "./conservation-watch.ts";
+import { type PublisherOptions, UpdatePublisher } from "./update-publisher.ts";
 import { ViewWatch } from "./view-watch.ts";
 import { type CallLimits, OPERATION, READ_CALL, REPEATABLE_WRITE, SINGLE_WRITE, UnaryCaller } from "./unary-caller.ts";
 
@@ -117,6 +118,11 @@ export class MeshClient {
       repeatable ? REPEATABLE_WRITE : SINGLE_WRITE,
       limits,
     );
+  }
+
+  /** Publishes the latest value of each key once a tick, for a game loop. Close it before the client. */
+  publisher(options: PublisherOptions = {}): UpdatePublisher {
+    return new UpdatePublisher(async (updates) => await this.publish({ updates: [...updates] }), options);
   }
 
   /** A session: its calls read what they wrote, and never go back, on whatever node. `token`: continue that of an earlier one. */

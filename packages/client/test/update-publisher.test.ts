@@ -1,0 +1,114 @@
+import { type EventualUpdate, MeshError, type PublishRequest, PublishResponse, type Region } from "@statemesh/contract";
+import { afterEach, describe, expect, it } from "vitest";
+import { connect, creaturePositions, type PublisherOptions, UpdatePublisher } from "../src/index.ts";
+import { FakeNode, until } from "./fake-node.ts";
+
+const region: Region = { x: 0, y: 0, z: 0 };
+const positions = creaturePositions<number>();
+const publishers: UpdatePublisher[] = [];
+
+/** A publisher to a mesh that answers as it is told to. Ticks far apart: tests say when. */
+function publisherTo(answer: (updates: readonly EventualUpdate[]) => Promise<void>, options: PublisherOptions = {}): { publisher: UpdatePublisher; calls: EventualUpdate[][] } {
+  const calls: EventualUpdate[][] = [];
+  const publisher = new UpdatePublisher(async (updates) => {
+    calls.push([...updates]);
+    await answer(updates);
+    return PublishResponse.fromPartial({ updates: updates.length });
+  }, { intervalMs: 60_000, ...options });
+  publishers.push(publisher);
+  return { publisher, calls };
+}
+
+async function takesAll(): Promise<void> {
+  await Promise.resolve();
+}
+
+function valuesOf(updates: readonly EventualUpdate[]): unknown[] {
+  return updates.map(({ value }) => JSON.parse(new TextDecoder().decode(value)) as unknown);
+}
+
+afterEach(async () => {
+  await Promise.all(publishers.splice(0).map(async (each) => each.close()));
+});
+
+describe("a publisher", () => {
+  it("sends the latest value of each key, a call for all of them", async () => {
+    const { publisher, calls } = publisherTo(takesAll);
+    for (let x = 0; x < 5; x++) publisher.set(positions.write(region, "wolf", x));
+    publisher.set(positions.write(region, "bear", 9));
+    publisher.set(positions.write({ x: 1, y: 0, z: 0 }, "wolf", 7));
+    await publisher.flush();
+    expect(calls.map(valuesOf)).toEqual([[4, 9, 7]]);
+    expect(publisher.counts).toEqual({ taken: 7, replaced: 4, sent: 3, refused: 0, failures: 0 });
+  });
+
+  it("has one call under way, of at most 1,024 updates", async () => {
+    let underWay = 0;
+    let most = 0;
+    const { publisher, calls } = publisherTo(async () => {
+      most = Math.max(most, ++underWay);
+      await new Promise((resolve) => setImmediate(resolve));
+      underWay -= 1;
+    });
+    for (let i = 0; i < 2_500; i++) publisher.set(positions.write(region, `c${i}`, i));
+    await Promise.all([publisher.flush(), publisher.flush()]);
+    expect(calls.map((each) => each.length)).toEqual([1_024, 1_024, 452]);
+    expect(most).toBe(1);
+  });
+
+  it("keeps what could not be sent for now, but not over what came later", async () => {
+    let fails = true;
+    const { publisher, calls } = publisherTo(async () => {
+      if (!fails) return takesAll();
+      publisher.set(positions.write(region, "wolf", 2));
+      throw new MeshError("UNREACHABLE", "nobody there");
+    });
+    publisher.set(positions.write(region, "wolf", 1));
+    publisher.set(positions.write(region, "bear", 5));
+    await publisher.flush();
+    expect([publisher.waiting, publisher.counts.failures]).toEqual([2, 1]);
+    fails = false;
+    await publisher.flush();
+    expect(calls.map(valuesOf)).toEqual([[1, 5], [2, 5]]);
+  });
+
+  it("drops what is refused for good, and says so", async () => {
+    const told: string[] = [];
+    const { publisher } = publisherTo(async () => {
+      await takesAll();
+      throw new MeshError("UNKNOWN_TYPE", "no such type");
+    }, { refused: (error, updates) => told.push(`${error.reason} ${updates.length}`) });
+    publisher.set(positions.write(region, "wolf", 1));
+    await publisher.flush();
+    expect([told, publisher.waiting, publisher.counts.refused]).toEqual([["UNKNOWN_TYPE 1"], 0, 1]);
+  });
+
+  it("takes no more keys than it may keep, and later values of those that it has", () => {
+    const { publisher } = publisherTo(takesAll, { keysMax: 2 });
+    expect([publisher.set(positions.write(region, "a", 1)), publisher.set(positions.write(region, "b", 1)), publisher.set(positions.write(region, "c", 1))]).toEqual([true, true, false]);
+    expect(publisher.set(positions.write(region, "a", 2))).toBe(true);
+    expect(() => publisherTo(takesAll, { keysMax: 0 })).toThrow("keysMax");
+  });
+
+  it("of a client sends by itself, and what is left when the client's owner closes it", async () => {
+    const got: string[] = [];
+    const node = await FakeNode.start({
+      unary: {
+        publish: ({ updates }: PublishRequest) => {
+          got.push(...updates.map(({ key }) => key));
+          return PublishResponse.fromPartial({ updates: updates.length });
+        },
+      },
+    });
+    const client = connect({ endpoints: [node.address], serverId: 7, name: "seven" });
+    const publisher = client.publisher({ intervalMs: 5 });
+    publisher.set(positions.write(region, "wolf", 1));
+    await until(() => got.length === 1);
+    publisher.set(positions.write(region, "bear", 1));
+    await publisher.close();
+    expect(got).toEqual(["wolf", "bear"]);
+    expect(() => publisher.set(positions.write(region, "wolf", 2))).toThrow("closed");
+    client.close();
+    node.kill();
+  });
+});
