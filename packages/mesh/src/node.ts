@@ -152,7 +152,7 @@ export class MeshNode {
       timesOf(options),
     );
     this.authority = new Authority(this);
-    this.#weak = new WeakState({ options, host, clock: this.clock, membership: () => this.membership, leads: (groupId) => this.group(groupId).leader === options.nodeId });
+    this.#weak = new WeakState({ options, host, clock: this.clock, membership: () => this.membership, leads: (groupId) => this.group(groupId).leader === options.nodeId, leaderOf: (groupId) => this.group(groupId).leader });
     ({ eventual: this.eventual, storage: this.eventualStorage, causal: this.causal } = this.#weak);
     this.#watchMembers();
     this.subscriptions = new SubscriptionHub({
@@ -166,6 +166,7 @@ export class MeshNode {
       causal: this.causal,
       nowMs: () => host.clock.wallMs(),
       monotonicMs: () => host.clock.monotonicMs(),
+      interest: this.#weak.interest,
       onReadable: (subscriberId) => this.onReadable(subscriberId),
     });
     this.eventual.listen(this.subscriptions);

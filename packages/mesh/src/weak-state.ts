@@ -4,7 +4,7 @@ import type { CausalBatch, EventualDelta, StreamRequest } from "@statemesh/contr
 import { type Membership, REPAIR_VERSION } from "@statemesh/replica";
 import { groupOf } from "@statemesh/world";
 import { CausalLog } from "./causal/index.ts";
-import { EventualStorage, EventualStore } from "./eventual/index.ts";
+import { EventualStorage, EventualStore, OwnInterest } from "./eventual/index.ts";
 import type { Host } from "./host.ts";
 import type { NodeOptions } from "./node-options.ts";
 
@@ -16,6 +16,8 @@ export interface WeakStateNode {
   /** Who belongs to the cluster, as far as this node has applied it. */
   membership(): Membership;
   leads(groupId: number): boolean;
+  /** Who leads a group, as far as is known; 0: nobody. */
+  leaderOf(groupId: number): number;
 }
 
 export class WeakState {
@@ -23,6 +25,9 @@ export class WeakState {
   /** Undefined without a region store. */
   readonly storage: EventualStorage | undefined;
   readonly causal: CausalLog;
+  /** Regions of which somebody reads eventual values here. */
+  readonly interest = new OwnInterest();
+  readonly #up = new Set<number>();
   readonly #node: WeakStateNode;
   #others: readonly number[] = [];
 
@@ -30,7 +35,8 @@ export class WeakState {
     this.#node = node;
     const { options, host } = node;
     const { nodeId, incarnation, groups } = options;
-    this.eventual = new EventualStore({}, { nodeId, incarnation, inParts: () => node.membership().version >= REPAIR_VERSION });
+    const identity = { nodeId, incarnation, inParts: () => node.membership().version >= REPAIR_VERSION };
+    this.eventual = new EventualStore({}, identity, { own: this.interest, keeperOf: (region) => this.#keeperOf(groupOf(region, groups)) });
     if (options.materialize) this.storage = new EventualStorage(host, this.eventual, (region) => groupOf(region, groups), (groupId) => node.leads(groupId));
     this.causal = new CausalLog({ nodeId, incarnation, members: { others: () => this.#others, isEvicted: (peer) => this.isEvicted(peer) } });
   }
@@ -46,12 +52,27 @@ export class WeakState {
     return membership.isOnRecord && nodeId <= membership.lastNodeId && membership.member(nodeId) === undefined;
   }
 
+  /** Who leads the group of a region writes what is published there to the region store; where that is this node, another keeps it too. */
+  #keeperOf(groupId: number): number {
+    const { nodeId } = this.#node.options;
+    const leader = this.#node.leaderOf(groupId);
+    if (leader !== nodeId && this.#up.has(leader)) return leader;
+    let next = 0;
+    for (const peer of this.#up) {
+      const isNearer = next === 0 || ((peer > nodeId) === (next > nodeId) ? peer < next : peer > nodeId);
+      if (isNearer) next = peer;
+    }
+    return next;
+  }
+
   peerUp(peer: number): void {
+    this.#up.add(peer);
     this.eventual.peerUp(peer);
     this.causal.peerUp(peer);
   }
 
   peerDown(peer: number): void {
+    this.#up.delete(peer);
     this.eventual.peerDown(peer);
     this.causal.peerDown(peer);
   }

@@ -2,7 +2,7 @@
 import { HybridClock } from "@statemesh/clocks";
 import { EventualDelta, type EventualUpdate, type Region } from "@statemesh/contract";
 import { DEFAULT_POLICY } from "@statemesh/world";
-import { type EventualLimits, EventualStore } from "../src/eventual/index.ts";
+import { type EventualLimits, EventualStore, OwnInterest } from "../src/eventual/index.ts";
 
 const TICK_MS = 50;
 export const HOME: Region = { x: 0, y: 0, z: 0 };
@@ -16,20 +16,25 @@ export class EventualCluster {
   /** By node: how far its clock is ahead, milliseconds. */
   readonly aheadMs: number[] = [];
   nowMs = 1_700_000_000_000;
+  /** By node: what is read there; none: the node is of a build that does not say it. */
+  readonly interests: (OwnInterest | undefined)[] = [];
+  /** Who keeps all regions beside those that read them. */
+  keeper = 0;
   /** So many of the next deltas are lost, though the nodes hear one another. */
   losing = 0;
   /** Encoded bytes of all deltas that were sent. */
   bytes = 0;
 
-  constructor(size: number, limits: Partial<EventualLimits> = {}) {
+  constructor(size: number, limits: Partial<EventualLimits> = {}, saying: readonly number[] = []) {
     this.#limits = limits;
+    for (const node of saying) this.interests[node] = new OwnInterest();
     for (let node = 0; node < size; node += 1) this.restart(node);
   }
 
   /** The node begins anew, with nothing. */
   restart(node: number): void {
     this.#starts[node] = (this.#starts[node] ?? 0) + 1;
-    const store = new EventualStore(this.#limits, { nodeId: node + 1, incarnation: this.#starts[node], inParts: () => true });
+    const store = new EventualStore(this.#limits, { nodeId: node + 1, incarnation: this.#starts[node], inParts: () => true }, this.#portOf(node));
     for (let peer = 0; peer < this.stores.length; peer += 1) {
       if (peer === node) continue;
       this.stores[peer]?.peerDown(node + 1);
@@ -37,6 +42,11 @@ export class EventualCluster {
     }
     this.stores[node] = store;
     this.#clocks[node] = new HybridClock();
+  }
+
+  #portOf(node: number): { own: OwnInterest; keeperOf: () => number } | undefined {
+    const own = this.interests[node];
+    return own === undefined ? undefined : { own, keeperOf: () => this.keeper + 1 };
   }
 
   isCut(a: number, b: number): boolean {

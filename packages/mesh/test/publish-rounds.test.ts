@@ -135,8 +135,8 @@ describe("what a session has seen of eventual values", () => {
   it("never goes back: a node that covers a token holds everything that was seen with it, whatever was cut, lost and healed", () => {
     const step = fc.record({ kind: fc.constantFrom("write", "write", "write", "tick", "tick", "lose", "cut", "heal"), node: fc.nat(2), other: fc.nat(2), key: fc.nat(9) });
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 60, size: "max" }), (steps) => {
-        const cluster = new EventualCluster(3, { maxValuesPerTick: 2, maxBacklogKeys: 3 });
+      fc.property(fc.array(step, { maxLength: 60, size: "max" }), fc.subarray([0, 1, 2]), fc.constantFrom(3, 100), (steps, saying, maxBacklogKeys) => {
+        const cluster = new EventualCluster(3, { maxValuesPerTick: 2, maxBacklogKeys }, saying);
         cluster.run(500);
         // What a session saw with a token: of each key its serial, which only grows.
         const seen: { token: VectorClockEntry[]; keys: Record<string, string> }[] = [];
@@ -163,7 +163,7 @@ describe("what a session has seen of eventual values", () => {
         cluster.run(20_000);
         for (const { token } of seen) for (const at of [0, 1, 2]) expect(covers(cluster, at, token)).toBe(true);
       }),
-      { numRuns: 40, endOnFailure: true, interruptAfterTimeLimit: 20_000 },
+      { numRuns: 60, endOnFailure: true, interruptAfterTimeLimit: 20_000 },
     );
   });
 });

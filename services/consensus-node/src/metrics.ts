@@ -120,6 +120,8 @@ export function registerMetrics(registry: Registry, node: MeshNode, { storage, r
     { name: "eventual_written_behind_total", help: "Eventual values that the region store took.", value: () => node.eventualStorage?.behind.statistics().written ?? 0 },
     { name: "eventual_write_behind_overflows_total", help: "Times that more eventual keys waited for the region store than may; all are written then.", value: () => node.eventualStorage?.behind.statistics().overflowed ?? 0 },
     { name: "eventual_repairs_total", help: "Regions whose eventual values differed from a peer's, and were asked for.", value: () => node.eventual.statistics().repairsAsked },
+    { name: "eventual_delta_bytes_total", help: "Bytes of eventual values sent to peers, about.", value: () => node.eventual.statistics().sentBytes },
+    { name: "eventual_spared_bytes_total", help: "Bytes of eventual values that were not sent to peers, because nobody there read them before there was a later one.", value: () => node.eventual.statistics().sparedBytes },
     { name: "eventual_buried_total", help: "Eventual values that were deleted elsewhere while this node was away for longer than tombstones are kept.", value: () => node.eventual.statistics().buried },
     { name: "peer_frames_dropped_total", help: "Frames to peers that were given up.", value: () => [...runtime.links.values()].reduce((sum, link) => sum + link.dropped, 0) },
   ];

@@ -2,8 +2,10 @@
 // the latest value of each changed key to the peers; digests of regions find and repair whatever got lost.
 import { type HybridClock } from "@statemesh/clocks";
 import { type EventualDelta, type EventualUpdate, type EventualValue, type HybridTimestamp, MeshError, type Region, type VectorClockEntry } from "@statemesh/contract";
+import { nodeOfOrigin } from "../causal/origin.ts";
 import { AntiEntropy } from "./anti-entropy.ts";
 import { ElapsedTime } from "./elapsed-time.ts";
+import type { OwnInterest } from "./interest.ts";
 import { compareWrites } from "./last-write-wins.ts";
 import { DEFAULT_EVENTUAL_LIMITS, type EventualLimits } from "./limits.ts";
 import { emptyDelta, encodedSize, isEmpty, PeerOutbox } from "./peer-outbox.ts";
@@ -51,6 +53,9 @@ export interface EventualStatistics {
   /** Regions that differed: asked for, and answered. */
   repairsAsked: number;
   repairsAnswered: number;
+  /** Bytes of values that went to peers, about; and that did not, because nobody there read them before there was a later one. */
+  sentBytes: number;
+  sparedBytes: number;
   /** Values that were deleted elsewhere while this node was away for longer than tombstones are kept. */
   buried: number;
 }
@@ -64,6 +69,13 @@ export interface EventualIdentity {
   readonly inParts: () => boolean;
 }
 
+/** What a node knows of who reads what. */
+interface InterestPort {
+  readonly own: OwnInterest;
+  /** The node that gets everything of a region at once beside those that read it: what is published is on two nodes a tick later. 0: none is there. */
+  keeperOf(region: Region): number;
+}
+
 const EMPTY = new Uint8Array(0);
 
 /** The eventual state of one node. Pure: time is passed in, deltas come out. */
@@ -71,10 +83,13 @@ export class EventualStore {
   readonly limits: EventualLimits;
   readonly #table: RegisterTable;
   readonly #peers = new Map<number, PeerOutbox>();
-  readonly #counters = { published: 0, stale: 0, received: 0, receivedStale: 0, refused: 0, overflowed: 0 };
+  readonly #counters = { published: 0, stale: 0, received: 0, receivedStale: 0, refused: 0, overflowed: 0, sentBytes: 0, sparedBytes: 0 };
   readonly #repair: AntiEntropy;
   readonly #identity: EventualIdentity;
   readonly #rounds: PublishRounds;
+  readonly #interest: InterestPort | undefined;
+  /** Nodes at which something was published that a session here waits for. */
+  readonly #hurried = new Set<number>();
   #listener: EventualListener | undefined;
   #behind: ((value: EventualValue, register: object) => void) | undefined;
   // Keys that were published here since the last tick.
@@ -86,9 +101,10 @@ export class EventualStore {
   // The wall clock at the last event.
   #nowMs = 0;
 
-  constructor(limits: Partial<EventualLimits> = {}, identity: EventualIdentity = { nodeId: 1, incarnation: 1, inParts: () => true }) {
+  constructor(limits: Partial<EventualLimits> = {}, identity: EventualIdentity = { nodeId: 1, incarnation: 1, inParts: () => true }, interest?: InterestPort) {
     this.limits = { ...DEFAULT_EVENTUAL_LIMITS, ...limits };
     this.#identity = identity;
+    this.#interest = interest;
     this.#rounds = new PublishRounds(identity);
     this.#table = new RegisterTable(this.limits.maxRegisters, this.limits.maxBytes);
     this.#repair = new AntiEntropy({ table: this.#table, limits: this.limits, inParts: identity.inParts, bury: (register) => this.#bury(register) });
@@ -117,6 +133,7 @@ export class EventualStore {
     const outbox = this.#peers.get(peer);
     if (outbox === undefined) return;
     this.#counters.overflowed += outbox.overflowed;
+    this.#counters.sparedBytes += outbox.sparedBytes;
     this.#peers.delete(peer);
     this.#rounds.peerDown(peer, this.#elapsed.ms);
   }
@@ -230,6 +247,9 @@ export class EventualStore {
     this.#rounds.heard(from, delta, this.#repair.isWhole(from, delta), !hasRoom, this.#elapsed.ms);
     const outbox = this.#peers.get(from);
     if (outbox === undefined) return;
+    if (delta.interest !== undefined) outbox.interest.hear(delta.interest);
+    // What was held back of a region is wanted now.
+    if (delta.hurry || delta.interest?.whole === false) outbox.release();
     if (delta.knownRounds > 0) {
       const known = delta.knownIncarnation === this.#identity.incarnation ? delta.knownRounds - 1 : 0;
       if (delta.asksAgain) outbox.sendAgain(known, (round) => this.#publishedSince(round));
@@ -265,18 +285,30 @@ export class EventualStore {
     if (restless) this.#restlessMs = elapsedMs;
     const incarnation = this.#identity.inParts() ? this.#identity.incarnation : 0;
     const round = this.#rounds.close();
+    const own = this.#interest?.own.tick(elapsedMs);
     for (const [peer, outbox] of this.#peers) {
       const ready = writable(peer);
-      const direct = ready && shared !== undefined && outbox.backlog === 0;
-      if (!direct) outbox.push(fresh);
-      if (!ready) continue;
+      const isAll = this.#interest === undefined || outbox.interest.isAll;
+      const direct = isAll && ready && shared !== undefined && outbox.backlog === 0;
+      if (!isAll) this.#divide(peer, outbox, fresh, elapsedMs);
+      else if (!direct) outbox.push(fresh);
+      if (!ready) {
+        if (own?.news !== undefined) outbox.knowsInterest = false;
+        continue;
+      }
       const delta = emptyDelta();
+      if (restless) outbox.release();
+      outbox.releaseLate(elapsedMs);
+      delta.interest = outbox.knowsInterest ? own?.news : own?.whole();
+      outbox.knowsInterest = true;
+      delta.hurry = this.#hurried.delete(peer);
       outbox.catchUp((since) => this.#publishedSince(since));
       outbox.drain(delta);
       if (digestRound) this.#repair.addDigests(outbox, delta, restless ? Number.POSITIVE_INFINITY : elapsedMs - this.limits.settleMs);
       if (direct) delta.values = delta.values.length === 0 ? shared : shared.concat(delta.values);
       if (incarnation !== 0) outbox.reach(round, delta);
       delta.asksAgain = incarnation !== 0 && this.#rounds.asks(peer, elapsedMs);
+      for (const value of delta.values) this.#counters.sentBytes += encodedSize(value);
       if (isEmpty(delta) && (incarnation === 0 || !outbox.isFirst)) continue;
       if (incarnation !== 0) {
         delta.incarnation = incarnation;
@@ -289,6 +321,18 @@ export class EventualStore {
     return deltas;
   }
 
+  /** What is read on the peer's node, or kept by it, goes now; the rest can wait. */
+  #divide(peer: number, outbox: PeerOutbox, fresh: readonly Register[], elapsedMs: number): void {
+    const now: Register[] = [];
+    const later: Register[] = [];
+    for (const register of fresh) {
+      const { region } = register.home;
+      (outbox.interest.wants(region) || this.#interest?.keeperOf(region) === peer ? now : later).push(register);
+    }
+    outbox.push(now);
+    outbox.hold(later, elapsedMs);
+  }
+
   /** What this node holds of what was published at each node, for a session's token. Empty while not every member says so. */
   frontier(): VectorClockEntry[] {
     return this.#identity.inParts() ? this.#rounds.frontier() : [];
@@ -299,15 +343,23 @@ export class EventualStore {
     return this.#rounds.after(entries, this.frontier());
   }
 
-  /** Whether this node holds all that a session's token names. `isEvicted`: the node is a member no more. */
+  /** Whether this node holds all that a session's token names; what it lacks it asks for. `isEvicted`: the node is a member no more. */
   covers(entries: readonly VectorClockEntry[], isEvicted: (nodeId: number) => boolean): boolean {
-    return this.#rounds.covers(entries, this.#elapsed.ms, isEvicted);
+    const lacking = entries.filter((entry) => !this.#rounds.covers([entry], this.#elapsed.ms, isEvicted));
+    for (const { origin } of lacking) if (this.#peers.has(nodeOfOrigin(origin))) this.#hurried.add(nodeOfOrigin(origin));
+    return lacking.length === 0;
   }
 
   /** The live value of a key. */
   get(type: string, region: Region, key: string): EventualValue | undefined {
     const value = this.#table.find(type, region, key)?.value;
     return value === undefined || value.deleted ? undefined : value;
+  }
+
+  /** The same as `valuesOf`, for somebody who may read the region again: from now on it is a tick behind at most. */
+  read(region: Region, limit: number): EventualValue[] {
+    this.#interest?.own.read(region);
+    return this.valuesOf(region, limit);
   }
 
   /** Live values of a region, at most `limit`; with `tombstones` also what was deleted within the horizon. */
@@ -335,9 +387,13 @@ export class EventualStore {
 
   statistics(): EventualStatistics {
     let overflowed = this.#counters.overflowed;
-    for (const outbox of this.#peers.values()) overflowed += outbox.overflowed;
+    let { sparedBytes } = this.#counters;
+    for (const outbox of this.#peers.values()) {
+      overflowed += outbox.overflowed;
+      sparedBytes += outbox.sparedBytes;
+    }
     const { registers, tombstones, bytes } = this.#table;
-    return { ...this.#counters, ...this.#repair.counters, overflowed, registers, tombstones, bytes, regions: this.#table.regions.length };
+    return { ...this.#counters, ...this.#repair.counters, overflowed, sparedBytes, registers, tombstones, bytes, regions: this.#table.regions.length };
   }
 
   /** Applies a write; true where it took effect. */

@@ -3,4 +3,5 @@ export { EventualStore, type EventualListener, type EventualStatistics, type Pee
 export { compareWrites } from "./last-write-wins.ts";
 export { DEFAULT_EVENTUAL_LIMITS, type EventualLimits } from "./limits.ts";
 export type { PublishPolicy } from "./validate-update.ts";
+export { OwnInterest } from "./interest.ts";
 export { EventualStorage } from "./eventual-storage.ts";

@@ -34,6 +34,8 @@ export interface EventualLimits {
   readonly tombstoneHorizonMs: number;
   /** A peer's value stamped further ahead of the wall clock than this is refused and counted. */
   readonly maxPeerOffsetMs: number;
+  /** What nobody reads on a peer's node waits this long for it, at most; not above `settleMs`, or what waits would be repaired. */
+  readonly holdBackMs: number;
   /** What an overloaded publisher is told to wait. */
   readonly retryDelayMs: number;
 }
@@ -58,5 +60,6 @@ export const DEFAULT_EVENTUAL_LIMITS: EventualLimits = {
   repairRetryMs: 2_000,
   tombstoneHorizonMs: 600_000,
   maxPeerOffsetMs: 60_000,
+  holdBackMs: 500,
   retryDelayMs: 1_000,
 };

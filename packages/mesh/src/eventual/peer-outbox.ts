@@ -1,17 +1,18 @@
 import type { EventualDelta, EventualValue, Region, RegionSketch } from "@statemesh/contract";
 import type { EventualLimits } from "./limits.ts";
+import { PeerInterest } from "./interest.ts";
 import { RegionMap } from "./region-map.ts";
 import { partOf, registersOf } from "./region-sketch.ts";
 import type { Register, RegionRegisters } from "./register-table.ts";
 
 /** An empty delta. */
 export function emptyDelta(): EventualDelta {
-  return { values: [], digests: [], wanted: [], incarnation: 0, number: 0, sketches: [], unchanged: [], answered: [], throughRound: 0, knownRounds: 0, knownIncarnation: 0, seen: [], asksAgain: false, wholeFrom: 0 };
+  return { values: [], digests: [], wanted: [], incarnation: 0, number: 0, sketches: [], unchanged: [], answered: [], throughRound: 0, knownRounds: 0, knownIncarnation: 0, seen: [], asksAgain: false, wholeFrom: 0, interest: undefined, hurry: false };
 }
 
 /** Whether a delta says nothing. */
-export function isEmpty({ values, digests, wanted, sketches, unchanged, answered, throughRound, asksAgain }: EventualDelta): boolean {
-  return throughRound === 0 && !asksAgain && values.length + digests.length + wanted.length + sketches.length + unchanged.length + answered.length === 0;
+export function isEmpty({ values, digests, wanted, sketches, unchanged, answered, throughRound, asksAgain, interest, hurry }: EventualDelta): boolean {
+  return throughRound === 0 && !asksAgain && interest === undefined && !hurry && values.length + digests.length + wanted.length + sketches.length + unchanged.length + answered.length === 0;
 }
 
 /** Rough bytes of a value in an encoded delta. */
@@ -48,6 +49,16 @@ export class PeerOutbox {
   readonly differsSinceMs = new RegionMap<number>();
   /** Keys left to digest repair because the backlog was full. */
   overflowed = 0;
+  /** What is read on the peer's node. */
+  readonly interest = new PeerInterest();
+  /** It has been told what is read on this one. */
+  knowsInterest = false;
+  /** Bytes of values that were never sent, because a later one of the key came while they were held back. */
+  sparedBytes = 0;
+  /** Keys that nobody reads there, with the bytes of their values: they wait. */
+  readonly #held = new Map<Register, number>();
+  /** Since when the first does, in elapsed time. */
+  #heldSinceMs = 0;
   readonly #backlog = new Set<Register>();
   #jobs: RepairJob[] = [];
   #wanted: Region[] = [];
@@ -78,12 +89,40 @@ export class PeerOutbox {
   /** Puts keys behind those that wait already; a key that waits is sent once, with its latest value. */
   push(registers: readonly Register[]): void {
     for (const register of registers) {
+      if (this.#held.size > 0) this.#held.delete(register);
       if (this.#backlog.size < this.#limits.maxBacklogKeys || this.#backlog.has(register)) this.#backlog.add(register);
       else {
         this.overflowed += 1;
         this.#hasHole = true;
       }
     }
+  }
+
+  /** Keys that can wait. Too many do not. */
+  hold(registers: readonly Register[], elapsedMs: number): void {
+    if (this.#held.size + registers.length > this.#limits.maxBacklogKeys) {
+      this.release();
+      return this.push(registers);
+    }
+    if (this.#held.size === 0) this.#heldSinceMs = elapsedMs;
+    for (const register of registers) {
+      if (this.#backlog.has(register)) continue;
+      this.sparedBytes += this.#held.get(register) ?? 0;
+      this.#held.set(register, encodedSize(register.value));
+    }
+  }
+
+  /** What is held back goes with what waits. */
+  release(): void {
+    if (this.#held.size === 0) return;
+    const held = [...this.#held.keys()];
+    this.#held.clear();
+    this.push(held);
+  }
+
+  /** The same, once it was held back long enough. */
+  releaseLate(elapsedMs: number): void {
+    if (elapsedMs - this.#heldSinceMs >= this.#limits.holdBackMs) this.release();
   }
 
   /** The peer has not yet heard what this node knows of it. */
@@ -123,7 +162,7 @@ export class PeerOutbox {
 
   /** The delta that leaves now holds the last of everything that was published up to `round`, or says nothing of that. */
   reach(round: number, delta: EventualDelta): void {
-    if (!this.#isKnown || this.#missed !== undefined || this.#hasHole || this.#backlog.size > 0 || round <= this.#through) return;
+    if (!this.#isKnown || this.#missed !== undefined || this.#hasHole || this.#backlog.size > 0 || this.#held.size > 0 || round <= this.#through) return;
     this.#through = round;
     delta.throughRound = round;
   }

@@ -37,6 +37,13 @@ export class RegionMap<T> {
     this.#size += 1;
   }
 
+  /** Regions with their values. */
+  *entries(): Generator<[Region, T], void> {
+    for (const first of this.#slots.values()) {
+      for (let slot: Slot<T> | undefined = first; slot !== undefined; slot = slot.next) yield [slot.region, slot.value];
+    }
+  }
+
   clear(): void {
     this.#slots.clear();
     this.#size = 0;

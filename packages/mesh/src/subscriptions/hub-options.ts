@@ -27,6 +27,8 @@ export interface SubscriptionHubOptions {
   readonly nowMs: () => number;
   /** Milliseconds that only grow. */
   readonly monotonicMs: () => number;
+  /** Hears of regions whose eventual values are read, once a reader. */
+  readonly interest?: { hold(region: Region): void; release(region: Region): void };
   /** A subscriber has something to read: once, until `next` has returned undefined. Called in the middle of a change: only note it. */
   readonly onReadable: (subscriberId: number) => void;
   readonly limits?: Partial<SubscriptionLimits>;

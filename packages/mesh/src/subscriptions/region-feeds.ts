@@ -1,11 +1,17 @@
 import type { Region } from "@statemesh/contract";
 import { RegionMap } from "../eventual/region-map.ts";
+import type { SubscriptionHubOptions } from "./hub-options.ts";
 import { type FeedMember, RegionFeed } from "./region-feed.ts";
 import type { Subscriber } from "./subscriber.ts";
 
 /** Who reads what: a feed for each region that anybody reads. */
 export class RegionFeeds {
   readonly #feeds = new RegionMap<RegionFeed>();
+  readonly #interest: SubscriptionHubOptions["interest"];
+
+  constructor(interest: SubscriptionHubOptions["interest"]) {
+    this.#interest = interest;
+  }
 
   get size(): number {
     return this.#feeds.size;
@@ -24,7 +30,9 @@ export class RegionFeeds {
     }
     if (subscriber.wishes.strong) feed.strong.add(subscriber);
     if (subscriber.wishes.causal) feed.causal.add(subscriber);
-    if (subscriber.wishes.eventual) subscriber.members.push(feed.join(subscriber, seen));
+    if (!subscriber.wishes.eventual) return;
+    subscriber.members.push(feed.join(subscriber, seen));
+    this.#interest?.hold(region);
   }
 
   leave(subscriber: Subscriber, region: Region): void {
@@ -36,6 +44,7 @@ export class RegionFeeds {
     for (const member of subscriber.members) if (!isElsewhere(member)) feed.leave(member);
     subscriber.members = subscriber.members.filter(isElsewhere);
     subscriber.dirty = subscriber.dirty.filter(isElsewhere);
+    if (subscriber.wishes.eventual) this.#interest?.release(region);
     if (feed.isEmpty) this.#feeds.delete(region);
   }
 }

@@ -25,7 +25,7 @@ export class SubscriptionHub {
   readonly #options: SubscriptionHubOptions;
   readonly #cluster: number;
   readonly #subscribers = new Map<number, Subscriber>();
-  readonly #feeds = new RegionFeeds();
+  readonly #feeds: RegionFeeds;
   readonly #rings = new Map<number, ChangeRing>();
   readonly #counters = { lagged: 0, snapshots: 0, resumed: 0, moved: 0 };
   // Lagging subscribers that found no room for a snapshot.
@@ -43,6 +43,7 @@ export class SubscriptionHub {
     this.limits = { ...DEFAULT_SUBSCRIPTION_LIMITS, ...options.limits };
     this.#cluster = hashOfCluster(options.clusterId);
     this.#rounds = new ValueRounds(options.monotonicMs);
+    this.#feeds = new RegionFeeds(options.interest);
   }
 
   /**

@@ -393,6 +393,25 @@ export interface EventualDelta {
    * opened.
    */
   wholeFrom: number;
+  /**
+   * What is read on the sender's node. A receiver may send at once what is published in these regions, and hold the rest back for up to half
+   * a second, latest value a key. A node that never said it gets everything at once.
+   */
+  interest:
+    | RegionInterest
+    | undefined;
+  /** A session on the sender's node waits for what was published at the receiver's: it is to send what it holds back. */
+  hurry: boolean;
+}
+
+/** Regions of which somebody reads eventual values. */
+export interface RegionInterest {
+  /** These are all; else they come to those that were named before. */
+  whole: boolean;
+  /** More than may be named: everything is wanted. */
+  everything: boolean;
+  /** At most 4,096. */
+  regions: Region[];
 }
 
 /**
@@ -3158,6 +3177,8 @@ function createBaseEventualDelta(): EventualDelta {
     seen: [],
     asksAgain: false,
     wholeFrom: 0,
+    interest: undefined,
+    hurry: false,
   };
 }
 
@@ -3204,6 +3225,12 @@ export const EventualDelta: MessageFns<EventualDelta> = {
     }
     if (message.wholeFrom !== 0) {
       writer.uint32(112).uint32(message.wholeFrom);
+    }
+    if (message.interest !== undefined) {
+      RegionInterest.encode(message.interest, writer.uint32(122).fork()).join();
+    }
+    if (message.hurry !== false) {
+      writer.uint32(128).bool(message.hurry);
     }
     return writer;
   },
@@ -3333,6 +3360,22 @@ export const EventualDelta: MessageFns<EventualDelta> = {
             message.wholeFrom = reader.uint32();
             continue;
           }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.interest = RegionInterest.decode(reader, reader.uint32());
+            continue;
+          }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.hurry = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3391,6 +3434,8 @@ export const EventualDelta: MessageFns<EventualDelta> = {
         : isSet(object.whole_from)
         ? globalThis.Number(object.whole_from)
         : 0,
+      interest: isSet(object.interest) ? RegionInterest.fromJSON(object.interest) : undefined,
+      hurry: isSet(object.hurry) ? globalThis.Boolean(object.hurry) : false,
     };
   },
 
@@ -3438,6 +3483,12 @@ export const EventualDelta: MessageFns<EventualDelta> = {
     if (message.wholeFrom !== 0) {
       obj.wholeFrom = Math.round(message.wholeFrom);
     }
+    if (message.interest !== undefined) {
+      obj.interest = RegionInterest.toJSON(message.interest);
+    }
+    if (message.hurry !== false) {
+      obj.hurry = message.hurry;
+    }
     return obj;
   },
 
@@ -3460,6 +3511,111 @@ export const EventualDelta: MessageFns<EventualDelta> = {
     message.seen = object.seen?.map((e) => VectorClockEntry.fromPartial(e)) || [];
     message.asksAgain = object.asksAgain ?? false;
     message.wholeFrom = object.wholeFrom ?? 0;
+    message.interest = (object.interest !== undefined && object.interest !== null)
+      ? RegionInterest.fromPartial(object.interest)
+      : undefined;
+    message.hurry = object.hurry ?? false;
+    return message;
+  },
+};
+
+function createBaseRegionInterest(): RegionInterest {
+  return { whole: false, everything: false, regions: [] };
+}
+
+export const RegionInterest: MessageFns<RegionInterest> = {
+  encode(message: RegionInterest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.whole !== false) {
+      writer.uint32(8).bool(message.whole);
+    }
+    if (message.everything !== false) {
+      writer.uint32(16).bool(message.everything);
+    }
+    for (const v of message.regions) {
+      Region.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RegionInterest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRegionInterest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.whole = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.everything = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.regions.push(Region.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RegionInterest {
+    return {
+      whole: isSet(object.whole) ? globalThis.Boolean(object.whole) : false,
+      everything: isSet(object.everything) ? globalThis.Boolean(object.everything) : false,
+      regions: globalThis.Array.isArray(object?.regions) ? object.regions.map((e: any) => Region.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: RegionInterest): unknown {
+    const obj: any = {};
+    if (message.whole !== false) {
+      obj.whole = message.whole;
+    }
+    if (message.everything !== false) {
+      obj.everything = message.everything;
+    }
+    if (message.regions?.length) {
+      obj.regions = message.regions.map((e) => Region.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RegionInterest>): RegionInterest {
+    return RegionInterest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RegionInterest>): RegionInterest {
+    const message = createBaseRegionInterest();
+    message.whole = object.whole ?? false;
+    message.everything = object.everything ?? false;
+    message.regions = object.regions?.map((e) => Region.fromPartial(e)) || [];
     return message;
   },
 };
