@@ -10,7 +10,8 @@ export function commandOf(body: NonNullable<Command["command"]>): Command {
 function formatOf(body: NonNullable<Command["command"]>): number {
   if (body.$case === "membership") return MEMBERSHIP_VERSION;
   if (body.$case === "view") return VIEWS_VERSION;
-  if (body.$case === "operations") return hasFootprints(body.value.operations) ? FOOTPRINTS_VERSION : 0;
+  // What one group decides alone leaves no footprint elsewhere.
+  if (body.$case === "operations") return body.value.operations.some(({ clears }) => clears.length > 0) ? FOOTPRINTS_VERSION : 0;
   if (body.$case === "transaction") return stepHasFootprints(body.value) ? FOOTPRINTS_VERSION : TRANSACTIONS_VERSION;
   if (body.$case === "heal") return body.value.operations.some(({ decided }) => decided !== undefined && hasFootprints([decided])) ? FOOTPRINTS_VERSION : HEALING_VERSION;
   return body.$case === "directory" && needsAuthority(body.value) ? AUTHORITY_VERSION : 0;
