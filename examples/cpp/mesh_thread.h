@@ -144,7 +144,7 @@ class MeshThread {
     }
     std::lock_guard<std::mutex> lock(stop_mutex_);
     if (stopped_) return Finish(call, Unknown());
-    if (refused.reason != "OVERLOADED") ++call->node;
+    if (refused.reason != "OVERLOADED" && refused.reason != "QUOTA_EXCEEDED") ++call->node;
     ++call->failures;
     call->waiting = true;
     call->alarm.Set(&queue_, std::chrono::system_clock::now() + delay, call);
@@ -153,7 +153,9 @@ class MeshThread {
   static Answer Unknown() { return Answer{{}, "OUTCOME_UNKNOWN", ""}; }
 
   static bool Retryable(const std::string& reason) {
-    static const std::vector<std::string> reasons = {"NO_QUORUM", "MINORITY_PARTITION", "NOT_LEADER", "SHUTTING_DOWN", "OVERLOADED", "LOG_FULL", "OUTCOME_UNKNOWN", "TRANSACTION_PENDING"};
+    static const std::vector<std::string> reasons = {
+        "NO_QUORUM", "MINORITY_PARTITION", "NOT_LEADER", "SHUTTING_DOWN", "OVERLOADED", "QUOTA_EXCEEDED", "LOG_FULL", "STORE_UNAVAILABLE", "TOKEN_AHEAD", "TRANSACTION_PENDING", "OUTCOME_UNKNOWN",
+    };
     return std::find(reasons.begin(), reasons.end(), reason) != reasons.end();
   }
 

@@ -12,9 +12,11 @@ from google.rpc import error_details_pb2, status_pb2
 from statemesh.v1 import authority_pb2, authority_pb2_grpc, consistency_pb2, consistency_pb2_grpc
 
 # Refused before anything was done: any call may ask again.
-REFUSED_FOR_NOW = {"NO_QUORUM", "MINORITY_PARTITION", "NOT_LEADER", "SHUTTING_DOWN", "OVERLOADED", "LOG_FULL", "STORE_UNAVAILABLE", "TOKEN_AHEAD", "TRANSACTION_PENDING"}
+REFUSED_FOR_NOW = {"NO_QUORUM", "MINORITY_PARTITION", "NOT_LEADER", "SHUTTING_DOWN", "OVERLOADED", "QUOTA_EXCEEDED", "LOG_FULL", "STORE_UNAVAILABLE", "TOKEN_AHEAD", "TRANSACTION_PENDING"}
 # Nobody knows what was done: only a call that may be repeated asks again, with the same ids.
 OPEN = {"OUTCOME_UNKNOWN", "UNREACHABLE", "DEADLINE_EXCEEDED"}
+# Another node may do better.
+NODE_AT_FAULT = OPEN | {"NO_QUORUM", "MINORITY_PARTITION", "SHUTTING_DOWN"}
 
 
 class MeshError(Exception):
@@ -82,7 +84,7 @@ class Mesh:
             if error.reason not in REFUSED_FOR_NOW and not (repeatable and error.reason in OPEN):
                 # A later refusal does not prove that an earlier attempt was not accepted.
                 raise unknown if unknown is not None and error.reason != "OPERATION_ID_REUSED" else error
-            if error.reason not in ("OVERLOADED", "LOG_FULL", "STORE_UNAVAILABLE") and self._at == at:
+            if error.reason in NODE_AT_FAULT and self._at == at:
                 self._at = (at + 1) % len(self._channels)
             wait = error.retry_delay_s * (1 + random.random() / 2) if error.retry_delay_s is not None else backoff * (0.5 + random.random() / 2)
             backoff = min(0.5, backoff * 2)

@@ -2,9 +2,11 @@
 import { MeshError, type Reason } from "@statemesh/contract";
 
 /** Refused before anything was done: any call may ask again. */
-const REFUSED_FOR_NOW: ReadonlySet<Reason> = new Set(["NO_QUORUM", "MINORITY_PARTITION", "NOT_LEADER", "SHUTTING_DOWN", "OVERLOADED", "QUOTA_EXCEEDED", "LOG_FULL", "STORE_UNAVAILABLE", "TOKEN_AHEAD"]);
+export const REFUSED_FOR_NOW: ReadonlySet<Reason> = new Set([
+  "NO_QUORUM", "MINORITY_PARTITION", "NOT_LEADER", "SHUTTING_DOWN", "OVERLOADED", "QUOTA_EXCEEDED", "LOG_FULL", "STORE_UNAVAILABLE", "TOKEN_AHEAD", "TRANSACTION_PENDING",
+]);
 /** Nobody knows what was done: only a call that may be repeated can ask again. */
-const OPEN: ReadonlySet<Reason> = new Set(["OUTCOME_UNKNOWN", "UNREACHABLE", "DEADLINE_EXCEEDED"]);
+export const OPEN: ReadonlySet<Reason> = new Set(["OUTCOME_UNKNOWN", "UNREACHABLE", "DEADLINE_EXCEEDED"]);
 /** Another node may do better. */
 const NODE_AT_FAULT: ReadonlySet<Reason> = new Set(["NO_QUORUM", "MINORITY_PARTITION", "SHUTTING_DOWN", "OUTCOME_UNKNOWN", "UNREACHABLE", "DEADLINE_EXCEEDED"]);
 
