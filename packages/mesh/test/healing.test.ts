@@ -209,7 +209,7 @@ describe("an operation that may be kept, on the losing side", () => {
     expect(listed(cluster, 1)).toMatchObject([{ operationId: "old", outcome: Outcome.ACCEPTED, stamp }]);
   });
 
-  it("whose server had later ones decided and forgotten on the other side is refused for that, by name", () => {
+  it("whose server had later ones decided and forgotten on the other side is not done again, and never called rejected: it may be in force", () => {
     const cluster = ready({ node: { decisionWindow: 32 } });
     const region = cluster.regionIn(1);
     cut(cluster, [4, 5]);
@@ -218,8 +218,10 @@ describe("an operation that may be kept, on the losing side", () => {
     ask(cluster, 1, operation);
     flood(cluster, 1);
     healed(cluster, 1);
-    expect(listed(cluster, 1)).toMatchObject([{ operationId: "both", outcome: Outcome.REJECTED, reason: "DECISION_FORGOTTEN", rule: "forgotten" }]);
+    expect(listed(cluster, 1)).toMatchObject([{ operationId: "both", outcome: Outcome.UNKNOWN, reason: "DECISION_FORGOTTEN", rule: "forgotten" }]);
     expect(cluster.node(1).group(1).state.entities.get("claim", "vein")?.operationId).toBe("both");
+    expect(cluster.node(1).group(1).state.decisions.get("both")).toBeUndefined();
+    for (const node of [1, 4]) expect(cluster.execute(node, [operation]).get("both"), `asked of node ${node}`).toMatchObject({ reason: "DECISION_FORGOTTEN" });
   });
 
   it("is decided by the rules alone: that its region went to another server meanwhile does not count", () => {

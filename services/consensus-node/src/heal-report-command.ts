@@ -1,5 +1,5 @@
 // `consensus-node heal-report`: what became of operations that were kept while their nodes were cut off, asked of a running cluster.
-import { type HealedOperation, type HealReport, HealingServiceClient, HealingServiceService, MeshError, outcomeToJSON } from "@statemesh/contract";
+import { type HealedOperation, type HealReport, HealingServiceClient, HealingServiceService, MeshError, Outcome, outcomeToJSON } from "@statemesh/contract";
 import { call, connect, splitAddress } from "@statemesh/service";
 import { formatRegion } from "@statemesh/world";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
@@ -104,7 +104,7 @@ function overview(reports: readonly HealReport[]): string {
 
 function heading({ reportId, groupId, beganMs, endedMs, sides, accepted, merged, rejected, decidedBefore }: HealReport): string {
   const cutOff = sides.filter(({ decided }) => !decided).map(({ nodeIds, viewEpoch }) => `${nodeIds.join(",")}${viewEpoch === 0 ? "" : ` (view ${viewEpoch})`}`);
-  const counts = `accepted ${accepted}, merged ${merged}, rejected ${rejected}, of these decided before ${decidedBefore}`;
+  const counts = `accepted ${accepted}, merged ${merged}, rejected ${rejected}, decided before ${decidedBefore}`;
   return `${reportId}  group ${groupId}, ${time(beganMs)} to ${time(endedMs)}, cut off: ${cutOff.join("; ")}  ${counts}`;
 }
 
@@ -114,7 +114,7 @@ function detail(report: HealReport | undefined, operations: readonly HealedOpera
     const won = winnerOperationId === "" || winnerOperationId === operationId ? "" : `, winner ${winnerOperationId}`;
     const why = reason === "" ? "" : ` ${reason}`;
     const place = region === undefined ? "" : formatRegion(region);
-    return `  ${operationId}  ${outcomeToJSON(outcome).replace("OUTCOME_", "")}${why} by ${rule}${won}  ${type}, server ${serverId}, ${place}, kept by node ${nodeId}${decidedBefore ? ", decided before" : ""}`;
+    return `  ${operationId}  ${outcomeToJSON(outcome).replace("OUTCOME_", "")}${why} by ${rule}${won}  ${type}, server ${serverId}, ${place}, kept by node ${nodeId}${decidedBefore ? (outcome === Outcome.UNKNOWN ? ", maybe decided before" : ", decided before") : ""}`;
   });
   return `${[heading(report), ...lines].join("\n")}\n`;
 }

@@ -57,7 +57,7 @@ const grant = z.object({ kind: z.literal("grant"), region: z.string(), serverId:
 
 const shown = z.object({ kind: z.literal("shown"), follower: z.number(), register: z.string(), by: z.enum(["snapshot", "change"]), value: z.string(), version: z.number() });
 
-const outcome = z.enum(["accepted", "merged", "rejected"]);
+const outcome = z.enum(["accepted", "merged", "rejected", "unknown"]);
 
 /** A heal report. */
 const report = z.object({
@@ -143,6 +143,7 @@ function nameOf(ended: Outcome): z.infer<typeof outcome> {
   if (ended === Outcome.ACCEPTED) return "accepted";
   if (ended === Outcome.MERGED) return "merged";
   if (ended === Outcome.REJECTED) return "rejected";
+  if (ended === Outcome.UNKNOWN) return "unknown";
   throw new Error(`a last word cannot be ${ended}`);
 }
 

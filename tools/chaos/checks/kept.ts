@@ -45,6 +45,8 @@ function contradictions(operation: HistoryOperation, { reportId, outcome, reason
   const troubles: string[] = [];
   if (!operation.mayBeKept) troubles.push(`${operationId} is listed by ${reportId}, and its caller did not let it be kept`);
   if (outcome === "rejected" && reason === "") troubles.push(`${reportId} says that ${operationId} was rejected, and not why`);
+  // Nobody knows: then it contradicts nothing.
+  if (outcome === "unknown") return reason === "DECISION_FORGOTTEN" ? troubles : [...troubles, `${reportId} says that nobody knows of ${operationId}, and ${reason === "" ? "not why" : reason}`];
   if (outcome !== "rejected" && reason !== "") troubles.push(`${reportId} says that ${operationId} was ${outcome}, and ${reason}`);
   // Undefined: everybody who was asked at the end failed to answer, which is said elsewhere.
   if (accepted !== undefined && (accepted !== (outcome !== "rejected") || operation.index !== index)) {

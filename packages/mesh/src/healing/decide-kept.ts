@@ -41,7 +41,8 @@ export function decideKept(state: GroupState, policy: Policy, groups: number, ke
       decisions.push(decisionOf(one, { ...draftOf(one), outcome, rule, winnerOperationId, conflict, reason, stamp, transactionId }, true));
     } else if (one.pending === undefined) decisions.push(decisionOf(one, { ...draftOf(one), rule: "policy", reason: "UNKNOWN_TYPE" }, false));
     // Its age counts for nothing, but for whether the same server had something decided that claimed a later time and is forgotten.
-    else if (claimedMs <= state.forgotten.throughMs(serverId)) decisions.push(decisionOf(one, { ...draftOf(one), rule: "forgotten", reason: "DECISION_FORGOTTEN" }, false));
+    // It may be in force: so it is no rejection, and no decision that an id would stand for.
+    else if (claimedMs <= state.forgotten.throughMs(serverId)) decisions.push(decisionOf(one, { ...draftOf(one), outcome: Outcome.UNKNOWN, rule: "forgotten", reason: "DECISION_FORGOTTEN" }, true));
     else {
       open.set(one.operationId, one);
       toDecide.push(one.pending);

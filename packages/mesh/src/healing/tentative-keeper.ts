@@ -79,7 +79,7 @@ export class TentativeKeeper {
     if (record === undefined || record.fingerprint !== fingerprintOf(operation)) return false;
     const decision = finalOf(record);
     if (decision === undefined) return false;
-    waiter.decided({ ...decision, repeated: true });
+    answer(waiter, { ...decision, repeated: true });
     return true;
   }
 
@@ -179,7 +179,7 @@ export class TentativeKeeper {
       settled.push(operationId);
       const decision = finalOf(record);
       if (decision === undefined) continue;
-      for (const waiter of own.waiters.splice(0)) waiter.decided(decision);
+      for (const waiter of own.waiters.splice(0)) answer(waiter, decision);
       this.watch.tell(own.kept.record.operation?.serverId ?? 0, [decision]);
     }
     for (const operationId of settled) this.#remove(groupId, operationId);
@@ -275,6 +275,13 @@ export function finalOf({ operation }: HealedRecord): Decision | undefined {
   if (operation === undefined) return undefined;
   const { operationId, outcome, rule, winnerOperationId, conflict, reason, position } = operation;
   const stamp: HybridTimestamp | undefined = operation.stamp;
-  const version = outcome === Outcome.REJECTED ? 0 : (position?.index ?? 0);
+  const version = outcome === Outcome.ACCEPTED || outcome === Outcome.MERGED ? (position?.index ?? 0) : 0;
   return { operationId, outcome, rule, winnerOperationId, version, position, conflict, reason, stamp, repeated: false };
+}
+
+/** Whoever asks for a decision hears of one, or that nobody knows. */
+function answer(waiter: Waiter, decision: Decision): void {
+  if (decision.outcome !== Outcome.UNKNOWN) return waiter.decided(decision);
+  const { operationId } = decision;
+  waiter.failed(operationId, operationError(new MeshError("DECISION_FORGOTTEN", `operation ${operationId} was kept while its node was cut off, and may have been decided elsewhere before the decisions that are remembered`)));
 }

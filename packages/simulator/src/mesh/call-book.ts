@@ -131,7 +131,7 @@ export class CallBook {
       const listed = reference.state.heals.find(operationId);
       if (listed !== undefined) this.#recorder.sometimes("kept operation listed in a heal report");
       if (listed === undefined) this.#fail("what was kept is answered", `${operationId} was kept by node ${nodeId}, and no heal report of group ${groupId} lists it`);
-      else if (listed.operation?.outcome === Outcome.REJECTED ? listed.operation.reason === "" && listed.operation.winnerOperationId === "" : !reference.decisions.has(operationId)) {
+      else if (listed.operation?.outcome === Outcome.UNKNOWN ? listed.operation.reason !== "DECISION_FORGOTTEN" : listed.operation?.outcome === Outcome.REJECTED ? listed.operation.reason === "" && listed.operation.winnerOperationId === "" : !reference.decisions.has(operationId)) {
         this.#fail("what was kept is answered", `${operationId} was kept by node ${nodeId}; its heal report gives outcome ${listed.operation?.outcome} without a reason, or without a decision`);
       }
     }

@@ -56,15 +56,15 @@ export interface HealedOperation {
   region:
     | Region
     | undefined;
-  /** ACCEPTED, MERGED or REJECTED. */
+  /** ACCEPTED, MERGED, REJECTED or UNKNOWN. */
   outcome: Outcome;
   /** As in Decision; `forgotten` and `policy` too. */
   rule: string;
   winnerOperationId: string;
   conflict: ConflictType;
   /**
-   * Why it was rejected, as in Decision; besides `DECISION_FORGOTTEN` (it may have been decided on the other side, so long ago that
-   * nobody knows) and `UNKNOWN_TYPE` (the policy does not know its type any more).
+   * Why it was rejected, as in Decision; besides `UNKNOWN_TYPE` (the policy does not know its type any more). `DECISION_FORGOTTEN` with
+   * OUTCOME_UNKNOWN.
    */
   reason: string;
   /** The stamp that it got when it was kept, and that counted. */
@@ -73,7 +73,7 @@ export interface HealedOperation {
     | undefined;
   /** The node that kept it. */
   nodeId: number;
-  /** It had been decided on the side that went on; this is that decision. */
+  /** It had been decided on the side that went on; this is that decision. With OUTCOME_UNKNOWN: it may have been. */
   decidedBefore: boolean;
   position: LogPosition | undefined;
 }
@@ -90,7 +90,7 @@ export interface HealReport {
   accepted: number;
   merged: number;
   rejected: number;
-  /** Of all of them, how many had been decided on the other side before. */
+  /** Of all of them, how many had been decided on the other side before, or may have been (OUTCOME_UNKNOWN, which counts nowhere else). */
   decidedBefore: number;
   /** Where the report began in the log. */
   position: LogPosition | undefined;

@@ -24,6 +24,11 @@ export const Outcome = {
    * operations that allow it. Ask again with the same id, or follow WatchTentative; every such operation is listed in a heal report.
    */
   TENTATIVE: 4,
+  /**
+   * UNKNOWN - Nobody knows any more: it was kept while its node was cut off, and may have been decided on the other side, so long ago that the
+   * decision is forgotten (`DECISION_FORGOTTEN`). It is not done again. Only in heal reports and WatchTentative; Execute answers an error.
+   */
+  UNKNOWN: 5,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -35,6 +40,7 @@ export namespace Outcome {
   export type MERGED = typeof Outcome.MERGED;
   export type REJECTED = typeof Outcome.REJECTED;
   export type TENTATIVE = typeof Outcome.TENTATIVE;
+  export type UNKNOWN = typeof Outcome.UNKNOWN;
   export type UNRECOGNIZED = typeof Outcome.UNRECOGNIZED;
 }
 
@@ -55,6 +61,9 @@ export function outcomeFromJSON(object: any): Outcome {
     case 4:
     case "OUTCOME_TENTATIVE":
       return Outcome.TENTATIVE;
+    case 5:
+    case "OUTCOME_UNKNOWN":
+      return Outcome.UNKNOWN;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -74,6 +83,8 @@ export function outcomeToJSON(object: Outcome): string {
       return "OUTCOME_REJECTED";
     case Outcome.TENTATIVE:
       return "OUTCOME_TENTATIVE";
+    case Outcome.UNKNOWN:
+      return "OUTCOME_UNKNOWN";
     case Outcome.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
