@@ -13,6 +13,7 @@ import { measureTransfers } from "./bench-transfers.ts";
 import { type AuthorityTimes, measureFailovers, measureHandoffs } from "./bench-authority.ts";
 import { type ArbitrationResult, measureArbitration } from "./bench-arbitration.ts";
 import { type Comparison, comparisonLine, measureBesideEtcd } from "./bench-etcd.ts";
+import { measureOverload, type OverloadResult } from "./bench-overload.ts";
 import { measurePlayers, type PlayersResult } from "./bench-players.ts";
 import { measurePublish, type PublishResult } from "./bench-publish.ts";
 import { measureSubscribers, type SubscribersResult } from "./bench-subscribers.ts";
@@ -39,14 +40,14 @@ interface Options {
 }
 
 const options = new Command("./dev bench")
-  .description("Measures a mesh of three consensus nodes and an arbiter, real processes with fsync on: strong operations unary and streamed, transfers within groups and across them, the rules in process and through an arbiter, the time from kill -9 of a leader to the next commit, regions handed over and taken over from killed owners, what a thousand groups cost beside four, how soon ten thousand subscribers have a change, how soon five nodes notice that links between them are cut, and how many walking players hear of each other in time. Memory of each process follows the load.")
+  .description("Measures a mesh of three consensus nodes and an arbiter, real processes with fsync on: strong operations unary and streamed, transfers within groups and across them, the rules in process and through an arbiter, the time from kill -9 of a leader to the next commit, regions handed over and taken over from killed owners, what a thousand groups cost beside four, how soon ten thousand subscribers have a change, how soon five nodes notice that links between them are cut, how many walking players hear of each other in time, and what becomes of more load than can be decided. Memory of each process follows the load.")
   .option("--seconds <n>", "length of each measurement", wholeIn(1, 600), 8)
   .option("--kills <n>", "leaders to kill, and owners of regions", wholeIn(0, 1_000), 20)
   .option("--handoffs <n>", "regions to hand over", wholeIn(1, 100_000), 1_000)
   .option("--cuts <n>", "partitions to make and repair", wholeIn(1, 1_000), 8)
   .option("--subscribers <n>", "subscriptions to open", wholeIn(3, 50_000), 10_000)
   .option("--seed <n>", "walks and wishes of players; left out: by the time", wholeIn(0, 4_294_967_295), Date.now() % 1_000_000)
-  .addOption(new Option("--only <part>", "one part").choices(["unary", "stream", "transfers", "arbitration", "kills", "handoff", "failover", "groups", "detection", "publish", "subscribers", "players", "etcd"]))
+  .addOption(new Option("--only <part>", "one part").choices(["unary", "stream", "transfers", "arbitration", "kills", "handoff", "failover", "groups", "detection", "publish", "subscribers", "players", "overload", "etcd"]))
   .option("--beside-etcd", "also the same work beside etcd (Debian's etcd-server), in turns, with ratios of medians", false)
   .option("--rounds <n>", "turns of the comparison with etcd", wholeIn(1, 100), 3)
   .option("--json", "print one JSON object", false)
@@ -172,6 +173,7 @@ let detection: DetectionResult | undefined;
 let publish: PublishResult | undefined;
 let subscribers: SubscribersResult | undefined;
 let players: PlayersResult | undefined;
+let overload: OverloadResult | undefined;
 const wants = (part: string): boolean => (options.only === undefined ? part !== "etcd" || options.besideEtcd : options.only === part);
 try {
   if (["unary", "stream", "transfers", "kills", "handoff", "failover", "etcd"].some(wants)) await measureMesh();
@@ -189,6 +191,7 @@ try {
     say(`sustained: ${players.sustained} players at 20 Hz`);
     if (players.rows.some(({ failed }) => failed.length > 0)) process.exitCode = 1;
   }
+  if (wants("overload")) overload = await measureOverload(dataDir, options.seconds, targetsOf, say);
   if (wants("detection")) {
     detection = await measureDetection(dataDir, options.cuts, say);
     for (const [what, values] of Object.entries({ "noticed by who lost": detection.lostMs, "a new view": detection.viewMs, "the arbiter's verdict": detection.arbiterMs, "whole again after repair": detection.healedMs })) {
@@ -266,7 +269,7 @@ function adminOf(node: Mesh["nodes"][number]): ClusterAdminServiceClient {
   return new ClusterAdminServiceClient(node.clientAddress, credentials.createInsecure(), clientOptions({ ownConnection: true }));
 }
 
-if (options.json) process.stdout.write(`${JSON.stringify({ results, outagesMs: outages, memoryMiB, authority, arbitration, groups: groupsResults, detection, publish, subscribers, players, besideEtcd: comparisons }, undefined, 2)}\n`);
+if (options.json) process.stdout.write(`${JSON.stringify({ results, outagesMs: outages, memoryMiB, authority, arbitration, groups: groupsResults, detection, publish, subscribers, players, overload, besideEtcd: comparisons }, undefined, 2)}\n`);
 process.exit();
 
 /** Ascending milliseconds in a line. */

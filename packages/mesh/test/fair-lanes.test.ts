@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { FairLanes, type Lane, QUANTUM_BYTES, type Waiting } from "../src/flow/fair-lanes.ts";
+import { InFlight } from "../src/flow/in-flight.ts";
 import { StandingDelay } from "../src/flow/standing-delay.ts";
 
 interface Item extends Waiting {
@@ -93,5 +94,37 @@ describe("a standing delay", () => {
     expect(delay.refuses(200)).toBe(true);
     delay.note(49, 1_510);
     expect(delay.refuses(200)).toBe(false);
+  });
+});
+
+describe("what is under way", () => {
+  it("is let in as long as it takes about as long as at its best, however long that is", () => {
+    for (const bestMs of [2, 200]) {
+      const underWay = new InFlight<number>(50);
+      underWay.began(0, 1, 0);
+      underWay.ended(0, bestMs);
+      underWay.began(1, 2_000, bestMs);
+      expect([underWay.hasRoom(2 * bestMs + 50), underWay.hasRoom(2 * bestMs + 51)]).toEqual([true, false]);
+      underWay.ended(1, 2 * bestMs + 60);
+      expect([underWay.count, underWay.hasRoom(2 * bestMs + 60)]).toEqual([0, true]);
+    }
+  });
+
+  it("is never held to less than a few, so that one that hangs holds up nobody", () => {
+    const underWay = new InFlight<number>(50);
+    for (let n = 0; n < 255; n++) underWay.began(n, 1, 0);
+    expect(underWay.hasRoom(60_000)).toBe(true);
+    underWay.began(255, 1, 0);
+    expect(underWay.hasRoom(60_000)).toBe(false);
+  });
+
+  it("forgets the best of long ago", () => {
+    const underWay = new InFlight<number>(50);
+    for (const [at, nowMs] of [0, 6_000, 12_000].entries()) {
+      underWay.began(at, 1, nowMs);
+      underWay.ended(at, nowMs + 2 + at * 100);
+    }
+    underWay.began(9, 300, 13_000);
+    expect([underWay.hasRoom(13_150), underWay.hasRoom(13_153)]).toEqual([true, false]);
   });
 });

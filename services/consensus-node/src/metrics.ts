@@ -85,6 +85,7 @@ export function registerMetrics(registry: Registry, node: MeshNode, { storage, r
   });
   byGroup("decisions_kept", "Decisions kept to answer retries.", "sum", (id) => node.group(id).state.decisions.size);
   byGroup("decision_queue", "Operations that wait for a decision.", "sum", (id) => node.group(id).waiting);
+  byGroup("decisions_under_way", "Operations that were taken for a decision and are not applied yet, on the leader.", "sum", (id) => node.group(id).counts.underWay);
   byGroup("materialized_index", "Index through which the region store has the state, on the leader.", "sum", (id) => node.materializedIndex(id));
   single("raft_groups", "Groups of this node, the directory included.", () => node.groups.length);
   single("raft_groups_asleep", "Groups that have nothing to do and cost nothing.", () => node.groups.reduce((sum, { core }) => sum + (core.isQuiescent ? 1 : 0), 0));

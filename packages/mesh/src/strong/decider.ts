@@ -68,8 +68,8 @@ export class Decider {
     this.transactions = new GroupTransactions(group, this.#queue, policy, options.groups, () => host.clock.wallMs(), () => host.clock.monotonicMs());
   }
 
-  /** Operations that wait for a decision, and how many were refused and dropped. */
-  get queue(): Pick<DecisionQueue, "waiting" | "shed" | "expired"> {
+  /** Operations that wait for a decision and that are under way, and how many were refused and dropped. */
+  get queue(): Pick<DecisionQueue, "waiting" | "underWay" | "shed" | "expired"> {
     return this.#queue;
   }
 

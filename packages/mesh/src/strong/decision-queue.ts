@@ -4,6 +4,7 @@
 import { type Decision, type HybridTimestamp, MeshError, type OperationError } from "@statemesh/contract";
 import type { DecisionUnit, Occupancy, Occupant, PendingOperation } from "@statemesh/replica";
 import { FairLanes, type Lane } from "../flow/fair-lanes.ts";
+import { InFlight } from "../flow/in-flight.ts";
 import { type DelayLimits, retryAfterMs } from "../flow/standing-delay.ts";
 import { type DecisionBatch, Gathering } from "./decision-batch.ts";
 import type { AskedToPrepare } from "./group-transactions.ts";
@@ -74,6 +75,7 @@ export class DecisionQueue {
   /** They met something, and are looked at first, in the order in which they were. */
   #blocked: QueuedUnit[] = [];
   #inFlight = new OperationOccupancy();
+  readonly #underWay: InFlight<QueuedUnit>;
   readonly #byOperationId = new Map<string, QueuedUnit>();
   #dropped: Dropped[] = [];
   /** Of all units, waiting and in flight. */
@@ -86,6 +88,7 @@ export class DecisionQueue {
   constructor(capacity: number, limits: DelayLimits, nowMs: () => number) {
     this.#capacity = capacity;
     this.#lanes = new FairLanes(limits);
+    this.#underWay = new InFlight(limits.targetMs);
     this.#nowMs = nowMs;
   }
 
@@ -125,6 +128,11 @@ export class DecisionQueue {
 
   get #isFull(): boolean {
     return this.waiting >= this.#capacity || this.#bytes >= QUEUED_BYTES;
+  }
+
+  /** Operations that were taken and are not applied yet. */
+  get underWay(): number {
+    return this.#underWay.count;
   }
 
   /** The unit that holds an operation id, waiting or in flight. */
@@ -191,6 +199,7 @@ export class DecisionQueue {
   takeBatch(groupId: number, locks: Occupancy<Occupant>): DecisionBatch | undefined {
     if (this.waiting === 0) return undefined;
     const nowMs = this.#nowMs();
+    if (!this.#underWay.hasRoom(nowMs)) return undefined;
     const batch = new Gathering(this.#inFlight, locks);
     const blocked = this.#blocked;
     let at = 0;
@@ -206,9 +215,9 @@ export class DecisionQueue {
     // What was looked at before goes first: only then may more be looked at.
     if (at === blocked.length && this.#takeFirst(batch, nowMs)) this.#takeTurns(groupId, batch, nowMs);
     if (batch.operations === 0) return undefined;
-    for (const unit of batch.singles) this.#enter(unit);
-    for (const unit of batch.transactions) this.#enter(unit);
-    for (const unit of batch.heals) this.#enter(unit);
+    for (const unit of batch.singles) this.#enter(unit, nowMs);
+    for (const unit of batch.transactions) this.#enter(unit, nowMs);
+    for (const unit of batch.heals) this.#enter(unit, nowMs);
     return batch;
   }
 
@@ -261,12 +270,14 @@ export class DecisionQueue {
     return true;
   }
 
-  #enter(unit: QueuedUnit): void {
+  #enter(unit: QueuedUnit, nowMs: number): void {
+    this.#underWay.began(unit, unit.operations.length, nowMs);
     for (const pending of unit.operations) this.#inFlight.add(pending);
   }
 
   /** The unit was applied or given up: what it held is free. */
   release(unit: QueuedUnit): void {
+    this.#underWay.ended(unit, this.#nowMs());
     for (const pending of unit.operations) this.#inFlight.remove(pending);
     this.#forget(unit);
   }
@@ -275,6 +286,7 @@ export class DecisionQueue {
   drain(): QueuedUnit[] {
     const units = new Set(this.#byOperationId.values());
     this.#inFlight = new OperationOccupancy();
+    this.#underWay.clear();
     this.#blocked = [];
     this.#first = [];
     this.#lanes.clear();

@@ -126,9 +126,9 @@ export class GroupReplica {
   }
 
   /** What became of operations besides being decided: refused, dropped, decided here because no arbiter answered. */
-  get counts(): Readonly<Record<"fallbacks" | "shed" | "expired", number>> {
+  get counts(): Readonly<Record<"fallbacks" | "underWay" | "shed" | "expired", number>> {
     const { fallbacks, queue } = this.#decider;
-    return { fallbacks, shed: queue.shed, expired: queue.expired };
+    return { fallbacks, underWay: queue.underWay, shed: queue.shed, expired: queue.expired };
   }
 
   /** Something is to be done at the next pump. */
