@@ -106,12 +106,12 @@ function inProcess(name: string, candidates: number, seconds: number, make: (cou
 
 async function throughService(address: string, inFlight: number, seconds: number): Promise<ServiceResult> {
   const client = connect(ConflictArbiterServiceClient, address, { ownConnection: true });
-  const requests = Array.from({ length: SETS }, (_, seed) => ({ sets: [structures(BATCH, seed + 1)], groupId: 1 }));
+  const requests = Array.from({ length: SETS }, (_, seed) => ({ sets: [structures(BATCH, seed + 1)], groupId: 1, policyDigest: "" }));
   const durations: number[] = [];
   let measuring = false;
   const ask = async (at: number): Promise<void> => {
     const startMs = performance.now();
-    const response = await call(client, ConflictArbiterServiceService.arbitrate, requests[at % SETS] ?? { sets: [], groupId: 1 }, { timeoutMs: 10_000, writes: false });
+    const response = await call(client, ConflictArbiterServiceService.arbitrate, requests[at % SETS] ?? { sets: [], groupId: 1, policyDigest: "" }, { timeoutMs: 10_000, writes: false });
     if (response.sets[0]?.verdicts.length !== BATCH) throw new Error("bench: a batch was not answered whole");
     if (measuring) durations.push(performance.now() - startMs);
   };

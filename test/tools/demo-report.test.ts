@@ -65,7 +65,7 @@ describe("the report", () => {
     const tier = { hits: 3, misses: 1, entries: 2, bytes: 10, evictions: 0, errors: 0 };
     const text = reportLines({
       worldName: "w", bots: 2, shards: 1, nodes: 3, groups: 4, seconds: 2, structuresPlaced: 1, structuresFound: 0, measure, arrived: 7, questSteps: 5,
-      arbiter: { batches: 1, candidates: 3, accepted: 1, merged: 2, rejected: 0, conflictsByType: new Map([["terrain_overlap", 2]]), decisionsByRule: new Map([["merge", 2]]), conflictsByRegion: new Map(), p50Us: 10, p99Us: 20, startedAtMs: 0, latency: undefined, latencyByType: new Map(), latencyByRule: new Map(), latencyByRegion: new Map() },
+      arbiter: { batches: 1, candidates: 3, accepted: 1, merged: 2, rejected: 0, conflictsByType: new Map([["terrain_overlap", 2]]), decisionsByRule: new Map([["merge", 2]]), conflictsByRegion: new Map(), p50Us: 10, p99Us: 20, startedAtMs: 0, latency: undefined, latencyByType: new Map(), latencyByRule: new Map(), latencyByRegion: new Map(), policyDigest: "", policyRefusals: 0 },
       arbiterFallbacks: 0, cache: new Map([["memory", tier]]), redis: false,
       conservation: { conserved: true, items: [{ itemKind: "ore", minted: 9, burned: 1, held: 5, onGround: 3, conserved: true, inTransit: 0, exactMinted: "9", exactBurned: "1", exactHeld: "5", exactOnGround: "3", exactInTransit: "0", difference: "0" }], positions: [] },
       notes: [], checks: [{ name: "all is well", ok: true, detail: "d" }, { name: "or not", ok: false, detail: "e" }],

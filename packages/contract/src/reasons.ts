@@ -52,6 +52,8 @@ export const Reasons = {
   TRANSACTION_PENDING: Code.UNAVAILABLE,
   /** The epoch is not the region's current one, or another server owns it; metadata holds `current_epoch`, `owner_server_id` and, where the owner said one, `owner_address`. */
   FENCED: Code.FAILED_PRECONDITION,
+  /** The sender goes by another policy than this arbiter; metadata names both digests. */
+  POLICY_MISMATCH: Code.FAILED_PRECONDITION,
   /** The server is not registered, or its registration ran out. */
   SERVER_NOT_REGISTERED: Code.FAILED_PRECONDITION,
   /** The priority differs from the operator's table. */

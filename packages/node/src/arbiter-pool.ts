@@ -23,6 +23,8 @@ class Asked {
   readonly port: ArbiterPort;
   batches = 0;
   candidates = 0;
+  /** The last thing that it said was that it goes by another policy. */
+  hasOtherPolicy = false;
   #failures = 0;
   #notBeforeMs = Number.NEGATIVE_INFINITY;
 
@@ -64,6 +66,11 @@ export class ArbiterPool {
     this.#log = log;
   }
 
+  /** Addresses of those that said last that they go by another policy. */
+  get ofOtherPolicy(): string[] {
+    return this.#arbiters.filter(({ hasOtherPolicy }) => hasOtherPolicy).map(({ port }) => port.address);
+  }
+
   /** `done` gets undefined where no arbiter can be asked or none answers within the timeout. */
   arbitrate(request: ArbitrateRequest, done: Done): void {
     this.#ask(request, this.#clock.monotonicMs() + this.#timeoutMs, new Set(), done);
@@ -94,11 +101,15 @@ export class ArbiterPool {
       (response) => {
         back();
         arbiter.answered();
+        arbiter.hasOtherPolicy = false;
         done(response);
       },
-      (reason) => {
+      (reason, otherPolicy = false) => {
         back();
-        if (arbiter.failed(this.#clock.monotonicMs())) this.#log.warn("an arbiter did not answer", { arbiter: arbiter.port.address, reason });
+        const isNews = arbiter.failed(this.#clock.monotonicMs());
+        if (otherPolicy && !arbiter.hasOtherPolicy) this.#log.warn("an arbiter goes by another policy: it decides nothing for this node", { arbiter: arbiter.port.address, reason });
+        else if (isNews && !otherPolicy) this.#log.warn("an arbiter did not answer", { arbiter: arbiter.port.address, reason });
+        if (otherPolicy) arbiter.hasOtherPolicy = true;
         this.#ask(request, deadlineMs, asked, done);
       },
     );

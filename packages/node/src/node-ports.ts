@@ -44,8 +44,11 @@ export interface PeerTransport {
 /** One arbiter. */
 export interface ArbiterPort {
   readonly address: string;
-  /** `failed` instead of `answered` where it refuses or does not answer within `timeoutMs`. One of both, once. */
-  ask(request: ArbitrateRequest, timeoutMs: number, answered: (response: ArbitrateResponse) => void, failed: (reason: string) => void): void;
+  /**
+   * `failed` instead of `answered` where it refuses or does not answer within `timeoutMs`. One of both, once. `otherPolicy`: it refuses because it
+   * goes by another policy.
+   */
+  ask(request: ArbitrateRequest, timeoutMs: number, answered: (response: ArbitrateResponse) => void, failed: (reason: string, otherPolicy?: boolean) => void): void;
   /** Tells it whom this node hears. `done` gets undefined where it does not answer in time. Absent: it does not watch for partitions. */
   report?(request: ReportHeartbeatsRequest, timeoutMs: number, done: (response: ReportHeartbeatsResponse | undefined) => void): void;
   close(): void;

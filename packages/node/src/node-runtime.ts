@@ -72,6 +72,8 @@ export class NodeRuntime {
   readonly #tentative: TentativeLog;
   readonly #arbiters: ArbiterPool;
   readonly #clientAddresses = new Map<number, string>();
+  /** By node, as it said last. */
+  readonly #policyDigests = new Map<number, string>();
   #cancels: Cancel[] = [];
   #receiving = 0;
   /** Snapshots that were taken in from peers, for metrics. */
@@ -153,7 +155,7 @@ export class NodeRuntime {
     const clusterVersion = this.mesh.membership.version;
     const place = { address: this.#peerAddress, members: this.peers.known(), toNodeId: peer, clusterVersion };
     const own = { damagedGroups: this.mesh.repairs.damagedGroups, terms: this.mesh.groups.map((group) => group.core.term) };
-    return { ...this.founding.hello, ...place, ...own, protocolMin, protocolMax, nodeId, clusterId, clientAddress, groups, decisionWindow, leaseReads };
+    return { ...this.founding.hello, ...place, ...own, protocolMin, protocolMax, nodeId, clusterId, clientAddress, groups, decisionWindow, leaseReads, policyDigest: this.mesh.options.policy.digest };
   }
 
   /** How much of a group's snapshot has left for each node that gets one, in percent. */
@@ -265,11 +267,36 @@ export class NodeRuntime {
 
   #onHello(hello: PeerHello): void {
     this.#clientAddresses.set(hello.nodeId, hello.clientAddress);
+    this.#seePolicy(hello);
     this.mesh.members.introduced(hello.nodeId, hello.protocolMax);
     this.founding.onHello(hello);
     // Before anything that the peer sends on this stream: what it asks is answered on the ground of what it has.
     this.mesh.repairs.peerSaid(hello.nodeId, hello.damagedGroups, hello.terms);
     this.mesh.peerReturned(hello.nodeId);
+  }
+
+  /** Both go on: leaders decide, each by its own policy, and which one that is should not depend on who leads. */
+  #seePolicy({ nodeId, policyDigest }: PeerHello): void {
+    const own = this.mesh.options.policy.digest;
+    const isNews = this.#policyDigests.get(nodeId) !== policyDigest;
+    this.#policyDigests.set(nodeId, policyDigest);
+    if (isNews && policyDigest !== "" && policyDigest !== own) this.#ports.log.warn("a node goes by another policy: operations are decided by that of whoever leads", { node: nodeId, its: policyDigest, own });
+  }
+
+  /** Digest of the policy that a peer goes by; empty where it never said. */
+  policyDigestOf(nodeId: number): string {
+    return this.#policyDigests.get(nodeId) ?? "";
+  }
+
+  /** Peers of this node that go by another policy than it does. */
+  get peersOfOtherPolicy(): number[] {
+    const own = this.mesh.options.policy.digest;
+    return [...this.links.keys()].filter((peer) => !["", own].includes(this.policyDigestOf(peer)));
+  }
+
+  /** Addresses of arbiters that go by another policy, and are not asked. */
+  get arbitersOfOtherPolicy(): string[] {
+    return this.#arbiters.ofOtherPolicy;
   }
 
   /** Where clients reach a node; empty where it never said. */

@@ -7,7 +7,7 @@ import type { ArbiterPort } from "../src/node-ports.ts";
 interface Call {
   readonly timeoutMs: number;
   answer(): void;
-  fail(): void;
+  fail(otherPolicy?: boolean): void;
 }
 
 class FakeArbiter implements ArbiterPort {
@@ -17,8 +17,8 @@ class FakeArbiter implements ArbiterPort {
   constructor(address: string) {
     this.address = address;
   }
-  ask(_: ArbitrateRequest, timeoutMs: number, answered: (response: ArbitrateResponse) => void, failed: (reason: string) => void): void {
-    this.calls.push({ timeoutMs, answer: () => answered({ sets: [] }), fail: () => failed("away") });
+  ask(_: ArbitrateRequest, timeoutMs: number, answered: (response: ArbitrateResponse) => void, failed: (reason: string, otherPolicy?: boolean) => void): void {
+    this.calls.push({ timeoutMs, answer: () => answered({ sets: [] }), fail: (otherPolicy = false) => failed("away", otherPolicy) });
   }
   close(): void {
     this.closed = true;
@@ -124,6 +124,29 @@ describe("the arbiters of a leader", () => {
     ask();
     ask();
     expect(arbiters[0]?.calls).toHaveLength(2);
+  });
+
+  it("that go by another policy decide nothing, are named, told of once each, and asked again once theirs is the same", () => {
+    const { arbiters, ask, outcomes, warnings, own, time } = pool(2);
+    ask();
+    arbiters[0]?.last().fail(true);
+    arbiters[1]?.last().answer();
+    expect([outcomes, own.ofOtherPolicy]).toEqual([["arbiter"], ["arbiter-0"]]);
+    expect(warnings).toEqual(["an arbiter goes by another policy: it decides nothing for this node"]);
+    for (let round = 0; round < 5; round++) {
+      time.nowMs += 4_000;
+      ask();
+      ask();
+      for (const call of arbiters[0]?.calls.splice(0) ?? []) call.fail(true);
+      for (const call of arbiters[1]?.calls.splice(0) ?? []) call.answer();
+    }
+    expect(outcomes.every((outcome) => outcome === "arbiter")).toBe(true);
+    expect(warnings).toHaveLength(1);
+    time.nowMs += 4_000;
+    ask();
+    ask();
+    for (const call of arbiters[0]?.calls.splice(0) ?? []) call.answer();
+    expect(own.ofOtherPolicy).toEqual([]);
   });
 
   it("need not be there", () => {

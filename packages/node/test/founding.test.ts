@@ -18,7 +18,7 @@ async function node(nodeId: number, folder: Disk) {
   };
   const founding = new Founding(folder, record, others, { founded: () => (seen.votes = true), lostData: (peer) => seen.lost.push(peer), failed }, log);
   seen.votes = founding.isFounded;
-  const hello = (): PeerHello => ({ protocolMin: 1, protocolMax: 1, nodeId, clusterId: "c", clientAddress: "", groups: 1, decisionWindow: 8, leaseReads: false, damagedGroups: [], terms: [], address: "", members: [], toNodeId: 0, clusterVersion: 1, ...founding.hello });
+  const hello = (): PeerHello => ({ protocolMin: 1, protocolMax: 1, nodeId, clusterId: "c", clientAddress: "", groups: 1, decisionWindow: 8, leaseReads: false, damagedGroups: [], terms: [], address: "", members: [], toNodeId: 0, clusterVersion: 1, policyDigest: "", ...founding.hello });
   return { founding, seen, hello };
 }
 

@@ -1,6 +1,7 @@
 /** The policy table: which consistency class, rules and priorities hold. Read from a file, see policy-file.ts. */
 import type { ConflictType } from "@statemesh/contract";
 import type { StateMerge } from "@statemesh/merge";
+import { policyDigest } from "./policy-digest.ts";
 
 /** How an operation of a type is replicated. */
 export type Consistency = "strong" | "eventual" | "causal";
@@ -50,6 +51,8 @@ export interface Policy {
    * version that it saw. An edit in force that is older than this is no incumbent: the new edit has seen it.
    */
   readonly concurrencyWindowMs: number;
+  /** Of everything above, see policy-digest.ts. */
+  readonly digest: string;
 }
 
 /** Everything a policy is made of. */
@@ -75,5 +78,6 @@ export function policyOf(table: PolicyTable): Policy {
     compensationWindowMs: table.compensationWindowMs,
     maxOffsetMs: table.maxOffsetMs,
     concurrencyWindowMs: table.concurrencyWindowMs,
+    digest: policyDigest(table),
   };
 }

@@ -1,7 +1,7 @@
 /** The arbiter's calls as plain functions of their requests. */
 import { createHash } from "node:crypto";
-import type {
-  ArbitrateRequest, CandidateSet, DetectRequest, DetectResponse, ExplainRequest, ExplainResponse, ResolveRequest, ResolveResponse, VerdictSet,
+import {
+  type ArbitrateRequest, type CandidateSet, type DetectRequest, type DetectResponse, type ExplainRequest, type ExplainResponse, MeshError, type ResolveRequest, type ResolveResponse, type VerdictSet,
 } from "@statemesh/contract";
 import { canonicalDecision, decide, detect, explain, resolve } from "@statemesh/conflict";
 import type { Clock } from "@statemesh/ports";
@@ -20,7 +20,7 @@ export class Arbiter {
     this.#policy = policy;
     this.#clock = clock;
     this.#feed = feed;
-    this.statistics = new Statistics(clock.wallMs());
+    this.statistics = new Statistics(clock.wallMs(), policy.digest);
   }
 
   /** @throws MeshError INVALID_FIELD, UNKNOWN_TYPE */
@@ -45,9 +45,15 @@ export class Arbiter {
    * Checks a request whole, so that nothing is counted of one that is refused. The sets are then decided one by one
    * with `arbitrateSet`.
    *
-   * @throws MeshError INVALID_FIELD, UNKNOWN_TYPE
+   * @throws MeshError INVALID_FIELD, UNKNOWN_TYPE, POLICY_MISMATCH
    */
   checkArbitrate(request: ArbitrateRequest): void {
+    const { digest } = this.#policy;
+    // First: of another policy's types and limits nothing can be said here. Who does not say what it goes by is of a build that did not know to.
+    if (request.policyDigest !== "" && request.policyDigest !== digest) {
+      this.statistics.policyRefusals++;
+      throw new MeshError("POLICY_MISMATCH", `this arbiter goes by policy ${digest}, not by ${request.policyDigest}: give both processes the same policy file`, { metadata: { policy_digest: digest, asked_digest: request.policyDigest } });
+    }
     checkArbitrate(request, this.#policy);
   }
 

@@ -15,6 +15,24 @@ export function registerMetrics(registry: Registry, statistics: Statistics, feed
       this.inc(statistics.counts().batches);
     },
   });
+  new Gauge({
+    name: "statemesh_policy_info",
+    help: "1, with the digest of the policy that this process goes by: equal for equal tables.",
+    labelNames: ["digest"],
+    registers,
+    collect() {
+      this.set({ digest: statistics.policyDigest }, 1);
+    },
+  });
+  new Counter({
+    name: "statemesh_arbiter_policy_refusals_total",
+    help: "Batches that were not decided because their senders go by another policy.",
+    registers,
+    collect() {
+      this.reset();
+      this.inc(statistics.policyRefusals);
+    },
+  });
   new Counter({
     name: "statemesh_arbiter_candidates_total",
     help: "Candidates decided by Arbitrate, by outcome.",

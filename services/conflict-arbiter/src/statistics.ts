@@ -34,9 +34,15 @@ export class Statistics {
   #merged = 0;
   #rejected = 0;
 
+  /** Digest of the policy that this replica decides by. */
+  readonly policyDigest: string;
+  /** Batches whose senders go by another policy. */
+  policyRefusals = 0;
+
   /** @param startedAtMs milliseconds since the Unix epoch */
-  constructor(startedAtMs: number) {
+  constructor(startedAtMs: number, policyDigest: string) {
     this.#startedAtMs = startedAtMs;
+    this.policyDigest = policyDigest;
   }
 
   /** Counts one batch and what became of it. */
@@ -92,6 +98,8 @@ export class Statistics {
       p50Us: this.#quantiles.quantileUs(0.5),
       p99Us: this.#quantiles.quantileUs(0.99),
       startedAtMs: this.#startedAtMs,
+      policyDigest: this.policyDigest,
+      policyRefusals: this.policyRefusals,
       latency: messageOf(this.latency),
       latencyByType: this.latencyByType.messages(),
       latencyByRule: this.latencyByRule.messages(),

@@ -5,6 +5,7 @@ import {
 } from "@statemesh/contract";
 import { canonicalDecision } from "@statemesh/conflict";
 import { call, connect, createLogger, type RunningServer, type UnaryCallDefinition } from "@statemesh/service";
+import { DEFAULT_POLICY } from "@statemesh/world";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { serveArbiter } from "../src/serve.ts";
 import { box, candidate, CONFIG, dig, PAIR, setOf, until } from "./candidates.ts";
@@ -87,7 +88,7 @@ describe("the arbiter over gRPC", () => {
     const terrain = watch({ ...ALL, types: [ConflictType.TERRAIN_OVERLAP] });
     await watchers(2);
     const response: ArbitrateResponse = await ask(Methods.arbitrate, {
-      groupId: 2,
+      groupId: 2, policyDigest: "",
       sets: [PAIR, setOf([dig("c"), dig("d")]), setOf([candidate("e", { region: { x: -1, y: 0, z: 3 } })], [candidate("old")]), setOf([candidate("alone")])],
     });
     expect(response.sets.map((set) => set.verdicts.map((v) => v.rule))).toEqual([["operation_id", "operation_id"], ["merge", "merge"], ["incumbent"], ["uncontested"]]);
@@ -129,16 +130,27 @@ describe("the arbiter over gRPC", () => {
 
   it("counts nothing of Resolve, nor of a refused request", async () => {
     await ask(Methods.resolve, { set: PAIR });
-    const error = await refusal(() => ask(Methods.arbitrate, { groupId: 1, sets: [PAIR, setOf([candidate("x", { bounds: { ...box(0, 1), minX: Infinity } })])] }));
+    const error = await refusal(() => ask(Methods.arbitrate, { groupId: 1, policyDigest: "", sets: [PAIR, setOf([candidate("x", { bounds: { ...box(0, 1), minX: Infinity } })])] }));
     expect(error).toMatchObject({ reason: "INVALID_FIELD", field: "sets[1].candidates[0].bounds.min_x" });
     expect(await ask(Methods.getStatistics, {})).toMatchObject({ batches: 0, candidates: 0 });
+  });
+
+  it("decides nothing for who goes by another policy, and for who goes by its own or is of a build that does not say", async () => {
+    const { policyDigest } = await ask(Methods.getStatistics, {});
+    expect(policyDigest).toBe(DEFAULT_POLICY.digest);
+    const error = await refusal(() => ask(Methods.arbitrate, { groupId: 1, policyDigest: "0123456789abcdef", sets: [PAIR] }));
+    expect(error).toMatchObject({ reason: "POLICY_MISMATCH", metadata: { policy_digest: policyDigest, asked_digest: "0123456789abcdef" } });
+    expect(await ask(Methods.getStatistics, {})).toMatchObject({ batches: 0, policyRefusals: 1 });
+    expect(await metric("statemesh_arbiter_policy_refusals_total")).toBe(1);
+    expect(await metric(`statemesh_policy_info{digest="${policyDigest}"}`)).toBe(1);
+    for (const said of [policyDigest, ""]) expect((await ask(Methods.arbitrate, { groupId: 1, policyDigest: said, sets: [PAIR] })).sets).toHaveLength(1);
   });
 
   it.each([
     ["detect", () => ask(Methods.detect, { set: undefined })],
     ["resolve", () => ask(Methods.resolve, { set: undefined })],
     ["explain", () => ask(Methods.explain, { set: undefined, operationId: "" })],
-    ["arbitrate", () => ask(Methods.arbitrate, { sets: [], groupId: 0 })],
+    ["arbitrate", () => ask(Methods.arbitrate, { sets: [], groupId: 0, policyDigest: "" })],
   ])("refuses an empty %s by field", async (_, run) => {
     expect((await refusal(run)).reason).toBe("INVALID_FIELD");
   });
@@ -153,7 +165,7 @@ describe("the arbiter over gRPC", () => {
 
   it("decides 16,384 candidates in one request, and lets other calls in between", async () => {
     const crowd = Array.from({ length: 256 }, (_, at) => dig(`op-${at}`, { stamp: { physicalMs: 1000 + at, logical: 0 } }));
-    const large = ask(Methods.arbitrate, { groupId: 1, sets: Array.from({ length: 64 }, () => setOf(crowd)) });
+    const large = ask(Methods.arbitrate, { groupId: 1, policyDigest: "", sets: Array.from({ length: 64 }, () => setOf(crowd)) });
     const small = ask(Methods.getStatistics, {});
     expect((await small).batches).toBeLessThanOrEqual(64);
     expect((await large).sets).toHaveLength(64);
@@ -177,14 +189,14 @@ describe("the arbiter over gRPC", () => {
     slow.pause();
     const sets = Array.from({ length: 64 }, () => setOf(Array.from({ length: 256 }, (_, at) => candidate(`operation-with-a-rather-long-identifier-${at}`))));
     await until(async () => {
-      await ask(Methods.arbitrate, { groupId: 1, sets });
+      await ask(Methods.arbitrate, { groupId: 1, policyDigest: "", sets });
       return ((await metric("statemesh_arbiter_watch_dropped_total")) ?? 0) > 0 ? true : undefined;
     });
     const dropped = (await metric("statemesh_arbiter_watch_dropped_total")) ?? 0;
     const statistics = await ask(Methods.getStatistics, {});
     slow.resume();
     await until(() => (slow.got.length === statistics.rejected - dropped ? true : undefined));
-    await ask(Methods.arbitrate, { groupId: 1, sets: [PAIR] });
+    await ask(Methods.arbitrate, { groupId: 1, policyDigest: "", sets: [PAIR] });
     const last = await until(() => (slow.got.length > statistics.rejected - dropped ? slow.got.at(-1) : undefined));
     expect(last.sequence).toBe(statistics.rejected + 1);
     slow.cancel();

@@ -55,7 +55,7 @@ describe("a set is refused with the field", () => {
 
 describe("a request is refused", () => {
   it("of Arbitrate without sets, with too many, or with too much in them", () => {
-    const request = (sets: CandidateSet[]) => refusal(() => checkArbitrate({ sets, groupId: 1 }, DEFAULT_POLICY)).message;
+    const request = (sets: CandidateSet[]) => refusal(() => checkArbitrate({ sets, groupId: 1, policyDigest: "" }, DEFAULT_POLICY)).message;
     expect(request([])).toContain("1..64 sets");
     expect(request(Array.from({ length: 65 }, () => PAIR))).toContain("1..64 sets");
     expect(request(Array.from({ length: 5 }, () => setOf(many(4000))))).toContain("16384 candidates");

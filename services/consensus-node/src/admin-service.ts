@@ -64,6 +64,7 @@ function statusOf(node: AdminNode): GetStatusResponse {
         clientAddress: node.clientAddressOf(peer),
         connected: mesh.isConnected(peer),
         lastHeardMsAgo: Math.floor(mesh.silenceMs(peer) ?? -1),
+        policyDigest: node.runtime.policyDigestOf(peer),
       })),
     groups: mesh.groups.map((group) => groupStatus(node, group.groupId)),
     arbiterFallbacks,
@@ -72,6 +73,8 @@ function statusOf(node: AdminNode): GetStatusResponse {
     versionMin: mesh.versions.min,
     versionMax: mesh.versions.max,
     view: mesh.views.state(),
+    policyDigest: mesh.options.policy.digest,
+    arbitersOfOtherPolicy: node.runtime.arbitersOfOtherPolicy,
   };
 }
 

@@ -1,6 +1,6 @@
 // The way to one arbiter over gRPC.
 import { credentials, Metadata } from "@grpc/grpc-js";
-import { type ArbitrateRequest, type ArbitrateResponse, ConflictArbiterServiceClient, PartitionServiceClient, type ReportHeartbeatsRequest, type ReportHeartbeatsResponse } from "@statemesh/contract";
+import { type ArbitrateRequest, type ArbitrateResponse, ConflictArbiterServiceClient, meshErrorFromServiceError, PartitionServiceClient, type ReportHeartbeatsRequest, type ReportHeartbeatsResponse } from "@statemesh/contract";
 import type { ArbiterPort } from "@statemesh/node";
 import { connect } from "@statemesh/service";
 
@@ -18,10 +18,10 @@ export class ArbiterLink implements ArbiterPort {
     this.#partitions = new PartitionServiceClient(address, credentials.createInsecure(), { channelOverride: this.#client.getChannel() });
   }
 
-  ask(request: ArbitrateRequest, timeoutMs: number, answered: (response: ArbitrateResponse) => void, failed: (reason: string) => void): void {
+  ask(request: ArbitrateRequest, timeoutMs: number, answered: (response: ArbitrateResponse) => void, failed: (reason: string, otherPolicy?: boolean) => void): void {
     this.#client.arbitrate(request, NO_METADATA, { deadline: Date.now() + timeoutMs }, (error, response) => {
       if (error === null) answered(response);
-      else failed(error.details);
+      else failed(error.details, meshErrorFromServiceError(error, { writes: false }).reason === "POLICY_MISMATCH");
     });
   }
 

@@ -64,6 +64,15 @@ export function registerMetrics(registry: Registry, node: MeshNode, { storage, r
       },
     });
   };
+  new Gauge({
+    name: "statemesh_policy_info",
+    help: "1, with the digest of the policy that this process goes by: equal for equal tables.",
+    labelNames: ["digest"],
+    registers,
+    collect() {
+      this.set({ digest: node.options.policy.digest }, 1);
+    },
+  });
   byGroup("raft_term", "Current term.", "greatest", (id) => node.group(id).core.term);
   byGroup("raft_is_leader", "1 where this node leads the group.", "sum", (id) => (node.group(id).core.role === "leader" ? 1 : 0));
   byGroup("raft_has_leader", "1 where this node knows a leader.", "least", (id) => (node.group(id).leader === 0 ? 0 : 1));
@@ -102,12 +111,24 @@ export function registerMetrics(registry: Registry, node: MeshNode, { storage, r
   single("view_alive", "Nodes that are alive in that view.", () => node.views.view.alive.length);
   single("view_removed", "Members that are removed in that view.", () => node.views.view.removed.length);
   single("partition_state", "0: this node is linked with all members; 1: with enough to decide; 2: it is on the losing side of a split.", () => ["whole", "winning", "losing"].indexOf(node.views.side));
+  single("peers_of_other_policy", "Peers that go by another policy than this node: which one decides depends on who leads.", () => runtime.peersOfOtherPolicy.length);
+  single("arbiters_of_other_policy", "Arbiters that go by another policy than this node, and are not asked.", () => runtime.arbitersOfOtherPolicy.length);
   single("unheard_servers", "Registered game servers that no node on this side hears.", () => node.views.unheard.length);
   single("eventual_keys", "Eventual keys held, tombstones included.", () => node.eventual.size);
   single("eventual_waiting_for_store", "Eventual keys that wait to be written to the region store.", () => node.eventualStorage?.behind.statistics().waiting ?? 0);
   single("subscribers", "Subscriptions open.", () => node.subscriptions.statistics().subscribers);
   single("authority_watches", "Watches of the directory open.", () => node.authority.watch.size);
   single("handoffs", "Handoffs of regions under way.", () => node.directory.directory.tables.handoffs.size);
+  new Counter({
+    name: "statemesh_region_changes_total",
+    help: "What became of regions while this node led the directory: granted, released, expired (to nobody), assigned, failed_over (to a backup), handed_over, handoff_aborted.",
+    labelNames: ["change"],
+    registers,
+    collect() {
+      this.reset();
+      for (const [change, count] of Object.entries(node.authority.regionChanges)) this.inc({ change }, count);
+    },
+  });
   const counters = [
     { name: "snapshot_sent_bytes_total", help: "Bytes of snapshots sent to peers.", value: () => runtime.sender.sentBytes },
     { name: "snapshots_sent_total", help: "Snapshots that peers took.", value: () => runtime.sender.installed },

@@ -1,4 +1,5 @@
 // The directory's side of a node: who leads group 0 keeps leases, handoffs and fences; every node keeps the times and is watched.
+import { type AuthorityEvent, AuthorityEvent_Kind as Kind } from "@statemesh/contract";
 import type { Command, DecidedOperation } from "@statemesh/contract/log";
 import type { DirectoryChange } from "@statemesh/replica";
 import { groupOf } from "@statemesh/world";
@@ -26,12 +27,21 @@ export interface AuthorityHost {
   onWatchReadable(watchId: number): void;
 }
 
+/** How a region came to or from an owner. `failed_over`: to a backup, when the lease ran out; `expired`: to nobody. */
+export type RegionChange = "granted" | "released" | "expired" | "assigned" | "failed_over" | "handed_over" | "handoff_aborted";
+
+const COUNTED: Readonly<Record<number, RegionChange>> = {
+  [Kind.GRANTED]: "granted", [Kind.RELEASED]: "released", [Kind.EXPIRED]: "expired", [Kind.TRANSFERRED]: "handed_over", [Kind.HANDOFF_ABORTED]: "handoff_aborted",
+};
+
 export class Authority {
   readonly leases: LeaseClock;
   readonly fences: FenceKeeper;
   readonly watch: AuthorityWatch;
   /** How much is decided in each region. */
   readonly heat: RegionHeat;
+  /** What became of regions while this node led the directory. */
+  readonly regionChanges: Record<RegionChange, number> = { granted: 0, released: 0, expired: 0, assigned: 0, failed_over: 0, handed_over: 0, handoff_aborted: 0 };
   readonly #duties: DirectoryDuties;
   readonly #host: AuthorityHost;
 
@@ -88,8 +98,15 @@ export class Authority {
 
   /** The directory's log did something. */
   changed(change: DirectoryChange): void {
+    // By the leader: what a node reads again from its log has been counted.
+    if (this.#host.group(0).serves) for (const event of change.events) this.#count(event);
     this.#duties.changed(change);
     this.watch.changed(change);
+  }
+
+  #count({ kind, previousServerId }: AuthorityEvent): void {
+    const name = kind === Kind.TAKEN_OVER ? (previousServerId === 0 ? "assigned" : "failed_over") : COUNTED[kind];
+    if (name !== undefined) this.regionChanges[name]++;
   }
 
   /** The directory was replaced by a snapshot. */

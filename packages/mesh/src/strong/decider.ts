@@ -244,7 +244,7 @@ export class Decider {
     this.#arbitrating++;
     // More than an arbiter takes is decided here, by the same rules.
     const ask = question.isForArbiter ? this.#host.arbitrate.bind(this.#host) : decideHere;
-    ask({ sets: [...question.sets], groupId: this.#group.groupId }, (response) => {
+    ask({ sets: [...question.sets], groupId: this.#group.groupId, policyDigest: this.#policy.digest }, (response) => {
       this.#arbitrating--;
       this.#group.dirty();
       // Verdicts of an earlier leadership are worth nothing: the units were drained when it ended.

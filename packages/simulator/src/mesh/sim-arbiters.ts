@@ -6,7 +6,7 @@ import { DEFAULT_POLICY, DEFAULT_POLICY_TEXT, type Policy, parsePolicy } from "@
 import type { SimRandom } from "../sim-random.ts";
 import type { Simulation } from "../simulation.ts";
 
-/** How an arbiter is: `other` decides by a table of another version. */
+/** How an arbiter is: `other` decides by a table of another version, and is of a build that does not compare its policy with the leader's. */
 export type ArbiterMood = "well" | "away" | "silent" | "slow" | "other";
 
 /** A slow arbiter takes up to this much longer for every second answer, so that later questions overtake earlier ones. */

@@ -278,7 +278,13 @@ export interface GetStatusResponse {
   versionMin: number;
   versionMax: number;
   /** The committed view, this node's side and the links between members, as it knows them. */
-  view: ViewState | undefined;
+  view:
+    | ViewState
+    | undefined;
+  /** Digest of the policy that this node goes by, 16 hexadecimal digits: equal for equal tables. */
+  policyDigest: string;
+  /** Arbiters that go by another policy, and are not asked: their addresses. */
+  arbitersOfOtherPolicy: string[];
 }
 
 export interface PeerStatus {
@@ -287,6 +293,8 @@ export interface PeerStatus {
   clientAddress: string;
   connected: boolean;
   lastHeardMsAgo: number;
+  /** Digest of the policy that the peer goes by, as it said last; empty: it did not say. */
+  policyDigest: string;
 }
 
 export interface GroupStatus {
@@ -599,6 +607,8 @@ function createBaseGetStatusResponse(): GetStatusResponse {
     versionMin: 0,
     versionMax: 0,
     view: undefined,
+    policyDigest: "",
+    arbitersOfOtherPolicy: [],
   };
 }
 
@@ -639,6 +649,12 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     }
     if (message.view !== undefined) {
       ViewState.encode(message.view, writer.uint32(98).fork()).join();
+    }
+    if (message.policyDigest !== "") {
+      writer.uint32(106).string(message.policyDigest);
+    }
+    for (const v of message.arbitersOfOtherPolicy) {
+      writer.uint32(114).string(v!);
     }
     return writer;
   },
@@ -752,6 +768,22 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
             message.view = ViewState.decode(reader, reader.uint32());
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.policyDigest = reader.string();
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.arbitersOfOtherPolicy.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -810,6 +842,16 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
         ? globalThis.Number(object.version_max)
         : 0,
       view: isSet(object.view) ? ViewState.fromJSON(object.view) : undefined,
+      policyDigest: isSet(object.policyDigest)
+        ? globalThis.String(object.policyDigest)
+        : isSet(object.policy_digest)
+        ? globalThis.String(object.policy_digest)
+        : "",
+      arbitersOfOtherPolicy: globalThis.Array.isArray(object?.arbitersOfOtherPolicy)
+        ? object.arbitersOfOtherPolicy.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.arbiters_of_other_policy)
+        ? object.arbiters_of_other_policy.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -851,6 +893,12 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     if (message.view !== undefined) {
       obj.view = ViewState.toJSON(message.view);
     }
+    if (message.policyDigest !== "") {
+      obj.policyDigest = message.policyDigest;
+    }
+    if (message.arbitersOfOtherPolicy?.length) {
+      obj.arbitersOfOtherPolicy = message.arbitersOfOtherPolicy;
+    }
     return obj;
   },
 
@@ -871,12 +919,14 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     message.versionMin = object.versionMin ?? 0;
     message.versionMax = object.versionMax ?? 0;
     message.view = (object.view !== undefined && object.view !== null) ? ViewState.fromPartial(object.view) : undefined;
+    message.policyDigest = object.policyDigest ?? "";
+    message.arbitersOfOtherPolicy = object.arbitersOfOtherPolicy?.map((e) => e) || [];
     return message;
   },
 };
 
 function createBasePeerStatus(): PeerStatus {
-  return { nodeId: 0, address: "", clientAddress: "", connected: false, lastHeardMsAgo: 0 };
+  return { nodeId: 0, address: "", clientAddress: "", connected: false, lastHeardMsAgo: 0, policyDigest: "" };
 }
 
 export const PeerStatus: MessageFns<PeerStatus> = {
@@ -895,6 +945,9 @@ export const PeerStatus: MessageFns<PeerStatus> = {
     }
     if (message.lastHeardMsAgo !== 0) {
       writer.uint32(40).int64Number(message.lastHeardMsAgo);
+    }
+    if (message.policyDigest !== "") {
+      writer.uint32(50).string(message.policyDigest);
     }
     return writer;
   },
@@ -952,6 +1005,14 @@ export const PeerStatus: MessageFns<PeerStatus> = {
             message.lastHeardMsAgo = reader.int64Number();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.policyDigest = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -983,6 +1044,11 @@ export const PeerStatus: MessageFns<PeerStatus> = {
         : isSet(object.last_heard_ms_ago)
         ? globalThis.Number(object.last_heard_ms_ago)
         : 0,
+      policyDigest: isSet(object.policyDigest)
+        ? globalThis.String(object.policyDigest)
+        : isSet(object.policy_digest)
+        ? globalThis.String(object.policy_digest)
+        : "",
     };
   },
 
@@ -1003,6 +1069,9 @@ export const PeerStatus: MessageFns<PeerStatus> = {
     if (message.lastHeardMsAgo !== 0) {
       obj.lastHeardMsAgo = Math.round(message.lastHeardMsAgo);
     }
+    if (message.policyDigest !== "") {
+      obj.policyDigest = message.policyDigest;
+    }
     return obj;
   },
 
@@ -1016,6 +1085,7 @@ export const PeerStatus: MessageFns<PeerStatus> = {
     message.clientAddress = object.clientAddress ?? "";
     message.connected = object.connected ?? false;
     message.lastHeardMsAgo = object.lastHeardMsAgo ?? 0;
+    message.policyDigest = object.policyDigest ?? "";
     return message;
   },
 };

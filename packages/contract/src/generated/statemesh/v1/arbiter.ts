@@ -119,6 +119,8 @@ export interface ArbitrateRequest {
   sets: CandidateSet[];
   /** The Raft group that asks, for statistics. */
   groupId: number;
+  /** Digest of the policy that the sender goes by. Where it is not this arbiter's the answer is POLICY_MISMATCH; empty: not said. */
+  policyDigest: string;
 }
 
 export interface ArbitrateResponse {
@@ -261,6 +263,10 @@ export interface GetStatisticsResponse {
   latencyByType: Map<string, LatencyHistogram>;
   latencyByRule: Map<string, LatencyHistogram>;
   latencyByRegion: Map<string, LatencyHistogram>;
+  /** Digest of the policy that this replica decides by, 16 hexadecimal digits: equal for equal tables. */
+  policyDigest: string;
+  /** Batches that it did not decide because their senders go by another policy. */
+  policyRefusals: number;
 }
 
 export interface GetStatisticsResponse_ConflictsByTypeEntry {
@@ -1189,7 +1195,7 @@ export const Verdict: MessageFns<Verdict> = {
 };
 
 function createBaseArbitrateRequest(): ArbitrateRequest {
-  return { sets: [], groupId: 0 };
+  return { sets: [], groupId: 0, policyDigest: "" };
 }
 
 export const ArbitrateRequest: MessageFns<ArbitrateRequest> = {
@@ -1199,6 +1205,9 @@ export const ArbitrateRequest: MessageFns<ArbitrateRequest> = {
     }
     if (message.groupId !== 0) {
       writer.uint32(16).uint32(message.groupId);
+    }
+    if (message.policyDigest !== "") {
+      writer.uint32(26).string(message.policyDigest);
     }
     return writer;
   },
@@ -1232,6 +1241,14 @@ export const ArbitrateRequest: MessageFns<ArbitrateRequest> = {
             message.groupId = reader.uint32();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.policyDigest = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1252,6 +1269,11 @@ export const ArbitrateRequest: MessageFns<ArbitrateRequest> = {
         : isSet(object.group_id)
         ? globalThis.Number(object.group_id)
         : 0,
+      policyDigest: isSet(object.policyDigest)
+        ? globalThis.String(object.policyDigest)
+        : isSet(object.policy_digest)
+        ? globalThis.String(object.policy_digest)
+        : "",
     };
   },
 
@@ -1263,6 +1285,9 @@ export const ArbitrateRequest: MessageFns<ArbitrateRequest> = {
     if (message.groupId !== 0) {
       obj.groupId = Math.round(message.groupId);
     }
+    if (message.policyDigest !== "") {
+      obj.policyDigest = message.policyDigest;
+    }
     return obj;
   },
 
@@ -1273,6 +1298,7 @@ export const ArbitrateRequest: MessageFns<ArbitrateRequest> = {
     const message = createBaseArbitrateRequest();
     message.sets = object.sets?.map((e) => CandidateSet.fromPartial(e)) || [];
     message.groupId = object.groupId ?? 0;
+    message.policyDigest = object.policyDigest ?? "";
     return message;
   },
 };
@@ -2532,6 +2558,8 @@ function createBaseGetStatisticsResponse(): GetStatisticsResponse {
     latencyByType: new Map(),
     latencyByRule: new Map(),
     latencyByRegion: new Map(),
+    policyDigest: "",
+    policyRefusals: 0,
   };
 }
 
@@ -2582,6 +2610,12 @@ export const GetStatisticsResponse: MessageFns<GetStatisticsResponse> = {
     message.latencyByRegion.forEach((value, key) => {
       GetStatisticsResponse_LatencyByRegionEntry.encode({ key: key as any, value }, writer.uint32(122).fork()).join();
     });
+    if (message.policyDigest !== "") {
+      writer.uint32(130).string(message.policyDigest);
+    }
+    if (message.policyRefusals !== 0) {
+      writer.uint32(136).uint64Number(message.policyRefusals);
+    }
     return writer;
   },
 
@@ -2736,6 +2770,22 @@ export const GetStatisticsResponse: MessageFns<GetStatisticsResponse> = {
             }
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.policyDigest = reader.string();
+            continue;
+          }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.policyRefusals = reader.uint64Number();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2873,6 +2923,16 @@ export const GetStatisticsResponse: MessageFns<GetStatisticsResponse> = {
           new Map(),
         )
         : new Map(),
+      policyDigest: isSet(object.policyDigest)
+        ? globalThis.String(object.policyDigest)
+        : isSet(object.policy_digest)
+        ? globalThis.String(object.policy_digest)
+        : "",
+      policyRefusals: isSet(object.policyRefusals)
+        ? globalThis.Number(object.policyRefusals)
+        : isSet(object.policy_refusals)
+        ? globalThis.Number(object.policy_refusals)
+        : 0,
     };
   },
 
@@ -2940,6 +3000,12 @@ export const GetStatisticsResponse: MessageFns<GetStatisticsResponse> = {
       message.latencyByRegion.forEach((v, k) => {
         obj.latencyByRegion[k] = LatencyHistogram.toJSON(v);
       });
+    }
+    if (message.policyDigest !== "") {
+      obj.policyDigest = message.policyDigest;
+    }
+    if (message.policyRefusals !== 0) {
+      obj.policyRefusals = Math.round(message.policyRefusals);
     }
     return obj;
   },
@@ -3014,6 +3080,8 @@ export const GetStatisticsResponse: MessageFns<GetStatisticsResponse> = {
       });
       return m;
     })();
+    message.policyDigest = object.policyDigest ?? "";
+    message.policyRefusals = object.policyRefusals ?? 0;
     return message;
   },
 };

@@ -217,6 +217,8 @@ export interface PeerHello {
   toNodeId: number;
   /** The version that the cluster works at. */
   clusterVersion: number;
+  /** Digest of the policy that the sender goes by; empty: not said. */
+  policyDigest: string;
 }
 
 export interface PeerMember {
@@ -1040,6 +1042,7 @@ function createBasePeerHello(): PeerHello {
     members: [],
     toNodeId: 0,
     clusterVersion: 0,
+    policyDigest: "",
   };
 }
 
@@ -1103,6 +1106,9 @@ export const PeerHello: MessageFns<PeerHello> = {
     }
     if (message.clusterVersion !== 0) {
       writer.uint32(160).uint32(message.clusterVersion);
+    }
+    if (message.policyDigest !== "") {
+      writer.uint32(170).string(message.policyDigest);
     }
     return writer;
   },
@@ -1276,6 +1282,14 @@ export const PeerHello: MessageFns<PeerHello> = {
             message.clusterVersion = reader.uint32();
             continue;
           }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.policyDigest = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1355,6 +1369,11 @@ export const PeerHello: MessageFns<PeerHello> = {
         : isSet(object.cluster_version)
         ? globalThis.Number(object.cluster_version)
         : 0,
+      policyDigest: isSet(object.policyDigest)
+        ? globalThis.String(object.policyDigest)
+        : isSet(object.policy_digest)
+        ? globalThis.String(object.policy_digest)
+        : "",
     };
   },
 
@@ -1411,6 +1430,9 @@ export const PeerHello: MessageFns<PeerHello> = {
     if (message.clusterVersion !== 0) {
       obj.clusterVersion = Math.round(message.clusterVersion);
     }
+    if (message.policyDigest !== "") {
+      obj.policyDigest = message.policyDigest;
+    }
     return obj;
   },
 
@@ -1436,6 +1458,7 @@ export const PeerHello: MessageFns<PeerHello> = {
     message.members = object.members?.map((e) => PeerMember.fromPartial(e)) || [];
     message.toNodeId = object.toNodeId ?? 0;
     message.clusterVersion = object.clusterVersion ?? 0;
+    message.policyDigest = object.policyDigest ?? "";
     return message;
   },
 };
