@@ -2,7 +2,7 @@
 import { build, decodeFromCompressedBase64, encodeIntoCompressedBase64, type Histogram } from "hdr-histogram-js";
 
 const COUNTS = [
-  "players", "published", "beats", "beatsLate", "beatsSkipped", "received", "echoed", "crossings", "handoffs",
+  "players", "published", "beats", "beatsLate", "replaced", "received", "echoed", "crossings", "handoffs",
   "accepted", "merged", "rejected", "unknown", "lagged", "snapshots", "leasesLost", "doubled",
 ] as const;
 /** Each is a number since the beginning, but for `players`: those that are simulated now. `doubled`: positions of a player that this shard simulated at the time, too. */

@@ -38,14 +38,14 @@ process.on("message", ({ to, order }: { readonly to: number; readonly order: Bot
   obey(order).then(
     (report) => {
       // What was counted until now comes before the answer.
-      if (shard !== undefined) say({ news: "books", part: shard.books.take() });
+      if (shard !== undefined) say({ news: "books", part: shard.takeBooks() });
       say({ news: "answer", to, error: "", ...(report === undefined ? {} : { report }) });
     },
     (thrown: unknown) => say({ news: "answer", to, error: MeshError.from(thrown).message }),
   );
 });
 setInterval(() => {
-  if (shard !== undefined) say({ news: "books", part: shard.books.take() });
+  if (shard !== undefined) say({ news: "books", part: shard.takeBooks() });
 }, BOOKS_EVERY_MS).unref();
 // Ctrl-C reaches the whole terminal: who started this one says how it ends.
 process.on("SIGINT", () => undefined);

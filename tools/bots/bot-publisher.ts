@@ -1,76 +1,69 @@
-/** Publishes where players are: one call a beat, or a few where there are many. */
-import type { MeshClient } from "@statemesh/client";
+/** Publishes where players are: one call a beat; where the mesh does not keep up, the latest of each. */
+import type { MeshClient, UpdatePublisher } from "@statemesh/client";
 import { type EventualUpdate, MeshError, type Position, type Region } from "@statemesh/contract";
-import { formatRegion } from "@statemesh/world";
 import { encodePosition } from "../demo-eventual.ts";
 import { type BotBooks, tallyIn } from "./bot-books.ts";
 
-const UPDATES_A_CALL = 1_024;
-const CALLS_IN_FLIGHT = 8;
 const EMPTY = new Uint8Array(0);
 
-export function positionUpdate(key: string, region: Region, position: Position, sentMs: number): EventualUpdate {
-  return { type: "creature_position", region, key, value: encodePosition(position, sentMs), deleted: false, timestampMs: Math.floor(sentMs) };
-}
-
 export class BotPublisher {
-  readonly #client: MeshClient;
+  readonly #publisher: UpdatePublisher;
   readonly #books: BotBooks;
-  /** Players that left a region where others still show them, by key and region. */
-  readonly #left = new Map<string, EventualUpdate>();
-  #inFlight = 0;
+  #isSending = false;
+  /** What of its counts is in the books. */
+  #told = { sent: 0, replaced: 0 };
 
-  constructor(client: MeshClient, books: BotBooks) {
-    this.#client = client;
+  constructor(client: MeshClient, books: BotBooks, hz: number) {
     this.#books = books;
+    const refused = (error: MeshError, updates: readonly EventualUpdate[]): void => tallyIn(books.errors, `publish: ${error.reason}`, updates.length);
+    this.#publisher = client.publisher({ intervalMs: Math.max(1, Math.round(1_000 / hz)), refused });
   }
 
   /** A player is no longer in a region. Told with the next beat. */
   leave(key: string, region: Region): void {
-    this.#put({ type: "creature_position", region, key, value: EMPTY, deleted: true, timestampMs: Date.now() });
+    this.#set({ type: "creature_position", region, key, value: EMPTY, deleted: true, timestampMs: Date.now() });
   }
 
-  /** One that is told again does not take the place of a later one. */
-  #put(update: EventualUpdate): void {
-    const name = `${update.key} ${update.region === undefined ? "" : formatRegion(update.region)}`;
-    if ((this.#left.get(name)?.timestampMs ?? 0) < update.timestampMs) this.#left.set(name, update);
+  /** Where a player is. Told with the next beat. */
+  at(key: string, region: Region, position: Position, sentMs: number): void {
+    this.#set({ type: "creature_position", region, key, value: encodePosition(position, sentMs), deleted: false, timestampMs: Math.floor(sentMs) });
   }
 
-  #takeLeft(): EventualUpdate[] {
-    const left = [...this.#left.values()];
-    this.#left.clear();
-    return left;
+  /** Sends what was said, unless an earlier beat is still on its way: then the publisher sends it right after. */
+  beat(): void {
+    if (!this.#isSending) void this.#send(async () => await this.#publisher.flush());
   }
 
-  /** Publishes a beat's positions. A mesh that does not keep up gets no pile of calls: the next beat carries newer positions anyway. */
-  publish(positions: readonly EventualUpdate[]): void {
-    if (this.#inFlight >= CALLS_IN_FLIGHT) {
-      this.#books.counts.beatsSkipped += 1;
-      return;
-    }
-    const updates = this.#left.size === 0 ? positions : [...this.#takeLeft(), ...positions];
-    for (let at = 0; at < updates.length; at += UPDATES_A_CALL) void this.#call(updates.slice(at, at + UPDATES_A_CALL));
+  /** Sends what waits, and takes no more. */
+  async close(): Promise<void> {
+    await this.#send(async () => await this.#publisher.close());
   }
 
-  /** Tells who has left, and waits for the answer. */
-  async flush(): Promise<void> {
-    const left = this.#takeLeft();
-    for (let at = 0; at < left.length; at += UPDATES_A_CALL) await this.#call(left.slice(at, at + UPDATES_A_CALL));
+  #set(update: EventualUpdate): void {
+    if (!this.#publisher.set(update)) tallyIn(this.#books.errors, "publish: NO_ROOM");
   }
 
-  async #call(updates: EventualUpdate[]): Promise<void> {
+  async #send(send: () => Promise<void>): Promise<void> {
+    const before = this.#publisher.counts;
     const sentMs = performance.now();
-    this.#inFlight += 1;
+    this.#isSending = true;
     try {
-      await this.#client.publish({ updates });
-      this.#books.counts.published += updates.length;
-      this.#books.took("publish", performance.now() - sentMs);
+      await send();
     } catch (thrown) {
       tallyIn(this.#books.errors, `publish: ${MeshError.from(thrown).reason}`);
-      // Positions come anew with the next beat; that somebody left is said once.
-      for (const update of updates) if (update.deleted) this.#put(update);
     } finally {
-      this.#inFlight -= 1;
+      this.#isSending = false;
+      const { sent, failures } = this.#publisher.counts;
+      if (failures > before.failures) tallyIn(this.#books.errors, "publish: SENT_AGAIN_LATER", failures - before.failures);
+      else if (sent > before.sent) this.#books.took("publish", performance.now() - sentMs);
     }
+  }
+
+  /** Adds what was sent, and what was replaced by a later one before it could be, since the last time. */
+  count(): void {
+    const { sent, replaced } = this.#publisher.counts;
+    this.#books.counts.published += sent - this.#told.sent;
+    this.#books.counts.replaced += replaced - this.#told.replaced;
+    this.#told = { sent, replaced };
   }
 }

@@ -47,8 +47,7 @@ export function summaryLines(plan: BotPlan, result: BotResult, use: readonly Pro
   lines.push(`  processes      ${processes.map(({ name, cpuPercent, residentMiB }) => `${name} ${Math.round(cpuPercent)}% of a core, ${residentMiB} MiB`).join("; ")}`);
   if (counts.rejected > 0) lines.push(`  rejections    ${listed(books.rejections)}`);
   if (Object.keys(books.errors).length > 0) lines.push(`  errors        ${listed(books.errors)}`);
-  const late = counts.beatsLate + counts.beatsSkipped;
-  if (late > 0) lines.push(`  beats          ${counts.beats}, ${counts.beatsLate} more were left out by shards that were late, ${counts.beatsSkipped} because the mesh was`);
+  if (counts.beatsLate + counts.replaced > 0) lines.push(`  beats          ${counts.beats}, ${counts.beatsLate} more were left out by shards that were late; ${counts.replaced} positions waited until there were later ones`);
   if (counts.lagged + counts.leasesLost + counts.unknown > 0) lines.push(`  troubles       ${counts.lagged} times too slow a reader, ${counts.leasesLost} leases lost, ${counts.unknown} outcomes unknown`);
   for (const { name, ok, detail } of result.checks) lines.push(`  ${ok ? "holds " : "FAILED"}  ${name}: ${detail}`);
   return lines;

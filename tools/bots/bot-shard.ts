@@ -1,14 +1,14 @@
 /** A game shard that simulates bots: it owns regions, publishes where its players are, acts for them, and hands them on at borders. */
 import { connect, type HeldLease, type MeshClient, type OperationStream, type RegionFollower } from "@statemesh/client";
-import { type Decision, type Entity, type EventualUpdate, MeshError, type Operation, Outcome, type Region } from "@statemesh/contract";
+import { type Decision, type Entity, MeshError, type Operation, Outcome, type Region } from "@statemesh/contract";
 import { formatRegion, groupOf, regionOf, sameRegion } from "@statemesh/world";
 import type { DemoRandom } from "../demo-random.ts";
 import { patiently } from "../patiently.ts";
 import { BotActs, type BotPlayer, isInForce } from "./bot-acts.ts";
-import { BotBooks, tallyIn } from "./bot-books.ts";
+import { type BooksPart, BotBooks, tallyIn } from "./bot-books.ts";
 import { BotHearing } from "./bot-hearing.ts";
 import { type BotShardReport, type BotShardSpec, handoffId, handoffOf, playerId, playerOf, wallMs } from "./bot-orders.ts";
-import { BotPublisher, positionUpdate } from "./bot-publisher.ts";
+import { BotPublisher } from "./bot-publisher.ts";
 import { BotView } from "./bot-view.ts";
 import { BotWorld } from "./bot-world.ts";
 
@@ -28,7 +28,7 @@ interface Leaving {
 }
 
 export class BotShard {
-  readonly books = new BotBooks();
+  readonly #books = new BotBooks();
   readonly #spec: BotShardSpec;
   readonly #serverId: number;
   readonly #world: BotWorld;
@@ -58,7 +58,7 @@ export class BotShard {
     this.#client = connect({ endpoints: spec.endpoints, serverId: this.#serverId, name: `${spec.run}shard-${spec.number}` });
     this.#stream = this.#client.stream({ window: 4_096 });
     this.#view = new BotView(spec.run, this.#world.regionsOf(spec.number), (creature) => this.#onCreature(creature));
-    this.#publisher = new BotPublisher(this.#client, this.books);
+    this.#publisher = new BotPublisher(this.#client, this.#books, spec.hz);
     this.#acts = new BotActs({
       run: spec.run, make: this.#client.operations, view: this.#view,
       companionOf: (player, random) => this.#companionOf(player, random),
@@ -66,7 +66,7 @@ export class BotShard {
       readHeld: async (player) => await this.#readHeld(player),
       newId: (what) => this.#newId(what),
     });
-    this.#hearing = new BotHearing(this.#client, this.#view, this.books, {
+    this.#hearing = new BotHearing(this.#client, this.#view, this.#books, {
       run: spec.run, serverId: this.#serverId, regions: this.#world.surroundingsOf(spec.number),
       simulatesSince: (id) => this.#players.get(playerOf(spec.run, id) ?? -1)?.beganMs,
     });
@@ -108,6 +108,12 @@ export class BotShard {
     }
   }
 
+  /** What it counted since the last time. */
+  takeBooks(): BooksPart {
+    this.#publisher.count();
+    return this.#books.take();
+  }
+
   report(): BotShardReport {
     return { players: [...this.#players.keys()], open: [...this.#open], standing: [...this.#acts.standing], unsure: [...this.#acts.unsure] };
   }
@@ -116,6 +122,7 @@ export class BotShard {
   async leave(tidy: boolean): Promise<void> {
     clearTimeout(this.#beats);
     if (tidy) await this.#tidyUp();
+    await this.#publisher.close();
     await this.#hearing.stop();
     await Promise.all(this.#client.authority.leases.map(async (lease) => {
       // One that can't be given back runs out by itself.
@@ -152,11 +159,11 @@ export class BotShard {
     };
     this.#players.set(number, player);
     this.#open.delete(number);
-    this.books.counts.players = this.#players.size;
+    this.#books.counts.players = this.#players.size;
     if (came === undefined) return this.#equip(player);
     if (came.shard !== this.#spec.number) {
-      this.books.counts.handoffs += 1;
-      this.books.took("handoff", wallMs() - came.sentMs);
+      this.#books.counts.handoffs += 1;
+      this.#books.took("handoff", wallMs() - came.sentMs);
     }
     player.busy = true;
     void this.#readHeld(player).finally(() => (player.busy = false));
@@ -184,7 +191,7 @@ export class BotShard {
       await this.#handOn(leaving, this.#client.operations.creatureHandoff(lease, { creatureId: player.id, toServerId: owner, toRegion }, { operationId }));
     } finally {
       player.busy = false;
-      this.books.counts.players = this.#players.size;
+      this.#books.counts.players = this.#players.size;
     }
   }
 
@@ -200,7 +207,7 @@ export class BotShard {
     const decision = await this.#decide(operation, (failed) => (error = failed));
     if (this.#leaving.get(player.number) === leaving) this.#leaving.delete(player.number);
     if (isInForce(decision)) {
-      this.books.counts.crossings += 1;
+      this.#books.counts.crossings += 1;
       const { position } = decision ?? {};
       if (position !== undefined) this.#handedOn.set(player.number, position);
       this.#publisher.leave(player.id, player.region);
@@ -237,7 +244,7 @@ export class BotShard {
     const dueMs = this.#beganMs + this.#beat * periodMs;
     this.#beats = setTimeout(() => {
       const late = Math.floor((wallMs() - dueMs) / periodMs);
-      if (late > 0) this.books.counts.beatsLate += late;
+      if (late > 0) this.#books.counts.beatsLate += late;
       this.#beat += 1 + Math.max(0, late);
       this.#scheduleBeat();
       this.#onBeat();
@@ -245,15 +252,14 @@ export class BotShard {
   }
 
   #onBeat(): void {
-    this.books.counts.beats += 1;
+    this.#books.counts.beats += 1;
     const seconds = this.#seconds();
     const sentMs = wallMs();
-    const updates: EventualUpdate[] = [];
     for (const player of this.#players.values()) {
       player.position = this.#world.positionOf(player.number, seconds);
-      updates.push(positionUpdate(player.id, player.region, player.position, sentMs));
+      this.#publisher.at(player.id, player.region, player.position, sentMs);
     }
-    this.#publisher.publish(updates);
+    this.#publisher.beat();
     if (this.#spec.world.walk && !this.#resting) for (const player of [...this.#players.values()]) this.#think(player);
   }
 
@@ -276,18 +282,18 @@ export class BotShard {
 
   /** Decides an operation and counts what became of it. `failed` hears why there is no decision. Never rejects. */
   async #decide(operation: Operation, failed?: (error: MeshError) => void): Promise<Decision | undefined> {
-    const { counts } = this.books;
+    const { counts } = this.#books;
     const sentMs = performance.now();
     for (let asked = 1; ; asked++) {
       try {
         const decision = await this.#stream.execute(operation);
-        this.books.took("strong", performance.now() - sentMs);
+        this.#books.took("strong", performance.now() - sentMs);
         if (decision.outcome === Outcome.REJECTED) {
           counts.rejected += 1;
-          tallyIn(this.books.rejections, `${operation.type}: ${decision.reason}`);
+          tallyIn(this.#books.rejections, `${operation.type}: ${decision.reason}`);
         } else {
           counts[decision.outcome === Outcome.MERGED ? "merged" : "accepted"] += 1;
-          tallyIn(this.books.acts, operation.type);
+          tallyIn(this.#books.acts, operation.type);
         }
         return decision;
       } catch (thrown) {
@@ -302,11 +308,11 @@ export class BotShard {
   }
 
   #failed(what: string, reason: string): void {
-    tallyIn(this.books.errors, `${what}: ${reason}`);
+    tallyIn(this.#books.errors, `${what}: ${reason}`);
   }
 
   #onLost(lease: HeldLease): void {
-    this.books.counts.leasesLost += 1;
+    this.#books.counts.leasesLost += 1;
     // A shard goes on: it asks for the region again, and writes under the new epoch.
     void patiently(LEASE_WAIT_MS, async () => await this.#client.authority.acquire(lease.region)).catch((error: unknown) => this.#failed("acquire", MeshError.from(error).reason));
   }
@@ -326,6 +332,6 @@ export class BotShard {
       if (lease === undefined) continue;
       removals.push(kind === "structure" ? make.structureRemoval(lease, { structureId: id, playerId: player }) : make.resourceRelease(lease, { resourceId: id, playerId: player }));
     }
-    await Promise.all([this.#publisher.flush(), ...removals.map(async (operation) => await this.#decide(operation))]);
+    await Promise.all(removals.map(async (operation) => await this.#decide(operation)));
   }
 }
