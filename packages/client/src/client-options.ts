@@ -4,6 +4,8 @@ import { MeshError } from "@statemesh/contract";
 export interface ClientOptions {
   /** Client addresses of consensus nodes, `host:port`, 1..64. Any one is enough; more let the client fail over. */
   readonly endpoints: readonly string[];
+  /** Addresses of region stores, `host:port`, at most 64, for `client.store`. Default: none. */
+  readonly storeEndpoints?: readonly string[];
   /** The game server's id, 1..4294967295. */
   readonly serverId: number;
   /** The game server's name, 1..64 bytes, unique among live servers. */
@@ -66,6 +68,7 @@ function makeIncarnation(): number {
 export function compileClientOptions(options: ClientOptions): CompiledClientOptions {
   const compiled: CompiledClientOptions = {
     endpoints: [...new Set(options.endpoints)],
+    storeEndpoints: [...new Set(options.storeEndpoints)],
     serverId: options.serverId,
     name: options.name,
     address: options.address ?? "",
@@ -82,8 +85,9 @@ export function compileClientOptions(options: ClientOptions): CompiledClientOpti
     messageBytesMax: options.messageBytesMax ?? 16 * 1024 * 1024,
   };
   if (compiled.endpoints.length < 1 || compiled.endpoints.length > 64) throw MeshError.field("endpoints", "must name 1..64 nodes");
-  for (const endpoint of compiled.endpoints) {
-    if (!/^\S+:\d{1,5}$/.test(endpoint)) throw MeshError.field("endpoints", `must be host:port, not ${JSON.stringify(endpoint)}`);
+  if (compiled.storeEndpoints.length > 64) throw MeshError.field("storeEndpoints", "must name at most 64 region stores");
+  for (const name of ["endpoints", "storeEndpoints"] as const) {
+    for (const endpoint of compiled[name]) if (!/^\S+:\d{1,5}$/.test(endpoint)) throw MeshError.field(name, `must be host:port, not ${JSON.stringify(endpoint)}`);
   }
   if (compiled.name === "") throw MeshError.field("name", "is required");
   checkNumber("serverId", compiled.serverId, 1, 4_294_967_295);

@@ -7,6 +7,7 @@ export { AuthorityWatch, type WatchTarget } from "./authority-watch.ts";
 export { HeldLease } from "./held-lease.ts";
 export { LeaseKeeper, type LeaseLost, type LossReason } from "./lease-keeper.ts";
 export { overlapBounds } from "./overlap.ts";
+export { type RegionContent, type RegionPatch, RegionStore, type StoreWriteOptions } from "./region-store.ts";
 export { RegionFollower, type RegionHandlers, type TakeReason } from "./region-follower.ts";
 export type { ResumingStream } from "./resuming-stream.ts";
 export { type Account, type Counterparty, OperationBuilder, type OperationOverrides, type Place, type Whereabouts } from "./operation-builder.ts";

@@ -16,6 +16,7 @@ import { OperationStream, type StreamOptions } from "./operation-stream.ts";
 import { OwnerTable } from "./owner-table.ts";
 import { RegionFollower, type RegionHandlers } from "./region-follower.ts";
 import { MeshSession } from "./mesh-session.ts";
+import { RegionStore } from "./region-store.ts";
 import { RetryBudget } from "./retry.ts";
 import { Subscription, type SubscriptionTarget } from "./subscription.ts";
 import { ConservationWatch } from "./conservation-watch.ts";
@@ -44,9 +45,12 @@ export class MeshClient {
   readonly heartbeats: Heartbeats;
   /** What became of operations that were kept during a partition. */
   readonly healing: Healing;
+  /** The region store; needs `storeEndpoints`. */
+  readonly store: RegionStore;
   readonly #ids = new OperationIds();
   readonly #options: CompiledClientOptions;
   readonly #pool: NodePool;
+  readonly #storePool: NodePool;
   readonly #budget: RetryBudget;
   readonly #leaders: LeaderTable;
   readonly #owners: OwnerTable;
@@ -61,6 +65,9 @@ export class MeshClient {
     this.#budget = new RetryBudget(this.#options.retryBudget, performance.now());
     this.#leaders = new LeaderTable(this.#pool, this.#options.routing === "leader");
     this.#caller = new UnaryCaller({ pool: this.#pool, options: this.#options, budget: this.#budget, leaders: this.#leaders });
+    this.#storePool = new NodePool(this.#options.storeEndpoints, this.#options.messageBytesMax);
+    const storeParts = { pool: this.#storePool, options: this.#options, budget: this.#budget, leaders: new LeaderTable(this.#storePool, false) };
+    this.store = new RegionStore(this.#options.storeEndpoints.length === 0 ? undefined : new UnaryCaller(storeParts), () => this.nextId());
     this.#owners = new OwnerTable(async (region) => await this.#authorityOf(region));
     this.operations = new OperationBuilder(this.serverId, this.#ids);
     this.heartbeats = new Heartbeats(this.#pool, this.#options);
@@ -244,6 +251,7 @@ export class MeshClient {
     this.authority.close();
     this.heartbeats.close();
     this.#pool.close();
+    this.#storePool.close();
   }
 }
 

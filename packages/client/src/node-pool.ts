@@ -1,8 +1,8 @@
 /** Channels to the nodes of a mesh, and which of them is asked next. */
 import { type ChannelOptions, credentials } from "@grpc/grpc-js";
-import { AuthorityDirectoryServiceClient, ClusterAdminServiceClient, ConsistencyServiceClient, HealingServiceClient, MeshError, ViewServiceClient } from "@statemesh/contract";
+import { AuthorityDirectoryServiceClient, ClusterAdminServiceClient, ConsistencyServiceClient, HealingServiceClient, MeshError, RegionStoreServiceClient, ViewServiceClient } from "@statemesh/contract";
 
-/** One consensus node: the services' stubs share a connection. */
+/** One consensus node, or one region store: the services' stubs share a connection. */
 export interface NodeConnection {
   readonly address: string;
   readonly consistency: ConsistencyServiceClient;
@@ -10,6 +10,7 @@ export interface NodeConnection {
   readonly admin: ClusterAdminServiceClient;
   readonly views: ViewServiceClient;
   readonly healing: HealingServiceClient;
+  readonly store: RegionStoreServiceClient;
 }
 
 /** A dead peer that says nothing is noticed after `keepalive_time + keepalive_timeout`. */
@@ -96,6 +97,7 @@ export class NodePool {
       node.admin.close();
       node.views.close();
       node.healing.close();
+      node.store.close();
     }
     this.#open.clear();
   }
@@ -111,6 +113,7 @@ export class NodePool {
       admin: new ClusterAdminServiceClient(address, credentials.createInsecure(), { channelOverride }),
       views: new ViewServiceClient(address, credentials.createInsecure(), { channelOverride }),
       healing: new HealingServiceClient(address, credentials.createInsecure(), { channelOverride }),
+      store: new RegionStoreServiceClient(address, credentials.createInsecure(), { channelOverride }),
     };
     this.#open.set(address, node);
     return node;
