@@ -40,15 +40,15 @@ export class ResponseStream<Response> {
 
   /**
    * Sends a message, or queues it: false says that the reader is behind, so wait for `onWritable`. Whoever does
-   * not wait loses the stream with OVERLOADED at 4,096 waiting messages.
+   * not wait loses the stream with OVERLOADED at 4,096 waiting messages. `sent` hears once the connection has taken the message.
    */
-  write(message: Response): boolean {
+  write(message: Response, sent?: () => void): boolean {
     if (this.#over) return false;
     if (this.#call.writableLength >= WAITING_MESSAGES_MAX) {
       this.fail(new MeshError("OVERLOADED", `${WAITING_MESSAGES_MAX} messages wait for the reader`, { retryDelayMs: 1000 }));
       return false;
     }
-    return this.#call.write(message);
+    return sent === undefined ? this.#call.write(message) : this.#call.write(message, sent);
   }
 
   /** True while a `write` would not only queue. */

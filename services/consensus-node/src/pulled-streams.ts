@@ -8,12 +8,17 @@ export interface MessageSource<Response> {
   next(id: number): Response | undefined;
   /** The stream is over. */
   close(id: number): void;
+  /** Bytes of a message, where what waits in a stream is to be bounded by them; else its number of messages is. */
+  sizeOf?(response: Response): number;
   /** All streams that had something to read were served, as far as their readers take it. */
   served?(): void;
 }
 
 /** What is used of a stream to a caller. */
 type Responses<Response> = Pick<ResponseStream<Response>, "over" | "writable" | "write" | "onWritable" | "fail">;
+
+/** Bytes that wait in a stream for its reader: one message more goes, and then none until the connection has taken what came before. */
+const WAITING_BYTES = 64 * 1024;
 
 /** The open streams of one kind. A change only marks its readers; they are served after it. */
 export class PulledStreams<Response> {
@@ -22,6 +27,10 @@ export class PulledStreams<Response> {
   readonly #readable = new Set<number>();
   /** Streams that wait until their reader has caught up: each asks for that once, however often there is more to read. */
   readonly #behind = new Set<number>();
+  /** Bytes that the connection has not taken yet, where there are any. */
+  readonly #waitingBytes = new Map<number, number>();
+  /** Streams that wait for that. */
+  readonly #full = new Set<number>();
   #due = false;
 
   constructor(source: MessageSource<Response>) {
@@ -36,6 +45,8 @@ export class PulledStreams<Response> {
       this.#streams.delete(id);
       this.#readable.delete(id);
       this.#behind.delete(id);
+      this.#waitingBytes.delete(id);
+      this.#full.delete(id);
     });
     context.onShutdown(() => responses.fail(new MeshError("SHUTTING_DOWN", "the node is going down: resume on another")));
     this.note(id);
@@ -61,6 +72,10 @@ export class PulledStreams<Response> {
   #write(id: number): void {
     const responses = this.#streams.get(id);
     while (responses !== undefined && !responses.over) {
+      if ((this.#waitingBytes.get(id) ?? 0) >= WAITING_BYTES) {
+        this.#full.add(id);
+        return;
+      }
       if (!responses.writable) return this.#wait(id, responses);
       let response: Response | undefined;
       try {
@@ -69,8 +84,20 @@ export class PulledStreams<Response> {
         return responses.fail(MeshError.from(error));
       }
       if (response === undefined) return;
-      responses.write(response);
+      const bytes = this.#source.sizeOf?.(response);
+      if (bytes === undefined) responses.write(response);
+      else {
+        this.#waitingBytes.set(id, (this.#waitingBytes.get(id) ?? 0) + bytes);
+        responses.write(response, () => this.#taken(id, bytes));
+      }
     }
+  }
+
+  #taken(id: number, bytes: number): void {
+    const left = (this.#waitingBytes.get(id) ?? 0) - bytes;
+    if (left > 0) this.#waitingBytes.set(id, left);
+    else this.#waitingBytes.delete(id);
+    if (left < WAITING_BYTES && this.#full.delete(id)) this.note(id);
   }
 
   #wait(id: number, responses: Responses<Response>): void {

@@ -8,7 +8,7 @@ import { PulledStreams } from "./pulled-streams.ts";
 import { SubscriptionEncoder } from "./subscribe-encoding.ts";
 
 /** About how large one message gets. */
-const MESSAGE_BYTES = 256 * 1024;
+const MESSAGE_BYTES = 64 * 1024;
 
 const asIs = (bytes: Buffer): Buffer => bytes;
 
@@ -40,6 +40,7 @@ export class SubscriptionStreams {
         this.#wrapped.delete(id);
         hub.unsubscribe(id);
       },
+      sizeOf: (bytes) => bytes.length,
       served: () => this.#encoder.forget(),
     });
     node.onReadable = (subscriberId) => this.#streams.note(subscriberId);

@@ -11,8 +11,11 @@ class Caller {
   waiting: (() => void)[] = [];
   #ends: (() => void)[] = [];
 
-  write(message: number): boolean {
+  readonly taken: (() => void)[] = [];
+
+  write(message: number, sent?: () => void): boolean {
     this.read.push(message);
+    if (sent !== undefined) this.taken.push(sent);
     return this.writable;
   }
 
@@ -66,4 +69,30 @@ it("asks once to hear of a reader that does not read, however often there is mor
   caller.goAway();
   await turn();
   expect(caller.read).toEqual([1, 2, 3]);
+});
+
+it("holds 64 KiB and one message for a reader that takes nothing, and goes on once the connection takes them", async () => {
+  let serial = 0;
+  const streams = new PulledStreams<number>({ next: () => (serial < 10 ? (serial += 1) : undefined), close: () => {}, sizeOf: () => 30_000 });
+  const caller = new Caller();
+  caller.writable = true;
+  streams.serve(1, caller, caller);
+  for (let looks = 0; looks < 10; looks += 1) {
+    streams.note(1);
+    await turn();
+  }
+  expect(caller.read).toEqual([1, 2, 3]);
+  caller.taken.shift()?.();
+  await turn();
+  expect(caller.read).toEqual([1, 2, 3, 4]);
+  while (caller.taken.length > 0) {
+    caller.taken.shift()?.();
+    await turn();
+  }
+  expect(caller.read).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  caller.goAway();
+  for (const sent of caller.taken) sent();
+  streams.note(1);
+  await turn();
+  expect(caller.read).toHaveLength(10);
 });
