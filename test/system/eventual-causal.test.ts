@@ -234,6 +234,36 @@ describe("eventual values, causal events and subscriptions", () => {
     await follower.close();
   });
 
+  test("a subscriber that does not read is told how much it missed, and gets a snapshot of what stands by then", async () => {
+    const place = { x: 60, y: 0, z: 0 };
+    const subscription = by(2).subscribe({ regions: [place], strong: true });
+    const messages = subscription[Symbol.asyncIterator]();
+    expect((await messages.next()).value?.event?.$case).toBe("snapshot");
+    const attributes = new Map([["sign", "x".repeat(1_000)]]);
+    const stream = by(1).stream();
+    const count = 6_500;
+    const build = async (at: number): Promise<void> => {
+      const corner = { minX: place.x * 2_000 + (at % 390) * 5, minY: Math.floor(at / 390) * 5, minZ: 10 };
+      const bounds = { ...corner, maxX: corner.minX + 4, maxY: corner.minY + 4, maxZ: 14 };
+      await stream.execute(server.operations.structurePlacement({ region: place, epoch: 0 }, { structureId: `slow-${at}`, kind: "wall", bounds, attributes }));
+    };
+    for (let built = 0; built < count; built += 500) await Promise.all(Array.from({ length: 500 }, async (_, at) => build(built + at)));
+    stream.close();
+    const held = new Set<string>();
+    let dropped = 0;
+    while (held.size < count || dropped === 0) {
+      const { event } = (await messages.next()).value ?? {};
+      if (event?.$case === "lagged") {
+        dropped += event.value.dropped;
+        held.clear();
+      }
+      if (event?.$case === "snapshot") for (const { entityId } of event.value.entities) held.add(entityId);
+      if (event?.$case === "changes") for (const { entity } of event.value.entities) held.add(entity?.entityId ?? "");
+    }
+    expect(dropped).toBeGreaterThan(4_096);
+    subscription.close();
+  });
+
   test("strong changes reach subscribers on every node in the order of the log, after the snapshot, none twice", async () => {
     const place: Region = { x: 2, y: 0, z: 2 };
     await build(server, "wall-before", 0, place);
