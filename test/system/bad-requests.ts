@@ -3,7 +3,7 @@ import {
   AcquireRequest, ArbitrateRequest, Candidate, CandidateSet, DeleteRegionRequest, DetectRequest, ExecuteRequest, ExecuteStreamRequest, ExplainRequest, GetWatermarksRequest,
   ListRegionsRequest, LoadRegionRequest, MaterializeRequest, Operation, PatchRegionRequest, PublishRequest, QueryEntitiesRequest, QueryRegionsRequest, type Reason, ReadLevel,
   ReadRequest, ReadSnapshotRequest, RegisterRequest, ReleaseRequest, RenewRequest, ResolveRequest, RouteRequest, StoreRegionRequest,
-  TransactRegionsRequest, TransactRequest, TransferLeadershipRequest, WatchConservationRequest, WatchConflictsRequest,
+  TransactRegionsRequest, TransactRequest, TransferLeadershipRequest, VerifyConservationRequest, WatchConservationRequest, WatchConflictsRequest,
 } from "@statemesh/contract";
 import { LOCAL_CLUSTER } from "../../tools/mesh-processes.ts";
 import { badEventualRequests } from "./bad-eventual-requests.ts";
@@ -246,7 +246,12 @@ function authority(of: Of, world: KnownWorld): void {
 
 function admin(of: Of): void {
   of("ClusterAdminService/GetStatus", () => undefined);
-  of("ClusterAdminService/VerifyConservation", () => undefined);
+  of("ClusterAdminService/VerifyConservation", (cases) => {
+    const add = (name: string, field: string, scope: VerifyConservationRequest["scope"]): void => cases.raw(name, "INVALID_FIELD", field, [VerifyConservationRequest.encode({ scope }).finish()]);
+    add("a region beyond the world", "region.x", { $case: "region", value: BEYOND });
+    add("a player without a name", "player_id", { $case: "playerId", value: "" });
+    add("a container of 65 bytes", "container_id", { $case: "containerId", value: LONG });
+  });
   of("ClusterAdminService/WatchConservation", (cases) => {
     const add = (name: string, field: string, object: object): void => cases.add<WatchConservationRequest>(WatchConservationRequest, name, "INVALID_FIELD", field, object);
     add("more often than is told", "interval_ms", { intervalMs: 99 });

@@ -1,6 +1,6 @@
 import {
   type Decision, type ExecuteResponse, type GetStatusResponse, MeshError, type Operation, type PublishRequest, type PublishResponse, ReadLevel, type ReadRequest,
-  type ReadResponse, type ReadSnapshotResponse, type Region, type RegionAuthority, type RouteRequest, type RouteResponse, type SessionToken, type SnapshotPart, type TransactResponse, type VerifyConservationResponse,
+  type ReadResponse, type ReadSnapshotResponse, type Region, type RegionAuthority, type RouteRequest, type RouteResponse, type SessionToken, type SnapshotPart, type TransactResponse, type VerifyConservationRequest, type VerifyConservationResponse,
 } from "@statemesh/contract";
 import { AuthorityWatch, type WatchTarget } from "./authority-watch.ts";
 import { type ClientOptions, type CompiledClientOptions, compileClientOptions } from "./client-options.ts";
@@ -221,7 +221,7 @@ export class MeshClient {
 
   /** Whether what was minted less what was burned is what is held. */
   async verifyConservation(limits?: CallLimits): Promise<VerifyConservationResponse> {
-    return await this.#caller.call((node, metadata, options, done) => node.admin.verifyConservation({}, metadata, options, done), READ_CALL, limits);
+    return await this.#caller.call((node, metadata, options, done) => node.admin.verifyConservation({ scope: undefined }, metadata, options, done), READ_CALL, limits);
   }
 
   async #authorityOf(region: Region): Promise<RegionAuthority> {
@@ -235,6 +235,13 @@ export class MeshClient {
     if (error.reason !== "FENCED" || homeRegion === undefined) return;
     this.#owners.forget(homeRegion);
     this.authority.fenced(homeRegion, authorityEpoch, Number(error.metadata["current_epoch"] ?? 0));
+  }
+
+  /** What a region, a player or a container holds by kind and group, how it came to it, and whether that agrees. */
+  async verifyItemsOf(whose: { readonly region: Region } | { readonly playerId: string } | { readonly containerId: string }, limits?: CallLimits): Promise<VerifyConservationResponse> {
+    const scope: VerifyConservationRequest["scope"] =
+      "region" in whose ? { $case: "region", value: whose.region } : "playerId" in whose ? { $case: "playerId", value: whose.playerId } : { $case: "containerId", value: whose.containerId };
+    return await this.#caller.call((node, metadata, options, done) => node.admin.verifyConservation({ scope }, metadata, options, done), READ_CALL, limits);
   }
 
   /** Items as the asked node counts them with every posting, again and again: for a live view. `itemKinds`: only these. */

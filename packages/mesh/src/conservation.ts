@@ -134,6 +134,18 @@ function account(open: Map<string, number>, states: readonly GroupState[], group
   }
 }
 
+/** What is promised to an account by transactions of which other groups have let go, and what it has yet to give for those that others have. */
+export function* underWay(states: readonly GroupState[], { transactions }: GroupState, account: string): Generator<{ readonly itemKind: string; readonly arriving: number; readonly leaving: number }> {
+  for (const row of transactions.preparedRows()) {
+    for (const { effect } of row.decided.flatMap(({ effects }) => effects)) {
+      if (effect?.$case !== "post") continue;
+      const { from, to, itemKind, quantity } = effect.value;
+      if (to === account && peerGroupOf(from) !== 0 && hasReleased(states[peerGroupOf(from)], row)) yield { itemKind, arriving: quantity, leaving: 0 };
+      if (from === account && peerGroupOf(to) !== 0 && hasReleased(states[peerGroupOf(to)], row)) yield { itemKind, arriving: 0, leaving: quantity };
+    }
+  }
+}
+
 function hasReleased(state: GroupState | undefined, prepared: PreparedRow): boolean {
   if (state === undefined) return false;
   if (state.groupId === prepared.coordinatorGroup) {

@@ -1,5 +1,6 @@
 // A node's protocols over ports. Pure: events in, calls of the host out.
 export * from "./conservation.ts";
+export * from "./item-flows.ts";
 export * from "./host.ts";
 export { bestSuccessor } from "./leadership.ts";
 export * from "./node.ts";

@@ -7,6 +7,7 @@ import type { Command, CommandResult } from "@statemesh/contract/log";
 import { commandOf, CONTAINERS_VERSION, type GroupState, GroupState as State, type Membership, type PendingOperation, recordOf, FOOTPRINTS_VERSION, TRANSACTIONS_VERSION, type VersionRange, VERSIONS } from "@statemesh/replica";
 import { DIRECTORY_GROUP, groupOf } from "@statemesh/world";
 import { Authority } from "./authority/authority.ts";
+import { FlowKeeper } from "./flow-keeper.ts";
 import type { CausalLog } from "./causal/index.ts";
 import type { EventualStorage, EventualStore } from "./eventual/index.ts";
 import { QuotaKeeper } from "./flow/server-quotas.ts";
@@ -49,6 +50,7 @@ export class MeshNode {
   readonly cutOff: CutOff;
   readonly groups: readonly GroupReplica[];
   readonly #coordinator: Coordinator;
+  readonly #flows: FlowKeeper;
   readonly #remote: RemoteCalls;
   readonly #materializers: readonly Materializer[];
   readonly #schedule: GroupSchedule;
@@ -124,6 +126,7 @@ export class MeshNode {
     this.edge = new Edge(shared);
     this.repairs = new Repairs(this.groups, this.relay, host.clock);
     this.#coordinator = new Coordinator(this);
+    this.#flows = new FlowKeeper(this);
     this.#remote = new RemoteCalls(shared);
     const membership = (): Membership => this.membership;
     const view = { nodeId: options.nodeId, groups: this.groups, membership, monotonicMs: shared.monotonicMs };
@@ -259,6 +262,7 @@ export class MeshNode {
     this.relay.expire();
     this.authority.tick();
     this.#coordinator.tick();
+    this.#flows.tick();
     this.members.tick();
     const beats = this.#ticks % this.options.heartbeatTicks === 0;
     this.views.tick(beats);

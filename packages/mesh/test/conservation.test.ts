@@ -1,4 +1,4 @@
-import { conservationOf, countedItems, differenceIn } from "@statemesh/mesh";
+import { conservationOf, countedItems, differenceIn, flowsOf } from "@statemesh/mesh";
 import { encodeSnapshot, GroupState, SnapshotLoader, WideCount } from "@statemesh/replica";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -80,5 +80,40 @@ describe("conservation", () => {
     expect(conservationOf(groups)).toMatchObject({ addsUp: false, items: [{ conserved: false, difference: "3" }] });
     expect(countedItems(groups).get("ore")).toMatchObject({ conserved: false, difference: "3" });
     expect(differenceIn(groups[1]!)).toBe(3);
+  });
+});
+
+describe("what an account holds", () => {
+  it("is what came and went since counting began, whenever that was, also after a snapshot", () => {
+    const account = fc.constantFrom("player:ann", "player:bob", "container:chest");
+    const posting = fc.record({ from: fc.oneof(account, fc.constant("")), to: fc.oneof(account, fc.constant("")), itemKind: fc.constantFrom("ore", "gem"), quantity: fc.integer({ min: 1, max: 50 }) });
+    fc.assert(
+      fc.property(fc.array(posting, { minLength: 5, maxLength: 80 }), fc.nat(60), (postings, beginAt) => {
+        const groups = states(2);
+        const { ledger } = groups[1]!;
+        const model = { minted: 0, burned: 0, received: 0, given: 0, opening: 0 };
+        const fresh = (opening: number): unknown => Object.assign(model, { minted: 0, burned: 0, received: 0, given: 0, opening });
+        const mine = (): number => ledger.balance("player:ann", "ore");
+        for (const [i, it] of postings.entries()) {
+          if (i === beginAt) {
+            ledger.countFlows(i, []);
+            fresh(mine());
+          }
+          if (it.from === it.to || (it.from !== "" && ledger.balance(it.from, it.itemKind) < it.quantity)) continue;
+          ledger.post(it, i);
+          if (it.itemKind === "ore" && it.to === "player:ann") model[it.from === "" ? "minted" : "received"] += it.quantity;
+          if (it.itemKind === "ore" && it.from === "player:ann") model[it.to === "" ? "burned" : "given"] += it.quantity;
+          if (mine() === 0) fresh(0);
+        }
+        if (ledger.flowsSince === 0) fresh(mine());
+        const loader = new SnapshotLoader({ ...OPTIONS, groupId: 1 });
+        for (const chunk of encodeSnapshot(groups[1]!.capture())) loader.push(chunk);
+        for (const state of [groups[1]!, loader.finish()]) {
+          const found = flowsOf([groups[0]!, state], { playerId: "ann" }).find(({ itemKind }) => itemKind === "ore");
+          if (mine() === 0) expect(found).toBeUndefined();
+          else expect(found).toEqual({ itemKind: "ore", groupId: 1, sinceIndex: ledger.flowsSince, ...model, held: mine(), arriving: 0, leaving: 0, conserved: true });
+        }
+      }),
+    );
   });
 });

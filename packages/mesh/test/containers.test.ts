@@ -1,9 +1,10 @@
 import { type ContainerContents, type Decision, type MeshError, type Operation, type OperationError, Outcome, ReadRequest, type Region } from "@statemesh/contract";
 import { Command } from "@statemesh/contract/log";
-import { conservationOf, read } from "@statemesh/mesh";
+import { conservationOf, flowsOf, read } from "@statemesh/mesh";
+import type { GroupState } from "@statemesh/replica";
 import { groupOf } from "@statemesh/world";
 import { describe, expect, it } from "vitest";
-import { createContainer, destroyContainer, mint, moveContainer, stow } from "./operations.ts";
+import { createContainer, destroyContainer, mint, moveContainer, pickup, spawn, stow } from "./operations.ts";
 import { conserved, ready } from "./transacting.ts";
 import { isDecision, VirtualCluster } from "./virtual-cluster.ts";
 
@@ -151,5 +152,30 @@ describe("containers", () => {
     expect(outcomeOf(cluster.execute(1, [createContainer("c", 1, region, "chest", "ground")]).get("c"))).toBe("VERSION_TOO_LOW");
     expect(outcomeOf(cluster.execute(1, [stow("s", 1, region, undefined, { containerId: "chest" }, "ore", 1)]).get("s"))).toBe("VERSION_TOO_LOW");
     expect(outcomeOf(cluster.execute(1, [mint("m", 1, region, "ada", "ore", 1)]).get("m"))).toBe("done");
+  });
+});
+
+describe("items of a region, a player and a container", () => {
+  it("are counted where they lie, who holds them, and in what, with how they came there", () => {
+    const { cluster, one, two, does } = small();
+    does((id) => spawn(id, 1, one, "pile", "ore", 9));
+    cluster.runUntil(() => cluster.members.every((id) => cluster.node(id).group(1).state.ledger.flowsSince > 0));
+    const states = (): GroupState[] => cluster.node(1).groups.map(({ state }) => state);
+    const since = states()[1]?.ledger.flowsSince;
+    does((id) => spawn(id, 1, one, "heap", "ore", 4));
+    does((id) => pickup(id, 1, one, "pile", "ann"));
+    does((id) => createContainer(id, 1, one, "wagon", "ground"));
+    does((id) => createContainer(id, 1, one, "chest", "c:wagon"));
+    does((id) => stow(id, 1, one, { playerId: "ann" }, { containerId: "chest" }, "ore", 5));
+    does((id) => stow(id, 1, one, { containerId: "chest" }, { containerId: "wagon" }, "ore", 2));
+    does((id) => stow(id, 1, one, { playerId: "ann" }, { playerId: "ann" }, "ore", 1, two));
+    does((id) => stow(id, 1, one, { playerId: "ann" }, undefined, "ore", 1));
+    cluster.converge();
+    const none = { opening: 0, minted: 0, burned: 0, received: 0, given: 0, arriving: 0, leaving: 0, conserved: true };
+    expect(flowsOf(states(), { playerId: "ann" })).toMatchObject([{ ...none, itemKind: "ore", groupId: 1, sinceIndex: since, received: 9, given: 6, burned: 1, held: 2 }, { groupId: 2, held: 1, conserved: true }]);
+    expect(flowsOf(states(), { containerId: "wagon" })).toEqual([{ ...none, itemKind: "ore", groupId: 1, sinceIndex: since, received: 7, given: 2, held: 5 }]);
+    // The pile lay there before anybody counted.
+    expect(flowsOf(states(), { region: one })).toEqual([{ ...none, itemKind: "ore", groupId: 1, sinceIndex: since, opening: 9, minted: 4, received: 7, given: 11, held: 9 }]);
+    expect(flowsOf(states(), { region: two })).toEqual([]);
   });
 });

@@ -1,6 +1,6 @@
 import type { Command, DirectoryCommand, TransactionCommand } from "@statemesh/contract/log";
 import { hasFootprints } from "./footprint-table.ts";
-import { AUTHORITY_VERSION, FOOTPRINTS_VERSION, HEALING_VERSION, MEMBERSHIP_VERSION, TRANSACTIONS_VERSION, VIEWS_VERSION } from "./versions.ts";
+import { AUTHORITY_VERSION, FLOWS_VERSION, FOOTPRINTS_VERSION, HEALING_VERSION, MEMBERSHIP_VERSION, TRANSACTIONS_VERSION, VIEWS_VERSION } from "./versions.ts";
 
 /** A command with the lowest version that can apply it. Commands are made here and nowhere else. */
 export function commandOf(body: NonNullable<Command["command"]>): Command {
@@ -10,6 +10,7 @@ export function commandOf(body: NonNullable<Command["command"]>): Command {
 function formatOf(body: NonNullable<Command["command"]>): number {
   if (body.$case === "membership") return MEMBERSHIP_VERSION;
   if (body.$case === "view") return VIEWS_VERSION;
+  if (body.$case === "countFlows") return FLOWS_VERSION;
   // What one group decides alone leaves no footprint elsewhere.
   if (body.$case === "operations") return body.value.operations.some(({ clears }) => clears.length > 0) ? FOOTPRINTS_VERSION : 0;
   if (body.$case === "transaction") return stepHasFootprints(body.value) ? FOOTPRINTS_VERSION : TRANSACTIONS_VERSION;

@@ -138,6 +138,11 @@ export class EntityTable {
   }
 }
 
+/** What lies on the ground, by canonical region. */
+export function* lyingItems(entities: EntityTable): Generator<{ readonly region: string; readonly itemKind: string; readonly quantity: number }> {
+  for (const { kind, region, label, quantity } of entities.values()) if (kind === "item" && region !== undefined) yield { region: regionText(region), itemKind: label, quantity };
+}
+
 /** The container that a container is in; empty: it is in none, or none itself. */
 export function enclosing({ kind, attributes }: Pick<Entity, "kind" | "attributes">): string {
   return kind === "container" ? (attributes.get("container") ?? "") : "";

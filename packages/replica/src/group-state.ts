@@ -19,11 +19,12 @@ import {
 import { Command, CommandResult, type DecidedOperation, type Effect, type Footprint, type ForgottenMark, type MembershipRecord, type RegionFence } from "@statemesh/contract/log";
 import { sameRegion } from "@statemesh/world";
 import { Directory } from "./directory.ts";
-import { EntityTable, entityKey } from "./entity-table.ts";
+import { EntityTable, entityKey, lyingItems } from "./entity-table.ts";
 import { footprintRow, FootprintTable } from "./footprint-table.ts";
 import { ForgottenMarks } from "./forgotten-marks.ts";
 import { type HealReportRow, HealReports } from "./heal-reports.ts";
-import { type BalanceRow, Ledger, peerGroupOf, type TotalsRow, type TransitRow } from "./ledger.ts";
+import { type BalanceRow, Ledger, peerGroupOf, type RegionItemsRow, type TotalsRow, type TransitRow } from "./ledger.ts";
+import { shared, slim } from "./kept-words.ts";
 import type { LeaseRow } from "./lease-table.ts";
 import { Membership } from "./membership.ts";
 import type { Applied, AppliedOperation } from "./applied.ts";
@@ -208,6 +209,9 @@ export class GroupState {
       }
       case "fence":
         return this.#applyFence(command.value, entry);
+      case "countFlows":
+        this.ledger.countFlows(entry.index, lyingItems(this.entities));
+        return NOTHING;
       case "heal":
         return applyHeal(this, command.value, entry, report);
       case "membership": {
@@ -321,7 +325,7 @@ export class GroupState {
       }
       case "post": {
         const posting = body.value;
-        this.ledger.post(posting, index);
+        this.ledger.post(posting, index, operation.region === undefined ? "" : regionText(operation.region));
         const { from, to, itemKind } = posting;
         if (from === "" || to === "") this.#touches.record(index, { kind: "totals", itemKind });
         if (from !== "" && peerGroupOf(from) === 0) this.#touches.record(index, { kind: "balance", account: from, itemKind });
@@ -402,6 +406,8 @@ export class GroupState {
       membership: this.membership.capture(),
       view: this.views.capture(),
       transit: [...this.ledger.transitRows()],
+      flowsSince: this.ledger.flowsSince,
+      lying: [...this.ledger.lyingRows()],
       coordinated: [...this.transactions.coordinatedRows()],
       prepared: [...this.transactions.preparedRows()],
       finished: [...this.transactions.finishedRows()],
@@ -454,36 +460,14 @@ export interface StateCapture {
   /** Group 0 only. */
   readonly view: View | undefined;
   readonly transit: readonly TransitRow[];
+  readonly flowsSince: number;
+  readonly lying: readonly RegionItemsRow[];
   readonly coordinated: readonly CoordinatedRow[];
   readonly prepared: readonly PreparedRow[];
   readonly finished: readonly { key: string; value: FinishedRow; recent: boolean }[];
   readonly heals: readonly HealReportRow[];
   readonly forgotten: readonly ForgottenMark[];
   readonly forgottenFloorMs: number;
-}
-
-/** Words that recur in every record (kinds, rules, reasons): kept once. The game's own kinds may be many, so there is a limit. */
-const WORDS_MAX = 4_096;
-const words = new Map<string, string>();
-
-function shared(word: string): string {
-  if (word === "") return "";
-  const known = words.get(word);
-  if (known !== undefined) return known;
-  if (words.size < WORDS_MAX) words.set(word, word);
-  return word;
-}
-
-const NO_ATTRIBUTES: Map<string, string> = new Map();
-const NO_BYTES = new Uint8Array(0);
-
-/** An entity is kept for long: what is empty or recurs is shared, and bytes are freed from the frame they came in. */
-function slim(entity: Entity): Entity {
-  entity.kind = shared(entity.kind);
-  entity.label = shared(entity.label);
-  if (entity.attributes.size === 0) entity.attributes = NO_ATTRIBUTES;
-  entity.state = entity.state.length === 0 ? NO_BYTES : new Uint8Array(entity.state);
-  return entity;
 }
 
 const NO_FENCES: ReadonlyMap<string, FenceRow> = new Map();

@@ -15,6 +15,7 @@ export * from "./group-state.ts";
 export * from "./heal-reports.ts";
 export * from "./impossible.ts";
 export * from "./incumbents.ts";
+export { addFlows, heldBy, type ItemFlow, NO_FLOW } from "./item-flow.ts";
 export * from "./ledger.ts";
 export * from "./pending-operation.ts";
 export * from "./snapshot.ts";

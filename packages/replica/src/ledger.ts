@@ -1,6 +1,7 @@
 // Items as double-entry postings. Every posting takes from one account and gives to another; an empty `from`
 // mints and an empty `to` burns. So what all accounts hold is what was minted less what was burned, always.
 import type { Posting } from "@statemesh/contract/log";
+import { digestOf, flowed, type ItemFlow, NO_FLOW } from "./item-flow.ts";
 import { addModulo } from "./modulo.ts";
 import type { StateHash } from "./state-hash.ts";
 import { WideCount } from "./wide-count.ts";
@@ -13,6 +14,17 @@ export interface BalanceRow {
   readonly quantity: number;
   /** Log index that wrote it. */
   readonly version: number;
+  /** Unset: nothing was posted since counting began. */
+  readonly flow?: ItemFlow | undefined;
+}
+
+/** What lies on the ground of a region, of one kind. */
+export interface RegionItemsRow {
+  /** Canonical. */
+  readonly region: string;
+  readonly itemKind: string;
+  readonly quantity: number;
+  readonly flow: ItemFlow;
 }
 
 /** Minted and burned items of one kind. */
@@ -41,6 +53,7 @@ export interface KindCount {
   away: number;
 }
 
+const NOTHING_LIES: ReadonlyMap<string, RegionItemsRow> = new Map();
 const EMPTY: ReadonlyMap<string, BalanceRow> = new Map();
 
 export function playerAccount(playerId: string): string {
@@ -71,6 +84,9 @@ export class Ledger {
   readonly #totals = new Map<string, TotalsRow>();
   readonly #transit = new Map<string, TransitRow>();
   readonly #kinds = new Map<string, KindCount>();
+  /** By canonical region, then by kind. */
+  readonly #grounds = new Map<string, Map<string, RegionItemsRow>>();
+  #flowsSince = 0;
   /** Minted by what is prepared and not decided. */
   readonly #mintsPrepared = new Map<string, number>();
   readonly #hash: StateHash;
@@ -103,18 +119,71 @@ export class Ledger {
   }
 
   /**
-   * Applies a posting at a log index. The leader has checked it against this very state: a posting that would
+   * Applies a posting at a log index, under the authority of a region (canonical; empty: elsewhere's). The leader has checked it against this very state: a posting that would
    * leave an account below zero or above 2^53-1 means that replicas have diverged, and throws.
    */
-  post(posting: Posting, index: number): void {
+  post(posting: Posting, index: number, region = ""): void {
     const { from, to, itemKind, quantity } = posting;
     if (from === "") this.#addTotals(itemKind, quantity, 0);
-    else this.#change(from, itemKind, -quantity, index);
+    else this.#change(from, itemKind, -quantity, index, to === "", region);
     if (to === "") this.#addTotals(itemKind, 0, quantity);
-    else this.#change(to, itemKind, quantity, index);
+    else this.#change(to, itemKind, quantity, index, from === "", region);
   }
 
-  #change(account: string, itemKind: string, delta: number, index: number): void {
+  /** Log index from which flows are counted; 0: they are not. */
+  get flowsSince(): number {
+    return this.#flowsSince;
+  }
+
+  /** Begins to count. `lying`: what lies on the ground, by canonical region. A group that counts goes on as it does. */
+  countFlows(index: number, lying: Iterable<{ readonly region: string; readonly itemKind: string; readonly quantity: number }>): void {
+    if (this.#flowsSince !== 0) return;
+    this.restoreFlows(index);
+    for (const { region, itemKind, quantity } of lying) {
+      const before = this.#grounds.get(region)?.get(itemKind)?.quantity ?? 0;
+      this.#putLying({ region, itemKind, quantity: before + quantity, flow: { ...NO_FLOW, opening: before + quantity } });
+    }
+  }
+
+  restoreFlows(index: number): void {
+    this.#flowsSince = index;
+    if (index !== 0) this.#hash.add("flows", "", index, 1);
+  }
+
+  /** What lies on the ground of a region, by kind. */
+  lyingIn(region: string): ReadonlyMap<string, RegionItemsRow> {
+    return this.#grounds.get(region) ?? NOTHING_LIES;
+  }
+
+  *lyingRows(): Generator<RegionItemsRow> {
+    for (const kinds of this.#grounds.values()) yield* kinds.values();
+  }
+
+  restoreLying(row: RegionItemsRow): void {
+    this.#putLying(row);
+  }
+
+  #lie(region: string, itemKind: string, delta: number, outside: boolean): void {
+    const before = this.#grounds.get(region)?.get(itemKind);
+    this.#putLying({ region, itemKind, quantity: (before?.quantity ?? 0) + delta, flow: flowed(before?.flow ?? NO_FLOW, delta, outside) });
+  }
+
+  #putLying(row: RegionItemsRow): void {
+    const { region, itemKind, quantity, flow } = row;
+    const kinds = this.#grounds.get(region);
+    const before = kinds?.get(itemKind);
+    if (before !== undefined) this.#hash.remove(`lying ${region}`, itemKind, before.quantity, digestOf(before.flow));
+    if (quantity === 0) {
+      kinds?.delete(itemKind);
+      if (kinds?.size === 0) this.#grounds.delete(region);
+      return;
+    }
+    if (kinds === undefined) this.#grounds.set(region, new Map([[itemKind, row]]));
+    else kinds.set(itemKind, row);
+    this.#hash.add(`lying ${region}`, itemKind, quantity, digestOf(flow));
+  }
+
+  #change(account: string, itemKind: string, delta: number, index: number, outside: boolean, region: string): void {
     const peerGroup = peerGroupOf(account);
     if (peerGroup !== 0) return this.#addTransit(peerGroup, itemKind, delta);
     let rows = this.#accounts.get(account);
@@ -124,7 +193,8 @@ export class Ledger {
       throw new Error(`ledger: posting of ${delta} ${itemKind} leaves ${account} at ${quantity} at index ${index}`);
     }
     this.#count(account, itemKind, delta);
-    if (before !== undefined) this.#hash.remove(account, itemKind, before.quantity, 1);
+    if (this.#flowsSince !== 0 && account.startsWith("ground:")) this.#lie(region, itemKind, delta, outside);
+    if (before !== undefined) this.#hash.remove(account, itemKind, before.quantity, digestOf(before.flow));
     if (quantity === 0) {
       rows?.delete(itemKind);
       if (rows?.size === 0) this.#accounts.delete(account);
@@ -134,8 +204,9 @@ export class Ledger {
       rows = new Map();
       this.#accounts.set(account, rows);
     }
-    rows.set(itemKind, { account, itemKind, quantity, version: index });
-    this.#hash.add(account, itemKind, quantity, 1);
+    const flow = this.#flowsSince === 0 ? undefined : flowed(before?.flow ?? { ...NO_FLOW, opening: before?.quantity ?? 0 }, delta, outside);
+    rows.set(itemKind, { account, itemKind, quantity, version: index, flow });
+    this.#hash.add(account, itemKind, quantity, digestOf(flow));
   }
 
   /** Nothing limits what comes and goes in the long run, so the counts go round. */
@@ -205,7 +276,7 @@ export class Ledger {
     }
     rows.set(row.itemKind, row);
     this.#count(row.account, row.itemKind, row.quantity);
-    this.#hash.add(row.account, row.itemKind, row.quantity, 1);
+    this.#hash.add(row.account, row.itemKind, row.quantity, digestOf(row.flow));
   }
 
   restoreTotals(row: TotalsRow): void {

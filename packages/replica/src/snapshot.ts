@@ -2,9 +2,10 @@
 import { BinaryReader, BinaryWriter, SnapshotRecord } from "@statemesh/contract/log";
 import { GroupState, type GroupStateOptions, type StateCapture } from "./group-state.ts";
 import { entityKey } from "./entity-table.ts";
+import { NO_FLOW } from "./item-flow.ts";
 import { begunRecord, coordinatedRow, decisionRecord, decisionRow, preparedRecord, preparedRow } from "./transaction-records.ts";
 import { hasFootprints } from "./footprint-table.ts";
-import { AUTHORITY_VERSION, FOOTPRINTS_VERSION, HEALING_VERSION, MEMBERSHIP_VERSION, NewerVersionError, TRANSACTIONS_VERSION, VIEWS_VERSION } from "./versions.ts";
+import { AUTHORITY_VERSION, FLOWS_VERSION, FOOTPRINTS_VERSION, HEALING_VERSION, MEMBERSHIP_VERSION, NewerVersionError, TRANSACTIONS_VERSION, VIEWS_VERSION } from "./versions.ts";
 
 
 /** A chunk is closed when it has reached this size; one record may push it beyond. */
@@ -35,15 +36,17 @@ function* records(capture: StateCapture): Generator<RecordBody> {
     capture.view === undefined ? 1 : VIEWS_VERSION,
     capture.heals.length > 0 ? HEALING_VERSION : 1,
     hasTransactions ? TRANSACTIONS_VERSION : 1,
+    capture.flowsSince > 0 ? FLOWS_VERSION : 1,
     capture.footprints.length > 0 || capture.coordinated.some(({ clears }) => clears.length > 0) || capture.prepared.some(({ decided }) => hasFootprints(decided)) ? FOOTPRINTS_VERSION : 1,
   ];
   const format = Math.max(...needed);
   yield {
     $case: "header",
-    value: { format, groupId, appliedIndex, appliedTerm, forgottenThroughMs, forgotten: [...forgotten], forgottenFloorMs, stateDigest: digest },
+    value: { format, groupId, appliedIndex, appliedTerm, forgottenThroughMs, forgotten: [...forgotten], forgottenFloorMs, stateDigest: digest, flowsSinceIndex: capture.flowsSince },
   };
   for (const value of capture.entities) yield { $case: "entity", value };
-  for (const value of capture.balances) yield { $case: "balance", value };
+  for (const row of capture.balances) yield { $case: "balance", value: { ...row, flow: row.flow } };
+  for (const value of capture.lying) yield { $case: "regionItems", value };
   for (const value of capture.totals) yield { $case: "totals", value };
   for (const value of capture.fences) yield { $case: "fence", value };
   for (const { value, recent } of capture.decisions) yield { $case: "decision", value: decisionRecord(value, recent) };
@@ -107,6 +110,7 @@ export class SnapshotLoader {
         if (header.format > state.versions.max) throw new NewerVersionError(`a snapshot of group ${header.groupId}`, header.format, state.versions);
         if (header.groupId !== state.groupId) throw new Error(`snapshot of group ${header.groupId}, not ${state.groupId}`);
         state.restoreHeader(header);
+        state.ledger.restoreFlows(header.flowsSinceIndex);
         this.#digest = header.stateDigest;
         return;
       }
@@ -117,6 +121,8 @@ export class SnapshotLoader {
         return state.ledger.restoreRow(record.value);
       case "totals":
         return state.ledger.restoreTotals(record.value);
+      case "regionItems":
+        return state.ledger.restoreLying({ ...record.value, flow: record.value.flow ?? NO_FLOW });
       case "fence": {
         const { region, epoch, ownerServerId } = record.value;
         if (region === undefined) throw new Error("snapshot: fence without a region");

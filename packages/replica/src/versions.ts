@@ -15,7 +15,7 @@ export interface VersionRange {
  * - 2: the cluster's version and its members are on record in group 0.
  * - 3: views, handoffs, backups that take over, what game servers say of their load; eventual values are repaired in parts; transactions
  *   across groups; who sends a snapshot says who it is; operations that were kept on the losing side of a partition are healed.
- * - 4: footprints that reach into other groups; containers.
+ * - 4: footprints that reach into other groups; containers; groups count by account what is minted, burned, received and given.
  */
 export const VERSIONS: VersionRange = { min: 1, max: 4 };
 
@@ -45,6 +45,9 @@ export const HEALING_VERSION = 3;
 
 /** From this version on there are containers, which hold items and one another. */
 export const CONTAINERS_VERSION = 4;
+
+/** From this version on groups count how accounts came to what they hold. */
+export const FLOWS_VERSION = 4;
 
 /** What is to be read was written by a newer version. The node has to stop: guessing would make its state another one than the others'. */
 export class NewerVersionError extends Error {

@@ -34,7 +34,7 @@ export function adminService(node: AdminNode): ServiceBinding {
   return bindService(ClusterAdminServiceService, {
     getStatus: unary(() => statusOf(node)),
     transferLeadership: unary((request, context) => transfer(node, request, context)),
-    verifyConservation: unary((_, context) => verify(node, context)),
+    verifyConservation: unary((request, context) => verify(node, request, context)),
     watchConservation: serverStream((request, responses, context) => conservation.watch(request, responses, context)),
     listMembers: unary(() => listMembers(node)),
     addMember: unary((request, context) => addMember(node, request, context)),

@@ -1,8 +1,8 @@
 // Whether what was minted less what was burned is what is held: proven once, or told all the time.
-import { MeshError, type VerifyConservationResponse, type WatchConservationRequest, type WatchConservationResponse } from "@statemesh/contract";
-import { conservationOf, countedItems, type MeshNode } from "@statemesh/mesh";
+import { MeshError, type VerifyConservationRequest, type VerifyConservationResponse, type WatchConservationRequest, type WatchConservationResponse } from "@statemesh/contract";
+import { conservationOf, countedItems, flowsOf, type FlowScope, type MeshNode } from "@statemesh/mesh";
 import type { CallContext, ResponseStream } from "@statemesh/service";
-import { checkInteger, checkList, checkName, ID_BYTES_MAX } from "@statemesh/world";
+import { checkInteger, checkList, checkName, checkRegion, ID_BYTES_MAX } from "@statemesh/world";
 import { deadlineOf } from "./deadlines.ts";
 
 export interface ConservationNode {
@@ -29,15 +29,37 @@ const KINDS_NAMED = 64;
 const LOOK_MS = 250;
 
 /** Every group is conserved by itself, at any index; what is on its way between them is accounted for. */
-export async function verify({ mesh, defaultDeadlineMs }: ConservationNode, context: CallContext): Promise<VerifyConservationResponse> {
+export async function verify({ mesh, defaultDeadlineMs }: ConservationNode, { scope }: VerifyConservationRequest, context: CallContext): Promise<VerifyConservationResponse> {
+  const wanted = scopeOf(scope);
   const deadlineMs = deadlineOf(context, mesh.host.clock.monotonicMs(), defaultDeadlineMs);
   for (let tries = 1; ; tries++) {
     for (let first = 0; first < mesh.groups.length; first += BARRIERS_AT_ONCE) {
       const groups = mesh.groups.slice(first, first + BARRIERS_AT_ONCE);
       await Promise.all(groups.map(async ({ groupId }) => barrier(mesh, groupId, deadlineMs)));
     }
+    if (wanted !== undefined) {
+      const states = mesh.groups.map(({ state }) => state);
+      const flows = flowsOf(states, wanted);
+      return { conserved: flows.every(({ conserved }) => conserved), items: [], positions: states.map((state) => state.position()), flows };
+    }
     const { items, positions, addsUp, isExplained } = conservationOf(mesh.groups.map(({ state }) => state));
-    if (!addsUp || isExplained || tries === VERIFY_TRIES) return { conserved: addsUp && isExplained, items, positions };
+    if (!addsUp || isExplained || tries === VERIFY_TRIES) return { conserved: addsUp && isExplained, items, positions, flows: [] };
+  }
+}
+
+function scopeOf(scope: VerifyConservationRequest["scope"]): FlowScope | undefined {
+  switch (scope?.$case) {
+    case undefined:
+      return undefined;
+    case "region":
+      checkRegion(scope.value, "region");
+      return { region: scope.value };
+    case "playerId":
+      checkName(scope.value, 1, ID_BYTES_MAX, "", "player_id");
+      return { playerId: scope.value };
+    case "containerId":
+      checkName(scope.value, 1, ID_BYTES_MAX, "", "container_id");
+      return { containerId: scope.value };
   }
 }
 

@@ -3,7 +3,7 @@
 // defect of the state machine that all replicas share is found as well.
 import { type EntityChange, type LogEntry, Outcome } from "@statemesh/contract";
 import { type BeginTransaction, Command, type DecidedOperation, type RegionFence, type TransactionCommand } from "@statemesh/contract/log";
-import { addModulo, type Applied, type DirectoryChange, GroupState, type GroupStateOptions, peerGroupOf } from "@statemesh/replica";
+import { addModulo, type Applied, type DirectoryChange, GroupState, type GroupStateOptions, heldBy, lyingItems, peerGroupOf } from "@statemesh/replica";
 import { formatRegion } from "@statemesh/world";
 import { crc32c } from "@node-rs/crc32";
 import { ContainerBook } from "./container-book.ts";
@@ -254,6 +254,19 @@ export class ReferenceGroup {
     this.#containers.balance(account, itemKind, now);
   }
 
+  /** What is counted for a region lies there. */
+  #checkLying({ entities, ledger, groupId }: GroupState): void {
+    if (ledger.flowsSince === 0) return;
+    const lying = new Map<string, number>();
+    for (const { region, itemKind, quantity } of lyingItems(entities)) lying.set(`${region} ${itemKind}`, (lying.get(`${region} ${itemKind}`) ?? 0) + quantity);
+    let rows = 0;
+    for (const { region, itemKind, quantity, flow } of ledger.lyingRows()) {
+      rows++;
+      if (lying.get(`${region} ${itemKind}`) !== quantity || heldBy(flow) !== quantity) this.#fail("conservation", `group ${groupId} counts ${quantity} ${itemKind} on the ground of ${region}, there are ${lying.get(`${region} ${itemKind}`) ?? 0}, and ${heldBy(flow)} came and did not go`);
+    }
+    if (rows !== lying.size) this.#fail("conservation", `group ${groupId} counts ${rows} kinds on the ground of regions, there are ${lying.size}`);
+  }
+
   /** Σ balances = minted − burned, and every balance is what the postings say. */
   checkLedger(state: GroupState): void {
     const sums = new Map<string, number>();
@@ -261,6 +274,7 @@ export class ReferenceGroup {
     for (const row of state.ledger.rows()) {
       rows++;
       sums.set(row.itemKind, (sums.get(row.itemKind) ?? 0) + row.quantity);
+      if (row.flow !== undefined && heldBy(row.flow) !== row.quantity) this.#fail("conservation", `${row.account} holds ${row.quantity} ${row.itemKind} in group ${state.groupId}, by what came and went it would be ${heldBy(row.flow)}`);
       const expected = this.#balances.get(`${row.account} ${row.itemKind}`) ?? 0;
       if (state.appliedIndex === this.last && expected !== row.quantity) {
         this.#fail("balances", `${row.account} holds ${row.quantity} ${row.itemKind}, the postings say ${expected}`);
@@ -269,6 +283,7 @@ export class ReferenceGroup {
     if (state.appliedIndex === this.last && rows !== [...this.#balances].filter(([key, quantity]) => quantity !== 0 && !key.startsWith("group:")).length) {
       this.#fail("balances", `group ${state.groupId}: ${rows} balances are held, the postings say another number`);
     }
+    this.#checkLying(state);
     for (const { itemKind, minted, burned } of state.ledger.totalsRows()) {
       const away = [...state.ledger.transitRows()].filter((row) => row.itemKind === itemKind).reduce((sum, { sent, received }) => addModulo(addModulo(sum, sent), -received), 0);
       const held = addModulo(away, sums.get(itemKind) ?? 0);

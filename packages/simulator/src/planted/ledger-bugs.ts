@@ -24,3 +24,13 @@ export const LEDGER_BUGS: readonly PlantedBug[] = [
     edits: [{ file: EFFECTS, find: "action.contents.length > 0 && !sameContents(action.contents, contents)", replace: "action.contents.length > 1_000 && !sameContents(action.contents, contents)" }],
   },
 ];
+
+/** Mistakes of what is counted beside the balances. */
+export const FLOW_BUGS: readonly PlantedBug[] = [
+  {
+    number: 83, name: "pile-counted-where-it-is-taken-to", tier: "mesh",
+    breaks: "what is picked up stays counted on the ground of its region: only what is put there is",
+    hints: { ...SMALL, containers: 0 },
+    edits: [{ file: "packages/replica/src/ledger.ts", find: `if (this.#flowsSince !== 0 && account.startsWith("ground:")) this`, replace: `if (this.#flowsSince !== 0 && delta > 0 && account.startsWith("ground:")) this` }],
+  },
+];

@@ -20,7 +20,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { LogPosition } from "./space.ts";
+import { LogPosition, Region } from "./space.ts";
 import { ViewState } from "./views.ts";
 
 /** Cluster administration: what operators ask a consensus node. */
@@ -347,6 +347,18 @@ export interface TransferLeadershipResponse {
 }
 
 export interface VerifyConservationRequest {
+  /** Whose items; unset: those of the world. */
+  scope:
+    | //
+    /** What lies on the ground of a region, and what is in containers there. */
+    { $case: "region"; value: Region }
+    | //
+    /** A player's accounts in all groups. 1..64 bytes. Containers that the player holds are not among them. */
+    { $case: "playerId"; value: string }
+    | //
+    /** A container with everything in it, in whatever group it is. 1..64 bytes. */
+    { $case: "containerId"; value: string }
+    | undefined;
 }
 
 export interface VerifyConservationResponse {
@@ -355,6 +367,33 @@ export interface VerifyConservationResponse {
   items: ItemConservation[];
   /** Where each group was read. What is on its way between groups there is accounted for, transaction by transaction. */
   positions: LogPosition[];
+  /** With a scope: by kind and group what its accounts hold, and how they came to it. `items` is empty then. */
+  flows: ItemFlow[];
+}
+
+/**
+ * What accounts of one group hold of a kind: opening + minted - burned + received - given. Counted for each account from when it
+ * last held nothing of the kind, or from `since_index` where that is later; of several accounts it is their sum, and what went from
+ * one of them to another is both given and received.
+ */
+export interface ItemFlow {
+  itemKind: string;
+  groupId: number;
+  /** Log index from which the group counts; 0: it does not yet, and everything is `opening`. Needs cluster version 4. */
+  sinceIndex: number;
+  /** Held when the group began to count. */
+  opening: number;
+  minted: number;
+  burned: number;
+  /** From other accounts, and given to them: counts modulo 2^53. */
+  received: number;
+  given: number;
+  held: number;
+  /** On its way to the accounts from other groups, which have let go of it already; and what other groups have already received from them. */
+  arriving: number;
+  leaving: number;
+  /** The counts lead to what is held; of a region also: to what the items are that lie there. */
+  conserved: boolean;
 }
 
 export interface WatchConservationRequest {
@@ -1939,11 +1978,22 @@ export const TransferLeadershipResponse: MessageFns<TransferLeadershipResponse> 
 };
 
 function createBaseVerifyConservationRequest(): VerifyConservationRequest {
-  return {};
+  return { scope: undefined };
 }
 
 export const VerifyConservationRequest: MessageFns<VerifyConservationRequest> = {
-  encode(_: VerifyConservationRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: VerifyConservationRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.scope?.$case) {
+      case "region":
+        Region.encode(message.scope.value, writer.uint32(10).fork()).join();
+        break;
+      case "playerId":
+        writer.uint32(18).string(message.scope.value);
+        break;
+      case "containerId":
+        writer.uint32(26).string(message.scope.value);
+        break;
+    }
     return writer;
   },
 
@@ -1960,6 +2010,30 @@ export const VerifyConservationRequest: MessageFns<VerifyConservationRequest> = 
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.scope = { $case: "region", value: Region.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.scope = { $case: "playerId", value: reader.string() };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.scope = { $case: "containerId", value: reader.string() };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1972,26 +2046,65 @@ export const VerifyConservationRequest: MessageFns<VerifyConservationRequest> = 
     }
   },
 
-  fromJSON(_: any): VerifyConservationRequest {
-    return {};
+  fromJSON(object: any): VerifyConservationRequest {
+    return {
+      scope: isSet(object.region)
+        ? { $case: "region", value: Region.fromJSON(object.region) }
+        : isSet(object.playerId)
+        ? { $case: "playerId", value: globalThis.String(object.playerId) }
+        : isSet(object.player_id)
+        ? { $case: "playerId", value: globalThis.String(object.player_id) }
+        : isSet(object.containerId)
+        ? { $case: "containerId", value: globalThis.String(object.containerId) }
+        : isSet(object.container_id)
+        ? { $case: "containerId", value: globalThis.String(object.container_id) }
+        : undefined,
+    };
   },
 
-  toJSON(_: VerifyConservationRequest): unknown {
+  toJSON(message: VerifyConservationRequest): unknown {
     const obj: any = {};
+    if (message.scope?.$case === "region") {
+      obj.region = Region.toJSON(message.scope.value);
+    } else if (message.scope?.$case === "playerId") {
+      obj.playerId = message.scope.value;
+    } else if (message.scope?.$case === "containerId") {
+      obj.containerId = message.scope.value;
+    }
     return obj;
   },
 
   create(base?: DeepPartial<VerifyConservationRequest>): VerifyConservationRequest {
     return VerifyConservationRequest.fromPartial(base ?? {});
   },
-  fromPartial(_: DeepPartial<VerifyConservationRequest>): VerifyConservationRequest {
+  fromPartial(object: DeepPartial<VerifyConservationRequest>): VerifyConservationRequest {
     const message = createBaseVerifyConservationRequest();
+    switch (object.scope?.$case) {
+      case "region": {
+        if (object.scope?.value !== undefined && object.scope?.value !== null) {
+          message.scope = { $case: "region", value: Region.fromPartial(object.scope.value) };
+        }
+        break;
+      }
+      case "playerId": {
+        if (object.scope?.value !== undefined && object.scope?.value !== null) {
+          message.scope = { $case: "playerId", value: object.scope.value };
+        }
+        break;
+      }
+      case "containerId": {
+        if (object.scope?.value !== undefined && object.scope?.value !== null) {
+          message.scope = { $case: "containerId", value: object.scope.value };
+        }
+        break;
+      }
+    }
     return message;
   },
 };
 
 function createBaseVerifyConservationResponse(): VerifyConservationResponse {
-  return { conserved: false, items: [], positions: [] };
+  return { conserved: false, items: [], positions: [], flows: [] };
 }
 
 export const VerifyConservationResponse: MessageFns<VerifyConservationResponse> = {
@@ -2004,6 +2117,9 @@ export const VerifyConservationResponse: MessageFns<VerifyConservationResponse> 
     }
     for (const v of message.positions) {
       LogPosition.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.flows) {
+      ItemFlow.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -2045,6 +2161,14 @@ export const VerifyConservationResponse: MessageFns<VerifyConservationResponse> 
             message.positions.push(LogPosition.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.flows.push(ItemFlow.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2064,6 +2188,7 @@ export const VerifyConservationResponse: MessageFns<VerifyConservationResponse> 
       positions: globalThis.Array.isArray(object?.positions)
         ? object.positions.map((e: any) => LogPosition.fromJSON(e))
         : [],
+      flows: globalThis.Array.isArray(object?.flows) ? object.flows.map((e: any) => ItemFlow.fromJSON(e)) : [],
     };
   },
 
@@ -2078,6 +2203,9 @@ export const VerifyConservationResponse: MessageFns<VerifyConservationResponse> 
     if (message.positions?.length) {
       obj.positions = message.positions.map((e) => LogPosition.toJSON(e));
     }
+    if (message.flows?.length) {
+      obj.flows = message.flows.map((e) => ItemFlow.toJSON(e));
+    }
     return obj;
   },
 
@@ -2089,6 +2217,277 @@ export const VerifyConservationResponse: MessageFns<VerifyConservationResponse> 
     message.conserved = object.conserved ?? false;
     message.items = object.items?.map((e) => ItemConservation.fromPartial(e)) || [];
     message.positions = object.positions?.map((e) => LogPosition.fromPartial(e)) || [];
+    message.flows = object.flows?.map((e) => ItemFlow.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseItemFlow(): ItemFlow {
+  return {
+    itemKind: "",
+    groupId: 0,
+    sinceIndex: 0,
+    opening: 0,
+    minted: 0,
+    burned: 0,
+    received: 0,
+    given: 0,
+    held: 0,
+    arriving: 0,
+    leaving: 0,
+    conserved: false,
+  };
+}
+
+export const ItemFlow: MessageFns<ItemFlow> = {
+  encode(message: ItemFlow, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.itemKind !== "") {
+      writer.uint32(10).string(message.itemKind);
+    }
+    if (message.groupId !== 0) {
+      writer.uint32(16).uint32(message.groupId);
+    }
+    if (message.sinceIndex !== 0) {
+      writer.uint32(24).uint64Number(message.sinceIndex);
+    }
+    if (message.opening !== 0) {
+      writer.uint32(32).uint64Number(message.opening);
+    }
+    if (message.minted !== 0) {
+      writer.uint32(40).uint64Number(message.minted);
+    }
+    if (message.burned !== 0) {
+      writer.uint32(48).uint64Number(message.burned);
+    }
+    if (message.received !== 0) {
+      writer.uint32(56).uint64Number(message.received);
+    }
+    if (message.given !== 0) {
+      writer.uint32(64).uint64Number(message.given);
+    }
+    if (message.held !== 0) {
+      writer.uint32(72).uint64Number(message.held);
+    }
+    if (message.arriving !== 0) {
+      writer.uint32(80).uint64Number(message.arriving);
+    }
+    if (message.leaving !== 0) {
+      writer.uint32(88).uint64Number(message.leaving);
+    }
+    if (message.conserved !== false) {
+      writer.uint32(96).bool(message.conserved);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ItemFlow {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseItemFlow();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.itemKind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.groupId = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sinceIndex = reader.uint64Number();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.opening = reader.uint64Number();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.minted = reader.uint64Number();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.burned = reader.uint64Number();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.received = reader.uint64Number();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.given = reader.uint64Number();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.held = reader.uint64Number();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.arriving = reader.uint64Number();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.leaving = reader.uint64Number();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.conserved = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ItemFlow {
+    return {
+      itemKind: isSet(object.itemKind)
+        ? globalThis.String(object.itemKind)
+        : isSet(object.item_kind)
+        ? globalThis.String(object.item_kind)
+        : "",
+      groupId: isSet(object.groupId)
+        ? globalThis.Number(object.groupId)
+        : isSet(object.group_id)
+        ? globalThis.Number(object.group_id)
+        : 0,
+      sinceIndex: isSet(object.sinceIndex)
+        ? globalThis.Number(object.sinceIndex)
+        : isSet(object.since_index)
+        ? globalThis.Number(object.since_index)
+        : 0,
+      opening: isSet(object.opening) ? globalThis.Number(object.opening) : 0,
+      minted: isSet(object.minted) ? globalThis.Number(object.minted) : 0,
+      burned: isSet(object.burned) ? globalThis.Number(object.burned) : 0,
+      received: isSet(object.received) ? globalThis.Number(object.received) : 0,
+      given: isSet(object.given) ? globalThis.Number(object.given) : 0,
+      held: isSet(object.held) ? globalThis.Number(object.held) : 0,
+      arriving: isSet(object.arriving) ? globalThis.Number(object.arriving) : 0,
+      leaving: isSet(object.leaving) ? globalThis.Number(object.leaving) : 0,
+      conserved: isSet(object.conserved) ? globalThis.Boolean(object.conserved) : false,
+    };
+  },
+
+  toJSON(message: ItemFlow): unknown {
+    const obj: any = {};
+    if (message.itemKind !== "") {
+      obj.itemKind = message.itemKind;
+    }
+    if (message.groupId !== 0) {
+      obj.groupId = Math.round(message.groupId);
+    }
+    if (message.sinceIndex !== 0) {
+      obj.sinceIndex = Math.round(message.sinceIndex);
+    }
+    if (message.opening !== 0) {
+      obj.opening = Math.round(message.opening);
+    }
+    if (message.minted !== 0) {
+      obj.minted = Math.round(message.minted);
+    }
+    if (message.burned !== 0) {
+      obj.burned = Math.round(message.burned);
+    }
+    if (message.received !== 0) {
+      obj.received = Math.round(message.received);
+    }
+    if (message.given !== 0) {
+      obj.given = Math.round(message.given);
+    }
+    if (message.held !== 0) {
+      obj.held = Math.round(message.held);
+    }
+    if (message.arriving !== 0) {
+      obj.arriving = Math.round(message.arriving);
+    }
+    if (message.leaving !== 0) {
+      obj.leaving = Math.round(message.leaving);
+    }
+    if (message.conserved !== false) {
+      obj.conserved = message.conserved;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ItemFlow>): ItemFlow {
+    return ItemFlow.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ItemFlow>): ItemFlow {
+    const message = createBaseItemFlow();
+    message.itemKind = object.itemKind ?? "";
+    message.groupId = object.groupId ?? 0;
+    message.sinceIndex = object.sinceIndex ?? 0;
+    message.opening = object.opening ?? 0;
+    message.minted = object.minted ?? 0;
+    message.burned = object.burned ?? 0;
+    message.received = object.received ?? 0;
+    message.given = object.given ?? 0;
+    message.held = object.held ?? 0;
+    message.arriving = object.arriving ?? 0;
+    message.leaving = object.leaving ?? 0;
+    message.conserved = object.conserved ?? false;
     return message;
   },
 };

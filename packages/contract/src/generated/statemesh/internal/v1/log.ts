@@ -47,9 +47,16 @@ export interface Command {
     | //
     /** Needs version 3. */
     { $case: "heal"; value: HealBatch }
+    | //
+    /** Needs version 4. */
+    { $case: "countFlows"; value: CountFlows }
     | undefined;
   /** The lowest version that can apply this command; 0 stands for 1. A node that speaks less stops instead of guessing. */
   format: number;
+}
+
+/** From this entry on the group counts, by account and kind, what is minted, burned, received and given. Once a group. */
+export interface CountFlows {
 }
 
 /** Decided operations with their effects. Replicas apply the effects and never run a rule. */
@@ -545,7 +552,28 @@ export interface SnapshotRecord {
     | //
     /** Needs version 4. In the order in which they came. */
     { $case: "footprint"; value: Footprint }
+    | //
+    /** Needs version 4. What lies on the ground of a region. */
+    { $case: "regionItems"; value: RegionItems }
     | undefined;
+}
+
+/** How many items of one kind an account came to hold, and how: opening + minted - burned + received - given, modulo 2^53. */
+export interface ItemFlowRecord {
+  /** Held when counting began. */
+  opening: number;
+  minted: number;
+  burned: number;
+  received: number;
+  given: number;
+}
+
+export interface RegionItems {
+  /** Canonical. */
+  region: string;
+  itemKind: string;
+  quantity: number;
+  flow: ItemFlowRecord | undefined;
 }
 
 /** A transaction that a group has released, kept so that a late prepare does not bring it back. */
@@ -583,6 +611,8 @@ export interface SnapshotHeader {
   /** The same of each game server, as far as it is known; `forgotten_floor_ms` holds for all others. */
   forgotten: ForgottenMark[];
   forgottenFloorMs: number;
+  /** Where the group began to count flows; 0: it does not. */
+  flowsSinceIndex: number;
 }
 
 /** Who belongs to the cluster, and the changes of that, the oldest first. */
@@ -600,6 +630,8 @@ export interface BalanceRecord {
   itemKind: string;
   quantity: number;
   version: number;
+  /** Needs version 4. Unset: nothing was posted since counting began. */
+  flow: ItemFlowRecord | undefined;
 }
 
 export interface ItemTotals {
@@ -688,6 +720,9 @@ export const Command: MessageFns<Command> = {
       case "heal":
         HealBatch.encode(message.command.value, writer.uint32(82).fork()).join();
         break;
+      case "countFlows":
+        CountFlows.encode(message.command.value, writer.uint32(90).fork()).join();
+        break;
     }
     if (message.format !== 0) {
       writer.uint32(120).uint32(message.format);
@@ -764,6 +799,14 @@ export const Command: MessageFns<Command> = {
             message.command = { $case: "heal", value: HealBatch.decode(reader, reader.uint32()) };
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.command = { $case: "countFlows", value: CountFlows.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 15: {
             if (tag !== 120) {
               break;
@@ -800,6 +843,10 @@ export const Command: MessageFns<Command> = {
         ? { $case: "transaction", value: TransactionCommand.fromJSON(object.transaction) }
         : isSet(object.heal)
         ? { $case: "heal", value: HealBatch.fromJSON(object.heal) }
+        : isSet(object.countFlows)
+        ? { $case: "countFlows", value: CountFlows.fromJSON(object.countFlows) }
+        : isSet(object.count_flows)
+        ? { $case: "countFlows", value: CountFlows.fromJSON(object.count_flows) }
         : undefined,
       format: isSet(object.format) ? globalThis.Number(object.format) : 0,
     };
@@ -821,6 +868,8 @@ export const Command: MessageFns<Command> = {
       obj.transaction = TransactionCommand.toJSON(message.command.value);
     } else if (message.command?.$case === "heal") {
       obj.heal = HealBatch.toJSON(message.command.value);
+    } else if (message.command?.$case === "countFlows") {
+      obj.countFlows = CountFlows.toJSON(message.command.value);
     }
     if (message.format !== 0) {
       obj.format = Math.round(message.format);
@@ -876,8 +925,66 @@ export const Command: MessageFns<Command> = {
         }
         break;
       }
+      case "countFlows": {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: "countFlows", value: CountFlows.fromPartial(object.command.value) };
+        }
+        break;
+      }
     }
     message.format = object.format ?? 0;
+    return message;
+  },
+};
+
+function createBaseCountFlows(): CountFlows {
+  return {};
+}
+
+export const CountFlows: MessageFns<CountFlows> = {
+  encode(_: CountFlows, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CountFlows {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCountFlows();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): CountFlows {
+    return {};
+  },
+
+  toJSON(_: CountFlows): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create(base?: DeepPartial<CountFlows>): CountFlows {
+    return CountFlows.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<CountFlows>): CountFlows {
+    const message = createBaseCountFlows();
     return message;
   },
 };
@@ -7197,6 +7304,9 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
       case "footprint":
         Footprint.encode(message.record.value, writer.uint32(266).fork()).join();
         break;
+      case "regionItems":
+        RegionItems.encode(message.record.value, writer.uint32(274).fork()).join();
+        break;
     }
     return writer;
   },
@@ -7374,6 +7484,14 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
             message.record = { $case: "footprint", value: Footprint.decode(reader, reader.uint32()) };
             continue;
           }
+          case 34: {
+            if (tag !== 274) {
+              break;
+            }
+
+            message.record = { $case: "regionItems", value: RegionItems.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -7430,6 +7548,10 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
         ? { $case: "healed", value: HealedRecord.fromJSON(object.healed) }
         : isSet(object.footprint)
         ? { $case: "footprint", value: Footprint.fromJSON(object.footprint) }
+        : isSet(object.regionItems)
+        ? { $case: "regionItems", value: RegionItems.fromJSON(object.regionItems) }
+        : isSet(object.region_items)
+        ? { $case: "regionItems", value: RegionItems.fromJSON(object.region_items) }
         : undefined,
     };
   },
@@ -7476,6 +7598,8 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
       obj.healed = HealedRecord.toJSON(message.record.value);
     } else if (message.record?.$case === "footprint") {
       obj.footprint = Footprint.toJSON(message.record.value);
+    } else if (message.record?.$case === "regionItems") {
+      obj.regionItems = RegionItems.toJSON(message.record.value);
     }
     return obj;
   },
@@ -7606,7 +7730,269 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
         }
         break;
       }
+      case "regionItems": {
+        if (object.record?.value !== undefined && object.record?.value !== null) {
+          message.record = { $case: "regionItems", value: RegionItems.fromPartial(object.record.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseItemFlowRecord(): ItemFlowRecord {
+  return { opening: 0, minted: 0, burned: 0, received: 0, given: 0 };
+}
+
+export const ItemFlowRecord: MessageFns<ItemFlowRecord> = {
+  encode(message: ItemFlowRecord, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.opening !== 0) {
+      writer.uint32(8).uint64Number(message.opening);
+    }
+    if (message.minted !== 0) {
+      writer.uint32(16).uint64Number(message.minted);
+    }
+    if (message.burned !== 0) {
+      writer.uint32(24).uint64Number(message.burned);
+    }
+    if (message.received !== 0) {
+      writer.uint32(32).uint64Number(message.received);
+    }
+    if (message.given !== 0) {
+      writer.uint32(40).uint64Number(message.given);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ItemFlowRecord {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseItemFlowRecord();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.opening = reader.uint64Number();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.minted = reader.uint64Number();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.burned = reader.uint64Number();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.received = reader.uint64Number();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.given = reader.uint64Number();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ItemFlowRecord {
+    return {
+      opening: isSet(object.opening) ? globalThis.Number(object.opening) : 0,
+      minted: isSet(object.minted) ? globalThis.Number(object.minted) : 0,
+      burned: isSet(object.burned) ? globalThis.Number(object.burned) : 0,
+      received: isSet(object.received) ? globalThis.Number(object.received) : 0,
+      given: isSet(object.given) ? globalThis.Number(object.given) : 0,
+    };
+  },
+
+  toJSON(message: ItemFlowRecord): unknown {
+    const obj: any = {};
+    if (message.opening !== 0) {
+      obj.opening = Math.round(message.opening);
+    }
+    if (message.minted !== 0) {
+      obj.minted = Math.round(message.minted);
+    }
+    if (message.burned !== 0) {
+      obj.burned = Math.round(message.burned);
+    }
+    if (message.received !== 0) {
+      obj.received = Math.round(message.received);
+    }
+    if (message.given !== 0) {
+      obj.given = Math.round(message.given);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ItemFlowRecord>): ItemFlowRecord {
+    return ItemFlowRecord.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ItemFlowRecord>): ItemFlowRecord {
+    const message = createBaseItemFlowRecord();
+    message.opening = object.opening ?? 0;
+    message.minted = object.minted ?? 0;
+    message.burned = object.burned ?? 0;
+    message.received = object.received ?? 0;
+    message.given = object.given ?? 0;
+    return message;
+  },
+};
+
+function createBaseRegionItems(): RegionItems {
+  return { region: "", itemKind: "", quantity: 0, flow: undefined };
+}
+
+export const RegionItems: MessageFns<RegionItems> = {
+  encode(message: RegionItems, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.region !== "") {
+      writer.uint32(10).string(message.region);
+    }
+    if (message.itemKind !== "") {
+      writer.uint32(18).string(message.itemKind);
+    }
+    if (message.quantity !== 0) {
+      writer.uint32(24).uint64Number(message.quantity);
+    }
+    if (message.flow !== undefined) {
+      ItemFlowRecord.encode(message.flow, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RegionItems {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRegionItems();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.region = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.itemKind = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.quantity = reader.uint64Number();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.flow = ItemFlowRecord.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RegionItems {
+    return {
+      region: isSet(object.region) ? globalThis.String(object.region) : "",
+      itemKind: isSet(object.itemKind)
+        ? globalThis.String(object.itemKind)
+        : isSet(object.item_kind)
+        ? globalThis.String(object.item_kind)
+        : "",
+      quantity: isSet(object.quantity) ? globalThis.Number(object.quantity) : 0,
+      flow: isSet(object.flow) ? ItemFlowRecord.fromJSON(object.flow) : undefined,
+    };
+  },
+
+  toJSON(message: RegionItems): unknown {
+    const obj: any = {};
+    if (message.region !== "") {
+      obj.region = message.region;
+    }
+    if (message.itemKind !== "") {
+      obj.itemKind = message.itemKind;
+    }
+    if (message.quantity !== 0) {
+      obj.quantity = Math.round(message.quantity);
+    }
+    if (message.flow !== undefined) {
+      obj.flow = ItemFlowRecord.toJSON(message.flow);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RegionItems>): RegionItems {
+    return RegionItems.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RegionItems>): RegionItems {
+    const message = createBaseRegionItems();
+    message.region = object.region ?? "";
+    message.itemKind = object.itemKind ?? "";
+    message.quantity = object.quantity ?? 0;
+    message.flow = (object.flow !== undefined && object.flow !== null)
+      ? ItemFlowRecord.fromPartial(object.flow)
+      : undefined;
     return message;
   },
 };
@@ -7919,6 +8305,7 @@ function createBaseSnapshotHeader(): SnapshotHeader {
     stateDigest: "",
     forgotten: [],
     forgottenFloorMs: 0,
+    flowsSinceIndex: 0,
   };
 }
 
@@ -7947,6 +8334,9 @@ export const SnapshotHeader: MessageFns<SnapshotHeader> = {
     }
     if (message.forgottenFloorMs !== 0) {
       writer.uint32(176).int64Number(message.forgottenFloorMs);
+    }
+    if (message.flowsSinceIndex !== 0) {
+      writer.uint32(184).uint64Number(message.flowsSinceIndex);
     }
     return writer;
   },
@@ -8028,6 +8418,14 @@ export const SnapshotHeader: MessageFns<SnapshotHeader> = {
             message.forgottenFloorMs = reader.int64Number();
             continue;
           }
+          case 23: {
+            if (tag !== 184) {
+              break;
+            }
+
+            message.flowsSinceIndex = reader.uint64Number();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8076,6 +8474,11 @@ export const SnapshotHeader: MessageFns<SnapshotHeader> = {
         : isSet(object.forgotten_floor_ms)
         ? globalThis.Number(object.forgotten_floor_ms)
         : 0,
+      flowsSinceIndex: isSet(object.flowsSinceIndex)
+        ? globalThis.Number(object.flowsSinceIndex)
+        : isSet(object.flows_since_index)
+        ? globalThis.Number(object.flows_since_index)
+        : 0,
     };
   },
 
@@ -8105,6 +8508,9 @@ export const SnapshotHeader: MessageFns<SnapshotHeader> = {
     if (message.forgottenFloorMs !== 0) {
       obj.forgottenFloorMs = Math.round(message.forgottenFloorMs);
     }
+    if (message.flowsSinceIndex !== 0) {
+      obj.flowsSinceIndex = Math.round(message.flowsSinceIndex);
+    }
     return obj;
   },
 
@@ -8121,6 +8527,7 @@ export const SnapshotHeader: MessageFns<SnapshotHeader> = {
     message.stateDigest = object.stateDigest ?? "";
     message.forgotten = object.forgotten?.map((e) => ForgottenMark.fromPartial(e)) || [];
     message.forgottenFloorMs = object.forgottenFloorMs ?? 0;
+    message.flowsSinceIndex = object.flowsSinceIndex ?? 0;
     return message;
   },
 };
@@ -8249,7 +8656,7 @@ export const MembershipRecord: MessageFns<MembershipRecord> = {
 };
 
 function createBaseBalanceRecord(): BalanceRecord {
-  return { account: "", itemKind: "", quantity: 0, version: 0 };
+  return { account: "", itemKind: "", quantity: 0, version: 0, flow: undefined };
 }
 
 export const BalanceRecord: MessageFns<BalanceRecord> = {
@@ -8265,6 +8672,9 @@ export const BalanceRecord: MessageFns<BalanceRecord> = {
     }
     if (message.version !== 0) {
       writer.uint32(32).uint64Number(message.version);
+    }
+    if (message.flow !== undefined) {
+      ItemFlowRecord.encode(message.flow, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -8314,6 +8724,14 @@ export const BalanceRecord: MessageFns<BalanceRecord> = {
             message.version = reader.uint64Number();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.flow = ItemFlowRecord.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8336,6 +8754,7 @@ export const BalanceRecord: MessageFns<BalanceRecord> = {
         : "",
       quantity: isSet(object.quantity) ? globalThis.Number(object.quantity) : 0,
       version: isSet(object.version) ? globalThis.Number(object.version) : 0,
+      flow: isSet(object.flow) ? ItemFlowRecord.fromJSON(object.flow) : undefined,
     };
   },
 
@@ -8353,6 +8772,9 @@ export const BalanceRecord: MessageFns<BalanceRecord> = {
     if (message.version !== 0) {
       obj.version = Math.round(message.version);
     }
+    if (message.flow !== undefined) {
+      obj.flow = ItemFlowRecord.toJSON(message.flow);
+    }
     return obj;
   },
 
@@ -8365,6 +8787,9 @@ export const BalanceRecord: MessageFns<BalanceRecord> = {
     message.itemKind = object.itemKind ?? "";
     message.quantity = object.quantity ?? 0;
     message.version = object.version ?? 0;
+    message.flow = (object.flow !== undefined && object.flow !== null)
+      ? ItemFlowRecord.fromPartial(object.flow)
+      : undefined;
     return message;
   },
 };
