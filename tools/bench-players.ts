@@ -71,23 +71,27 @@ export async function measurePlayers(dataDir: string, options: { readonly second
   };
   try {
     say(`players at ${HZ} Hz, seed ${seed}, ${seconds} s each; every position is heard by one other shard\n${HEADING}`);
-    let sustained = 0;
-    let over = FIRST_PLAYERS;
-    while (over <= PLAYERS_MAX && (await measure(over))) {
-      sustained = over;
-      over *= 2;
-    }
-    if (sustained > 0 && over <= PLAYERS_MAX) {
-      for (let narrowed = 0; narrowed < NARROWINGS; narrowed++) {
-        const between = Math.round((sustained + over) / 2);
-        if (await measure(between)) sustained = between;
-        else over = between;
-      }
-    }
-    return { rows, sustained };
+    return { rows, sustained: await mostThatHold(measure, FIRST_PLAYERS, PLAYERS_MAX) };
   } finally {
     await mesh.stop();
   }
+}
+
+/** The largest number found for which `holds`, where it does so up to some number: doubled from `first`, then looked for in between. 0: not even `first`. */
+export async function mostThatHold(holds: (players: number) => Promise<boolean>, first: number, max: number): Promise<number> {
+  let most = 0;
+  let over = first;
+  while (over <= max && (await holds(over))) {
+    most = over;
+    over *= 2;
+  }
+  if (most === 0 || over > max) return most;
+  for (let narrowed = 0; narrowed < NARROWINGS; narrowed++) {
+    const between = Math.round((most + over) / 2);
+    if (await holds(between)) most = between;
+    else over = between;
+  }
+  return most;
 }
 
 const COLUMNS = [["players", 7], ["shards", 6], ["published", 9], ["received/s", 10], ["p50 ms", 7], ["p99 ms", 7], ["operation p99", 13], ["handoffs", 8], ["handoff p99", 11]] as const;

@@ -2,6 +2,7 @@ import { Entity, EventualValue, ReadResponse, type Region } from "@statemesh/con
 import { formatRegion } from "@statemesh/world";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { mostThatHold } from "../../tools/bench-players.ts";
 import { BotBooks } from "../../tools/bots/bot-books.ts";
 import { checkBots } from "../../tools/bots/bot-checks.ts";
 import { type BotShardReport, handoffId, handoffOf, playerId, playerOf } from "../../tools/bots/bot-orders.ts";
@@ -71,6 +72,23 @@ describe("what shards of bots tell", () => {
     expect(handoffOf("b1-", "b2-h.3.17.5.0")).toBeUndefined();
     expect(playerOf("b1-", playerId("b1-", 12))).toBe(12);
     expect(playerOf("b1-", "b1-s1.4")).toBeUndefined();
+  });
+});
+
+describe("the most players that hold", () => {
+  it("is found within a quarter, without going beyond the limit", async () => {
+    for (const limit of [50, 100, 101, 333, 799, 1_600, 99_999]) {
+      const tried: number[] = [];
+      const most = await mostThatHold(async (players) => {
+        tried.push(players);
+        return await Promise.resolve(players <= limit);
+      }, 100, 10_000);
+      expect(Math.max(...tried)).toBeLessThanOrEqual(10_000);
+      expect(most).toBeLessThanOrEqual(limit);
+      if (limit < 100) expect(most).toBe(0);
+      else if (limit < 10_000) expect(most).toBeGreaterThan(limit / 1.26);
+      else expect(most).toBe(6_400);
+    }
   });
 });
 
