@@ -30,6 +30,7 @@ function refusals(region: Region, { readPage, listPage }: ForeignTokens): Refusa
     ["regions and an area", "INVALID_FIELD", "area", { area, regions }],
     ["a box and an area", "INVALID_FIELD", "area", { area, bounds }],
     ["an interval of an hour", "INVALID_FIELD", "eventual_interval_ms", { regions, eventualIntervalMs: 3_600_000 }],
+    ["a session of no group", "INVALID_FIELD", "session.positions[0].group_id", { regions, session: { positions: [{ groupId: 9_999, term: 1, index: 1 }] } }],
     ["65 kinds", "INVALID_FIELD", "entity_kinds", { regions, entityKinds: many(65, (at) => `k${at}`) }],
     ["a kind without a name", "INVALID_FIELD", "entity_kinds[0]", { regions, entityKinds: [""] }],
     ["65 types", "INVALID_FIELD", "types", { regions, types: many(65, () => "creature_position") }],

@@ -134,6 +134,15 @@ describe("eventual values, causal events and subscriptions", () => {
       const { values, balances } = await reader.read({ region: REGION, level: 4, includeEventual: true, accounts: ["hawk"] });
       expect(Buffer.from(values.find(({ key }) => key === "hawk")?.value ?? []).toString("utf8")).toBe(`step ${step}`);
       expect(balances.map(({ quantity }) => quantity)).toEqual([step]);
+      if (step % 9 === 0) {
+        const begun: string[] = [];
+        for await (const { event: got } of reader.subscribe({ regions: [REGION], eventual: true })) {
+          if (got?.$case !== "snapshot") continue;
+          for (const { key, value } of got.value.values) if (key === "hawk") begun.push(Buffer.from(value).toString("utf8"));
+          if (got.value.complete) break;
+        }
+        expect(begun).toEqual([`step ${step}`]);
+      }
       // An event there follows what the session wrote elsewhere: it is taken at once.
       await reader.publish({ events: [event(`hawk-${step}-answer`)] });
       ({ token } = reader);
@@ -267,8 +276,9 @@ describe("eventual values, causal events and subscriptions", () => {
   test("strong changes reach subscribers on every node in the order of the log, after the snapshot, none twice", async () => {
     const place: Region = { x: 2, y: 0, z: 2 };
     await build(server, "wall-before", 0, place);
+    const { position } = await server.read({ region: place });
     const followers = await Promise.all([1, 2, 3].map(async (node) => {
-      const follower = new Follower(by(node).subscribe({ regions: [place], strong: true }));
+      const follower = new Follower(by(node).session({ positions: position === undefined ? [] : [position], causal: undefined, eventual: [] }).subscribe({ regions: [place], strong: true }));
       await until("the snapshot is there", () => follower.started);
       return follower;
     }));

@@ -1,6 +1,7 @@
 /** Sessions: read your writes, monotonic reads, on any node, across connections. */
 import type { Decision, DeliveredEvent, LogPosition, Operation, PublishResponse, ReadResponse, ReadSnapshotResponse, SessionToken, TransactResponse, VectorClock, VectorClockEntry } from "@statemesh/contract";
 import type { PublishSpec, ReadSpec, SnapshotSpec } from "./mesh-client.ts";
+import type { Subscription, SubscriptionTarget } from "./subscription.ts";
 import type { CallLimits } from "./unary-caller.ts";
 
 /** The calls that a session makes; a MeshClient has them. */
@@ -10,6 +11,7 @@ export interface SessionCalls {
   publish(spec: PublishSpec, limits?: CallLimits): Promise<PublishResponse>;
   read(spec: ReadSpec, limits?: CallLimits): Promise<ReadResponse>;
   readSnapshot(parts: readonly SnapshotSpec[], limits?: CallLimits): Promise<ReadSnapshotResponse>;
+  subscribe(target: SubscriptionTarget): Subscription;
 }
 
 /** Calls of one user, such as a player: each sees at least what those before it have seen and written. */
@@ -60,6 +62,11 @@ export class MeshSession {
     const response = await this.#calls.readSnapshot(parts, limits);
     this.#reached(response.positions);
     return response;
+  }
+
+  /** Follows regions from where the session stands now: what it wrote and saw is in the first snapshot, on whatever node. */
+  subscribe(target: Omit<SubscriptionTarget, "session">): Subscription {
+    return this.#calls.subscribe({ ...target, session: this.#token });
   }
 
   /** A subscription gave an event: what the session publishes from now on follows it. */

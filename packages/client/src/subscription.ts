@@ -1,6 +1,6 @@
 /** Subscriptions that outlive their connections. */
 import { type ClientDuplexStream, Metadata } from "@grpc/grpc-js";
-import { type Bounds, MeshError, type Position, type Region, type SubscribeRequest, type SubscribeResponse, type SubscribeStreamRequest, type SubscribeStreamResponse, type SubscriptionArea } from "@statemesh/contract";
+import { type Bounds, MeshError, type Position, type Region, type SubscribeRequest, type SubscribeResponse, type SessionToken, type SubscribeStreamRequest, type SubscribeStreamResponse, type SubscriptionArea } from "@statemesh/contract";
 import type { CompiledClientOptions } from "./client-options.ts";
 import type { NodePool } from "./node-pool.ts";
 import { type OpenedStream, ResumingStream } from "./resuming-stream.ts";
@@ -35,6 +35,8 @@ export interface SubscriptionTarget {
   readonly types?: readonly string[];
   /** Leaves out attributes and states of entities, values, and payloads of events. */
   readonly omitPayloads?: boolean;
+  /** What it begins with is not older than what this session has seen; `client.session().subscribe(...)` sets it. */
+  readonly session?: SessionToken;
   /** Continue after this token of an earlier subscription. */
   readonly resumeToken?: string;
   /** Longest time without a connection before the iterator throws, ms. Default 60,000. */
@@ -42,8 +44,8 @@ export interface SubscriptionTarget {
 }
 
 function requestOf(target: SubscriptionTarget, area: SubscriptionArea | undefined, resumeToken: string): SubscribeRequest {
-  const { regions = [], bounds, strong = false, eventual = false, causal = false, eventualIntervalMs = 0, entityKinds = [], types = [], omitPayloads = false } = target;
-  return { regions: [...regions], bounds, area, strong, eventual, causal, eventualIntervalMs, entityKinds: [...entityKinds], types: [...types], omitPayloads, resumeToken };
+  const { regions = [], bounds, strong = false, eventual = false, causal = false, eventualIntervalMs = 0, entityKinds = [], types = [], omitPayloads = false, session } = target;
+  return { regions: [...regions], bounds, area, strong, eventual, causal, eventualIntervalMs, entityKinds: [...entityKinds], types: [...types], omitPayloads, resumeToken, session };
 }
 
 /** Where a subscription's area is, and the stream that is to be told. */

@@ -15,6 +15,9 @@ function calls(answers: { decision?: Decision; session?: SessionToken }) {
       asked.push(session);
       return { ...PublishResponse.fromPartial({}), session: answers.session };
     },
+    subscribe: () => {
+      throw new Error("nobody subscribes here");
+    },
     readSnapshot: async () => ({ parts: [], positions: [at(3, 12), at(4, 2)] }),
     read: async ({ session }) => {
       asked.push(session);

@@ -1,10 +1,11 @@
 // Sessions: a call that brings one is answered by a node that has all that the session has seen, and the answer carries what it has seen
 // then.
 import { MeshError, type PublishRequest, type PublishResponse, type ReadRequest, type ReadResponse, type SessionToken } from "@statemesh/contract";
-import { checkSession, isReached, type MeshNode, mergedTokens, sessionAfter } from "@statemesh/mesh";
+import { checkSession, isReached, type MeshNode, mergedTokens, sessionAfter, type SubscriptionRequest } from "@statemesh/mesh";
 import type { Timers } from "@statemesh/ports";
 import { groupOf } from "@statemesh/world";
 import { type Answer, publish, readFrom } from "./shard-calls.ts";
+import { subscribe } from "./subscribe-calls.ts";
 
 /** How often a call looks whether what its session has seen has come, milliseconds. */
 const POLL_MS = 10;
@@ -30,6 +31,25 @@ export function readInSession(mesh: MeshNode, timers: Timers, request: ReadReque
   whenReached(mesh, timers, session, groupOf(region, mesh.options.groups), deadlineMs, answer, () =>
     readFrom(mesh, request, deadlineMs, { ...answer, isGone: () => answer.isGone(), done: (response) => answer.done({ ...response, session: sessionAfter(mesh, session, response.position) }) }),
   );
+}
+
+/** How long a subscription waits at most for what its session has seen, milliseconds. */
+const SUBSCRIBE_MS = 5_000;
+
+/**
+ * `subscribe` in a session: what it begins with is not older than what the session has seen, of any group. Answers TOKEN_AHEAD after
+ * 5 seconds: another node may be further. Throws where the request is not valid.
+ */
+export function subscribeInSession(mesh: MeshNode, timers: Timers, session: SessionToken | undefined, request: SubscriptionRequest, answer: Answer<number>): void {
+  if (session === undefined) return subscribe(mesh, request, answer);
+  checkSession(mesh, session);
+  const deadlineMs = mesh.host.clock.monotonicMs() + SUBSCRIBE_MS;
+  const [first, ...groups] = [...new Set(session.positions.map(({ groupId }) => groupId))];
+  const then = [...groups].reduceRight(
+    (next: () => void, groupId) => () => whenReached(mesh, timers, session, groupId, deadlineMs, answer, next),
+    () => subscribe(mesh, request, answer),
+  );
+  whenReached(mesh, timers, session, first, deadlineMs, answer, then);
 }
 
 /** Runs `then` once this node has what the session has seen; of groups' logs only `groupId`'s counts. TOKEN_AHEAD at the deadline. */

@@ -1,7 +1,8 @@
 // Subscribe and SubscribeStream: what a subscription covers, and its stream.
 import { ConsistencyServiceService, MeshError, type Region, type SubscribeRequest, type SubscribeStreamRequest, type SubscriptionArea } from "@statemesh/contract";
 import type { MeshNode } from "@statemesh/mesh";
-import { subscribe } from "@statemesh/node";
+import { subscribeInSession } from "@statemesh/node";
+import { SystemTimers } from "@statemesh/ports";
 import type { CallContext, RequestStream, ResponseStream } from "@statemesh/service";
 import { checkBounds, quantizeBounds, regionsOfBounds } from "@statemesh/world";
 import { PulledStreams } from "./pulled-streams.ts";
@@ -23,6 +24,7 @@ export const CONSISTENCY_WITH_BYTES = {
 export class SubscriptionStreams {
   readonly #node: MeshNode;
   readonly #encoder = new SubscriptionEncoder();
+  readonly #timers = new SystemTimers();
   readonly #streams: PulledStreams<Buffer>;
   /** Those that may move. */
   readonly #wrapped = new Set<number>();
@@ -80,9 +82,9 @@ export class SubscriptionStreams {
   }
 
   #subscribe(request: SubscribeRequest, responses: ResponseStream<Buffer>, context: CallContext, done: (id: number) => void): void {
-    const { strong, eventual, causal, resumeToken, area, eventualIntervalMs, entityKinds, types, omitPayloads } = request;
+    const { strong, eventual, causal, resumeToken, area, eventualIntervalMs, entityKinds, types, omitPayloads, session } = request;
     this.#checkTypes(types);
-    subscribe(this.#node, { regions: this.#regionsOf(request), area, strong, eventual, causal, resumeToken, eventualIntervalMs, entityKinds, types, omitPayloads }, {
+    subscribeInSession(this.#node, this.#timers, session, { regions: this.#regionsOf(request), area, strong, eventual, causal, resumeToken, eventualIntervalMs, entityKinds, types, omitPayloads }, {
       done: (id) => {
         try {
           done(id);

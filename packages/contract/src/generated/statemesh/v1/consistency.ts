@@ -270,6 +270,8 @@ export interface SubscribeRequest {
   types: string[];
   /** Leaves out what only the game reads: `attributes` and `state` of entities, `value` of eventual values, `payload` of events. */
   omitPayloads: boolean;
+  /** The session: the subscription begins once the node has what the session has seen, or TOKEN_AHEAD after 5 seconds. */
+  session: SessionToken | undefined;
 }
 
 /**
@@ -2113,6 +2115,7 @@ function createBaseSubscribeRequest(): SubscribeRequest {
     entityKinds: [],
     types: [],
     omitPayloads: false,
+    session: undefined,
   };
 }
 
@@ -2150,6 +2153,9 @@ export const SubscribeRequest: MessageFns<SubscribeRequest> = {
     }
     if (message.omitPayloads !== false) {
       writer.uint32(88).bool(message.omitPayloads);
+    }
+    if (message.session !== undefined) {
+      SessionToken.encode(message.session, writer.uint32(98).fork()).join();
     }
     return writer;
   },
@@ -2255,6 +2261,14 @@ export const SubscribeRequest: MessageFns<SubscribeRequest> = {
             message.omitPayloads = reader.bool();
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.session = SessionToken.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2296,6 +2310,7 @@ export const SubscribeRequest: MessageFns<SubscribeRequest> = {
         : isSet(object.omit_payloads)
         ? globalThis.Boolean(object.omit_payloads)
         : false,
+      session: isSet(object.session) ? SessionToken.fromJSON(object.session) : undefined,
     };
   },
 
@@ -2334,6 +2349,9 @@ export const SubscribeRequest: MessageFns<SubscribeRequest> = {
     if (message.omitPayloads !== false) {
       obj.omitPayloads = message.omitPayloads;
     }
+    if (message.session !== undefined) {
+      obj.session = SessionToken.toJSON(message.session);
+    }
     return obj;
   },
 
@@ -2357,6 +2375,9 @@ export const SubscribeRequest: MessageFns<SubscribeRequest> = {
     message.entityKinds = object.entityKinds?.map((e) => e) || [];
     message.types = object.types?.map((e) => e) || [];
     message.omitPayloads = object.omitPayloads ?? false;
+    message.session = (object.session !== undefined && object.session !== null)
+      ? SessionToken.fromPartial(object.session)
+      : undefined;
     return message;
   },
 };
