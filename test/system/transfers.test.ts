@@ -211,6 +211,15 @@ describe("items go from group to group while the groups' leaders are killed", ()
     }
     const told = await promisify(execFile)(nodeProgram(), [join(import.meta.dirname, "../../services/consensus-node/src/main.ts"), "verify", "--address", cluster.node(1).clientAddress]);
     expect(told.stdout).toMatch(new RegExp(`^ore +${GROUPS * PLAYERS * FUNDS} +0 +${GROUPS * PLAYERS * FUNDS} +0 +0 +0$`, "m"));
+    // And of one player: in each group what came and went is what is held.
+    const { flows, conserved: holds } = await auditor.verifyItemsOf({ playerId: "p0" });
+    expect(holds).toBe(true);
+    for (const { groupId, sinceIndex, opening, minted, received, burned, given, held } of flows) {
+      expect({ groupId, held }).toEqual({ groupId, held: opening + minted + received - burned - given });
+      expect(sinceIndex).toBeGreaterThan(0);
+    }
+    const ofOne = await promisify(execFile)(nodeProgram(), [join(import.meta.dirname, "../../services/consensus-node/src/main.ts"), "verify", "--address", cluster.node(2).clientAddress, "--player", "p0"]);
+    expect(ofOne.stdout).toMatch(/^conserved: /m);
     const keys = checkLinearizability(work.history);
     expect(keys.holds, keys.text).toBe(true);
     const transactions = checkStrictSerializability(work.history);
