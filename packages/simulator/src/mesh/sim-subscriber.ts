@@ -1,6 +1,6 @@
 // A reader of a few regions: a snapshot, then every change in order, without a gap or a repeat, also across nodes.
 import type { Entity, EventualValue, Region, SubscribeResponse, SubscriptionMoved } from "@statemesh/contract";
-import type { NodeRuntime } from "@statemesh/node";
+import { type NodeRuntime, subscribe } from "@statemesh/node";
 import { MeshError } from "@statemesh/contract";
 import { groupOf, sameRegion } from "@statemesh/world";
 import type { Recorder } from "../recorder.ts";
@@ -41,6 +41,8 @@ export class SimSubscriber {
   readonly #area: SimArea | undefined;
   #stands = false;
   #runtime: NodeRuntime | undefined;
+  /** A node that has not answered yet: it is behind the token. */
+  #asked: NodeRuntime | undefined;
   #id = 0;
   #token = "";
   #due = false;
@@ -104,19 +106,38 @@ export class SimSubscriber {
       return;
     }
     if (this.#random.chance(0.2)) this.#forget();
-    try {
-      this.#id = runtime.mesh.subscriptions.subscribe({ regions: this.#area === undefined ? [...regions] : [], area: this.#area?.wanted, strong: true, eventual: true, causal: true, eventualIntervalMs, resumeToken: this.#token });
-    } catch (error) {
-      recorder.sometimes(`subscription refused with ${MeshError.from(error).reason}`);
-      this.#forget();
+    const refused = (error: unknown): void => {
+      const { reason } = MeshError.from(error);
+      recorder.sometimes(`subscription refused with ${reason}`);
+      // A node that is behind says nothing about the token.
+      if (reason !== "TOKEN_AHEAD") this.#forget();
       simulation.after(RETRY_MS, () => this.#subscribe());
-      return;
+    };
+    this.#asked = runtime;
+    const isGone = (): boolean => this.#asked !== runtime;
+    const fail = (error: unknown): void => {
+      if (isGone()) return;
+      this.#asked = undefined;
+      refused(error);
+    };
+    const request = { regions: this.#area === undefined ? [...regions] : [], area: this.#area?.wanted, strong: true, eventual: true, causal: true, eventualIntervalMs, resumeToken: this.#token };
+    try {
+      subscribe(runtime.mesh, request, { done: (id) => this.#subscribed(runtime, id), fail, isGone });
+    } catch (error) {
+      fail(error);
     }
+  }
+
+  #subscribed(runtime: NodeRuntime, id: number): void {
+    this.#asked = undefined;
+    this.#id = id;
     // Another node may not have heard of what this one had.
     this.values.clear();
     this.#inMove = false;
-    if (this.#token !== "") recorder.sometimes("subscription resumed");
+    if (this.#token !== "") this.#parts.recorder.sometimes("subscription resumed");
     this.#runtime = runtime;
+    // It went on while the node caught up.
+    if (this.#area !== undefined) runtime.mesh.subscriptions.move(id, this.#area.wanted);
     this.#pull();
   }
 
@@ -135,8 +156,9 @@ export class SimSubscriber {
 
   /** The node's process ended. */
   ended(runtime: NodeRuntime): void {
-    if (runtime !== this.#runtime) return;
+    if (runtime !== this.#runtime && runtime !== this.#asked) return;
     this.#runtime = undefined;
+    this.#asked = undefined;
     this.#parts.simulation.after(RETRY_MS, () => this.#subscribe());
   }
 
