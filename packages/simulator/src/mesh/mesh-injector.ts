@@ -472,7 +472,7 @@ export class MeshInjector {
         return true;
       case "leadership transfer": {
         const leader = this.#world.machines.get(this.#world.leaderOf(this.#group(args)))?.runtime?.mesh;
-        leader?.group(this.#group(args)).core.transferLeadership(machine?.nodeId ?? 0);
+        leader?.group(this.#group(args)).transferLeadership(machine?.nodeId ?? 0);
         leader?.dirty();
         return leader !== undefined;
       }
