@@ -421,8 +421,9 @@ static int sync_with(int fd, const struct stat *st, int (*real)(int)) {
   int fails = take(&control->sync_errors);
   int lies = !fails && control->sync_lies != 0;
   if (lies) control->injected++;
-  if (fails && journal >= 0) {
-    // As on Linux: the pages count as clean from now on, whether they reached the disk or not.
+  if (fails && journal >= 0 && S_ISREG(st->st_mode)) {
+    // As on Linux: the pages count as clean from now on, whether they reached the disk or not. Not so names: the file system journals them, and
+    // either the next sync of the folder makes them durable or nothing more is written at all.
     note('F', key, 0, 0, NULL, 0, NULL, 0, NULL, 0);
     lose(key);
   }

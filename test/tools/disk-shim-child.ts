@@ -15,6 +15,7 @@ async function fileOf(name: string): Promise<DiskFile> {
 async function run(step: string): Promise<unknown> {
   const [verb, name = "", value = ""] = step.split(":");
   if (verb === "append") return await (await fileOf(name)).append([Buffer.from(value)]);
+  if (verb === "rewrite") return await (await fileOf(name)).rewrite(0, Buffer.from(value));
   if (verb === "truncate") return await (await fileOf(name)).truncate(Number(value));
   if (verb === "sync") return await (await fileOf(name)).sync();
   if (verb === "names") return await disk.syncDirectory();

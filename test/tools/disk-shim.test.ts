@@ -71,6 +71,23 @@ test("a failed sync is told, and what it covered is never durable by a later one
   expect(content("a")).toBe("\0\0\0two");
 });
 
+test("a failed sync of a folder leaves its names to the next one", () => {
+  steps("append:a:one", "sync:a");
+  shim.set("syncErrors", 1);
+  expect(steps("names", "names")).toEqual(["EIO", "ok"]);
+  shim.cutPower("drop");
+  expect(content("a")).toBe("one");
+});
+
+test("what is written once more after a failed sync is durable by the next one", () => {
+  steps("append:a:zero", "sync:a", "names");
+  shim.set("syncErrors", 1);
+  expect(steps("append:a:one", "sync:a")).toEqual(["ok", "EIO"]);
+  expect(steps("rewrite:a:zeroone", "sync:a", "append:a:two")).toEqual(["ok", "ok", "ok"]);
+  shim.cutPower("drop");
+  expect(content("a")).toBe("zeroone");
+});
+
 test("a lying sync is believed, and the power cut shows the lie", () => {
   steps("append:a:one", "sync:a", "names");
   shim.set("syncLies", 1);

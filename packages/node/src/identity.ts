@@ -121,8 +121,9 @@ function isRecord(value: unknown): value is Omit<FolderRecord, "assigned" | "fou
 
 /** Replaces the record; durable once it resolves, and never half there. */
 export async function writeRecord(folder: Disk, record: FolderRecord): Promise<void> {
+  // After a power cut in the middle of a rename this name may stand for the very file that has the other one.
+  await folder.remove(TEMPORARY);
   const file = await folder.openAppend(TEMPORARY);
-  if (file.size > 0) await file.truncate(0);
   await file.append([new TextEncoder().encode(`${JSON.stringify(record)}\n`)]);
   await file.sync();
   await file.close();

@@ -20,6 +20,7 @@ export function newFolder(): Disk {
           return read(name).length;
         },
         append: async (pieces) => void files.set(name, Buffer.concat([read(name), ...pieces])),
+        rewrite: async (at, bytes) => read(name).set(bytes, at),
         sync: async () => undefined,
         truncate: async (size) => void files.set(name, read(name).slice(0, size)),
         close: async () => undefined,

@@ -30,7 +30,12 @@ export interface DiskFile {
    * and what stands behind it is undefined until `truncate(size)`.
    */
   append(pieces: readonly Uint8Array[]): Promise<void>;
-  /** Makes everything appended durable (fdatasync). */
+  /**
+   * Writes once more what stands at `at`: `bytes` are what was read from there. After a sync that failed, in this process or one before, the system may
+   * count as written what no disk has; the next sync writes what was rewritten. Fails with code `EINVAL` beyond the end of the file.
+   */
+  rewrite(at: number, bytes: Uint8Array): Promise<void>;
+  /** Makes everything appended and rewritten durable (fdatasync). */
   sync(): Promise<void>;
   /** Cuts the file. */
   truncate(size: number): Promise<void>;

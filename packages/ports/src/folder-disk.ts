@@ -111,15 +111,15 @@ class FolderFile implements DiskFile {
 
   append(pieces: readonly Uint8Array[]): Promise<void> {
     return asDiskError(`append to ${this.#name}`, async () => {
-      let left = pieces.filter((piece) => piece.length > 0);
-      let position = this.#size;
-      while (left.length > 0) {
-        const { bytesWritten } = await this.#handle.writev(left, position);
-        if (bytesWritten === 0) throw new DiskError("EIO", `append to ${this.#name}: nothing was written`);
-        position += bytesWritten;
-        left = rest(left, bytesWritten);
-      }
-      this.#size = position;
+      this.#size = await this.#write(pieces, this.#size);
+    });
+  }
+
+  rewrite(at: number, bytes: Uint8Array): Promise<void> {
+    return asDiskError(`rewrite ${this.#name}`, async () => {
+      checkWithin(this.#name, this.#size, at, bytes.length);
+      // The system does not compare: a page that is written to is dirty, with the same bytes too.
+      await this.#write([bytes], at);
     });
   }
 
@@ -137,12 +137,30 @@ class FolderFile implements DiskFile {
   close(): Promise<void> {
     return asDiskError(`close ${this.#name}`, () => this.#handle.close());
   }
+
+  /** Where the written pieces end. */
+  async #write(pieces: readonly Uint8Array[], at: number): Promise<number> {
+    let left = pieces.filter((piece) => piece.length > 0);
+    let position = at;
+    while (left.length > 0) {
+      const { bytesWritten } = await this.#handle.writev(left, position);
+      if (bytesWritten === 0) throw new DiskError("EIO", `${this.#name}: nothing was written`);
+      position += bytesWritten;
+      left = rest(left, bytesWritten);
+    }
+    return position;
+  }
 }
 
 /** Fails with code `EINVAL` where `name` could leave the folder or no file system takes it. */
 export function checkName(name: string): void {
   const bad = name === "" || name === "." || name === ".." || name.length > MAX_NAME_LENGTH || name.includes("/") || name.includes("\\") || name.includes("\0");
   if (bad) throw new DiskError("EINVAL", `not a flat file name: ${JSON.stringify(name)}`);
+}
+
+/** Fails with code `EINVAL` where `length` bytes at `at` are not all in a file of `size` bytes. */
+export function checkWithin(name: string, size: number, at: number, length: number): void {
+  if (!(at >= 0 && at + length <= size)) throw new DiskError("EINVAL", `${name} has ${size} bytes: there are no ${length} at ${at}`);
 }
 
 /** What is left of `pieces` behind their first `written` bytes. */

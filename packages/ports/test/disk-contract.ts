@@ -74,6 +74,29 @@ export function diskContract(make: () => Promise<DiskUnderTest>): void {
     expect(text(await disk.read("a"))).toBe("0123x");
   });
 
+  check("what is written once more stands where it stood, and the file goes on at its end", async (disk) => {
+    const file = await disk.openAppend("a");
+    await file.append([bytes("0123456789")]);
+    await file.rewrite(2, bytes("2345"));
+    await file.rewrite(0, bytes("0123456789"));
+    await file.rewrite(10, bytes(""));
+    expect(file.size).toBe(10);
+    await file.sync();
+    await file.append([bytes("x")]);
+    await file.close();
+    expect(text(await disk.read("a"))).toBe("0123456789x");
+  });
+
+  check("what is not in the file cannot be written once more", async (disk) => {
+    const file = await disk.openAppend("a");
+    await file.append([bytes("0123456789")]);
+    await file.truncate(5);
+    for (const at of [-1, 4, 5, 100]) expect(await codeOf(file.rewrite(at, bytes("45"))), String(at)).toBe("EINVAL");
+    expect(file.size).toBe(5);
+    await file.close();
+    expect(text(await disk.read("a"))).toBe("01234");
+  });
+
   check("names are listed sorted, after renames and removals", async (disk) => {
     for (const name of ["b", "a", "B", "c"]) {
       const file = await disk.openAppend(name);

@@ -1,4 +1,4 @@
-import { checkName, DiskError } from "@statemesh/ports";
+import { checkName, checkWithin, DiskError } from "@statemesh/ports";
 import type { Disk, DiskFile } from "@statemesh/ports";
 import type { SimRandom } from "./sim-random.ts";
 import type { Simulation } from "./simulation.ts";
@@ -8,7 +8,7 @@ const HELD_LOOK_MS = 50;
 /** What reaches the platter at once. */
 const SECTOR_BYTES = 512;
 
-export type DiskOperation = "list" | "read" | "open" | "append" | "sync" | "truncate" | "rename" | "remove" | "syncDirectory" | "close";
+export type DiskOperation = "list" | "read" | "open" | "append" | "rewrite" | "sync" | "truncate" | "rename" | "remove" | "syncDirectory" | "close";
 
 export interface DiskBehaviour {
   /** Shortest and longest time of an operation, milliseconds. */
@@ -32,7 +32,7 @@ const HEALTHY: DiskBehaviour = {
   },
 };
 
-type Change = { kind: "append"; at: number; bytes: Uint8Array } | { kind: "truncate"; size: number };
+type Change = { kind: "write"; at: number; bytes: Uint8Array } | { kind: "truncate"; size: number };
 
 /** A buffer and how much of it counts. */
 interface Content {
@@ -64,8 +64,6 @@ export class SimDisk {
   #life = 0;
   /** Nothing comes to its end before this: the disk hangs, or its process stands still. Milliseconds of virtual time. */
   heldUntilMs = 0;
-  /** A sync failed since the last power cut: what a reader sees may be on no platter. */
-  isDoubtful = false;
   readonly behaviour: DiskBehaviour;
 
   constructor(simulation: Simulation, behaviour: Partial<DiskBehaviour> = {}) {
@@ -82,7 +80,6 @@ export class SimDisk {
   /** The power is cut. */
   crash(): void {
     this.#life++;
-    this.isDoubtful = false;
     const names = new Map(this.#durableNames);
     const kept = this.#random.between(0, this.#pendingNames.length);
     for (const change of this.#pendingNames.slice(0, kept)) applyName(names, change);
@@ -207,12 +204,18 @@ export class SimDisk {
     for (const piece of pieces) {
       const bytes = piece.slice(0, Math.max(0, Math.min(piece.length, free)));
       write(node, at, bytes);
-      if (bytes.length > 0) node.pending.push({ kind: "append", at, bytes });
+      if (bytes.length > 0) node.pending.push({ kind: "write", at, bytes });
       at += bytes.length;
       free -= bytes.length;
       if (bytes.length < piece.length) throw new DiskError("ENOSPC", "no space left");
     }
     return at;
+  }
+
+  rewrite(node: Node, at: number, bytes: Uint8Array): void {
+    const change: Change = { kind: "write", at, bytes: bytes.slice() };
+    applyChange(node, change);
+    node.pending.push(change);
   }
 
   truncate(node: Node, size: number): void {
@@ -230,7 +233,6 @@ export class SimDisk {
 
   /** As on Linux: pages of a failed sync count as clean; whether they reached the platter is open. */
   #failSync(name: string): void {
-    this.isDoubtful = true;
     const node = this.#names.get(name);
     if (node === undefined) return;
     if (this.#random.chance(0.5)) this.syncFile(node, node.pending.length);
@@ -244,18 +246,21 @@ export class SimDisk {
     const kept = this.#random.between(0, pending.length);
     for (const change of pending.slice(0, kept)) applyChange(node, change);
     const torn = pending[kept];
-    if (torn?.kind === "append") this.#tear(node, torn.at, torn.bytes);
+    if (torn?.kind === "write") this.#tear(node, torn.at, torn.bytes);
     copyContent(node, node.durable);
   }
 
-  /** Any of the sectors of a write arrive; those before the last that did hold zeros or debris. */
+  /** Any of the sectors of a write arrive; those before the last that did hold what they held, and zeros or debris where the file is longer now. */
   #tear(node: Node, at: number, bytes: Uint8Array): void {
     let last = -1;
     const partial = bytes.slice();
     for (let start = 0; start < bytes.length; ) {
       const end = Math.min(bytes.length, start + SECTOR_BYTES - ((at + start) % SECTOR_BYTES));
       if (this.#random.chance(0.5)) last = end;
-      else partial.fill(this.#random.chance(0.8) ? 0 : this.#random.between(1, 255), start, end);
+      else {
+        partial.fill(this.#random.chance(0.8) ? 0 : this.#random.between(1, 255), start, end);
+        partial.set(node.buffer.subarray(Math.min(at + start, node.length), Math.min(at + end, node.length)), start);
+      }
       start = end;
     }
     if (last > 0) write(node, at, partial.subarray(0, last));
@@ -352,6 +357,15 @@ class SimFile implements DiskFile {
     );
   }
 
+  rewrite(at: number, bytes: Uint8Array): Promise<void> {
+    return this.#alone(
+      this.#disk.perform(this.#life, "rewrite", this.#name, () => {
+        checkWithin(this.#name, this.#size, at, bytes.length);
+        this.#disk.rewrite(this.#node, at, bytes);
+      }),
+    );
+  }
+
   sync(): Promise<void> {
     const changes = this.#node.pending.length;
     return this.#alone(
@@ -401,7 +415,7 @@ function copyContent(from: Content, to: Content): void {
 }
 
 function applyChange(node: Content, change: Change): void {
-  if (change.kind === "append") {
+  if (change.kind === "write") {
     write(node, change.at, change.bytes);
     return;
   }

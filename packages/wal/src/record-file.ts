@@ -49,11 +49,13 @@ export class RecordFile {
     const records: Uint8Array[] = [];
     const damage: { offset: number; reason: string }[] = [];
     let offset = 0;
+    let last = 0;
     let end = 0;
     while (offset < content.length) {
       const checked = checkFrame(content, SEGMENT, offset);
       if (typeof checked === "number") {
         for (const record of recordsOf(content.subarray(offset + FRAME_HEADER_BYTES, checked))) records.push(record);
+        last = offset;
         offset = end = checked;
         continue;
       }
@@ -68,8 +70,9 @@ export class RecordFile {
       await file.#write(records);
     } else if (content.length > 0) {
       const opened = await file.#open();
-      if (tornBytes > 0) await opened.truncate(end);
-      // A process that was killed leaves what it wrote to be read, synced or not.
+      await opened.truncate(end);
+      // A process that was killed leaves what it wrote to be read, synced or not; where its sync had failed, only what is written once more is synced.
+      await opened.rewrite(last, content.subarray(last, end));
       await opened.sync();
     }
     return { file, records, tornBytes: damage.length > 0 ? 0 : tornBytes, damage };

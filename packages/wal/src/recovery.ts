@@ -7,7 +7,7 @@ import type { WalRecord } from "./records.ts";
 import { ReplayedGroup } from "./replayed-group.ts";
 import type { RecoveredGroup } from "./replayed-group.ts";
 import { SEGMENT_HEADER_BYTES, segmentName, sequenceOf, readSegmentHeader } from "./segment.ts";
-import type { Segment } from "./segment.ts";
+import type { LastWrite, Segment } from "./segment.ts";
 import { scanSegment } from "./segment-scan.ts";
 import type { ByteRange, ScannedSegment } from "./segment-scan.ts";
 import type { Damage, DamageKind } from "./wal-error.ts";
@@ -28,8 +28,8 @@ export interface Replay {
   readonly areGroupsKnown: boolean;
   /** Bytes that a crash left behind the last whole frame. */
   readonly tornBytes: number;
-  /** What the last frame holds; undefined where there is none, or the last segment is not of this format. */
-  readonly lastPayload: Uint8Array | undefined;
+  /** Undefined where the last segment has no frame. */
+  readonly lastWrite: LastWrite | undefined;
   /** The last segment is of this format. */
   readonly isCurrentFormat: boolean;
 }
@@ -97,7 +97,7 @@ class LogReader {
   /** Of those, the ones before the last marks, which name every group. */
   #placesBeforeMarks = 0;
   #tornBytes = 0;
-  #lastPayload: Uint8Array | undefined;
+  #lastWrite: LastWrite | undefined;
   #isCurrentFormat = true;
 
   constructor(observer: ReplayObserver | undefined) {
@@ -127,7 +127,7 @@ class LogReader {
       }
     }
     for (const group of this.#groups.values()) group.own(content);
-    this.#lastPayload = last === undefined || scanned.header.format === 1 ? undefined : new Uint8Array(content.subarray(last.start + FRAME_HEADER_BYTES, last.end));
+    this.#lastWrite = last === undefined ? undefined : lastWriteOf(content, last, scanned.header.bytes);
   }
 
   #lose(damage: Damage): void {
@@ -191,9 +191,16 @@ class LogReader {
     return {
       areGroupsKnown: this.#placesBeforeMarks === this.#places,
       groups: this.#groups, recovered, segments: this.#segments, leftovers, damage: this.#damage, tornBytes: this.#tornBytes,
-      lastPayload: this.#lastPayload, isCurrentFormat: this.#isCurrentFormat,
+      lastWrite: this.#lastWrite, isCurrentFormat: this.#isCurrentFormat,
     };
   }
+}
+
+/** A copy: the file's whole content is not kept for it. */
+function lastWriteOf(content: Uint8Array, { start, end }: ByteRange, headerBytes: number): LastWrite {
+  const at = start === headerBytes ? 0 : start;
+  const bytes = new Uint8Array(content.subarray(at, end));
+  return { at, bytes, payload: bytes.subarray(start - at + FRAME_HEADER_BYTES) };
 }
 
 /** Entries `first` to `last` of a group are now in `segment`: earlier segments no longer hold them. */

@@ -2,7 +2,7 @@ import { DiskError } from "@statemesh/ports";
 import type { Disk, DiskFile } from "@statemesh/ports";
 import { FrameWriter } from "./frame.ts";
 import { MAX_SEGMENT_SEQUENCE, SEGMENT_HEADER_BYTES, segmentHeader, segmentName } from "./segment.ts";
-import type { OpenSegment, Segment } from "./segment.ts";
+import type { LastWrite, OpenSegment, Segment } from "./segment.ts";
 import { WalError } from "./wal-error.ts";
 
 /**
@@ -27,9 +27,9 @@ export class SegmentWriter {
 
   /**
    * Opens the last of the segments that were read, or makes the first. `marks` gives the frame that a segment begins with: all that is in
-   * force. `lastPayload` is what the last frame holds. Fails with a DiskError.
+   * force. `lastWrite` is what the last of them ends with; it is repeated where `isCurrentFormat`. Fails with a DiskError.
    */
-  static async open(disk: Disk, segmentBytes: number, segments: Segment[], marks: () => FrameWriter, lastPayload: Uint8Array | undefined): Promise<SegmentWriter> {
+  static async open(disk: Disk, segmentBytes: number, segments: Segment[], marks: () => FrameWriter, lastWrite: LastWrite | undefined, isCurrentFormat: boolean): Promise<SegmentWriter> {
     let last = segments.at(-1);
     if (last === undefined) {
       last = { sequence: 1, name: segmentName(1), bytes: 0, lastIndex: new Map() };
@@ -41,15 +41,18 @@ export class SegmentWriter {
       // Also where a crash cut short the making of the segment.
       if (last.bytes === 0) startBytes = await startSegment(disk, file, last, segments[0]!.sequence, marks());
       else {
+        // Debris behind a write that a crash tears in its turn would pass for damage. Also where none is seen: what cut it off may have been lost.
+        await file.truncate(last.bytes);
         // A killed process leaves writes, and names, that are read back and not durable: nothing may be built on them before they are. Where its
-        // sync had failed, the system counts the last write as clean though the disk may not have it: it is repeated.
-        if (file.size > last.bytes) {
-          await file.truncate(last.bytes);
-          // Debris behind a write that a crash tears in its turn would pass for damage.
+        // sync had failed, the system counts the last write as clean though the disk may not have it, and no sync would write it: it is made anew, in its
+        // place. Never by cutting it off first: it may be on the disk, and acknowledged. A full disk takes it, or the log does not open.
+        if (lastWrite !== undefined) await file.rewrite(lastWrite.at, lastWrite.bytes);
+        await file.sync();
+        // Behind a hole the copy would make damage of a failed sync; so not before the original is durable.
+        if (lastWrite !== undefined && isCurrentFormat) {
+          last.bytes += await repeatPayload(file, last, lastWrite.payload);
           await file.sync();
         }
-        if (lastPayload !== undefined) last.bytes += await repeatPayload(file, last, lastPayload);
-        await file.sync();
         await disk.syncDirectory();
       }
     } catch (error) {
@@ -166,8 +169,8 @@ export class SegmentWriter {
 }
 
 /**
- * Appends what the last frame holds once more; the bytes that it took. A full disk does without: were the last write not on the disk after all, it
- * would show as damage later, and a node that cannot start makes no space.
+ * Appends what the last frame holds once more, so that later damage to it is told from a crash; the bytes that it took. A full disk does without: a
+ * node that cannot start makes no space.
  */
 async function repeatPayload(file: DiskFile, segment: Segment, payload: Uint8Array): Promise<number> {
   const writer = new FrameWriter();

@@ -27,6 +27,16 @@ export interface OpenSegment extends Segment {
   readonly startBytes: number;
 }
 
+/** The last write that a log holds. Where the sync behind it failed, or never came, it is read back and may be on no disk. */
+export interface LastWrite {
+  /** In the last segment, which ends behind it. */
+  readonly at: number;
+  /** A frame; with the segment's header where it is the first: they are one write. */
+  readonly bytes: Uint8Array;
+  /** What the frame holds. */
+  readonly payload: Uint8Array;
+}
+
 export interface SegmentHeader {
   readonly format: 1 | 2;
   readonly bytes: number;

@@ -144,7 +144,7 @@ export class WriteAheadLog {
       state.terms.put(entries);
       states.set(groupId, state);
     }
-    const files = await SegmentWriter.open(disk, bytes, segments, () => marksOf(states), first === undefined ? log.lastPayload : undefined);
+    const files = await SegmentWriter.open(disk, bytes, segments, () => marksOf(states), first === undefined ? log.lastWrite : undefined, log.isCurrentFormat);
     if (first === undefined && !log.isCurrentFormat) {
       // What is written from now on has numbers; a segment of the old format cannot hold them.
       const problem = await files.rotate();

@@ -33,6 +33,7 @@ export class MortalDisk implements Disk {
         return file.size;
       },
       append: (pieces) => file.append(pieces),
+      rewrite: (at, bytes) => file.rewrite(at, bytes),
       sync: () => file.sync(),
       truncate: (size) => file.truncate(size),
       close: () => {

@@ -18,7 +18,7 @@ export const LOG_BUGS: readonly PlantedBug[] = [
     number: 37, name: "torn-tail-kept", tier: "raft",
     breaks: "what a crash left of an unfinished write stays in front of the next one",
     hints: { nodes: 3, bootstrap: [1, 2, 3], maxSyncMs: 80, requestEveryMs: 10, readShare: 0.1, valueBytes: 60, faults: "crash", faultEveryMs: 800 },
-    edits: [{ file: SEGMENT_WRITER, find: "if (file.size > last.bytes) {", replace: "if (file.size < last.bytes) {" }],
+    edits: [{ file: SEGMENT_WRITER, find: "await file.truncate(last.bytes);", replace: "if (file.size < last.bytes) await file.truncate(last.bytes);" }],
   },
   {
     number: 38, name: "segment-deleted-early", tier: "raft",

@@ -158,17 +158,14 @@ export class RaftNode {
     this.#scheduleTick(life);
   }
 
-  /**
-   * The power is cut (what was not synced may be lost), or the process killed (it is not). After a failed sync the machine is started
-   * anew: what the page cache shows then may be on no disk.
-   */
+  /** The power is cut (what was not synced may be lost), or the process killed (it is not). */
   stop(powerCut: boolean): void {
     this.#life++;
     this.isRunning = false;
     this.core = undefined;
     this.#timers.cancelAll();
     this.#world.network.detach(this.id);
-    if (powerCut || this.disk.isDoubtful) this.disk.crash();
+    if (powerCut) this.disk.crash();
     else this.disk.kill();
     this.#world.checker.restarted(this.id);
     this.#log = undefined;
