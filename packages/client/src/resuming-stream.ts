@@ -6,6 +6,9 @@ import type { NodeConnection, NodePool } from "./node-pool.ts";
 import { backoffMs, isNodeAtFault, isRetryable } from "./retry.ts";
 import { sleep } from "./unary-caller.ts";
 
+/** A node that is not there is noticed sooner: a call that lasted longer was a connection, if one without news. Milliseconds. */
+const CONNECTED_MS = 30_000;
+
 /** What a stream goes on after. */
 export interface Resumable {
   readonly resumeToken: string;
@@ -70,17 +73,19 @@ export class ResumingStream<Message extends Resumable> implements AsyncIterable<
     if (this.#started) throw new Error("a stream can be read once");
     this.#started = true;
     let failures = 0;
-    let heardMs = performance.now();
+    let lostMs = performance.now();
     while (!this.#stop.signal.aborted) {
       const node = this.#pool.current();
       const call = this.#open(node, this.#token);
       this.#call = call;
       this.#node = node;
+      const openedMs = performance.now();
+      let isConnected = false;
       let error = new MeshError("SHUTTING_DOWN", "the server ended the stream");
       try {
         for await (const message of call) {
           failures = 0;
-          heardMs = performance.now();
+          isConnected = true;
           this.#token = message.resumeToken;
           yield message;
           if (this.#stop.signal.aborted) return;
@@ -92,12 +97,14 @@ export class ResumingStream<Message extends Resumable> implements AsyncIterable<
         call.cancel();
       }
       if (this.#stop.signal.aborted) return;
+      const nowMs = performance.now();
+      if (isConnected || nowMs - openedMs > CONNECTED_MS) lostMs = nowMs;
       if (this.#moving) {
         this.#moving = false;
         continue;
       }
       if (error.reason === "INVALID_RESUME_TOKEN" && this.#token !== "") this.#token = "";
-      else if (!isRetryable(error, true) || performance.now() - heardMs > this.#giveUpAfterMs) throw error;
+      else if (!isRetryable(error, true) || nowMs - lostMs > this.#giveUpAfterMs) throw error;
       // The node has waited for what the reader has seen already: another may be further.
       if (isNodeAtFault(error) || error.reason === "TOKEN_AHEAD") this.#pool.failed(node);
       failures += 1;

@@ -91,7 +91,7 @@ export class UnaryCaller {
     for (let failures = 1; ; failures++) {
       // A leader that did not answer well is no better the second time.
       const leader = failures === 1 && near !== undefined ? this.#leaders.nodeOf(near) : undefined;
-      const { node, outcome: error } = await this.#ask(leader ?? this.#pool.current(), start, kind, endMs, limits.signal);
+      const { node, outcome: error } = await this.#ask(leader ?? this.#current(open), start, kind, endMs, limits.signal);
       if (!(error instanceof MeshError)) return error.response;
 
       if (error.reason === "OUTCOME_UNKNOWN") open = error;
@@ -111,17 +111,27 @@ export class UnaryCaller {
     }
   }
 
+  /** The node to ask. Throws CANCELLED where the client was closed; what an earlier attempt may have done stays open. */
+  #current(open: MeshError | undefined): NodeConnection {
+    try {
+      return this.#pool.current();
+    } catch (closed) {
+      throw open ?? closed;
+    }
+  }
+
   /** One attempt, of a read perhaps at two nodes. */
   async #ask<Response>(
     node: NodeConnection, start: StartCall<Response>, kind: CallKind, endMs: number, signal: AbortSignal | undefined,
   ): Promise<Answer<Response>> {
     const first = this.#attempt(node, start, kind, endMs, signal);
-    const second = kind.hedge === undefined ? undefined : this.#pool.besides(node);
-    if (kind.hedge === undefined || second === undefined) return await first.answer;
+    if (kind.hedge === undefined || this.#pool.besides(node) === undefined) return await first.answer;
     const startedMs = performance.now();
     const delayMs = this.hedging.begin(kind.hedge);
     const early = await within(first.answer, delayMs);
-    if (early !== undefined || signal?.aborted === true || !this.hedging.take()) {
+    // None any more where the client was closed meanwhile.
+    const second = this.#pool.besides(node);
+    if (early !== undefined || second === undefined || signal?.aborted === true || !this.hedging.take()) {
       const answer = early ?? (await first.answer);
       if (!(answer.outcome instanceof MeshError)) this.hedging.answered(kind.hedge, performance.now() - startedMs, false);
       return answer;

@@ -116,7 +116,7 @@ export class UpdatePublisher {
     }
   }
 
-  /** All that waits when it begins; what comes meanwhile is for the next tick. */
+  /** All that waits when it begins; what comes meanwhile is for the next tick. One update that is refused by name takes no other with it. */
   async #sendAll(): Promise<void> {
     for (let left = this.#waiting.size; left > 0 && this.#waiting.size > 0; ) {
       const part = this.#take(left);
@@ -131,8 +131,14 @@ export class UpdatePublisher {
           this.#putBack(part);
           return;
         }
-        this.#counts.refused += part.length;
-        this.#refused(error, part);
+        const named = part[placeOf(error)];
+        const wrong = named === undefined ? part : [named];
+        if (named !== undefined) {
+          left += part.length - 1;
+          this.#putBack(part.filter((update) => update !== named));
+        }
+        this.#counts.refused += wrong.length;
+        this.#refused(error, wrong);
       }
     }
   }
@@ -153,6 +159,12 @@ export class UpdatePublisher {
   #putBack(part: readonly EventualUpdate[]): void {
     for (const update of part) if (!this.#waiting.has(keyOf(update))) this.#waiting.set(keyOf(update), update);
   }
+}
+
+/** Which update of a call an error is about; -1: all of them. */
+function placeOf({ field = "" }: MeshError): number {
+  const place = /^updates\[(\d+)\]/.exec(field)?.[1];
+  return place === undefined ? -1 : Number(place);
 }
 
 function keyOf({ type, region, key }: EventualUpdate): string {

@@ -182,6 +182,20 @@ describe("a hedged read", () => {
     await expect(another.read({ region, accounts: ["x"] })).rejects.toMatchObject({ reason: "INVALID_FIELD" });
   });
 
+  it("is asked of nobody else once its client is closed", async () => {
+    let answer: (response: unknown) => void = () => undefined;
+    const late = new Promise((resolve) => (answer = resolve));
+    let asked = 0;
+    const slow = { slow: { read: async () => ((asked += 1), late) } };
+    const client = clientOf([await node(slow), await node(slow)], { routing: "any" });
+    const reading = client.read({ region });
+    await until(() => asked === 1);
+    client.close();
+    setTimeout(() => answer(emptyRead), 150);
+    expect((await reading).epoch).toBe(4);
+    expect(asked).toBe(1);
+  });
+
   it("is asked twice for a few reads of a hundred at most, and never where that is switched off", async () => {
     const slow = { slow: { read: async () => new Promise((resolve) => setTimeout(() => resolve(emptyRead), 130)) } };
     const nodes = [await node(slow), await node(slow)];

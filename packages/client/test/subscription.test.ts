@@ -67,6 +67,26 @@ describe("a subscription", () => {
     expect(seen.map((each) => each.resumeToken)).toEqual(["old", ""]);
   });
 
+  it("is made again however long there was no news before its connection broke", async () => {
+    const breaking: (() => void)[] = [];
+    let opened = 0;
+    const only = await FakeNode.start({
+      subscribe: (call) => {
+        opened += 1;
+        call.write(changes(`opened ${opened}`));
+        breaking.push(() => call.emit("error", serviceError(new MeshError("SHUTTING_DOWN", "bye"))));
+      },
+    });
+    closing.push(() => only.kill());
+    const tokens: string[] = [];
+    for await (const { resumeToken } of clientOf(only).subscribe({ regions, giveUpAfterMs: 100 })) {
+      tokens.push(resumeToken);
+      if (tokens.length === 2) break;
+      setTimeout(() => breaking.shift()?.(), 200);
+    }
+    expect(tokens).toEqual(["opened 1", "opened 2"]);
+  });
+
   it("ends with the error that asking again can't mend", async () => {
     const only = await node([], [], MeshError.field("regions", "is required"));
     const reading = (async () => {

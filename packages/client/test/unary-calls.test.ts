@@ -1,7 +1,7 @@
 import { type ExecuteRequest, MeshError, type Operation, type PublishRequest, type ReadRequest } from "@statemesh/contract";
 import { afterEach, describe, expect, it } from "vitest";
 import { connect, type MeshClient } from "../src/index.ts";
-import { accepted, FakeNode } from "./fake-node.ts";
+import { accepted, FakeNode, until } from "./fake-node.ts";
 
 const place = { region: { x: 0, y: 0, z: 0 }, epoch: 1 };
 const closing: (() => void)[] = [];
@@ -123,6 +123,17 @@ describe("a unary call", () => {
     const client = clientOf(silent);
     await expect(client.execute(claim(client), { signal: AbortSignal.abort() })).rejects.toMatchObject({ reason: "CANCELLED" });
     await expect(client.execute(claim(client), { signal: AbortSignal.timeout(50) })).rejects.toMatchObject({ reason: "OUTCOME_UNKNOWN" });
+  });
+
+  it("that may have been done says so where its client is closed before it asks again", async () => {
+    const seen: string[] = [];
+    const only = await node({ execute: failing([new MeshError("OUTCOME_UNKNOWN", "leader lost", { retryDelayMs: 50 })], seen) });
+    const client = clientOf(only);
+    const executing = client.execute(claim(client));
+    await until(() => seen.length === 1);
+    setTimeout(() => client.close(), 20);
+    await expect(executing).rejects.toMatchObject({ reason: "OUTCOME_UNKNOWN" });
+    expect(seen.length).toBe(1);
   });
 
   it("never publishes events twice, and repeats updates that carry their time", async () => {

@@ -83,6 +83,19 @@ describe("a publisher", () => {
     expect([told, publisher.waiting, publisher.counts.refused]).toEqual([["UNKNOWN_TYPE 1"], 0, 1]);
   });
 
+  it("drops of many only what is refused by name, and sends the others at once", async () => {
+    const told: string[] = [];
+    const { publisher, calls } = publisherTo(async (updates) => {
+      await takesAll();
+      const at = updates.findIndex(({ key }) => key.startsWith("bad"));
+      if (at >= 0) throw MeshError.field(`updates[${at}].value`, "at most 4096 bytes");
+    }, { refused: (_, updates) => told.push(...updates.map(({ key }) => key)) });
+    for (const [at, key] of ["wolf", "bad 1", "bear", "bad 2", "fox"].entries()) publisher.set(positions.write(region, key, at));
+    await publisher.flush();
+    expect([told, calls.at(-1)?.map(({ key }) => key).sort(), publisher.waiting]).toEqual([["bad 1", "bad 2"], ["bear", "fox", "wolf"], 0]);
+    expect(publisher.counts).toMatchObject({ sent: 3, refused: 2, failures: 0 });
+  });
+
   it("takes no more keys than it may keep, and later values of those that it has", () => {
     const { publisher } = publisherTo(takesAll, { keysMax: 2 });
     expect([publisher.set(positions.write(region, "a", 1)), publisher.set(positions.write(region, "b", 1)), publisher.set(positions.write(region, "c", 1))]).toEqual([true, true, false]);
