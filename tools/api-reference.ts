@@ -1,5 +1,5 @@
 // docs/api: the reference of the TypeScript SDK, from the comments in its source.
-import { rmSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Application, LogLevel, type TypeDocOptions } from "typedoc";
 import { ROOT } from "./step.ts";
@@ -10,7 +10,7 @@ export const API_FOLDER = "docs/api";
 export async function writeApiReference(target: string): Promise<string[]> {
   const options: Partial<TypeDocOptions> & Record<string, unknown> = {
     entryPoints: [join(ROOT, "packages/client/src/index.ts")],
-    tsconfig: join(ROOT, "packages/client/tsconfig.json"),
+    tsconfig: writeConfig(),
     plugin: ["typedoc-plugin-markdown"],
     name: "@statemesh/client",
     readme: "none",
@@ -50,4 +50,21 @@ export async function writeApiReference(target: string): Promise<string[]> {
   app.validate(project);
   await app.generateOutputs(project);
   return said;
+}
+
+/** All packages from their source: through references it would depend on what the compiler left behind from some earlier time. */
+function writeConfig(): string {
+  const folder = join(ROOT, ".cache");
+  mkdirSync(folder, { recursive: true });
+  const file = join(folder, "api-reference.tsconfig.json");
+  const compilerOptions = {
+    rootDir: join(ROOT, "packages"),
+    noEmit: true,
+    composite: false,
+    incremental: false,
+    paths: { "@statemesh/*": [join(ROOT, "packages", "*", "src", "index.ts")] },
+    typeRoots: [join(ROOT, "node_modules", "@types")],
+  };
+  writeFileSync(file, JSON.stringify({ extends: join(ROOT, "tsconfig.base.json"), compilerOptions, files: [join(ROOT, "packages/client/src/index.ts")] }));
+  return file;
 }

@@ -26,6 +26,8 @@ interface Share {
   weight: number;
   readonly rows: Set<LeaseRow>;
   readonly takes: number;
+  /** Regions that it has now, and those that it is to get. What it is to give counts: that handoff may be refused. */
+  most: number;
 }
 
 /** A region costs something although nobody is in it. */
@@ -40,7 +42,7 @@ export function planBalance(view: PlacementView & { readonly handoffs: HandoffTa
     const rows = new Set(view.leases.ownedBy(server.serverId));
     const weight = [...rows].reduce((sum, row) => sum + weightOf(row), 0);
     const takes = silent.has(server.serverId) || burdenOf(view, server) > BURDEN_MAX ? 0 : server.maxRegions;
-    shares.push({ serverId: server.serverId, weight, rows, takes });
+    shares.push({ serverId: server.serverId, weight, rows, takes, most: rows.size });
   }
   const moves: PlannedMove[] = [];
   while (moves.length < movesMax) {
@@ -54,7 +56,7 @@ export function planBalance(view: PlacementView & { readonly handoffs: HandoffTa
 function nextMove(view: PlacementView & { readonly handoffs: HandoffTable }, shares: readonly Share[]): PlannedMove | undefined {
   const byWeight = [...shares].sort((a, b) => b.weight - a.weight || a.serverId - b.serverId);
   const from = byWeight[0];
-  const to = byWeight.findLast((share) => share.rows.size < share.takes);
+  const to = byWeight.findLast((share) => share.most < share.takes);
   if (from === undefined || to === undefined || from === to) return undefined;
   const gap = from.weight - to.weight;
   if (gap * 100 <= from.weight * EVEN_PERCENT) return undefined;
@@ -64,6 +66,7 @@ function nextMove(view: PlacementView & { readonly handoffs: HandoffTable }, sha
   from.weight -= weightOf(row);
   const moved = { ...row, serverId: to.serverId };
   to.rows.add(moved);
+  to.most += 1;
   to.weight += weightOf(row);
   return { region: row.region, epoch: row.epoch, players: row.players, fromServerId: from.serverId, toServerId: to.serverId };
 }

@@ -55,6 +55,13 @@ describe("a plan that evens servers out", () => {
     );
   });
 
+  it("counts what a server is to give as its own: that handoff may be refused", () => {
+    const { plan, directory } = world([{ takes: 2, players: [0] }, { takes: 5, players: [40, 19, 32, 40] }, { takes: 0, players: [12, 0, 91, 0] }]);
+    const moves = plan(3);
+    expect(moves.some(({ fromServerId }) => fromServerId === 2)).toBe(true);
+    expect(directory.tables.leases.ownedCount(2) + moves.filter(({ toServerId }) => toServerId === 2).length).toBeLessThanOrEqual(5);
+  });
+
   it("gives nothing to servers that are silent, that take none or that say they are full, and leaves what is on its way", () => {
     const { plan, run } = world([{ takes: 9, players: [50, 40] }, { takes: 9, players: [] }, { takes: 0, players: [] }]);
     expect(plan(1, new Set([2]))).toEqual([]);
