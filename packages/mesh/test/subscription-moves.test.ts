@@ -63,6 +63,19 @@ describe("a subscription with an area", () => {
     expect(node.hub.statistics()).toMatchObject({ moved: 2, lagged: 0, snapshots: 1, snapshotItems: 0 });
   });
 
+  it("is refused, or ends, where all subscribers together would read more regions than a node has room for", () => {
+    const node = new Node(1, { maxReads: 4 });
+    const [still, walking] = [node.hub.subscribe({ ...AREA, area: undefined, regions: [HOME, NEXT] }), node.hub.subscribe(AREA)];
+    for (const id of [still, walking]) drain(node, id, new Reader());
+    expect(() => node.hub.subscribe({ ...AREA, area: { center: at(1_900), radius: 300 } })).toThrow(/at most 4 regions/);
+    node.hub.move(walking, { center: at(1_900), radius: 300 });
+    expect(moveOf(drain(node, walking, new Reader())).entered).toEqual([nameOf(NEXT)]);
+    node.hub.move(walking, { center: at(1_900, 1_900), radius: 300 });
+    expect(() => node.hub.next(walking, 1_000)).toThrow(/at most 4 regions/);
+    node.hub.unsubscribe(walking);
+    node.hub.subscribe({ ...AREA, area: { center: at(1_900), radius: 300 } });
+  });
+
   it("keeps a region until the ball is 100 m away from it, and hears nothing of moves inside", () => {
     const node = new Node(1);
     const id = node.hub.subscribe({ ...AREA, area: { center: at(1_800), radius: 300 } });

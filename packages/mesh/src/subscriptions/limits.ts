@@ -4,6 +4,8 @@ export interface SubscriptionLimits {
   readonly maxSubscribers: number;
   /** Regions of a subscription. */
   readonly maxRegions: number;
+  /** Regions of all subscriptions of a node together, each as often as it is read: about 256 bytes. Reached: new ones, and moves that reach more, are answered OVERLOADED. */
+  readonly maxReads: number;
   /** Strong changes and causal events that wait for a subscriber. Reached: all are dropped, it gets `lagged` and a new snapshot. */
   readonly maxQueued: number;
   /** Entities and values that wait in snapshots, of all subscribers. Reached: new ones are answered OVERLOADED, those that lag wait. */
@@ -23,6 +25,7 @@ export interface SubscriptionLimits {
 export const DEFAULT_SUBSCRIPTION_LIMITS: SubscriptionLimits = {
   maxSubscribers: 20_000,
   maxRegions: 343,
+  maxReads: 2_000_000,
   maxQueued: 4_096,
   maxSnapshotItems: 4_000_000,
   maxRecentChanges: 16_384,

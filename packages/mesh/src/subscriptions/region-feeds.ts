@@ -7,6 +7,7 @@ import type { Subscriber } from "./subscriber.ts";
 /** Who reads what: a feed for each region that anybody reads. */
 export class RegionFeeds {
   readonly #feeds = new RegionMap<RegionFeed>();
+  #joins = 0;
   readonly #interest: SubscriptionHubOptions["interest"];
 
   constructor(interest: SubscriptionHubOptions["interest"]) {
@@ -17,12 +18,18 @@ export class RegionFeeds {
     return this.#feeds.size;
   }
 
+  /** Regions that are read, each as often as it is. */
+  get joins(): number {
+    return this.#joins;
+  }
+
   get(region: Region): RegionFeed | undefined {
     return this.#feeds.get(region);
   }
 
   /** The reader reads the region, eventual values behind a number. */
   join(subscriber: Subscriber, region: Region, seen: number): void {
+    this.#joins += 1;
     let feed = this.#feeds.get(region);
     if (feed === undefined) {
       feed = new RegionFeed(region);
@@ -38,6 +45,7 @@ export class RegionFeeds {
   leave(subscriber: Subscriber, region: Region): void {
     const feed = this.#feeds.get(region);
     if (feed === undefined) return;
+    this.#joins -= 1;
     feed.strong.delete(subscriber);
     feed.causal.delete(subscriber);
     const isElsewhere = (member: FeedMember): boolean => member.feed !== feed;

@@ -44,6 +44,8 @@ export interface Subscriber {
   readonly scope: number;
   /** Of a reader that may move: where it wants to be. */
   area: Area | undefined;
+  /** Its area has moved since `next` was worked out. */
+  isTurned: boolean;
   /** What it reads. */
   regions: readonly Region[];
   /** What it is to read, where its area has reached other regions; taken up once it has read what came before. */
@@ -98,6 +100,7 @@ export function newSubscriber(parts: Pick<Subscriber, "id" | "wishes" | "area" |
     told: [],
     partial: [],
     next: undefined,
+    isTurned: false,
     moved: undefined,
     groups: [],
     phase: "live",
@@ -114,4 +117,14 @@ export function newSubscriber(parts: Pick<Subscriber, "id" | "wishes" | "area" |
     dropped: 0,
     signalled: false,
   };
+}
+
+/** It reads on, and has read all that came so far but for eventual values, of which it gets the latest whenever. */
+export function isCaughtUp({ phase, changes, events, values }: Subscriber): boolean {
+  return phase === "live" && changes.length + events.length + values.length === 0;
+}
+
+/** All parts of its snapshot, or of what came into reach, are on their way. */
+export function hasNoParts({ entities, values }: Subscriber): boolean {
+  return entities.length + values.length === 0;
 }

@@ -13,7 +13,7 @@ import { RegionFeeds } from "./region-feeds.ts";
 import { decodeResumeToken, encodeResumeToken, type GroupCursor, hashOfCluster, type ResumePoint } from "./resume-token.ts";
 import { validateRequest } from "./request.ts";
 import { areaOf, distinctRegions, regionsOfArea, scopeOf, setOfRegions, unfinished, without } from "./scope.ts";
-import { newSubscriber, type Subscriber } from "./subscriber.ts";
+import { hasNoParts, isCaughtUp, newSubscriber, type Subscriber } from "./subscriber.ts";
 import { ValueRounds } from "./value-rounds.ts";
 
 /** Tokens of areas say nothing about fixed regions, nor those about areas. */
@@ -55,6 +55,7 @@ export class SubscriptionHub {
     const wanted = area === undefined ? distinctRegions(request.regions, this.limits.maxRegions) : regionsOfArea(area, []);
     const point = request.resumeToken === "" ? undefined : decodeResumeToken(request.resumeToken, this.#cluster, this.limits.maxTokenLength);
     if (this.#subscribers.size >= this.limits.maxSubscribers) throw this.#overloaded(`at most ${this.limits.maxSubscribers} subscribers a node`);
+    this.#checkRoom(Math.max(wanted.length, point?.regions?.length ?? 0));
     const scope = area === undefined ? scopeOf(wanted, wishes.hash) : scopeOf([], wishes.hash ^ AREA_SCOPE);
     const subscriber = newSubscriber({ id: this.#nextId, wishes, area, scope, intervalMs: request.eventualIntervalMs ?? 0, clock: point?.causal ?? this.#causalFrontier() });
     if (point !== undefined) this.#read(subscriber, point.regions ?? wanted);
@@ -78,7 +79,7 @@ export class SubscriptionHub {
 
   /**
    * Moves the area of a reader; an unknown id is ignored: its stream may have ended. It hears of it once it has read what came before; of
-   * several moves until then the last counts. Throws INVALID_FIELD.
+   * several moves until then the last counts, and only that is worked out. Throws INVALID_FIELD.
    */
   move(id: number, to: SubscriptionArea): void {
     const area = areaOf(to, "move");
@@ -86,8 +87,8 @@ export class SubscriptionHub {
     if (subscriber === undefined) return;
     if (subscriber.area === undefined) throw MeshError.field("move", "only a subscription that began with an area moves");
     subscriber.area = area;
-    this.#turnTo(subscriber);
-    if (subscriber.next !== undefined) this.#signal(subscriber);
+    subscriber.isTurned = true;
+    this.#signal(subscriber);
   }
 
   /**
@@ -195,11 +196,12 @@ export class SubscriptionHub {
 
   /**
    * The subscriber's next message of about `maxBytes`, at least one item; undefined where there is nothing to read:
-   * then `onReadable` tells when there is.
+   * then `onReadable` tells when there is. Throws OVERLOADED where its area has come to reach more than there is room for.
    */
   next(id: number, maxBytes: number): SubscribeResponse | undefined {
     const subscriber = this.#subscribers.get(id);
     if (subscriber === undefined) return undefined;
+    if (subscriber.isTurned) this.#turnTo(subscriber);
     if (subscriber.next !== undefined && isCaughtUp(subscriber) && !this.#isAhead(subscriber)) this.#startMove(subscriber);
     let response: SubscribeResponse | undefined;
     if (subscriber.phase === "lagged") response = this.#nextLagged(subscriber);
@@ -225,6 +227,7 @@ export class SubscriptionHub {
 
   /** Looks what the area reaches: nothing, where that is what the reader reads. */
   #turnTo(subscriber: Subscriber): void {
+    subscriber.isTurned = false;
     if (subscriber.area === undefined) return;
     const regions = regionsOfArea(subscriber.area, subscriber.regions);
     const isThere = regions.length === subscriber.regions.length && without(regions, subscriber.regions).length === 0;
@@ -234,6 +237,7 @@ export class SubscriptionHub {
   /** The reader goes over to the regions that its area reaches. Returns those that it leaves, and those that it enters. */
   #goOver(subscriber: Subscriber): { readonly left: readonly Region[]; readonly entered: readonly Region[] } {
     const regions = subscriber.next ?? subscriber.regions;
+    this.#checkRoom(regions.length - subscriber.regions.length);
     const left = without(subscriber.regions, regions);
     const entered = without(regions, subscriber.regions);
     subscriber.next = undefined;
@@ -241,6 +245,11 @@ export class SubscriptionHub {
     this.#read(subscriber, regions);
     for (const region of entered) this.#feeds.join(subscriber, region, this.#changeNumber);
     return { left, entered };
+  }
+
+  /** Throws OVERLOADED where so many more regions are too many. */
+  #checkRoom(more: number): void {
+    if (more > 0 && this.#feeds.joins + more > this.limits.maxReads) throw this.#overloaded(`all subscribers of a node together read at most ${this.limits.maxReads} regions`);
   }
 
   /** Whether the reader has seen more elsewhere than stands here: what it enters would be older. Then it moves a tick later, or two. */
@@ -462,7 +471,7 @@ export class SubscriptionHub {
   }
 
   #hasNews(subscriber: Subscriber): boolean {
-    return subscriber.phase !== "live" || subscriber.next !== undefined || subscriber.changes.length + subscriber.events.length + subscriber.values.length > 0;
+    return subscriber.phase !== "live" || subscriber.isTurned || subscriber.next !== undefined || subscriber.changes.length + subscriber.events.length + subscriber.values.length > 0;
   }
 
   #signal(subscriber: Subscriber): void {
@@ -488,13 +497,4 @@ export class SubscriptionHub {
   #overloaded(why: string): MeshError {
     return new MeshError("OVERLOADED", why, { retryDelayMs: this.limits.retryDelayMs });
   }
-}
-
-/** It reads on, and has read all that came so far but for eventual values, of which it gets the latest whenever. */
-function isCaughtUp({ phase, changes, events, values }: Subscriber): boolean {
-  return phase === "live" && changes.length + events.length + values.length === 0;
-}
-
-function hasNoParts({ entities, values }: Subscriber): boolean {
-  return entities.length + values.length === 0;
 }
