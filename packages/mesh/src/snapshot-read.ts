@@ -7,6 +7,7 @@ import { accountName, entityName, type GroupState, playerAccount, regionName, ty
 import { formatRegion } from "@statemesh/world";
 import type { ReadNode } from "./reads.ts";
 import { transactionPending } from "./strong/operation-errors.ts";
+import { sizeOfEntity } from "./subscriptions/message-size.ts";
 
 /** What reading a snapshot needs of its node. */
 export type SnapshotNode = Pick<ReadNode, "state" | "barrier" | "whenApplied"> & { monotonicMs(): number };
@@ -21,11 +22,11 @@ export interface SnapshotPart {
 
 export type SnapshotDone = (response: ReadSnapshotResponse | undefined, error: MeshError | undefined) => void;
 
-/** Entities in an answer, and their bytes, about. Beyond: MESSAGE_TOO_LARGE. */
+/** Entities in an answer, and its bytes, about. Beyond: MESSAGE_TOO_LARGE. */
 const ENTITIES_MAX = 4_096;
 const BYTES_MAX = 2 * 1024 * 1024;
-/** What an entity takes besides its state, about. */
-const ENTITY_BYTES = 256;
+/** What a balance takes besides its names, about. */
+const BALANCE_BYTES = 32;
 /** Looks at something that keeps changing before the caller is told. */
 const LOOKS_MAX = 64;
 
@@ -158,16 +159,25 @@ function hasChanged(part: SnapshotPart, result: SnapshotPartResult | undefined, 
 function answerOf(node: SnapshotNode, parts: readonly SnapshotPart[]): SnapshotPartResult[] {
   let entities = 0;
   let bytes = 0;
+  const take = (more: number): void => {
+    bytes += more;
+    if (entities > ENTITIES_MAX || bytes > BYTES_MAX) throw new MeshError("MESSAGE_TOO_LARGE", `a snapshot holds at most ${ENTITIES_MAX} entities and about ${BYTES_MAX} bytes: read fewer regions and accounts, or name what you need`);
+  };
   const count = (entity: Entity): Entity => {
-    bytes += ENTITY_BYTES + entity.state.length;
-    if (++entities > ENTITIES_MAX || bytes > BYTES_MAX) throw new MeshError("MESSAGE_TOO_LARGE", `a snapshot holds at most ${ENTITIES_MAX} entities and about ${BYTES_MAX} bytes of them: read fewer regions, or name what you need`);
+    entities += 1;
+    take(sizeOfEntity(entity));
     return entity;
+  };
+  const balances = (state: GroupState, account: string): Balance[] => {
+    const held = balancesOf(state, account);
+    for (const { accountId, itemKind } of held) take(BALANCE_BYTES + accountId.length + itemKind.length);
+    return held;
   };
   return parts.map((part) => {
     const state = node.state(part.groupId);
     const fence = state.fence(part.region);
     const found = isWhole(part) ? [...(state.entities.inRegion(part.region)?.values() ?? [])] : part.entities.flatMap(({ kind, entityId }) => state.entities.get(kind, entityId) ?? []);
-    return { region: part.region, entities: found.map(count), balances: part.accounts.flatMap((account) => balancesOf(state, account)), epoch: fence?.epoch ?? 0, ownerServerId: fence?.ownerServerId ?? 0 };
+    return { region: part.region, entities: found.map(count), balances: part.accounts.flatMap((account) => balances(state, account)), epoch: fence?.epoch ?? 0, ownerServerId: fence?.ownerServerId ?? 0 };
   });
 }
 

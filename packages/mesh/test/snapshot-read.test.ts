@@ -2,7 +2,7 @@
 import { type MeshError, type ReadSnapshotResponse, type Region } from "@statemesh/contract";
 import { describe, expect, it } from "vitest";
 import { readSnapshot, type SnapshotPart } from "../src/index.ts";
-import { claim, give, mint, send } from "./operations.ts";
+import { claim, give, mint, place, send } from "./operations.ts";
 import { ready } from "./transacting.ts";
 import type { VirtualCluster } from "./virtual-cluster.ts";
 
@@ -83,6 +83,19 @@ describe("a snapshot of several groups", () => {
     const parts = [1, 2].map((groupId) => ({ region: cluster.regionIn(groupId), groupId, entities: [], accounts: [] }));
     const { response } = until(cluster, snapshot(cluster, 3, parts));
     expect(response?.parts.map(({ entities, epoch }) => [entities.map(({ entityId }) => entityId), epoch])).toEqual([[["vein-1"], 0], [["vein-2"], 0]]);
+  });
+
+  it("is refused where its answer would be larger than a message, with all that its entities carry", () => {
+    const cluster = ready();
+    const region = cluster.regionIn(1);
+    const attributes = new Map(Array.from({ length: 16 }, (_, at) => [`attribute-${at}`, "x".repeat(1_024)] as const));
+    for (let n = 0; n < 150; n++) {
+      const wall = place(`w${n}`, 1, region, [(n % 15) * 10, 0, Math.floor(n / 15) * 10]);
+      if (wall.body?.$case === "structurePlacement") wall.body.value.attributes = attributes;
+      cluster.execute(1, [wall]);
+    }
+    const { response, error } = until(cluster, snapshot(cluster, 1, [{ region, groupId: 1, entities: [], accounts: [] }]));
+    expect([response === undefined, error?.reason]).toEqual([true, "MESSAGE_TOO_LARGE"]);
   });
 
   it("of one group needs no second look", () => {
