@@ -69,6 +69,30 @@ describe("eventual values", () => {
     expect(cluster.holds(2)).toEqual({ near: "2" });
   });
 
+  it("that are held back come then whenever that is, also where all is being said again", () => {
+    for (let ticks = 0; ticks < 100; ticks += 1) {
+      const cluster = settled();
+      cluster.run(ticks * TICK_MS);
+      cluster.publish(0, "near", "1");
+      cluster.run(TICK_MS);
+      cluster.interests[2]?.hold(HOME);
+      cluster.run(2 * TICK_MS);
+      expect([ticks, cluster.holds(2)]).toEqual([ticks, { near: "1" }]);
+    }
+  });
+
+  it("of other regions are still held back when somebody begins to read", () => {
+    const cluster = settled();
+    cluster.publish(0, "near", "1", HOME);
+    cluster.publish(0, "far", "1", FAR);
+    cluster.run(TICK_MS);
+    cluster.interests[2]?.hold(FAR);
+    cluster.run(2 * TICK_MS);
+    expect([cluster.holds(2, HOME), cluster.holds(2, FAR)]).toEqual([{}, { far: "1" }]);
+    cluster.run(500);
+    expect(cluster.holds(2, HOME)).toEqual({ near: "1" });
+  });
+
   it("come at once for 10 s after somebody has read without a subscription, and for as long as one of several subscriptions is open", () => {
     const cluster = settled();
     cluster.stores[2]?.read(HOME, 10);

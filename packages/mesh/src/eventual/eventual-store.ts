@@ -247,9 +247,8 @@ export class EventualStore {
     this.#rounds.heard(from, delta, this.#repair.isWhole(from, delta), !hasRoom, this.#elapsed.ms);
     const outbox = this.#peers.get(from);
     if (outbox === undefined) return;
-    if (delta.interest !== undefined) outbox.interest.hear(delta.interest);
-    // What was held back of a region is wanted now.
-    if (delta.hurry || delta.interest?.whole === false) outbox.release();
+    if (delta.interest !== undefined) outbox.hears(delta.interest);
+    if (delta.hurry) outbox.release();
     if (delta.knownRounds > 0) {
       const known = delta.knownIncarnation === this.#identity.incarnation ? delta.knownRounds - 1 : 0;
       if (delta.asksAgain) outbox.sendAgain(known, (round) => this.#publishedSince(round));

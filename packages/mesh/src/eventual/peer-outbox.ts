@@ -1,4 +1,4 @@
-import type { EventualDelta, EventualValue, Region, RegionSketch } from "@statemesh/contract";
+import type { EventualDelta, EventualValue, Region, RegionInterest, RegionSketch } from "@statemesh/contract";
 import type { EventualLimits } from "./limits.ts";
 import { PeerInterest } from "./interest.ts";
 import { RegionMap } from "./region-map.ts";
@@ -110,6 +110,14 @@ export class PeerOutbox {
       this.sparedBytes += this.#held.get(register) ?? 0;
       this.#held.set(register, encodedSize(register.value));
     }
+  }
+
+  /** The peer says what is read there. What was held back of that goes now. */
+  hears(said: RegionInterest): void {
+    this.interest.hear(said);
+    const wanted: Register[] = [];
+    for (const register of this.#held.keys()) if (this.interest.wants(register.home.region)) wanted.push(register);
+    this.push(wanted);
   }
 
   /** What is held back goes with what waits. */
