@@ -57,17 +57,40 @@ class KindSum {
   }
 }
 
-/** The groups' states at one moment, by group. Everything is added up anew, account by account. */
-export function conservationOf(states: readonly GroupState[]): Conservation {
+/** Of the kinds whose accounts of one group hold something else than was counted with the postings: what they hold. */
+export type Astray = ReadonlyMap<string, Held>;
+
+type Held = Pick<KindCount, "held" | "onGround">;
+
+/** Adds a group's accounts up anew, one by one: what takes long of a proof. */
+export function astrayIn({ ledger }: GroupState): Astray {
+  const astray = new Map<string, Held>();
+  const counts = ledger.counts();
+  const found = ledger.held();
+  for (const itemKind of new Set([...found.keys(), ...counts.keys()])) {
+    const { held, onGround } = found.get(itemKind) ?? NONE;
+    const counted = counts.get(itemKind) ?? NONE;
+    if (held.value !== counted.held.value || onGround.value !== counted.onGround.value) astray.set(itemKind, { held, onGround });
+  }
+  return astray;
+}
+
+/**
+ * The groups' states at one moment, by group.
+ *
+ * @param accounts by group, what adding up its accounts gave, at this moment or at an earlier one: an account that holds what was counted then
+ *     holds it now too, as each posting changes both
+ */
+export function conservationOf(states: readonly GroupState[], accounts: readonly Astray[] = states.map(astrayIn)): Conservation {
   const sums = new Map<string, KindSum>();
   /** By sender, receiver and kind: what was sent, less what was received and what transactions account for. */
   const open = new Map<string, number>();
-  for (const { ledger, groupId } of states) {
-    const held = ledger.held();
+  for (const [at, { ledger, groupId }] of states.entries()) {
+    const astrayHere = accounts[at];
     const counts = ledger.counts();
-    for (const itemKind of new Set([...held.keys(), ...counts.keys()])) {
-      const found = held.get(itemKind) ?? NONE;
+    for (const itemKind of new Set([...(astrayHere?.keys() ?? []), ...counts.keys()])) {
       const counted = counts.get(itemKind);
+      const found = astrayHere?.get(itemKind) ?? counted ?? NONE;
       const sum = sumOf(sums, itemKind);
       sum.add({ minted: 0, burned: 0, away: 0, ...counted, ...found });
       // What was counted with the postings is what the accounts hold.

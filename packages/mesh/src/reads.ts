@@ -13,10 +13,17 @@ export interface ReadNode {
   /** Milliseconds since this node surely held all that was committed in the group; infinite where it never did. */
   stalenessMs(groupId: number): number;
   eventualValues(region: Region, limit: number): EventualValue[];
+  /** Runs what takes long when it is its turn; without one, at once. */
+  turn?(run: () => void): void;
 }
 
 const PAGE_DEFAULT = 256;
 const EVENTUAL_MAX = 1_024;
+
+/** It may take as long as many others: a large page, eventual values, or containers with all that is in them. */
+export function isBulkRead({ entities, accounts, containers, pageSize, includeEventual }: ReadRequest): boolean {
+  return includeEventual || containers.length > 0 || (entities.length + accounts.length === 0 && pageSize > PAGE_DEFAULT);
+}
 
 export type ReadDone = (response: ReadResponse | undefined, error: MeshError | undefined) => void;
 
@@ -47,7 +54,12 @@ export function read(node: ReadNode, groupId: number, region: Region, request: R
     default:
       break;
   }
-  node.barrier(groupId, deadlineMs, (error) => (error === undefined ? whenReleased(node, groupId, region, request, deadlineMs, answer) : answer(error)));
+  const look = (): void => whenReleased(node, groupId, region, request, deadlineMs, answer);
+  node.barrier(groupId, deadlineMs, (error) => {
+    if (error !== undefined) answer(error);
+    else if (node.turn === undefined) look();
+    else node.turn(look);
+  });
 }
 
 /**
@@ -116,13 +128,27 @@ function addPage(state: GroupState, region: Region, request: ReadRequest, respon
   const after = request.pageToken === "" ? undefined : openPageToken(request.pageToken, region);
   if (entities === undefined) return;
   const size = request.pageSize === 0 ? PAGE_DEFAULT : request.pageSize;
-  const names = [...entities.keys()].filter((name) => after === undefined || name > after).sort();
+  const names = leastNames(entities.keys(), after, size + 1);
   for (const name of names.slice(0, size)) {
     const entity = entities.get(name);
     if (entity !== undefined) response.entities.push(entity);
   }
   const last = names[size - 1];
   if (names.length > size && last !== undefined) response.nextPageToken = sealPageToken(last, region);
+}
+
+/** The first names after one, in order: a region may have far more than a page. */
+function leastNames(names: Iterable<string>, after: string | undefined, count: number): string[] {
+  const least: string[] = [];
+  let greatest: string | undefined;
+  for (const name of names) {
+    if ((after !== undefined && name <= after) || (greatest !== undefined && name >= greatest)) continue;
+    least.push(name);
+    if (least.length < 2 * count) continue;
+    least.sort().length = count;
+    greatest = least[count - 1];
+  }
+  return least.sort().slice(0, count);
 }
 
 /** A token is the last name, bound to the region by a checksum: one from elsewhere is told apart. */

@@ -10,7 +10,7 @@ import { transactionPending } from "./strong/operation-errors.ts";
 import { sizeOfEntity } from "./subscriptions/message-size.ts";
 
 /** What reading a snapshot needs of its node. */
-export type SnapshotNode = Pick<ReadNode, "state" | "barrier" | "whenApplied"> & { monotonicMs(): number };
+export type SnapshotNode = Pick<ReadNode, "state" | "barrier" | "whenApplied" | "turn"> & { monotonicMs(): number };
 
 /** What is read of one region, validated. Without entities and accounts: every entity of the region. */
 export interface SnapshotPart {
@@ -70,9 +70,14 @@ class SnapshotRead {
         if (open <= 0) return;
         open = error === undefined ? open - 1 : 0;
         if (error !== undefined) this.#done(undefined, error);
-        else if (open === 0) this.#guarded(then);
+        else if (open === 0) this.#inTurn(then);
       });
     }
+  }
+
+  #inTurn(run: () => void): void {
+    if (this.#node.turn === undefined) this.#guarded(run);
+    else this.#node.turn(() => this.#guarded(run));
   }
 
   #guarded(run: () => void): void {
@@ -113,7 +118,7 @@ class SnapshotRead {
   /** What is prepared may be in force elsewhere already: its end is an entry. */
   #afterNextEntry({ region, groupId }: SnapshotPart): void {
     this.#node.whenApplied(groupId, this.#node.state(groupId).appliedIndex + 1, this.#deadlineMs, (error) => {
-      if (error === undefined) this.#guarded(() => this.#collect());
+      if (error === undefined) this.#inTurn(() => this.#collect());
       else this.#done(undefined, error.reason === "NO_QUORUM" ? transactionPending(region) : error);
     });
   }

@@ -1,5 +1,7 @@
 // Linearizable reads: on the leader, on followers, with leases.
-import type { MeshError } from "@statemesh/contract";
+import { Entity, type MeshError, ReadLevel, ReadRequest, type ReadResponse } from "@statemesh/contract";
+import { read as readRegion } from "@statemesh/mesh";
+import type { GroupState } from "@statemesh/replica";
 import { describe, expect, it } from "vitest";
 import { mint } from "./operations.ts";
 import { VirtualCluster, isDecision } from "./virtual-cluster.ts";
@@ -78,4 +80,26 @@ it("a leader with a lease answers a read without a message", () => {
   const answer = read(cluster, leader);
   cluster.runUntil(() => answer.done, 50);
   expect(answer.ore).toBe(1);
+});
+
+describe("pages of a region", () => {
+  it.each([1, 3, 64, 1_000])("of %i hold every entity once, in order of their names, however many there are", (pageSize) => {
+    const names = Array.from({ length: 700 }, (_, n) => `e${(n * 389) % 700}`);
+    const entities = new Map(names.map((name) => [name, Entity.fromPartial({ entityId: name })]));
+    const state = { entities: { inRegion: () => entities }, fence: () => undefined, position: () => ({ groupId: 1, index: 1 }) } as unknown as GroupState;
+    const unused = (): never => {
+      throw new Error("an eventual read asks nobody");
+    };
+    const node = { state: () => state, barrier: unused, whenApplied: unused, stalenessMs: unused, eventualValues: unused };
+    const region = { x: 0, y: 0, z: 0 };
+    const seen: string[] = [];
+    for (let pageToken = ""; ; ) {
+      let page: ReadResponse | undefined;
+      readRegion(node, 1, region, ReadRequest.fromPartial({ region, level: ReadLevel.EVENTUAL, pageSize, pageToken }), 0, (response) => (page = response));
+      seen.push(...(page?.entities ?? []).map(({ entityId }) => entityId));
+      pageToken = page?.nextPageToken ?? "";
+      if (pageToken === "") break;
+    }
+    expect(seen).toEqual(names.toSorted());
+  });
 });

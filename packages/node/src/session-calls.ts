@@ -4,7 +4,7 @@ import { MeshError, type PublishRequest, type PublishResponse, type ReadRequest,
 import { checkSession, isReached, type MeshNode, mergedTokens, sessionAfter, type SubscriptionRequest } from "@statemesh/mesh";
 import type { Timers } from "@statemesh/ports";
 import { groupOf } from "@statemesh/world";
-import { type Answer, publish, readFrom } from "./shard-calls.ts";
+import { type Answer, publish, readFrom, type Turn } from "./shard-calls.ts";
 import { subscribe } from "./subscribe-calls.ts";
 
 /** How often a call looks whether what its session has seen has come, milliseconds. */
@@ -24,12 +24,12 @@ export function publishInSession(mesh: MeshNode, timers: Timers, request: Publis
 }
 
 /** `readFrom` in the request's session, at any level. Throws where the request is not valid. */
-export function readInSession(mesh: MeshNode, timers: Timers, request: ReadRequest, deadlineMs: number, answer: Answer<ReadResponse>): void {
+export function readInSession(mesh: MeshNode, timers: Timers, request: ReadRequest, deadlineMs: number, answer: Answer<ReadResponse>, turn?: Turn): void {
   const { session, region } = request;
-  if (session === undefined || region === undefined) return readFrom(mesh, request, deadlineMs, answer);
+  if (session === undefined || region === undefined) return readFrom(mesh, request, deadlineMs, answer, turn);
   checkSession(mesh, session);
   whenReached(mesh, timers, session, groupOf(region, mesh.options.groups), deadlineMs, answer, () =>
-    readFrom(mesh, request, deadlineMs, { ...answer, isGone: () => answer.isGone(), done: (response) => answer.done({ ...response, session: sessionAfter(mesh, session, response.position) }) }),
+    readFrom(mesh, request, deadlineMs, { ...answer, isGone: () => answer.isGone(), done: (response) => answer.done({ ...response, session: sessionAfter(mesh, session, response.position) }) }, turn),
   );
 }
 

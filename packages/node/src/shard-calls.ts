@@ -69,8 +69,11 @@ function whenCovered(mesh: MeshNode, timers: Timers, request: PublishRequest, de
   });
 }
 
-/** Answers a read. Throws where the request is not valid. */
-export function readFrom(mesh: MeshNode, request: ReadRequest, deadlineMs: number, answer: Answer<ReadResponse>): void {
+/** Lets what takes long wait for its turn. */
+export type Turn = (run: () => void) => void;
+
+/** Answers a read, in turns where one is given. Throws where the request is not valid. */
+export function readFrom(mesh: MeshNode, request: ReadRequest, deadlineMs: number, answer: Answer<ReadResponse>, turn?: Turn): void {
   const { region } = request;
   checkRegion(region, "region");
   checkNames(request, "");
@@ -88,6 +91,7 @@ export function readFrom(mesh: MeshNode, request: ReadRequest, deadlineMs: numbe
     whenApplied: (id: number, index: number, untilMs: number, done: (error: MeshError | undefined) => void) => mesh.group(id).whenApplied(index, untilMs, done),
     stalenessMs: (id: number) => mesh.stalenessMs(id),
     eventualValues: (place: typeof region, limit: number) => mesh.eventual.read(place, limit),
+    ...(turn !== undefined && { turn }),
   };
   read(node, groupId, region, request, deadlineMs, (response, error) => {
     if (response === undefined) answer.fail(error ?? new MeshError("INTERNAL", "a read without an answer"));
@@ -107,8 +111,8 @@ function checkNames({ entities, accounts }: Pick<ReadRequest, "entities" | "acco
   for (const [i, account] of accounts.entries()) checkName(account, 1, ID_BYTES_MAX, within, `accounts[${i}]`);
 }
 
-/** Answers a read of several regions in one cut. Throws where the request is not valid. */
-export function readSnapshotFrom(mesh: MeshNode, { parts }: ReadSnapshotRequest, deadlineMs: number, answer: Answer<ReadSnapshotResponse>): void {
+/** Answers a read of several regions in one cut, in turns where one is given. Throws where the request is not valid. */
+export function readSnapshotFrom(mesh: MeshNode, { parts }: ReadSnapshotRequest, deadlineMs: number, answer: Answer<ReadSnapshotResponse>, turn?: Turn): void {
   if (parts.length === 0) throw MeshError.field("parts", `1..${SNAPSHOT_PARTS} parts`);
   checkList(parts, SNAPSHOT_PARTS, "", "parts");
   const asked: SnapshotPart[] = [];
@@ -126,6 +130,7 @@ export function readSnapshotFrom(mesh: MeshNode, { parts }: ReadSnapshotRequest,
     barrier: (id: number, untilMs: number, done: (error: MeshError | undefined) => void) => mesh.barrier(id, untilMs, done),
     whenApplied: (id: number, index: number, untilMs: number, done: (error: MeshError | undefined) => void) => mesh.group(id).whenApplied(index, untilMs, done),
     monotonicMs: () => mesh.host.clock.monotonicMs(),
+    ...(turn !== undefined && { turn }),
   };
   readSnapshot(node, asked, deadlineMs, (response, error) => {
     if (response === undefined) answer.fail(error ?? new MeshError("INTERNAL", "a snapshot without an answer"));

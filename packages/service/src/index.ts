@@ -1,6 +1,7 @@
 // What every gRPC server of StateMesh needs: configuration, logs, metrics, health, reflection, limits, shutdown.
 export { bindService, type MethodsOf, type ServiceBinding } from "./binding.ts";
 export { CallContext } from "./call-context.ts";
+export { CallPlaces, type KindLoad, type PlaceCaller, type Release } from "./call-places.ts";
 export { LatencyHistogram, registerLatencies } from "./call-metrics.ts";
 export { call, type CallSettings, type ChannelSettings, clientOptions, connect, type UnaryCallDefinition } from "./channel.ts";
 export {
@@ -17,7 +18,7 @@ export {
 export { configurationSection } from "./configuration-page.ts";
 export { LIVENESS } from "./health.ts";
 export { createLogger, type Logger, type LoggerSettings } from "./logger.ts";
-export { bidiStream, clientStream, type Respond, serverStream, unary, unaryCallback } from "./methods.ts";
+export { bidiStream, clientStream, type Respond, serverStream, unary, unaryCallback, type UnaryMethod } from "./methods.ts";
 export { address, choice, type ConfigurationOf, flag, integer, OptionRuleError, type OptionTable, parsed, splitAddress, text, type TypedOption } from "./option.ts";
 export { OwnedProcess } from "./owned-process.ts";
 export type { RequestStream } from "./request-stream.ts";

@@ -11,6 +11,7 @@ import type { MeshNode } from "@statemesh/mesh";
 import type { NodeRuntime } from "@statemesh/node";
 import { type CallContext, type ServiceBinding, bindService, serverStream, unary } from "@statemesh/service";
 import { checkInteger } from "@statemesh/world";
+import type { BulkCalls } from "./bulk-calls.ts";
 import { ConservationWatch, verify } from "./conservation-service.ts";
 import { deadlineOf } from "./deadlines.ts";
 import { addMember, cancelMemberChange, drainNode, listMemberChanges, listMembers, removeMember, replaceMember, watchMemberChange } from "./member-service.ts";
@@ -22,6 +23,7 @@ export interface AdminNode {
   readonly startedAtMs: number;
   readonly defaultDeadlineMs: number;
   readonly runtime: NodeRuntime;
+  readonly bulk: BulkCalls;
   clientAddressOf(nodeId: number): string;
   walBytes(): number;
 }
@@ -34,7 +36,7 @@ export function adminService(node: AdminNode): ServiceBinding {
   return bindService(ClusterAdminServiceService, {
     getStatus: unary(() => statusOf(node)),
     transferLeadership: unary((request, context) => transfer(node, request, context)),
-    verifyConservation: unary((request, context) => verify(node, request, context)),
+    verifyConservation: node.bulk.unary((request, context) => verify(node, request, context)),
     watchConservation: serverStream((request, responses, context) => conservation.watch(request, responses, context)),
     listMembers: unary(() => listMembers(node)),
     addMember: unary((request, context) => addMember(node, request, context)),

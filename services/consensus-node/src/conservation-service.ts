@@ -1,12 +1,14 @@
 // Whether what was minted less what was burned is what is held: proven once, or told all the time.
 import { MeshError, type VerifyConservationRequest, type VerifyConservationResponse, type WatchConservationRequest, type WatchConservationResponse } from "@statemesh/contract";
-import { conservationOf, countedItems, flowsOf, type FlowScope, type MeshNode } from "@statemesh/mesh";
+import { type Astray, astrayIn, conservationOf, countedItems, flowsOf, type FlowScope, type MeshNode } from "@statemesh/mesh";
 import type { CallContext, ResponseStream } from "@statemesh/service";
 import { checkInteger, checkList, checkName, checkRegion, ID_BYTES_MAX } from "@statemesh/world";
+import type { BulkCalls } from "./bulk-calls.ts";
 import { deadlineOf } from "./deadlines.ts";
 
 export interface ConservationNode {
   readonly mesh: MeshNode;
+  readonly bulk: BulkCalls;
   readonly defaultDeadlineMs: number;
 }
 
@@ -28,8 +30,11 @@ const KINDS_NAMED = 64;
 /** How soon a watch sees that its reader is gone. */
 const LOOK_MS = 250;
 
-/** Every group is conserved by itself, at any index; what is on its way between them is accounted for. */
-export async function verify({ mesh, defaultDeadlineMs }: ConservationNode, { scope }: VerifyConservationRequest, context: CallContext): Promise<VerifyConservationResponse> {
+/**
+ * Every group is conserved by itself, at any index; what is on its way between them is accounted for. Accounts are added up a group at a time,
+ * with other work in between.
+ */
+export async function verify({ mesh, bulk, defaultDeadlineMs }: ConservationNode, { scope }: VerifyConservationRequest, context: CallContext): Promise<VerifyConservationResponse> {
   const wanted = scopeOf(scope);
   const deadlineMs = deadlineOf(context, mesh.host.clock.monotonicMs(), defaultDeadlineMs);
   for (let tries = 1; ; tries++) {
@@ -37,12 +42,18 @@ export async function verify({ mesh, defaultDeadlineMs }: ConservationNode, { sc
       const groups = mesh.groups.slice(first, first + BARRIERS_AT_ONCE);
       await Promise.all(groups.map(async ({ groupId }) => barrier(mesh, groupId, deadlineMs)));
     }
+    await bulk.nextTurn();
     if (wanted !== undefined) {
       const states = mesh.groups.map(({ state }) => state);
       const flows = flowsOf(states, wanted);
       return { conserved: flows.every(({ conserved }) => conserved), items: [], positions: states.map((state) => state.position()), flows };
     }
-    const { items, positions, addsUp, isExplained } = conservationOf(mesh.groups.map(({ state }) => state));
+    const accounts: Astray[] = [];
+    for (const { state } of mesh.groups) {
+      accounts.push(astrayIn(state));
+      await bulk.nextTurn();
+    }
+    const { items, positions, addsUp, isExplained } = conservationOf(mesh.groups.map(({ state }) => state), accounts);
     if (!addsUp || isExplained || tries === VERIFY_TRIES) return { conserved: addsUp && isExplained, items, positions, flows: [] };
   }
 }

@@ -1,22 +1,24 @@
 // The calls of a game shard.
 import { MeshError } from "@statemesh/contract";
-import type { MeshNode } from "@statemesh/mesh";
+import { isBulkRead, type MeshNode } from "@statemesh/mesh";
 import { type Answer, publishInSession, readInSession, readSnapshotFrom } from "@statemesh/node";
 import { SystemTimers } from "@statemesh/ports";
 import { type CallContext, type Respond, type ServiceBinding, bidiStream, bindService, serverStream, unaryCallback } from "@statemesh/service";
+import type { BulkCalls } from "./bulk-calls.ts";
 import { deadlineOf } from "./deadlines.ts";
 import { execute, executeStream, transact } from "./execute.ts";
 import { CONSISTENCY_WITH_BYTES, SubscriptionStreams } from "./subscribe.ts";
 
 export interface ConsistencyNode {
   readonly mesh: MeshNode;
+  readonly bulk: BulkCalls;
   readonly defaultDeadlineMs: number;
   /** The node's disk takes no writes. */
   isDiskFull(): boolean;
 }
 
 export function consistencyService(node: ConsistencyNode): ServiceBinding {
-  const { mesh, defaultDeadlineMs } = node;
+  const { mesh, bulk, defaultDeadlineMs } = node;
   const streams = new SubscriptionStreams(mesh);
   const timers = new SystemTimers();
   const deadline = (context: CallContext): number => deadlineOf(context, mesh.host.clock.monotonicMs(), defaultDeadlineMs);
@@ -39,8 +41,15 @@ export function consistencyService(node: ConsistencyNode): ServiceBinding {
     publish: unaryCallback((request, context, respond) => publishInSession(mesh, timers, request, deadline(context), answerOf(respond, context))),
     subscribe: serverStream((request, responses, context) => streams.open(request, responses, context)),
     subscribeStream: bidiStream((requests, responses, context) => streams.openStream(requests, responses, context)),
-    read: unaryCallback((request, context, respond) => readInSession(mesh, timers, request, deadline(context), answerOf(respond, context))),
-    readSnapshot: unaryCallback((request, context, respond) => readSnapshotFrom(mesh, request, deadline(context), answerOf(respond, context))),
+    read: unaryCallback((request, context, respond) => {
+      const deadlineMs = deadline(context);
+      if (isBulkRead(request)) bulk.admit(context, respond, () => readInSession(mesh, timers, request, deadlineMs, answerOf(respond, context), bulk.turn));
+      else readInSession(mesh, timers, request, deadlineMs, answerOf(respond, context));
+    }),
+    readSnapshot: unaryCallback((request, context, respond) => {
+      const deadlineMs = deadline(context);
+      bulk.admit(context, respond, () => readSnapshotFrom(mesh, request, deadlineMs, answerOf(respond, context), bulk.turn));
+    }),
   });
 }
 

@@ -2,14 +2,15 @@
 import { HealingServiceService, type WatchTentativeResponse } from "@statemesh/contract";
 import type { MeshNode } from "@statemesh/mesh";
 import { getHealReport, listedGroups, listHealReports, reportGroup } from "@statemesh/node";
-import { type CallContext, type ServiceBinding, bindService, serverStream, unary } from "@statemesh/service";
+import { type CallContext, type ServiceBinding, bindService, serverStream } from "@statemesh/service";
+import type { BulkCalls } from "./bulk-calls.ts";
 import { deadlineOf } from "./deadlines.ts";
 import { PulledStreams } from "./pulled-streams.ts";
 
 /** Groups that are asked for their position at a time. */
 const BARRIERS_AT_ONCE = 256;
 
-export function healingService(mesh: MeshNode, defaultDeadlineMs: number): ServiceBinding {
+export function healingService(mesh: MeshNode, bulk: BulkCalls, defaultDeadlineMs: number): ServiceBinding {
   const { watch } = mesh.cutOff.tentative;
   const watches = new PulledStreams<WatchTentativeResponse>({
     next: (id) => {
@@ -32,12 +33,14 @@ export function healingService(mesh: MeshNode, defaultDeadlineMs: number): Servi
     }
   };
   return bindService(HealingServiceService, {
-    listHealReports: unary(async (request, context) => {
+    listHealReports: bulk.unary(async (request, context) => {
       await catchUp(listedGroups(mesh, request), request.stale, context);
+      await bulk.nextTurn();
       return listHealReports(mesh, request);
     }),
-    getHealReport: unary(async (request, context) => {
+    getHealReport: bulk.unary(async (request, context) => {
       await catchUp([reportGroup(mesh, request)], request.stale, context);
+      await bulk.nextTurn();
       return getHealReport(mesh, request);
     }),
     watchTentative: serverStream((request, responses, context) => {

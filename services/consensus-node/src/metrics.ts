@@ -1,6 +1,7 @@
 import { countedItems, differenceIn, type MeshNode } from "@statemesh/mesh";
 import type { NodeRuntime, Storage } from "@statemesh/node";
 import { Counter, Gauge, type Registry } from "@statemesh/service";
+import type { BulkCalls } from "./bulk-calls.ts";
 import type { StoreLink } from "./store-link.ts";
 
 /** What is measured besides the node itself. */
@@ -8,6 +9,7 @@ export interface MeasuredParts {
   readonly storage: Storage;
   readonly runtime: NodeRuntime;
   readonly store: StoreLink | undefined;
+  readonly bulk: BulkCalls;
 }
 
 /** Groups with series of their own, at most; of more there is one series for all. */
@@ -41,7 +43,7 @@ export function itemSeries(node: Pick<MeshNode, "groups">): [{ readonly item_kin
 }
 
 /** What a node says about itself to Prometheus. Everything is read on a scrape; nothing is kept on the way of an operation. */
-export function registerMetrics(registry: Registry, node: MeshNode, { storage, runtime, store }: MeasuredParts): void {
+export function registerMetrics(registry: Registry, node: MeshNode, { storage, runtime, store, bulk }: MeasuredParts): void {
   const registers = [registry];
   const byGroup = (name: string, help: string, together: Together, value: (groupId: number) => number): void => {
     new Gauge({
@@ -73,6 +75,8 @@ export function registerMetrics(registry: Registry, node: MeshNode, { storage, r
       this.set({ digest: node.options.policy.digest }, 1);
     },
   });
+  single("bulk_calls_busy", "Bulk calls that have a place.", () => bulk.load.busy);
+  single("bulk_calls_waiting", "Bulk calls that wait for a place.", () => bulk.load.waiting);
   byGroup("raft_term", "Current term.", "greatest", (id) => node.group(id).core.term);
   byGroup("raft_is_leader", "1 where this node leads the group.", "sum", (id) => (node.group(id).core.role === "leader" ? 1 : 0));
   byGroup("raft_has_leader", "1 where this node knows a leader.", "least", (id) => (node.group(id).leader === 0 ? 0 : 1));
@@ -138,6 +142,8 @@ export function registerMetrics(registry: Registry, node: MeshNode, { storage, r
     { name: "operations_shed_total", help: "Operations refused because those before them had waited too long for a decision, or others had less waiting.", value: () => node.groups.reduce((sum, { counts }) => sum + counts.shed, 0) },
     { name: "operations_expired_total", help: "Operations that were not decided because their callers had given up.", value: () => node.groups.reduce((sum, { counts }) => sum + counts.expired, 0) },
     { name: "quota_refusals_total", help: "Operations, updates and events refused because their game server had reached its quota.", value: () => node.quotas.refused },
+    { name: "bulk_calls_refused_total", help: "Bulk calls answered OVERLOADED: too many waited, or they waited too long.", value: () => bulk.load.refused },
+    { name: "bulk_calls_expired_total", help: "Bulk calls that nobody waited for any more before they had a place.", value: () => bulk.load.expired },
     { name: "wal_syncs_total", help: "Syncs of the write-ahead log.", value: () => storage.syncs },
     { name: "eventual_written_behind_total", help: "Eventual values that the region store took.", value: () => node.eventualStorage?.behind.statistics().written ?? 0 },
     { name: "eventual_write_behind_overflows_total", help: "Times that more eventual keys waited for the region store than may; all are written then.", value: () => node.eventualStorage?.behind.statistics().overflowed ?? 0 },

@@ -10,6 +10,7 @@ import { DEFAULT_POLICY, type Policy, parsePolicy } from "@statemesh/world";
 import { adminService } from "./admin-service.ts";
 import { ArbiterLink } from "./arbiter-link.ts";
 import { authorityService } from "./authority-service.ts";
+import { BulkCalls } from "./bulk-calls.ts";
 import { consistencyService } from "./consistency-service.ts";
 import { healingService } from "./healing-service.ts";
 import { lockFolder } from "./folder-lock.ts";
@@ -120,7 +121,10 @@ async function serveMember({ config, log, versions, owner, again }: Life, folder
     },
   );
   const { mesh, storage } = node;
-  registerMetrics(registry, mesh, { storage, runtime: node, store });
+  const bulk = new BulkCalls({
+    calls: config.bulkCalls, waiting: config.bulkCallsWaiting, waitMaxMs: config.bulkWaitMs, clock: new SystemClock(), timers: new SystemTimers(), defer: (task) => setImmediate(task),
+  });
+  registerMetrics(registry, mesh, { storage, runtime: node, store, bulk });
   const clientAddressOf = (id: number): string => node.clientAddressOf(id);
   const { leaseMs, registrationTtlMs, grantsWithoutStore, defaultDeadlineMs } = config;
   const server = await startServer({
@@ -130,10 +134,11 @@ async function serveMember({ config, log, versions, owner, again }: Life, folder
     registry,
     ownsProcess: owner ?? false,
     services: [
-      consistencyService({ mesh, defaultDeadlineMs, isDiskFull: () => storage.isFull }),
+      consistencyService({ mesh, bulk, defaultDeadlineMs, isDiskFull: () => storage.isFull }),
       authorityService({ mesh, leaseMs, registrationTtlMs, timers: new SystemTimers(), grantsNeedStore: !grantsWithoutStore, clientAddressOf }, defaultDeadlineMs),
       adminService({
         mesh,
+        bulk,
         runtime: node,
         clusterId: config.clusterId,
         version: program.version,
@@ -143,7 +148,7 @@ async function serveMember({ config, log, versions, owner, again }: Life, folder
         walBytes: () => storage.sizeBytes,
       }),
       viewService(mesh),
-      healingService(mesh, defaultDeadlineMs),
+      healingService(mesh, bulk, defaultDeadlineMs),
       peerService(node, log),
     ],
     readiness: () => node.problems,

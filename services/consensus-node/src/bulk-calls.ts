@@ -1,0 +1,83 @@
+// Calls that take long on a node: large pages, snapshots of many regions, proofs over all accounts, reports. So many are at work at a time, some more
+// wait, and the rest is told when to come again. What they do goes in slices, of which the event loop runs one a turn, with the node's
+// other work in between: operations that are decided wait for a slice at most, and for no call.
+import type { Clock, Timers } from "@statemesh/ports";
+import { type CallContext, CallPlaces, type KindLoad, type Respond, unaryCallback, type UnaryMethod } from "@statemesh/service";
+
+export interface BulkLimits {
+  readonly clock: Clock;
+  readonly timers: Timers;
+  /** Calls at work. */
+  readonly calls: number;
+  /** Calls that wait. */
+  readonly waiting: number;
+  /** How long one waits, milliseconds. */
+  readonly waitMaxMs: number;
+  /** Runs a task after the events that are at hand. */
+  readonly defer: (task: () => void) => void;
+}
+
+export class BulkCalls {
+  readonly #places: CallPlaces<"bulk">;
+  readonly #defer: (task: () => void) => void;
+  readonly #slices: (() => void)[] = [];
+  #isDeferred = false;
+
+  constructor({ calls, waiting, waitMaxMs, clock, timers, defer }: BulkLimits) {
+    this.#places = new CallPlaces(calls, { bulk: { placesMax: calls, waitingMax: waiting, waitMaxMs } }, clock, timers);
+    this.#defer = defer;
+  }
+
+  get load(): KindLoad {
+    return this.#places.load("bulk");
+  }
+
+  /** Runs a slice when it is its turn: one each time round the event loop. It must not throw. */
+  readonly turn = (slice: () => void): void => {
+    this.#slices.push(slice);
+    this.#wake();
+  };
+
+  #wake(): void {
+    if (this.#isDeferred || this.#slices.length === 0) return;
+    this.#isDeferred = true;
+    this.#defer(() => {
+      this.#isDeferred = false;
+      const slice = this.#slices.shift();
+      this.#wake();
+      slice?.();
+    });
+  }
+
+  /** `turn`, for those who await it. */
+  async nextTurn(): Promise<void> {
+    await new Promise<void>((resolve) => this.turn(resolve));
+  }
+
+  /** Runs a call in a place that it has until the call has ended: until its answer is sent, not only made. */
+  admit<Response>(context: CallContext, respond: Respond<Response>, run: () => void): void {
+    this.#places.take("bulk", context).then(
+      (release) => {
+        context.onEnd(release);
+        if (context.cancelled) return;
+        this.turn(() => {
+          try {
+            run();
+          } catch (error) {
+            respond.fail(error);
+          }
+        });
+      },
+      (error: unknown) => respond.fail(error),
+    );
+  }
+
+  /** A unary method whose calls have places. */
+  unary<Request, Response>(handler: (request: Request, context: CallContext) => Promise<Response> | Response): UnaryMethod<Request, Response> {
+    return unaryCallback((request, context, respond) =>
+      this.admit(context, respond, () => {
+        Promise.resolve(handler(request, context)).then(respond, respond.fail);
+      }),
+    );
+  }
+}
