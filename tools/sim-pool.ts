@@ -15,6 +15,9 @@ export function workerArguments(planted: string | undefined): { execArgv: string
   return { execArgv: ["--import", new URL("sim-plant.ts", import.meta.url).href], env: { ...process.env, STATEMESH_PLANTED: planted } };
 }
 
+/** The argument with which a worker traces one task to its standard output. */
+export const TRACED = "--trace";
+
 /** Where a worker's script is. */
 export const SIM_WORKER: string = join(import.meta.dirname, "sim-worker.ts");
 
@@ -32,7 +35,7 @@ export class SimProcess {
   async run(task: SimTask): Promise<Outcome> {
     const answer = await this.#ask({ kind: "run", task }, RUN_LIMIT_MS);
     if (typeof answer !== "string") return (answer as { outcome: Outcome }).outcome;
-    return { seed: task.seed, simulatedMs: 0, events: 0, operations: 0, faults: {}, sometimes: {}, hash: "", violations: [{ kind: "process", message: answer, atMs: 0 }] };
+    return { seed: task.seed, simulatedMs: 0, events: 0, operations: 0, faults: {}, sometimes: {}, types: {}, hash: "", violations: [{ kind: "process", message: answer, atMs: 0 }] };
   }
 
   /** Undefined where the process does not survive the run. */

@@ -9,12 +9,13 @@ export function progressText(result: SearchResult, seeds: number): string {
 }
 
 /** What a search showed, as lines. */
-export function summaryLines(tier: Tier, result: SearchResult): string[] {
+export function summaryLines(tier: Tier, result: SearchResult, ownTypes: readonly string[]): string[] {
   const never = neverSeen(tier, result);
   return [
     `${tier.name}: seeds ${result.from} to ${result.from + result.seeds - 1}`,
     `  simulated     ${seconds(result.simulatedMs)} in ${seconds(result.realMs)}: ${result.speed.toFixed(0)} simulated seconds a second`,
     `  operations    ${result.operations} answered, ${result.events} events`,
+    ...typeLines(result.types, ownTypes),
     `  faults        ${counts(result.faults)}`,
     `  sometimes     ${counts(result.sometimes)}`,
     ...(never.faults.length > 0 ? [`  never         faults: ${never.faults.join(", ")}`] : []),
@@ -24,28 +25,41 @@ export function summaryLines(tier: Tier, result: SearchResult): string[] {
   ];
 }
 
+/** What was answered: how much to each type, and of the policy's own each answer, also of those that nobody used. */
+export function typeLines(counted: ReadonlyMap<string, number>, ownTypes: readonly string[]): string[] {
+  if (counted.size === 0) return [];
+  const totals = new Map<string, number>();
+  const answers = new Map<string, string[]>(ownTypes.map((name) => [name, []]));
+  for (const [name, count] of [...counted].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
+    const [type = "", ...answer] = name.split(" ");
+    totals.set(type, (totals.get(type) ?? 0) + count);
+    answers.get(type)?.push(`${count} ${answer.join(" ")}`);
+  }
+  return [`  types         ${counts(totals)}`, ...[...answers].map(([type, of]) => `    ${type.padEnd(11)} ${of.length === 0 ? "never" : of.join(", ")}`)];
+}
+
 /** What a tier knows of and no run came across. */
 export function neverSeen(tier: Tier, result: SearchResult): { faults: string[]; sometimes: string[] } {
   return { faults: tier.faultKinds.filter((kind) => !result.faults.has(kind)), sometimes: tier.sometimes.filter((name) => !result.sometimes.has(name)) };
 }
 
-/** The command that runs it again, to its last byte. */
-export function replayCommand(tier: string, seed: number, kept: readonly number[] | undefined, planted: string | undefined): string {
-  return `./dev sim --tier ${tier} --seed ${seed}${planted === undefined ? "" : ` --planted ${planted}`}${kept === undefined ? "" : ` --faults ${kept.length === 0 ? "none" : kept.join()}`} --trace`;
+/** The command that runs it again, to its last byte. `policy`: the file of it. */
+export function replayCommand(tier: string, seed: number, kept: readonly number[] | undefined, planted: string | undefined, policy: string | undefined): string {
+  return `./dev sim --tier ${tier} --seed ${seed}${policy === undefined ? "" : ` --policy ${policy}`}${planted === undefined ? "" : ` --planted ${planted}`}${kept === undefined ? "" : ` --faults ${kept.length === 0 ? "none" : kept.join()}`} --trace`;
 }
 
 /** A violation with what is left of its plan. */
-export function violationLines(tier: string, shrunk: Shrunk, planted: string | undefined): string[] {
+export function violationLines(tier: string, shrunk: Shrunk, planted: string | undefined, policy: string | undefined): string[] {
   const { outcome, faults, kept, planned, runs, settings, tail } = shrunk;
   const [violation] = outcome.violations;
   return [
     `seed ${outcome.seed}: ${violation?.kind} at ${violation?.atMs.toFixed(3)} ms: ${violation?.message}`,
-    `  settings  ${record(settings)}`,
+    `  settings  ${record({ ...settings, ...(policy === undefined ? {} : { policy }) })}`,
     `  faults    ${faults.length} of ${planned} are left after ${runs} runs${faults.length === 0 ? ": it needs none" : ""}`,
     ...faults.map((fault) => `    ${faultText(fault)}`),
     "  trace, its end:",
     ...tail.map((line) => `    ${line}`),
-    `  again     ${replayCommand(tier, outcome.seed, kept, planted)}`,
+    `  again     ${replayCommand(tier, outcome.seed, kept, planted, policy)}`,
   ];
 }
 

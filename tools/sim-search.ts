@@ -29,6 +29,7 @@ export class SearchResult {
   operations = 0;
   readonly faults = new Map<string, number>();
   readonly sometimes = new Map<string, number>();
+  readonly types = new Map<string, number>();
   readonly violations: Outcome[] = [];
   readonly #hashes = new Map<number, string>();
 
@@ -44,6 +45,7 @@ export class SearchResult {
     this.operations += outcome.operations;
     for (const [name, count] of Object.entries(outcome.faults)) this.faults.set(name, (this.faults.get(name) ?? 0) + count);
     for (const [name, count] of Object.entries(outcome.sometimes)) this.sometimes.set(name, (this.sometimes.get(name) ?? 0) + count);
+    for (const [name, count] of Object.entries(outcome.types)) this.types.set(name, (this.types.get(name) ?? 0) + count);
     if (outcome.violations.length > 0) this.violations.push(outcome);
     this.#hashes.set(outcome.seed, outcome.hash);
   }

@@ -1,5 +1,7 @@
 // A process that runs simulations for sim-pool.ts: seeds one after the other, with a planted bug in it where sim-plant.ts was loaded before it.
+import { readFileSync } from "node:fs";
 import { loadTier, shrink } from "@statemesh/simulator/load-tier";
+import { TRACED } from "./sim-pool.ts";
 import type { Fault, Outcome, PlainRecord, Plan, Tier } from "@statemesh/simulator/load-tier";
 
 /** What to run. `kept`: positions of the plan's faults that stay; undefined: all. */
@@ -30,9 +32,8 @@ export type SimAnswer = { readonly kind: "ready" } | { readonly kind: "outcome";
 // Refusals are errors too, and come by the thousand: a long stack for each costs more than the refusal.
 Error.stackTraceLimit = 3;
 
-/** A task given on the command line is traced to the standard output. */
-const traced = process.argv[2];
-if (traced !== undefined) await trace(JSON.parse(traced) as SimTask);
+/** A task that comes by the standard input is traced to the standard output: a policy in it may be longer than an argument may be. */
+if (process.argv[2] === TRACED) await trace(JSON.parse(readFileSync(0, "utf8")) as SimTask);
 else serve();
 
 function planOf(tier: Tier, task: SimTask, kept = task.kept): Plan {

@@ -2,13 +2,14 @@
 import { spawn } from "node:child_process";
 import { availableParallelism } from "node:os";
 import { TIERS } from "@statemesh/simulator";
-import type { Tier } from "@statemesh/simulator";
+import type { PlainRecord, Tier } from "@statemesh/simulator";
 import { PLANTED } from "@statemesh/simulator/planted";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { ProgressLine } from "./progress-line.ts";
 import { findPlanted, plantedHeading, plantedLine, plantedNamed, plantedSummary } from "./sim-planted.ts";
-import { SIM_WORKER, SimProcess, workerArguments } from "./sim-pool.ts";
-import { neverSeen, progressText, summaryLines, violationLines } from "./sim-report.ts";
+import { policyForSim } from "./sim-policy.ts";
+import { SIM_WORKER, SimProcess, TRACED, workerArguments } from "./sim-pool.ts";
+import { neverSeen, progressText, summaryLines, typeLines, violationLines } from "./sim-report.ts";
 import { search } from "./sim-search.ts";
 import type { SearchResult } from "./sim-search.ts";
 import type { Shrunk, SimTask } from "./sim-worker.ts";
@@ -26,7 +27,8 @@ interface Options {
   readonly seeds?: number;
   readonly from: number;
   readonly minutes?: number;
-  readonly tier: string;
+  readonly tier?: string;
+  readonly policy?: string;
   readonly seed?: number;
   readonly faults?: readonly number[];
   readonly trace: boolean;
@@ -41,7 +43,8 @@ const program = new Command("./dev sim")
   .option("--seeds <n>", "seeds to run, of each tier; for a planted bug: at most (default: 1000)", wholeNumber(1, 1_000_000_000))
   .option("--from <seed>", "the first seed", wholeNumber(0, Number.MAX_SAFE_INTEGER), 1)
   .option("--minutes <m>", "stop after so long, shared by the tiers; alone, without a limit of seeds", positive)
-  .addOption(new Option("--tier <name>", "what is simulated").choices([...TIERS.map(({ name }) => name), "all"]).default("all"))
+  .addOption(new Option("--tier <name>", "what is simulated").choices([...TIERS.map(({ name }) => name), "all"]))
+  .option("--policy <file>", "a policy file, of which nodes and arbiters of the mesh tier make use; its own types are among what game servers do")
   .option("--seed <seed>", "run this seed alone, of one tier", wholeNumber(0, Number.MAX_SAFE_INTEGER))
   .option("--faults <list>", "with --seed: only these faults of its plan, by position from 0, with commas between; or none", positions)
   .option("--trace", "with --seed: print everything that happens", false)
@@ -51,6 +54,10 @@ const program = new Command("./dev sim")
   .option("--json", "print one JSON object", false)
   .parse();
 const options = program.opts<Options>();
+const policy = options.policy === undefined ? undefined : await policyForSim(options.policy, options.tier, (message, exitCode) => program.error(message, { exitCode }));
+/** What overrules the settings that seeds draw. */
+const hints: PlainRecord = policy === undefined ? {} : { policy: policy.text };
+const wantedTier = options.tier ?? (policy === undefined ? "all" : "mesh");
 const progress = new ProgressLine(options.json ? process.stderr : process.stdout);
 
 function wholeNumber(min: number, max: number): (text: string) => number {
@@ -91,9 +98,10 @@ async function runOne(seed: number): Promise<number> {
   const bugs = options.planted === undefined ? [] : plantedNamed(options.planted);
   if (bugs?.length !== 1 && options.planted !== undefined) program.error("error: --planted with --seed needs the name of one bug; see --planted-list");
   const bug = bugs?.[0];
-  const tier = bug?.tier ?? (options.tier === "all" ? undefined : options.tier);
+  const tier = bug?.tier ?? (wantedTier === "all" ? undefined : wantedTier);
   if (tier === undefined) return program.error("error: --seed needs --tier");
-  const task: SimTask = { tier, seed, hints: bug?.hints ?? {}, ...(options.faults === undefined ? {} : { kept: options.faults }) };
+  if (policy !== undefined && tier !== "mesh") return program.error(`error: --policy goes with the mesh tier, and ${bug?.name} is of ${tier}`);
+  const task: SimTask = { tier, seed, hints: { ...bug?.hints, ...hints }, ...(options.faults === undefined ? {} : { kept: options.faults }) };
   if (options.trace) return traced(task, bug?.name);
   const runner = new SimProcess(bug?.name);
   try {
@@ -102,6 +110,7 @@ async function runOne(seed: number): Promise<number> {
     else {
       const [violation] = outcome.violations;
       console.log(`${tier}, seed ${seed}: ${(outcome.simulatedMs / 1000).toFixed(1)} s simulated, ${outcome.operations} operations, hash ${outcome.hash}`);
+      for (const line of typeLines(new Map(Object.entries(outcome.types)), policy?.ownTypes ?? [])) console.log(line);
       console.log(violation === undefined ? "every rule held" : `${violation.kind} at ${violation.atMs.toFixed(3)} ms: ${violation.message}`);
     }
     return outcome.violations.length === 0 ? 0 : 1;
@@ -113,12 +122,13 @@ async function runOne(seed: number): Promise<number> {
 /** The process itself writes: a trace may be long. */
 function traced(task: SimTask, planted: string | undefined): Promise<number> {
   const { execArgv, env } = workerArguments(planted);
-  const child = spawn(process.execPath, [...execArgv, SIM_WORKER, JSON.stringify(task)], { env, stdio: ["ignore", "inherit", "inherit"] });
+  const child = spawn(process.execPath, [...execArgv, SIM_WORKER, TRACED], { env, stdio: ["pipe", "inherit", "inherit"] });
+  child.stdin?.end(JSON.stringify(task));
   return new Promise((resolve) => child.once("exit", (code) => resolve(code ?? 1)));
 }
 
 async function runSeeds(): Promise<number> {
-  const tiers = TIERS.filter(({ name }) => options.tier === "all" || name === options.tier);
+  const tiers = TIERS.filter(({ name }) => wantedTier === "all" || name === wantedTier);
   const seeds = options.seeds ?? (options.minutes === undefined ? 1_000 : Infinity);
   const limitMs = options.minutes === undefined ? Infinity : (options.minutes * 60_000) / tiers.length;
   const reports: unknown[] = [];
@@ -129,7 +139,7 @@ async function runSeeds(): Promise<number> {
   for (const tier of tiers) {
     if (interrupted.signal.aborted) break;
     let announced = 0;
-    const result = await search({ tier: tier.name, from: options.from, seeds, limitMs, workers: options.workers, violationsMax: VIOLATIONS_MAX, signal: interrupted.signal }, (now) => {
+    const result = await search({ tier: tier.name, from: options.from, seeds, limitMs, workers: options.workers, violationsMax: VIOLATIONS_MAX, hints, signal: interrupted.signal }, (now) => {
       // Said at once: a long search may be stopped before its summary.
       for (const { seed, violations: [first] } of now.violations.slice(announced)) progress.line(`${tier.name}, seed ${seed}: ${first?.kind}: ${first?.message}`);
       announced = now.violations.length;
@@ -140,8 +150,8 @@ async function runSeeds(): Promise<number> {
     const shrunk = await shrinkSome(tier, result);
     if (options.json) reports.push(reportOf(tier, result, shrunk));
     else {
-      for (const line of summaryLines(tier, result)) console.log(line);
-      for (const each of shrunk) for (const line of violationLines(tier.name, each, undefined)) console.log(line);
+      for (const line of summaryLines(tier, result, policy?.ownTypes ?? [])) console.log(line);
+      for (const each of shrunk) for (const line of violationLines(tier.name, each, undefined, options.policy)) console.log(line);
     }
   }
   if (options.json) print({ tiers: reports, violations });
@@ -153,7 +163,7 @@ async function shrinkSome(tier: Tier, result: SearchResult): Promise<Shrunk[]> {
   for (const { seed, violations } of result.violations.slice(0, SHRUNK_MAX)) {
     progress.update(`${tier.name}: leaving out faults of seed ${seed}`);
     const runner = new SimProcess(undefined);
-    const small = await runner.shrink({ tier: tier.name, seed, hints: {} }, violations[0]?.kind ?? "", SHRINK_RUNS, TAIL_LINES);
+    const small = await runner.shrink({ tier: tier.name, seed, hints }, violations[0]?.kind ?? "", SHRINK_RUNS, TAIL_LINES);
     runner.stop();
     if (small !== undefined) shrunk.push(small);
   }
@@ -165,20 +175,20 @@ function reportOf(tier: Tier, result: SearchResult, shrunk: readonly Shrunk[]): 
   const { from, seeds, simulatedMs, realMs, speed, events, operations, hash } = result;
   return {
     tier: tier.name, from, seeds, simulatedMs: Math.round(simulatedMs), realMs: Math.round(realMs), simulatedSecondsASecond: Math.round(speed), events, operations,
-    faults: Object.fromEntries(result.faults), sometimes: Object.fromEntries(result.sometimes), never: neverSeen(tier, result), hash,
+    faults: Object.fromEntries(result.faults), sometimes: Object.fromEntries(result.sometimes), types: Object.fromEntries(result.types), never: neverSeen(tier, result), hash,
     violations: result.violations.map(({ seed, violations }) => ({ seed, ...violations[0], shrunk: shrunk.find(({ outcome }) => outcome.seed === seed) })),
   };
 }
 
 async function runPlanted(name: string): Promise<number> {
-  const bugs = (plantedNamed(name) ?? []).filter(({ tier }) => options.tier === "all" || tier === options.tier);
+  const bugs = (plantedNamed(name) ?? []).filter(({ tier }) => wantedTier === "all" || tier === wantedTier);
   if (bugs.length === 0) program.error(`error: no planted bug is called ${name}; see --planted-list`);
   const limits = { from: options.from, seeds: options.seeds ?? 1_000, limitMs: options.minutes === undefined ? Infinity : options.minutes * 60_000, workers: options.workers };
   const results = [];
   if (!options.json) console.log(plantedHeading());
   for (const bug of bugs) {
     progress.update(`planted: ${bug.name}, ${results.length} of ${bugs.length} done`);
-    const result = await findPlanted(bug, limits);
+    const result = await findPlanted({ ...bug, hints: { ...bug.hints, ...hints } }, limits);
     results.push(result);
     if (!options.json) progress.line(plantedLine(result));
   }

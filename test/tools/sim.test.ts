@@ -1,4 +1,6 @@
 import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { nodeProgram } from "../../tools/service-process.ts";
@@ -57,6 +59,26 @@ test("planted bugs of every tier are found within few seeds", async () => {
     const found = await sim("--planted", name, "--seeds", "40", "--workers", "1", "--json");
     expect(found.code, found.output + found.errors).toBe(0);
     expect((JSON.parse(found.output) as { bugs: { rule: string }[] }).bugs, name).toMatchObject([{ rule }]);
+  }
+});
+
+test("a studio's policy is tried: its own types take part, and a seed is one run", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "sim-policy-"));
+  try {
+    const file = join(folder, "policy.yaml");
+    writeFileSync(file, "version: 1\ntypes:\n  duel: {consistency: strong, chain: [priority, timestamp]}\n  bank: {consistency: strong, chain: [timestamp], merge: counter}\n  mood: {consistency: eventual, chain: [last_write_wins, server_id]}\n");
+    const options = ["--policy", file, "--seed", "4004"];
+    const once = await sim(...options);
+    expect(once.code, once.output + once.errors).toBe(0);
+    for (const type of ["duel", "bank", "mood"]) expect(once.output).toMatch(new RegExp(`^ {4}${type} +[0-9]+ `, "m"));
+    const traced = await sim(...options, "--trace");
+    expect(once.output).toContain(/hash ([0-9a-f]{16})\n$/.exec(traced.output)?.[1]);
+    writeFileSync(file, "version: 1\ntypes:\n  bank: {consistency: strong, chain: [timestamp], merge: sums}\n");
+    const bad = await sim(...options);
+    expect(bad).toMatchObject({ code: 2, output: "", errors: expect.stringContaining("policy.yaml:3: types.bank.merge: must be") as string });
+    expect(await sim("--policy", file, "--tier", "raft")).toMatchObject({ code: 2, errors: expect.stringContaining("--policy goes with --tier mesh") as string });
+  } finally {
+    rmSync(folder, { recursive: true });
   }
 });
 

@@ -14,6 +14,7 @@ export class Recorder {
   readonly #names = new Map<string, number>();
   readonly #faults = new Map<string, number>();
   readonly #sometimes = new Map<string, number>();
+  readonly #types = new Map<string, number>();
   readonly #violations: Violation[] = [];
   #lines = 0;
   #low = 0x811c9dc5;
@@ -57,6 +58,12 @@ export class Recorder {
     this.#sometimes.set(name, (this.#sometimes.get(name) ?? 0) + 1);
   }
 
+  /** An operation of a type was answered. `what`: how. */
+  ofType(type: string, what: string): void {
+    const name = `${type} ${what}`;
+    this.#types.set(name, (this.#types.get(name) ?? 0) + 1);
+  }
+
   /** A rule did not hold. Only the first counts: what follows from it says nothing new. */
   violation(kind: string, message: string): void {
     if (this.isOver) return;
@@ -69,7 +76,7 @@ export class Recorder {
     const hex = (part: number): string => (part >>> 0).toString(16).padStart(8, "0");
     return {
       seed, simulatedMs: nowMs, events: eventsRun, operations: this.operations,
-      faults: sorted(this.#faults), sometimes: sorted(this.#sometimes), violations: this.#violations,
+      faults: sorted(this.#faults), sometimes: sorted(this.#sometimes), types: sorted(this.#types), violations: this.#violations,
       hash: hex(this.#high) + hex(this.#low),
     };
   }

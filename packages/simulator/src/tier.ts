@@ -49,6 +49,8 @@ export interface Outcome {
   readonly faults: Counts;
   /** How often something rare came about; see the tier's `sometimes`. */
   readonly sometimes: Counts;
+  /** Answers by type of operation: the type, a blank, and what the answer was. Empty where the tier has no types. */
+  readonly types: Counts;
   /** Empty where every rule held. A run ends at its first violation. */
   readonly violations: readonly Violation[];
   /** Over everything that happened, in hexadecimal. */

@@ -19,6 +19,9 @@ export interface OpenOperation {
 /** Errors that leave it open whether the operation was done. */
 const OPEN_REASONS: ReadonlySet<string> = new Set(["OUTCOME_UNKNOWN", "INTERNAL", "UNREACHABLE"]);
 
+/** What an answer is called in the summary. */
+const OUTCOMES: Readonly<Record<number, string>> = { [Outcome.ACCEPTED]: "accepted", [Outcome.MERGED]: "merged", [Outcome.REJECTED]: "rejected" };
+
 export class CallBook {
   readonly #recorder: Recorder;
   readonly #references: readonly ReferenceGroup[];
@@ -51,6 +54,7 @@ export class CallBook {
     // Kept, and decided on the other side so long ago that nobody knows any more: whether it was done stays open.
     if (decision.reason === "DECISION_FORGOTTEN") return this.#recorder.sometimes("kept operation that may have been decided before");
     this.acknowledged++;
+    this.#recorder.ofType(typeOf(operation), OUTCOMES[decision.outcome] ?? "answered");
     this.requests.decided(operation.asked, decision);
     const index = decision.position?.index ?? 0;
     // What a transaction across groups rejected stands in the log of the group that coordinated it.
@@ -80,6 +84,7 @@ export class CallBook {
     if (OPEN_REASONS.has(reason)) return true;
     this.#recorder.note("refused", operation.operationId, reason);
     this.#recorder.sometimes(`answer ${reason}`);
+    this.#recorder.ofType(typeOf(operation), `refused with ${reason}`);
     // After a try with an open end a refusal says nothing about that one.
     if (operation.tries === 1) {
       this.#refused.set(operation.operationId, reason);
@@ -152,6 +157,10 @@ export class CallBook {
   #fail(kind: string, message: string): void {
     this.#recorder.violation(kind, message);
   }
+}
+
+function typeOf({ asked, operationId }: OpenOperation): string {
+  return asked.operations.find((operation) => operation.operationId === operationId)?.type ?? "unknown";
 }
 
 /** The reason of any error that a node answers. */

@@ -56,6 +56,10 @@ export type MeshSettings = {
   readonly maxSyncMs: number;
   /** Kinds of fault that this run has, with commas between; empty: those of its classes. */
   readonly faults: string;
+  /** Text of a policy file that nodes and arbiters go by; empty: the simulator's own, `studio-policy.ts`. */
+  readonly policy: string;
+  /** Share of the operations, and of what is published, that are of the policy's own types. */
+  readonly ownTypes: number;
   /** Which classes of faults this run has, as bits in the order of `FAULT_CLASSES`. */
   readonly faultClasses: number;
   /** Mean milliseconds between two faults. */
@@ -72,6 +76,9 @@ export const FAULT_CLASSES = ["network", "weather", "process", "disk", "clock", 
 
 /** Load is what a run costs: one under much of it is over sooner. Milliseconds of faults at most, for each of the pace. */
 const SAFETY_MS_A_PACE = 800;
+
+/** Share of a policy's own types where the policy is given. */
+const OWN_TYPES_OF_A_STUDIO = 0.6;
 
 /** Classes that came later are drawn last, so that what a seed drew before stays. */
 const FIRST_CLASSES = 10;
@@ -117,6 +124,8 @@ export function drawSettings(random: SimRandom, hints: PlainRecord): MeshSetting
     maxSyncMs: random.pick([1, 5, 15]),
     borders: random.pick([0, 0.1, 0.4]),
     faults: "",
+    policy: "",
+    ownTypes: 0,
     faultClasses,
     faultEveryMs: random.pick([400, 1_500, 4_000]),
     spares: 0,
@@ -131,7 +140,7 @@ export function drawSettings(random: SimRandom, hints: PlainRecord): MeshSetting
   };
   const withMembers = { ...drawn, ...drawMembers(random, drawn) };
   const safetyMs = Math.min(drawn.safetyMs, drawn.paceMs * SAFETY_MS_A_PACE);
-  return overruled({ ...withMembers, ...drawShards(random, withMembers), safetyMs, plots: random.pick([0, 0, 0.3]), containers: random.pick([0, 0, 0.3]), walking: random.pick([0, 0.5, 1]), facing: drawn.borders > 0 && random.chance(0.6) }, hints);
+  return overruled({ ...withMembers, ...drawShards(random, withMembers), safetyMs, plots: random.pick([0, 0, 0.3]), containers: random.pick([0, 0, 0.3]), walking: random.pick([0, 0.5, 1]), facing: drawn.borders > 0 && random.chance(0.6), ownTypes: random.pick([0, 0, 0.3]) }, hints);
 }
 
 /** Who comes and goes, and with which builds. */
@@ -160,5 +169,7 @@ function overruled(settings: MeshSettings, hints: PlainRecord): MeshSettings {
   for (const [name, value] of Object.entries(hints)) {
     if (typeof known[name] !== typeof value) throw new RangeError(`no such setting of the mesh, or another type: ${name}`);
   }
-  return { ...settings, ...hints };
+  const all = { ...settings, ...hints };
+  // Who brings a policy wants to see what becomes of it.
+  return "policy" in hints && !("ownTypes" in hints) ? { ...all, ownTypes: settings.ownTypes === 0 ? OWN_TYPES_OF_A_STUDIO : settings.ownTypes } : all;
 }

@@ -4,7 +4,7 @@ import { conservationOf, type GroupReplica, VERSIONS, type VersionRange } from "
 import type { ArbiterPort, NodeRuntime, StorePort } from "@statemesh/node";
 import { NewerVersionError, VIEWS_VERSION } from "@statemesh/replica";
 import { CorruptionError } from "@statemesh/wal";
-import { DEFAULT_POLICY, groupOf, sameRegion } from "@statemesh/world";
+import { groupOf, type Policy, sameRegion } from "@statemesh/world";
 import type { Recorder } from "../recorder.ts";
 import { materializedRows } from "../store/sim-materialization.ts";
 import { CALM_SQL, SimSql } from "../store/sim-sql.ts";
@@ -31,6 +31,7 @@ import { SimOperator } from "./sim-operator.ts";
 import { SimShard } from "./sim-shard.ts";
 import { SimSubscriber } from "./sim-subscriber.ts";
 import { StoreOracle } from "./store-oracle.ts";
+import { policyOfRun } from "./studio-policy.ts";
 import { type PathWeather, SimWire } from "./sim-wire.ts";
 
 /** Slow enough that snapshots of a simulated world wait for one another. */
@@ -64,6 +65,7 @@ export const TELLING_NAMES: readonly string[] = Object.values(TELLING);
 
 export class MeshWorld {
   readonly settings: MeshSettings;
+  readonly policy: Policy;
   readonly simulation: Simulation;
   readonly recorder: Recorder;
   readonly random: SimRandom;
@@ -90,6 +92,7 @@ export class MeshWorld {
 
   constructor(simulation: Simulation, recorder: Recorder, settings: MeshSettings) {
     this.settings = settings;
+    this.policy = policyOfRun(settings.policy);
     this.simulation = simulation;
     this.recorder = recorder;
     this.random = simulation.random.fork();
@@ -108,7 +111,7 @@ export class MeshWorld {
     this.book = new CallBook(recorder, this.references, new MeshRequests(() => simulation.nowMs, settings.groups));
     this.wire = new SimWire(simulation, recorder, ids, this.fairWeather(), settings.keepaliveMs);
     this.wire.watch = (from, _, frame) => this.observer.sent(this.machines.get(from)?.nodeId ?? 0, frame);
-    this.arbiters = Array.from({ length: settings.arbiters }, () => new SimArbiter(simulation));
+    this.arbiters = Array.from({ length: settings.arbiters }, () => new SimArbiter(simulation, this.policy));
     this.store = settings.hasStore ? makeStore(simulation) : undefined;
     this.oracle = this.store === undefined ? undefined : new StoreOracle(this.store.sql, this.references, settings.decisionWindow, recorder);
     for (const id of ids) this.machines.set(id, this.#machine(id, founders));
@@ -143,7 +146,7 @@ export class MeshWorld {
       options: {
         clusterId: CLUSTER,
         clientAddress: `node-${id}`,
-        policy: DEFAULT_POLICY,
+        policy: this.policy,
         groups: settings.groups,
         tickMs: settings.tickMs,
         electionTicks: settings.electionTicks,
@@ -250,7 +253,7 @@ export class MeshWorld {
       this.shards.push(
         new SimShard(serverId, {
           simulation, recorder, network: this.network, book: this.book, leases, nodes: [...machines.keys()], groups: settings.groups, leaseMs: settings.leaseMs,
-          regions: this.regions, paceMs: settings.paceMs, mischief: settings.mischief, leasing: settings.leasing, handoffs: settings.handoffs, maxRegions: settings.maxRegions, tentative: settings.tentative, servers, names: settings.names, borders: settings.borders, plots: settings.plots, containers: settings.containers,
+          regions: this.regions, paceMs: settings.paceMs, mischief: settings.mischief, leasing: settings.leasing, handoffs: settings.handoffs, maxRegions: settings.maxRegions, tentative: settings.tentative, servers, names: settings.names, borders: settings.borders, plots: settings.plots, containers: settings.containers, policy: this.policy, ownTypes: settings.ownTypes,
         }),
       );
     }

@@ -2,11 +2,14 @@
 import { ArbitrateRequest, ArbitrateResponse } from "@statemesh/contract";
 import { resolve } from "@statemesh/conflict";
 import type { ArbiterPort } from "@statemesh/node";
-import { DEFAULT_POLICY, DEFAULT_POLICY_TEXT, type Policy, parsePolicy } from "@statemesh/world";
+import { DEFAULT_POLICY_TEXT, type Policy, parsePolicy } from "@statemesh/world";
 import type { SimRandom } from "../sim-random.ts";
 import type { Simulation } from "../simulation.ts";
 
-/** How an arbiter is: `other` decides by a table of another version, and is of a build that does not compare its policy with the leader's. */
+/**
+ * How an arbiter is: `other` decides by a table of another version, which has no types of a studio's own and refuses them, and is of a
+ * build that does not compare its policy with the leader's.
+ */
 export type ArbiterMood = "well" | "away" | "silent" | "slow" | "other";
 
 /** A slow arbiter takes up to this much longer for every second answer, so that later questions overtake earlier ones. */
@@ -20,9 +23,11 @@ const OTHER_POLICY: Policy = parsePolicy(
 export class SimArbiter {
   readonly #simulation: Simulation;
   readonly #random: SimRandom;
+  readonly #policy: Policy;
   mood: ArbiterMood = "well";
 
-  constructor(simulation: Simulation) {
+  constructor(simulation: Simulation, policy: Policy) {
+    this.#policy = policy;
     this.#simulation = simulation;
     this.#random = simulation.random.fork();
   }
@@ -48,10 +53,14 @@ export class SimArbiter {
         }
         if (this.mood === "silent") return;
         const bytes = ArbitrateRequest.encode(request).finish();
-        const policy = this.mood === "other" ? OTHER_POLICY : DEFAULT_POLICY;
+        const policy = this.mood === "other" ? OTHER_POLICY : this.#policy;
         const delayMs = 0.5 + this.#random.next() + (this.mood === "slow" && this.#random.chance(0.5) ? this.#random.next() * SLOW_MS : 0);
         this.#simulation.after(delayMs, () => {
-          const response = ArbitrateResponse.encode({ sets: ArbitrateRequest.decode(bytes).sets.map((set) => ({ verdicts: resolve(set, policy) })) }).finish();
+          const { sets } = ArbitrateRequest.decode(bytes);
+          const unknown = sets.flatMap(({ candidates, incumbents }) => [...candidates, ...incumbents]).find(({ type }) => policy.typeOf(type) === undefined);
+          // As the arbiter does: all of the request.
+          if (unknown !== undefined) return once(() => failed(`UNKNOWN_TYPE: ${unknown.type}`));
+          const response = ArbitrateResponse.encode({ sets: sets.map((set) => ({ verdicts: resolve(set, policy) })) }).finish();
           once(() => answered(ArbitrateResponse.decode(response)));
         });
       },

@@ -1,22 +1,20 @@
 // A game shard: holds regions, writes, reads and publishes, through any node, with retries. It also does what shards
 // should not: doubles, stale epochs, forged priorities, wrong times, oversized payloads.
 import {
-  type Decision, type EntityKey, Operation, type OperationError, Outcome, PlayerInventory_Action, type PublishResponse, ReadLevel, type ReadResponse, type ReadSnapshotResponse, type Region, TerrainModification_Mode, type VectorClock,
+  type Decision, type EntityKey, type Footprint, Operation, type OperationError, Outcome, PlayerInventory_Action, type PublishResponse, ReadLevel, type ReadResponse, type ReadSnapshotResponse, type Region, TerrainModification_Mode, type VectorClock,
 } from "@statemesh/contract";
 import { publish, readFrom, readSnapshotFrom } from "@statemesh/node";
 import { groupOf, sameRegion } from "@statemesh/world";
-import type { Recorder } from "../recorder.ts";
 import { START_WALL_MS } from "../sim-clock.ts";
 import type { SimRandom } from "../sim-random.ts";
-import type { Simulation } from "../simulation.ts";
-import type { CallBook, OpenOperation } from "./call-book.ts";
+import type { OpenOperation } from "./call-book.ts";
 import { reasonOf } from "./call-book.ts";
-import type { LeaseBook } from "./lease-book.ts";
 import { ITEM_KIND } from "./mesh-requests.ts";
 import { asNobodyShould } from "./mischief.ts";
 import { newsOfContainer, ShardContainers } from "./shard-containers.ts";
 import { ShardLeases } from "./shard-leases.ts";
-import type { ShardNetwork } from "./shard-network.ts";
+import { ShardOwnTypes } from "./shard-own-types.ts";
+import type { ShardParts } from "./shard-parts.ts";
 import { ShardWay } from "./shard-way.ts";
 
 type Body = NonNullable<Operation["body"]>;
@@ -26,39 +24,6 @@ const UNDER_WAY_MAX = 64;
 /** Tries of one operation, and milliseconds between them. */
 const TRIES_MAX = 8;
 const RETRY_MS = 200;
-
-export interface ShardParts {
-  readonly simulation: Simulation;
-  readonly recorder: Recorder;
-  readonly network: ShardNetwork;
-  readonly book: CallBook;
-  readonly leases: LeaseBook;
-  readonly nodes: readonly number[];
-  readonly groups: number;
-  readonly leaseMs: number;
-  readonly regions: readonly Region[];
-  /** Mean milliseconds between two actions. */
-  readonly paceMs: number;
-  /** Of all actions, how many do what they should not. */
-  readonly mischief: number;
-  /** Shards take regions over; else nobody owns any. */
-  readonly leasing: boolean;
-  /** Shards hand regions to each other. */
-  readonly handoffs: boolean;
-  /** Regions that the directory may bring a shard to. */
-  readonly maxRegions: number;
-  /** Share of the operations that are to be kept where their node is cut off. */
-  readonly tentative: number;
-  readonly servers: readonly number[];
-  /** Names that are fought for: structures' places, resources, players. */
-  readonly names: number;
-  /** Share of the boxes that lie across a border, where somebody else may build. */
-  readonly borders: number;
-  /** Share of the structures that name a plot, which those in other regions name as well. */
-  readonly plots: number;
-  /** Share of the operations that have to do with containers. */
-  readonly containers: number;
-}
 
 /** When a transaction that goes far is looked at, at the latest, ms. */
 const LOOK_MS = 120;
@@ -70,6 +35,7 @@ export class SimShard {
   readonly #way: ShardWay;
   readonly #leases: ShardLeases;
   readonly #containers: ShardContainers;
+  readonly #own: ShardOwnTypes;
   readonly #sessions = new Map<number, number>();
   #token: VectorClock | undefined;
   #serial = 0;
@@ -82,6 +48,7 @@ export class SimShard {
     this.#random = parts.simulation.random.fork();
     this.#way = new ShardWay(parts, this.#random);
     this.#containers = new ShardContainers(this.#random, parts.regions, parts.names);
+    this.#own = new ShardOwnTypes(this.#random, parts.policy, parts.ownTypes, parts);
     this.#leases = new ShardLeases(serverId, parts, this.#way, this.#random);
   }
 
@@ -191,6 +158,8 @@ export class SimShard {
       const asked = this.#containers.operation(region, position);
       return this.#make(id, region, asked.type, asked.body);
     }
+    const own = this.#own.operation(region, id);
+    if (own !== undefined) return this.#make(id, region, own.type, own.body, own.footprint);
     const place = `${region.x}.${region.y}.${region.z}.${at}${row === 0 ? "" : `.${row}`}`;
     switch (this.#random.between(0, 11)) {
       case 0:
@@ -226,11 +195,11 @@ export class SimShard {
     }
   }
 
-  #make(operationId: string, homeRegion: Region, type: string, body: Body): Operation {
+  #make(operationId: string, homeRegion: Region, type: string, body: Body, footprint?: Footprint): Operation {
     // As the SDK does: the time tells a retry of long ago from a new operation, once its decision is forgotten.
     const timestampMs = START_WALL_MS + Math.floor(this.#parts.simulation.nowMs);
     const allowTentative = this.#random.chance(this.#parts.tentative);
-    const operation: Operation = { ...Operation.fromPartial({ operationId, serverId: this.serverId, homeRegion, type, timestampMs, allowTentative, authorityEpoch: this.#leases.epochOf(homeRegion) }), body };
+    const operation: Operation = { ...Operation.fromPartial({ operationId, serverId: this.serverId, homeRegion, type, timestampMs, allowTentative, authorityEpoch: this.#leases.epochOf(homeRegion), footprint }), body };
     return this.#random.chance(this.#parts.mischief) ? asNobodyShould(operation, this.#random) : operation;
   }
 
@@ -465,8 +434,8 @@ export class SimShard {
   #publish(region: Region): void {
     const key = `e${this.#random.between(1, this.#parts.names)}`;
     const value = new TextEncoder().encode(`${this.serverId}-${++this.#serial}`);
-    const updates = this.#random.chance(0.7) ? [{ type: "creature_position", region, key, value, deleted: this.#random.chance(0.1), timestampMs: 0 }] : [];
-    const events = updates.length === 0 || this.#random.chance(0.3) ? [{ type: "event_sequence", region, key, payload: value }] : [];
+    const updates = this.#random.chance(0.7) ? [{ type: this.#own.eventual(), region, key, value, deleted: this.#random.chance(0.1), timestampMs: 0 }] : [];
+    const events = updates.length === 0 || this.#random.chance(0.3) ? [{ type: this.#own.causal(), region, key, payload: value }] : [];
     const request = { serverId: this.serverId, updates, events, causalToken: this.#token, session: undefined };
     this.#underWay++;
     this.#way.ask<PublishResponse>(
@@ -481,6 +450,7 @@ export class SimShard {
       (response, reason) => {
         this.#underWay--;
         this.#parts.recorder.sometimes(response === undefined ? `publish ${reason}` : "published");
+        for (const { type } of [...updates, ...events]) this.#parts.recorder.ofType(type, response === undefined ? `unanswered with ${reason}` : "published");
         // The node stamps it, behind all that it holds.
         if (response !== undefined && response.staleUpdates > 0) this.#parts.recorder.violation("a write follows what its node holds", `${key} was published by server ${this.serverId} without a time of its own, and was older than what the node held`);
         if (response !== undefined) this.#token = response.causalToken;
