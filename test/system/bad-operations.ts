@@ -1,6 +1,6 @@
 /** Operations that must be refused, each with the reason and the field that the contract names. */
 import { type ContainerAction, ContainerAction_Action, type ContainerContents, type ContainerPlace, Operation, PlayerInventory_Action, type Reason, type Region, TerrainModification_Mode } from "@statemesh/contract";
-import { varintField } from "./raw-call.ts";
+import { bytesField, varintField } from "./raw-call.ts";
 
 export interface BadOperation {
   readonly name: string;
@@ -77,6 +77,7 @@ export function badOperations(world: KnownWorld): BadOperation[] {
   add("without the epoch of a region that is owned", "FENCED", undefined, { homeRegion: world.owned });
   add("at an epoch that is not given out yet", "FENCED", undefined, { homeRegion: world.owned, authorityEpoch: world.ownedEpoch + 1 });
   add("at the epoch of another server's lease", "FENCED", undefined, { homeRegion: world.owned, authorityEpoch: world.ownedEpoch, serverId: world.otherServerId });
+  add("with an id that is not UTF-8", "MALFORMED_MESSAGE", undefined, {}, bytesField(1, Uint8Array.of(0x4d, 0xfc, 0x6c)));
   add("with an epoch beyond 2^53", "MALFORMED_MESSAGE", undefined, {}, varintField(5, 2n ** 53n));
   add("with the largest epoch", "MALFORMED_MESSAGE", undefined, {}, varintField(5, 2n ** 64n - 1n));
   add("with a time beyond 2^53", "MALFORMED_MESSAGE", undefined, {}, varintField(6, 2n ** 53n));

@@ -26,11 +26,18 @@ function refusals(region: Region, { readPage, listPage }: ForeignTokens): Refusa
     ["an area without a center", "INVALID_FIELD", "area.center", { area: { radius: 300 } }],
     ["an area at NaN", "INVALID_FIELD", "area.center.y", { area: { center: { ...center, y: Number.NaN }, radius: 300 } }],
     ["an area of nothing", "INVALID_FIELD", "area.radius", { area: { center, radius: 0 } }],
+    ["an area smaller than nothing", "INVALID_FIELD", "area.radius", { area: { center, radius: -1 } }],
+    ["an area of no number", "INVALID_FIELD", "area.radius", { area: { center, radius: Number.NaN } }],
+    ["an area without an end", "INVALID_FIELD", "area.radius", { area: { center, radius: Number.POSITIVE_INFINITY } }],
+    ["an area infinitely far", "INVALID_FIELD", "area.center.x", { area: { center: { ...center, x: Number.NEGATIVE_INFINITY }, radius: 1 } }],
+    ["an area on the world's end", "INVALID_FIELD", "area.center.z", { area: { center: { ...center, z: 2_097_152_000 }, radius: 1 } }],
     ["an area of 6 km", "INVALID_FIELD", "area.radius", { area: { center, radius: 6_000 } }],
     ["regions and an area", "INVALID_FIELD", "area", { area, regions }],
     ["a box and an area", "INVALID_FIELD", "area", { area, bounds }],
     ["an interval of an hour", "INVALID_FIELD", "eventual_interval_ms", { regions, eventualIntervalMs: 3_600_000 }],
     ["a session of no group", "INVALID_FIELD", "session.positions[0].group_id", { regions, session: { positions: [{ groupId: 9_999, term: 1, index: 1 }] } }],
+    ["a session of 65 nodes", "INVALID_FIELD", "session.eventual", { regions, session: { eventual: many(65, (at) => ({ origin: (at + 1) * 2 ** 32 + 1, sequence: 1 })) } }],
+    ["a session that names a node twice", "INVALID_FIELD", "session.eventual[1].origin", { regions, session: { eventual: many(2, (at) => ({ origin: 2 ** 32 + 1, sequence: at + 1 })) } }],
     ["65 kinds", "INVALID_FIELD", "entity_kinds", { regions, entityKinds: many(65, (at) => `k${at}`) }],
     ["a kind without a name", "INVALID_FIELD", "entity_kinds[0]", { regions, entityKinds: [""] }],
     ["65 types", "INVALID_FIELD", "types", { regions, types: many(65, () => "creature_position") }],
@@ -61,6 +68,9 @@ export function badSubscribeRequests(of: Of, { free: region }: KnownWorld, token
     add("a move of regions that stand", "move", start({ regions: [region] }), move(area));
     add("a move to nowhere", "move.center", start({ area }), move({ radius: 300 }));
     add("a move beyond the world", "move.center.z", start({ area }), move({ ...area, center: { x: 0, y: 0, z: 3e9 } }));
+    add("a move of no number", "move.radius", start({ area }), move({ ...area, radius: Number.NaN }));
+    add("a move smaller than nothing", "move.radius", start({ area }), move({ ...area, radius: -300 }));
+    add("a move infinitely far", "move.center.y", start({ area }), move({ ...area, center: { x: 0, y: Number.POSITIVE_INFINITY, z: 0 } }));
     add("a move with a ball of 6 km", "move.radius", start({ area }), move({ ...area, radius: 6_000 }));
     for (const [name, reason, field, object] of refusals(region, tokens)) {
       cases.raw(`to start with ${name}`, reason, field, [Buffer.from(SubscribeStreamRequest.encode(SubscribeStreamRequest.fromPartial(start(object))).finish())]);

@@ -2,6 +2,8 @@
 // do, but hold 64-bit integers as numbers, and allocate once a message: a call carries one small message mostly, and
 // there BigInt, DataView and growing buffers cost several times more than the bytes.
 
+import { isUtf8 } from "node:buffer";
+
 const TWO_32 = 0x1_0000_0000;
 const EOF = "the message ends in the middle of a field";
 /** Up to this many bytes the engine's own loop is faster than the decoder. */
@@ -89,12 +91,19 @@ export class BinaryReader {
     return this.#bytes.subarray(at, at + length);
   }
 
-  /** Bytes that are no UTF-8 become U+FFFD. */
+  /** Throws where the bytes are no UTF-8: put in its place, U+FFFD would make one id of two. */
   string(): string {
     const length = this.uint32();
     if (length === 0) return "";
     const at = this.#take(length);
-    return (length <= SHORT_STRING ? this.#short(at, length) : undefined) ?? this.#bytes.toString("utf8", at, at + length);
+    return (length <= SHORT_STRING ? this.#short(at, length) : undefined) ?? this.#utf8(at, at + length);
+  }
+
+  #utf8(start: number, end: number): string {
+    const text = this.#bytes.toString("utf8", start, end);
+    // That character may be meant.
+    if (text.includes("\uFFFD") && !isUtf8(this.#bytes.subarray(start, end))) throw new Error("a text is not UTF-8");
+    return text;
   }
 
   /** A short string: the same one as lately where it is equal. Types and keys come again and again, and a map finds the same string sooner than an equal one. */

@@ -41,6 +41,12 @@ test("short strings are read as they are written, however many and in whatever o
   }
 });
 
+test("a text that is not UTF-8 is no text: two ids would be one", () => {
+  const text = (...bytes: number[]): string => new BinaryReader(Uint8Array.of(bytes.length, ...bytes)).string();
+  for (const bytes of [[0xff], [0x4d, 0xfc, 0x6c], [0xed, 0xa0, 0x80], [0xc0, 0x80], [0xe2, 0x82], Array.from({ length: 100 }, () => 0xf6)]) expect(() => text(...bytes)).toThrow("UTF-8");
+  expect([text(0xef, 0xbf, 0xbd), text(0xc3, 0xbc), text(0xf0, 0x9f, 0x90, 0xba)]).toEqual(["\ufffd", "\u00fc", "\u{1f43a}"]);
+});
+
 test("the same values give the same bytes, and the bytes the same values", () => {
   fc.assert(
     fc.property(fc.array(op, { maxLength: 40 }), (ops) => {
@@ -99,7 +105,7 @@ test("on random bytes both agree: the same value, or both refuse", () => {
     ["int64", (r) => BigInt(r.int64Number()), (r) => onlySafe(r.int64())],
     ["fixed64", (r) => BigInt(r.fixed64Number()), (r) => onlySafe(r.fixed64())],
     ["double", (r) => r.double(), (r) => r.double()],
-    ["string", (r) => r.string(), (r) => r.string()],
+    ["string", (r) => r.string(), (r) => r.string(true)],
     ["bytes", (r) => Buffer.from(r.bytes()), (r) => Buffer.from(r.bytes())],
   ];
   fc.assert(
