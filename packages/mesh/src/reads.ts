@@ -3,6 +3,7 @@ import { type ContainerContents, MeshError, ReadLevel, type ReadRequest, type Re
 import { accountName, containerAccount, contentsOf, entityName, type GroupState, playerAccount, regionName, treeOf } from "@statemesh/replica";
 import { formatRegion } from "@statemesh/world";
 import { transactionPending } from "./strong/operation-errors.ts";
+import { sizeOfEntity } from "./subscriptions/message-size.ts";
 
 /** What reading needs of its node. */
 export interface ReadNode {
@@ -18,6 +19,8 @@ export interface ReadNode {
 }
 
 const PAGE_DEFAULT = 256;
+/** Bytes of a page, about: a page of large entities has fewer. */
+const PAGE_BYTES = 1_048_576;
 const EVENTUAL_MAX = 1_024;
 
 /** It may take as long as many others: a large page, eventual values, or containers with all that is in them. */
@@ -129,12 +132,16 @@ function addPage(state: GroupState, region: Region, request: ReadRequest, respon
   if (entities === undefined) return;
   const size = request.pageSize === 0 ? PAGE_DEFAULT : request.pageSize;
   const names = leastNames(entities.keys(), after, size + 1);
-  for (const name of names.slice(0, size)) {
+  let bytes = 0;
+  for (const [at, name] of names.slice(0, size).entries()) {
     const entity = entities.get(name);
-    if (entity !== undefined) response.entities.push(entity);
+    if (entity === undefined) continue;
+    response.entities.push(entity);
+    bytes += sizeOfEntity(entity);
+    if ((at + 1 < size && bytes < PAGE_BYTES) || at + 1 === names.length) continue;
+    response.nextPageToken = sealPageToken(name, region);
+    return;
   }
-  const last = names[size - 1];
-  if (names.length > size && last !== undefined) response.nextPageToken = sealPageToken(last, region);
 }
 
 /** The first names after one, in order: a region may have far more than a page. */

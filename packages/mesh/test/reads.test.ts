@@ -83,23 +83,36 @@ it("a leader with a lease answers a read without a message", () => {
 });
 
 describe("pages of a region", () => {
-  it.each([1, 3, 64, 1_000])("of %i hold every entity once, in order of their names, however many there are", (pageSize) => {
-    const names = Array.from({ length: 700 }, (_, n) => `e${(n * 389) % 700}`);
-    const entities = new Map(names.map((name) => [name, Entity.fromPartial({ entityId: name })]));
+  function pagesOf(all: readonly Entity[], pageSize: number): string[][] {
+    const entities = new Map(all.map((entity) => [entity.entityId, entity]));
     const state = { entities: { inRegion: () => entities }, fence: () => undefined, position: () => ({ groupId: 1, index: 1 }) } as unknown as GroupState;
     const unused = (): never => {
       throw new Error("an eventual read asks nobody");
     };
     const node = { state: () => state, barrier: unused, whenApplied: unused, stalenessMs: unused, eventualValues: unused };
     const region = { x: 0, y: 0, z: 0 };
-    const seen: string[] = [];
+    const pages: string[][] = [];
     for (let pageToken = ""; ; ) {
       let page: ReadResponse | undefined;
       readRegion(node, 1, region, ReadRequest.fromPartial({ region, level: ReadLevel.EVENTUAL, pageSize, pageToken }), 0, (response) => (page = response));
-      seen.push(...(page?.entities ?? []).map(({ entityId }) => entityId));
+      pages.push((page?.entities ?? []).map(({ entityId }) => entityId));
       pageToken = page?.nextPageToken ?? "";
-      if (pageToken === "") break;
+      if (pageToken === "") return pages;
     }
-    expect(seen).toEqual(names.toSorted());
+  }
+
+  it.each([1, 3, 64, 1_000])("of %i hold every entity once, in order of their names, however many there are", (pageSize) => {
+    const names = Array.from({ length: 700 }, (_, n) => `e${(n * 389) % 700}`);
+    const pages = pagesOf(names.map((entityId) => Entity.fromPartial({ entityId })), pageSize);
+    expect(pages.flat()).toEqual(names.toSorted());
+    expect(pages.length).toBe(Math.ceil(700 / pageSize));
+  });
+
+  it("end earlier where entities are large, so that an answer is never larger than a message", () => {
+    const names = Array.from({ length: 700 }, (_, n) => `e${n}`);
+    const attributes = new Map(Array.from({ length: 16 }, (_, at) => [`a${at}`, "x".repeat(1_024)] as const));
+    const pages = pagesOf(names.map((entityId) => Entity.fromPartial({ entityId, attributes })), 1_000);
+    expect(pages.flat()).toEqual(names.toSorted());
+    expect(Math.max(...pages.map((page) => page.length)) * 16_384).toBeLessThan(1.1 * 1_048_576);
   });
 });

@@ -399,7 +399,7 @@ export interface ReadRequest {
   sessionPositions: LogPosition[];
   /** For READ_LEVEL_BOUNDED_STALENESS, 1..600,000. */
   maxStalenessMs: number;
-  /** 1..1,000; 0 means 256. */
+  /** 1..1,000; 0 means 256. A page of large entities ends earlier, at about 1 MiB. */
   pageSize: number;
   /** From an earlier response to the same request. */
   pageToken: string;
