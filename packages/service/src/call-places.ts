@@ -1,5 +1,5 @@
-// Calls of several kinds share so many places. Kinds have an order: what comes first in it is let in first, and a kind that comes later may hold
-// fewer places than there are, so that some are free for those before it whatever it does. Who waits is let in by turns, one call a caller. What
+// Calls of several kinds share so many places. Kinds have an order: what comes first in it is let in first, and those that come later may hold
+// fewer places than there are, so that some are free for those before them whatever they do. Who waits is let in by turns, one call a caller. What
 // waited too long, or for nobody any more, is answered and never run.
 import { MeshError } from "@statemesh/contract";
 import type { Cancel, Clock, Timers } from "@statemesh/ports";
@@ -14,7 +14,7 @@ export interface PlaceCaller {
 }
 
 export interface KindLimits {
-  /** Places that it may hold at a time. */
+  /** Places that it and those after it may hold at a time, together. */
   readonly placesMax: number;
   /** Calls that may wait. */
   readonly waitingMax: number;
@@ -154,7 +154,15 @@ export class CallPlaces<Name extends string> {
   }
 
   #hasRoom(kind: Kind): boolean {
-    return this.#busy < this.#places && kind.busy < kind.limits.placesMax;
+    if (this.#busy >= this.#places) return false;
+    // What it holds counts for those before it too.
+    let busy = this.#busy;
+    for (const each of this.#kinds.values()) {
+      if (busy >= each.limits.placesMax) return false;
+      if (each === kind) break;
+      busy -= each.busy;
+    }
+    return true;
   }
 
   #hold(kind: Kind): Release {

@@ -48,12 +48,12 @@ async function settled(): Promise<void> {
 function world(places: number, waitingMax = 10) {
   const time = new VirtualTime();
   const limits = { waitingMax, waitMaxMs: 1_000 };
-  const own = new CallPlaces(places, { urgent: { ...limits, placesMax: places }, slow: { ...limits, placesMax: Math.max(1, places - 1) } }, time, time);
+  const own = new CallPlaces(places, { urgent: { ...limits, placesMax: places }, usual: { ...limits, placesMax: Math.max(1, places - 1) }, slow: { ...limits, placesMax: Math.max(1, places - 1) } }, time, time);
   /** Whoever is let in, in that order, and how to end it. */
   const admitted: string[] = [];
   const running = new Map<string, Release>();
   const refused = new Map<string, MeshError>();
-  const ask = async (name: string, kind: "urgent" | "slow" = "slow", caller: Partial<PlaceCaller> = {}): Promise<void> => {
+  const ask = async (name: string, kind: "urgent" | "usual" | "slow" = "slow", caller: Partial<PlaceCaller> = {}): Promise<void> => {
     own.take(kind, { peer: name.slice(0, 1), cancelled: false, remainingMs: Infinity, ...caller }).then(
       (release) => {
         admitted.push(name);
@@ -93,6 +93,20 @@ describe("calls that share places", () => {
     expect(admitted).toEqual(["a1", "n1", "n2"]);
     await end("n1");
     expect(admitted).toEqual(["a1", "n1", "n2", "a2"]);
+  });
+
+  it("of several later kinds leave that place to the first together, not each for itself", async () => {
+    const { admitted, ask, end } = world(3);
+    await ask("q1", "usual");
+    await ask("a1");
+    await ask("a2");
+    await ask("q2", "usual");
+    expect(admitted).toEqual(["q1", "a1"]);
+    await ask("n1", "urgent");
+    await end("a1");
+    expect(admitted).toEqual(["q1", "a1", "n1", "q2"]);
+    await end("q1");
+    expect(admitted).toEqual(["q1", "a1", "n1", "q2", "a2"]);
   });
 
   it("take turns by caller: one that asks for much waits for itself", async () => {

@@ -4,6 +4,8 @@ import { commitFailureOf, failureOf } from "./sql-error.ts";
 
 /** Who asks: work for a caller that has gone is not begun. */
 export interface Caller {
+  /** Its connection: those that wait take turns by it. Absent: the process itself. */
+  readonly peer?: string | undefined;
   readonly cancelled: boolean;
   /** Milliseconds until the caller gives up; Infinity: never. */
   readonly remainingMs: number;
@@ -19,8 +21,13 @@ export interface Connection<Session> {
   release(usable: boolean): void;
 }
 
-/** Where connections come from. Throws the driver's errors, or OVERLOADED where too many wait already. */
-export type Connect<Session> = () => Promise<Connection<Session>>;
+/** Where connections come from, for a caller. Throws the driver's errors, or a MeshError where the caller is not let in: nothing was begun. */
+export type Connect<Session> = (caller: Caller | undefined) => Promise<Connection<Session>>;
+
+/** The caller's place among others, for what nobody may cancel: others wait for it too, or it has to be cleared up. */
+export function withoutDeadline(caller: Caller | undefined): Caller | undefined {
+  return caller === undefined ? undefined : { peer: caller.peer, cancelled: false, remainingMs: Number.POSITIVE_INFINITY };
+}
 
 /** How a transaction may be repeated. */
 export interface TransactionOptions {
@@ -132,7 +139,7 @@ export class WorkRunner<Session> {
       if (caller.cancelled) throw new MeshError("CANCELLED", "cancelled before anything was written");
     }
     try {
-      return await this.#connectTo();
+      return await this.#connectTo(unknown ? withoutDeadline(caller) : caller);
     } catch (error) {
       if (unknown) throw outcomeUnknown(error);
       if (error instanceof MeshError) throw error;

@@ -26,8 +26,10 @@ export const regionStoreProgram = defineProgram({
       doc: "PostgreSQL or CockroachDB, with the database's name; may hold user and password, so it is never logged.",
     }),
     databasePoolSize: integer({ default: 10, min: 1, max: 200, doc: "Most connections to SQL." }),
-    databaseWaitingMax: integer({ default: 1_000, min: 1, max: 100_000, doc: "Most calls that wait for a connection; further ones are answered OVERLOADED." }),
-    databaseConnectTimeoutMs: integer({ default: 2_000, min: 50, max: 60_000, unit: "ms", doc: "How long a call waits for a connection before STORE_UNAVAILABLE." }),
+    databaseReservedConnections: integer({ default: 2, min: 0, max: 199, doc: "Connections that are kept free for what nodes hand over and read (`Materialize` and the like). One is always left for the rest." }),
+    databaseBulkConnections: integer({ default: 3, min: 1, max: 200, doc: "Most connections that bulk reads hold: `ListRegions`, and queries with more than 100 on a page." }),
+    databaseWaitingMax: integer({ default: 1_000, min: 1, max: 100_000, doc: "Most calls of each kind (what nodes need, queries and writes, bulk reads) that wait for a connection; further ones are answered OVERLOADED with a delay." }),
+    databaseConnectTimeoutMs: integer({ default: 2_000, min: 50, max: 60_000, unit: "ms", doc: "How long a call waits for its turn before OVERLOADED, and then for SQL to let it connect before STORE_UNAVAILABLE." }),
     databaseStatementTimeoutMs: integer({ default: 5_000, min: 50, max: 600_000, unit: "ms", doc: "How long one statement may take." }),
     redisUrl: parsed({
       kind: "url",

@@ -70,7 +70,7 @@ export class DatabaseMonitor {
 
   async #lookOnce(): Promise<void> {
     if (!this.#migrated) {
-      const steps = await migrate(this.#database, this.#migrations, this.#nowMs);
+      const steps = await migrate(this.#database.consensus, this.#migrations, this.#nowMs);
       this.#migrated = true;
       this.#events.onMigrated(steps);
     }

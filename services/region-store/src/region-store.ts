@@ -26,7 +26,8 @@ import type {
   TransactRegionsResponse,
 } from "@statemesh/contract";
 import { SystemClock } from "@statemesh/ports";
-import { type Caller, EventualValues, Materializer, MemoryCache, type SharedCache, TieredCache } from "@statemesh/store";
+import type { KindLoad } from "@statemesh/service";
+import { type Caller, EventualValues, Materializer, MemoryCache, PAGE_SIZE_DEFAULT, type SharedCache, TieredCache } from "@statemesh/store";
 import { openRedisCache } from "./cache/redis-connection.ts";
 import type { StoreSettings } from "./configuration.ts";
 import { DatabaseMonitor } from "./database-monitor.ts";
@@ -35,7 +36,7 @@ import { SqlMaterialization } from "./entities/sql-materialization.ts";
 import { PURGE } from "./regions/answered-requests.ts";
 import { RegionReader } from "./regions/region-reader.ts";
 import { RegionWriter } from "./regions/region-writer.ts";
-import { Database } from "./sql/database.ts";
+import { Database, type WorkKind } from "./sql/database.ts";
 import { MIGRATIONS_FOLDER, type Migration, type MigrationError, readMigrations } from "./sql/migrations.ts";
 
 /** Hears what goes on behind the calls. */
@@ -71,6 +72,8 @@ export class RegionStore {
     this.#database = new Database({
       url: settings.databaseUrl,
       poolSize: settings.databasePoolSize,
+      reservedConnections: settings.databaseReservedConnections,
+      bulkConnections: settings.databaseBulkConnections,
       waitingMax: settings.databaseWaitingMax,
       connectTimeoutMs: settings.databaseConnectTimeoutMs,
       statementTimeoutMs: settings.databaseStatementTimeoutMs,
@@ -93,8 +96,8 @@ export class RegionStore {
     // Until the subscription stands, other replicas could change what memory would answer.
     if (this.#redis !== undefined) this.#cache.setSubscribed(false);
     this.#reader = new RegionReader(this.#database, this.#cache);
-    this.#writer = new RegionWriter({ database: this.#database, cache: this.#cache, nowMs, requestRetentionMs: settings.requestRetentionMs });
-    const rows = new SqlMaterialization(this.#database);
+    this.#writer = new RegionWriter({ database: this.#database.query, cache: this.#cache, nowMs, requestRetentionMs: settings.requestRetentionMs });
+    const rows = new SqlMaterialization(this.#database.consensus);
     this.#materializer = new Materializer(rows, this.#cache);
     this.#eventual = new EventualValues(rows);
     this.#monitor = new DatabaseMonitor(this.#database, migrations, nowMs, {
@@ -120,6 +123,11 @@ export class RegionStore {
   /** For metrics. */
   load(): { busy: number; idle: number; waiting: number; pendingInvalidations: number } {
     return { ...this.#database.load, pendingInvalidations: this.#redis?.pendingInvalidations ?? 0 };
+  }
+
+  /** Calls of one kind that have a connection, and that wait for one. */
+  loadOf(kind: WorkKind): KindLoad {
+    return this.#database.loadOf(kind);
   }
 
   async close(): Promise<void> {
@@ -153,7 +161,7 @@ export class RegionStore {
   }
 
   async queryEntities(request: QueryEntitiesRequest, caller?: Caller): Promise<QueryEntitiesResponse> {
-    return await queryEntities(this.#database, request, caller);
+    return await queryEntities(request.pageSize > PAGE_SIZE_DEFAULT ? this.#database.bulk : this.#database.query, request, caller);
   }
 
   async transactRegions(request: TransactRegionsRequest, caller?: Caller): Promise<TransactRegionsResponse> {
@@ -185,7 +193,7 @@ export class RegionStore {
     if (now - this.#purgedMs < PURGE_PERIOD_MS && now >= this.#purgedMs) return;
     this.#purgedMs = now;
     try {
-      const { count } = await this.#database.transaction((session) => session.run(PURGE, [now]), { decidesRepeats: true });
+      const { count } = await this.#database.consensus.transaction((session) => session.run(PURGE, [now]), { decidesRepeats: true });
       // A full batch: more is waiting, go on with the next tick.
       if (count >= 1_000) this.#purgedMs = 0;
     } catch (error) {

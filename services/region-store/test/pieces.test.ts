@@ -1,10 +1,11 @@
+import { MeshError } from "@statemesh/contract";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { CircuitBreaker, commitFailureOf, failureOf } from "@statemesh/store";
 import { makePageToken, readPageToken } from "../src/page-token.ts";
 import { byteaArray, int8Array, textArray } from "../src/sql/array-literal.ts";
 import { Database } from "../src/sql/database.ts";
-import { TestWorld } from "./world.ts";
+import { eventually, TestWorld } from "./world.ts";
 
 describe("array literals", () => {
   let world: TestWorld;
@@ -12,7 +13,7 @@ describe("array literals", () => {
 
   beforeAll(async () => {
     world = await TestWorld.start();
-    database = new Database({ url: world.postgres.url, poolSize: 1, waitingMax: 10, connectTimeoutMs: 5_000, statementTimeoutMs: 5_000, onIdleError: () => undefined });
+    database = new Database({ url: world.postgres.url, poolSize: 1, reservedConnections: 1, bulkConnections: 2, waitingMax: 10, connectTimeoutMs: 5_000, statementTimeoutMs: 5_000, onIdleError: () => undefined });
   });
 
   afterAll(async () => {
@@ -27,11 +28,53 @@ describe("array literals", () => {
     await fc.assert(
       fc.asyncProperty(rows, async (sent) => {
         const values = [textArray(sent.map((row) => row.t)), int8Array(sent.map((row) => row.n)), byteaArray(sent.map((row) => row.b))];
-        const back = await database.read<{ t: string; n: number; b: Buffer }>(echo, values);
+        const back = await database.consensus.read<{ t: string; n: number; b: Buffer }>(echo, values);
         expect(back.map((row) => ({ ...row, b: [...row.b] }))).toEqual(sent.map((row) => ({ ...row, b: [...row.b] })));
       }),
       { numRuns: 200 },
     );
+  });
+});
+
+describe("connections that kinds of work share", () => {
+  let world: TestWorld;
+  let database: Database;
+
+  beforeAll(async () => {
+    world = await TestWorld.start();
+    database = new Database({ url: world.postgres.url, poolSize: 2, reservedConnections: 1, bulkConnections: 1, waitingMax: 2, connectTimeoutMs: 10_000, statementTimeoutMs: 5_000, onIdleError: () => undefined });
+  });
+
+  afterAll(async () => {
+    await database.close();
+    await world.stop();
+  });
+
+  it("are left to what nodes need, whatever else is long; a query goes before a scan, and one that nobody waits for is never run", async () => {
+    const caller = { peer: "10.0.0.1:1", cancelled: false, remainingMs: 10_000 };
+    const order: string[] = [];
+    const held = Promise.withResolvers<void>();
+    const run = async (kind: "query" | "bulk", name: string, remainingMs = 10_000) =>
+      await database[kind].readAll(
+        async () => {
+          order.push(name);
+          if (name === "first scan") await held.promise;
+        },
+        { ...caller, remainingMs },
+      );
+    const reasonOf = (error: unknown) => (error instanceof MeshError ? error.reason : error);
+    const scan = run("bulk", "first scan");
+    await eventually(() => order.length === 1, "the scan");
+    const second = run("bulk", "second scan");
+    const late = run("query", "late", 50).catch(reasonOf);
+    const query = run("query", "query");
+    expect(await run("query", "one too many").catch(reasonOf)).toBe("OVERLOADED");
+    expect(await database.consensus.read({ text: "SELECT 1 AS n" }, [])).toEqual([{ n: 1 }]);
+    expect(await late).toBe("DEADLINE_EXCEEDED");
+    held.resolve();
+    await Promise.all([scan, second, query]);
+    expect(order).toEqual(["first scan", "query", "second scan"]);
+    expect(database.loadOf("query")).toEqual({ busy: 0, waiting: 0, refused: 1, expired: 1 });
   });
 });
 

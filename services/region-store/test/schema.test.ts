@@ -78,7 +78,7 @@ describe("migrations", () => {
   });
 
   function connect(url: string): Database {
-    const database = new Database({ url, poolSize: 4, waitingMax: 100, connectTimeoutMs: 5_000, statementTimeoutMs: 10_000, onIdleError: () => undefined });
+    const database = new Database({ url, poolSize: 4, reservedConnections: 1, bulkConnections: 2, waitingMax: 100, connectTimeoutMs: 5_000, statementTimeoutMs: 10_000, onIdleError: () => undefined });
     open.push(database);
     return database;
   }
@@ -86,9 +86,9 @@ describe("migrations", () => {
   it("are applied once, however many replicas start at the same moment", async () => {
     const url = await world.database();
     const migrations = await readMigrations(MIGRATIONS_FOLDER);
-    const applied = await Promise.all(Array.from({ length: 6 }, () => migrate(connect(url), migrations, Date.now)));
+    const applied = await Promise.all(Array.from({ length: 6 }, () => migrate(connect(url).consensus, migrations, Date.now)));
     expect(applied.reduce((sum, each) => sum + each, 0)).toBe(migrations.length);
-    expect(await migrate(connect(url), migrations, Date.now)).toBe(0);
+    expect(await migrate(connect(url).consensus, migrations, Date.now)).toBe(0);
   });
 
   it("go on after a collision in the catalogue: IF NOT EXISTS of two sessions at once is no error", async () => {
@@ -96,11 +96,11 @@ describe("migrations", () => {
     const migrations = await readMigrations(MIGRATIONS_FOLDER);
     const other = connect(url);
     // What a session that is in the middle of creating the table shows to others: the name of its row type is taken.
-    await other.runAlone({ text: "CREATE TYPE schema_migrations AS ENUM ('taken')" }, []);
-    const applied = migrate(connect(url), migrations, Date.now);
+    await other.consensus.runAlone({ text: "CREATE TYPE schema_migrations AS ENUM ('taken')" }, []);
+    const applied = migrate(connect(url).consensus, migrations, Date.now);
     const collided = applied.then(() => undefined, (error: unknown) => error);
-    await other.runAlone({ text: "SELECT pg_sleep(0.3)" }, []);
-    await other.runAlone({ text: "DROP TYPE schema_migrations" }, []);
+    await other.consensus.runAlone({ text: "SELECT pg_sleep(0.3)" }, []);
+    await other.consensus.runAlone({ text: "DROP TYPE schema_migrations" }, []);
     expect(await collided).toBeUndefined();
     expect(await applied).toBe(migrations.length);
   });
@@ -109,20 +109,20 @@ describe("migrations", () => {
     const url = await world.database();
     const migrations = await readMigrations(MIGRATIONS_FOLDER);
     const first = connect(url);
-    await migrate(first, migrations.slice(0, 3), Date.now);
+    await migrate(first.consensus, migrations.slice(0, 3), Date.now);
     // It held the claim and had made the fourth step's table, but not noted it.
-    await first.runAlone({ text: migrations[3]?.text ?? "" }, []);
-    await first.transaction((session) => session.run({ text: "INSERT INTO schema_migration_claim VALUES (1, 'dead', $1)" }, [Date.now() + 300]), { decidesRepeats: true });
-    expect(await migrate(connect(url), migrations, Date.now)).toBe(migrations.length - 3);
+    await first.consensus.runAlone({ text: migrations[3]?.text ?? "" }, []);
+    await first.consensus.transaction((session) => session.run({ text: "INSERT INTO schema_migration_claim VALUES (1, 'dead', $1)" }, [Date.now() + 300]), { decidesRepeats: true });
+    expect(await migrate(connect(url).consensus, migrations, Date.now)).toBe(migrations.length - 3);
   });
 
   it("refuse a step that was applied with another text, and leave a newer release's steps alone", async () => {
     const url = await world.database();
     const migrations = await readMigrations(MIGRATIONS_FOLDER);
     const database = connect(url);
-    await migrate(database, migrations, Date.now);
-    expect(await migrate(database, migrations.slice(0, 2), Date.now)).toBe(0);
+    await migrate(database.consensus, migrations, Date.now);
+    expect(await migrate(database.consensus, migrations.slice(0, 2), Date.now)).toBe(0);
     const changed = migrations.map((each): Migration => (each.version === 2 ? { ...each, checksum: "other" } : each));
-    await expect(migrate(database, changed, Date.now)).rejects.toBeInstanceOf(MigrationError);
+    await expect(migrate(database.consensus, changed, Date.now)).rejects.toBeInstanceOf(MigrationError);
   });
 });

@@ -13,15 +13,15 @@ async function postgresql(): Promise<StoreUnderTest> {
   const url = await postgres.createDatabase("contract");
   const open = (port: number) =>
     new Database({
-      url: url.replace(`:${postgres.port}`, `:${port}`), poolSize: 8, waitingMax: 1_000, connectTimeoutMs: 20_000, statementTimeoutMs: 20_000, onIdleError: () => undefined,
+      url: url.replace(`:${postgres.port}`, `:${port}`), poolSize: 8, reservedConnections: 1, bulkConnections: 2, waitingMax: 1_000, connectTimeoutMs: 20_000, statementTimeoutMs: 20_000, onIdleError: () => undefined,
     });
   const [first, second] = [open(proxy.port), open(postgres.port)];
-  await migrate(second, await readMigrations(MIGRATIONS_FOLDER), Date.now);
+  await migrate(second.consensus, await readMigrations(MIGRATIONS_FOLDER), Date.now);
   return {
-    stores: [new SqlMaterialization(first), new SqlMaterialization(second)],
+    stores: [new SqlMaterialization(first.consensus), new SqlMaterialization(second.consensus)],
     settle: (work) => work,
     async rows() {
-      const all = async <Row extends object>(text: string) => await second.read<Row>({ text }, []);
+      const all = async <Row extends object>(text: string) => await second.consensus.read<Row>({ text }, []);
       const entities = await all<{ payload: Buffer }>("SELECT payload FROM entities");
       const watermarks = await all<{ group_id: number; log_index: number }>("SELECT group_id, log_index FROM watermarks");
       const regions = await all<{ x: number; y: number; z: number; fence_epoch: number; owner_server_id: number }>("SELECT x, y, z, fence_epoch, owner_server_id FROM regions");

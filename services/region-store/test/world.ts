@@ -85,7 +85,7 @@ export class TestWorld {
   /** A store over a database, ready unless told not to wait. */
   async store(databaseUrl: string, more: Partial<StoreSettings> = {}, wait = true): Promise<RegionStore> {
     const settings: StoreSettings = {
-      databaseUrl, databasePoolSize: 8, databaseWaitingMax: 1_000, databaseConnectTimeoutMs: 1_000, databaseStatementTimeoutMs: 5_000,
+      databaseUrl, databasePoolSize: 8, databaseReservedConnections: 1, databaseBulkConnections: 2, databaseWaitingMax: 1_000, databaseConnectTimeoutMs: 1_000, databaseStatementTimeoutMs: 5_000,
       redisUrl: undefined, redisTimeoutMs: 200, redisPrefix: "test:", cacheTtlMs: 300_000, cacheBytes: 67_108_864, requestRetentionMs: 3_600_000, ...more,
     };
     const store = await RegionStore.open(settings, Date.now, {

@@ -4,7 +4,7 @@ import { makePageToken, pageSizeOf, readPageToken } from "../page-token.ts";
 import { areaCondition, areaValues, rangeValues } from "../spatial/area-condition.ts";
 import { entityRanges, searchAreaOf } from "../spatial/search-area.ts";
 import { int8Array, textArray } from "../sql/array-literal.ts";
-import type { Database, Statement } from "../sql/database.ts";
+import type { Sql, Statement } from "../sql/database.ts";
 
 /** Rows in order; from the row on that passes the budget of bytes the payload is NULL, so that it never leaves the server. */
 function withinBudget(columns: string, order: string, rows: string, budget: string): string {
@@ -56,14 +56,14 @@ interface Row {
 }
 
 /** The first entities of a region, at most 1,000 and 768 KiB. */
-export async function loadEntities(database: Database, regionKey: bigint, caller: Caller | undefined): Promise<CachedRegion> {
+export async function loadEntities(database: Sql, regionKey: bigint, caller: Caller | undefined): Promise<CachedRegion> {
   const rows = await database.read<Row>(LOAD, [regionKey, LOADED_ENTITIES_MAX + 1, LOADED_ENTITY_BYTES_MAX], caller);
   const entities = decode(rows.slice(0, LOADED_ENTITIES_MAX));
   return { record: undefined, entities, moreEntities: entities.length < rows.length, tier: "" };
 }
 
 /** Entities in a place, paged; those that stay inside their region first, in Morton order of regions. */
-export async function queryEntities(database: Database, request: QueryEntitiesRequest, caller?: Caller): Promise<QueryEntitiesResponse> {
+export async function queryEntities(database: Sql, request: QueryEntitiesRequest, caller?: Caller): Promise<QueryEntitiesResponse> {
   const size = pageSizeOf(request.pageSize);
   const area = searchAreaOf(request.query);
   if (request.kinds.length > KINDS_MAX) throw MeshError.field("kinds", `must name at most ${KINDS_MAX} kinds`);

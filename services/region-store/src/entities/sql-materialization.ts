@@ -1,6 +1,6 @@
 import type { EventualValue } from "@statemesh/contract";
 import type { Caller, EventualPlace, MaterializationRows, MaterializationStore, TransactionOptions } from "@statemesh/store";
-import type { Database, SqlSession } from "../sql/database.ts";
+import type { Sql, SqlSession } from "../sql/database.ts";
 import { removeEntities, sweepEntities, writeEntities } from "./entity-rows.ts";
 import { eventualAfter, forgetDeletedEventual, writeEventual } from "./eventual-rows.ts";
 import { raiseEpochs, removeBalances, sweepLedger, writeBalances, writeTotals } from "./ledger-rows.ts";
@@ -9,9 +9,9 @@ import { advance, allWatermarks, beginCopy, endCopy, ensureWatermark, findWaterm
 
 /** Materialised state in PostgreSQL or CockroachDB. */
 export class SqlMaterialization implements MaterializationStore {
-  readonly #database: Database;
+  readonly #database: Sql;
 
-  constructor(database: Database) {
+  constructor(database: Sql) {
     this.#database = database;
   }
 

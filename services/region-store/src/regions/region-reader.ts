@@ -12,12 +12,12 @@ import {
   SpatialQuery,
 } from "@statemesh/contract";
 import { formatRegion, mortonKey } from "@statemesh/world";
-import { type CachedRegion, type Caller, entitiesKey, PAGE_BYTES_MAX, recordKey, regionOrText, type TieredCache, type TieredValue } from "@statemesh/store";
+import { type CachedRegion, type Caller, entitiesKey, PAGE_BYTES_MAX, PAGE_SIZE_DEFAULT, recordKey, regionOrText, type TieredCache, type TieredValue, withoutDeadline } from "@statemesh/store";
 import { loadEntities } from "../entities/entity-reader.ts";
 import { makePageToken, pageSizeOf, readPageToken } from "../page-token.ts";
 import { areaCondition, areaValues, rangeValues } from "../spatial/area-condition.ts";
 import { regionRanges, regionsOfArea, searchAreaOf } from "../spatial/search-area.ts";
-import type { Database, Statement } from "../sql/database.ts";
+import type { Database, Sql, Statement } from "../sql/database.ts";
 import { attributesOf } from "./region-rows.ts";
 
 // One statement, one snapshot: the layers are those of the version.
@@ -98,8 +98,9 @@ export class RegionReader {
     const size = pageSizeOf(request.pageSize);
     const args = new Uint8Array(0);
     const cursor = readPageToken("ListRegions", args, request.pageToken, 1)?.[0] ?? BEFORE_ALL;
-    const rows = await this.#database.read<ListedRow>(LIST, [cursor, size + 1], caller);
-    return await this.#page("ListRegions", args, rows, size, caller);
+    const sql = this.#database.bulk;
+    const rows = await sql.read<ListedRow>(LIST, [cursor, size + 1], caller);
+    return await this.#page(sql, "ListRegions", args, rows, size, caller);
   }
 
   async query(request: QueryRegionsRequest, caller?: Caller): Promise<QueryRegionsResponse> {
@@ -109,8 +110,9 @@ export class RegionReader {
     const cursor = readPageToken("QueryRegions", args, request.pageToken, 1)?.[0] ?? BEFORE_ALL;
     if (regionsOfArea(area) === undefined) return { records: [], nextPageToken: "" };
     const ranges = regionRanges(area).filter((range) => range.last > BigInt(cursor));
-    const rows = await this.#database.read<ListedRow>(QUERY, [cursor, size + 1, ...rangeValues(ranges), ...areaValues(area)], caller);
-    return await this.#page("QueryRegions", args, rows, size, caller);
+    const sql = size > PAGE_SIZE_DEFAULT ? this.#database.bulk : this.#database.query;
+    const rows = await sql.read<ListedRow>(QUERY, [cursor, size + 1, ...rangeValues(ranges), ...areaValues(area)], caller);
+    return await this.#page(sql, "QueryRegions", args, rows, size, caller);
   }
 
   async #record(region: Region, key: bigint, request: LoadRegionRequest, caller: Caller | undefined): Promise<TieredValue> {
@@ -119,16 +121,16 @@ export class RegionReader {
       return await this.#cache.past(() => this.#recordFromSql(statement, region, key, caller));
     }
     // A load that others may share is nobody's to cancel.
-    return await this.#cache.get(recordKey(key), () => this.#recordFromSql(LOAD, region, key, undefined));
+    return await this.#cache.get(recordKey(key), () => this.#recordFromSql(LOAD, region, key, withoutDeadline(caller)));
   }
 
   async #entities(key: bigint, bypassCache: boolean, caller: Caller | undefined): Promise<TieredValue> {
-    if (bypassCache) return await this.#cache.past(() => loadEntities(this.#database, key, caller));
-    return await this.#cache.get(entitiesKey(key), () => loadEntities(this.#database, key, undefined));
+    if (bypassCache) return await this.#cache.past(() => loadEntities(this.#database.query, key, caller));
+    return await this.#cache.get(entitiesKey(key), () => loadEntities(this.#database.query, key, withoutDeadline(caller)));
   }
 
   async #recordFromSql(statement: Statement, region: Region, key: bigint, caller: Caller | undefined): Promise<CachedRegion> {
-    const rows = await this.#database.read<LoadedRow>(statement, [key], caller);
+    const rows = await this.#database.query.read<LoadedRow>(statement, [key], caller);
     const first = rows[0];
     if (first === undefined) return answerOf(undefined, []);
     const layers: RegionLayer[] = [];
@@ -139,7 +141,7 @@ export class RegionReader {
   }
 
   /** One more row than the page was read, to know whether there are more; a page also ends before it gets too large. */
-  async #page(call: string, args: Uint8Array, rows: readonly ListedRow[], size: number, caller: Caller | undefined): Promise<ListRegionsResponse> {
+  async #page(sql: Sql, call: string, args: Uint8Array, rows: readonly ListedRow[], size: number, caller: Caller | undefined): Promise<ListRegionsResponse> {
     const page: ListedRow[] = [];
     let bytes = 0;
     for (const row of rows.slice(0, size)) {
@@ -150,7 +152,7 @@ export class RegionReader {
     const last = page.at(-1);
     const layers = new Map<string, RegionLayer[]>();
     if (page.length > 0) {
-      const named = await this.#database.read<{ key: string; name: string; content_type: string }>(LAYER_NAMES, [`{${page.map((row) => row.key).join(",")}}`], caller);
+      const named = await sql.read<{ key: string; name: string; content_type: string }>(LAYER_NAMES, [`{${page.map((row) => row.key).join(",")}}`], caller);
       for (const row of named) {
         const ofRegion = layers.get(row.key) ?? [];
         ofRegion.push({ name: row.name, contentType: row.content_type, data: NO_DATA });

@@ -13,7 +13,7 @@ import {
 } from "@statemesh/contract";
 import { formatRegion, mortonKey } from "@statemesh/world";
 import { type Caller, checkText, recordKey, REQUEST_ID_BYTES_MAX, type TieredCache, WRITES_MAX } from "@statemesh/store";
-import type { Database, SqlSession } from "../sql/database.ts";
+import type { Sql, SqlSession } from "../sql/database.ts";
 import { answerRequest, claimRequest } from "./answered-requests.ts";
 import { checkDelete, checkPatch, checkStore } from "./region-rules.ts";
 import { lockRegions, writeRegions } from "./region-rows.ts";
@@ -21,7 +21,7 @@ import type { RegionState } from "./region-state.ts";
 import { requestFingerprint, type WriteCall } from "./request-fingerprint.ts";
 
 export interface RegionWriterOptions {
-  readonly database: Database;
+  readonly database: Sql;
   readonly cache: TieredCache;
   /** Wall time, milliseconds since the Unix epoch. */
   readonly nowMs: () => number;

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { sqlStateOf } from "@statemesh/store";
-import type { Database, Statement } from "./database.ts";
+import type { Sql, Statement } from "./database.ts";
 
 /** One step of the schema: a single idempotent DDL statement. */
 export interface Migration {
@@ -71,7 +71,7 @@ export async function readMigrations(folder: URL): Promise<Migration[]> {
  * @returns how many steps this call applied
  * @throws MigrationError; MeshError STORE_UNAVAILABLE
  */
-export async function migrate(database: Database, migrations: readonly Migration[], nowMs: () => number): Promise<number> {
+export async function migrate(database: Sql, migrations: readonly Migration[], nowMs: () => number): Promise<number> {
   const holder = randomUUID();
   await runDdl(database, CREATE_APPLIED);
   await runDdl(database, CREATE_CLAIM);
@@ -95,12 +95,12 @@ export async function migrate(database: Database, migrations: readonly Migration
   }
 }
 
-async function claim(database: Database, holder: string, nowMs: number): Promise<boolean> {
+async function claim(database: Sql, holder: string, nowMs: number): Promise<boolean> {
   const { rows } = await database.transaction((session) => session.run<{ holder: string }>(TAKE_CLAIM, [holder, nowMs + CLAIM_MS, nowMs]), { decidesRepeats: true });
   return rows.length > 0;
 }
 
-async function pendingOf(database: Database, migrations: readonly Migration[]): Promise<Migration[]> {
+async function pendingOf(database: Sql, migrations: readonly Migration[]): Promise<Migration[]> {
   const applied = await database.read<{ version: number; name: string; checksum: string }>(SELECT_APPLIED, []);
   const byVersion = new Map(applied.map((row) => [row.version, row]));
   return migrations.filter((migration) => {
@@ -117,7 +117,7 @@ async function pendingOf(database: Database, migrations: readonly Migration[]): 
  * Runs a DDL statement that says IF NOT EXISTS. Of two sessions at once one can still collide in PostgreSQL's catalogue, with
  * the name of the table, of its row type, or with a unique index of the catalogue: then it is there, or is soon.
  */
-async function runDdl(database: Database, statement: Statement): Promise<void> {
+async function runDdl(database: Sql, statement: Statement): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
       await database.runAlone(statement, []);
