@@ -53,8 +53,8 @@ export interface Host {
   isWritable(peer: number): boolean;
   /** Makes writes durable, in order of the calls. `done` gets an error where they are not; the node then stops. */
   persist(writes: readonly GroupWrite[], done: (error: unknown) => void): void;
-  /** Asks an arbiter. `done` gets undefined where none answered in time. */
-  arbitrate(request: ArbitrateRequest, done: (response: ArbitrateResponse | undefined) => void): void;
+  /** Asks an arbiter. `done` gets undefined where none answered in time: within the node's own, or by `deadlineMs`, monotonic, if that is sooner. */
+  arbitrate(request: ArbitrateRequest, deadlineMs: number, done: (response: ArbitrateResponse | undefined) => void): void;
   /** Writes a snapshot's chunks to a file of their own, durably, pulling them a slice at a time. */
   saveSnapshot(heading: SnapshotHeading, chunks: Iterator<Uint8Array>, done: (error: unknown, meta: SnapshotMeta | undefined) => void): void;
   /**

@@ -28,8 +28,8 @@ export interface ClusterOptions {
   readonly groups?: number;
   readonly seed?: number;
   readonly node?: Partial<NodeOptions>;
-  /** Answers the leaders' questions; undefined: no arbiter. Default: the shared rules. */
-  readonly arbiter?: (request: ArbitrateRequest) => ArbitrateResponse | undefined;
+  /** Answers the leaders' questions, which they wait for until `deadlineMs`; undefined: no arbiter. Default: the shared rules. */
+  readonly arbiter?: (request: ArbitrateRequest, deadlineMs: number) => ArbitrateResponse | undefined;
   readonly store?: (request: MaterializeRequest) => MaterializeResponse | undefined;
   readonly watermarks?: () => ReadonlyMap<number, number> | undefined;
 }
@@ -119,11 +119,11 @@ export class VirtualCluster {
           for (const write of writes) disk.write(write);
           done(undefined);
         }),
-      arbitrate: (request, done) =>
+      arbitrate: (request, deadlineMs, done) =>
         this.at(1, () => {
           if (!alive()) return;
           const byRules = (): ArbitrateResponse => ({ sets: request.sets.map((set) => ({ verdicts: resolve(set, DEFAULT_POLICY) })) });
-          done(options.arbiter === undefined ? byRules() : options.arbiter(request));
+          done(options.arbiter === undefined ? byRules() : options.arbiter(request, deadlineMs));
         }),
       saveSnapshot: (heading, chunks, done) => {
         const saved: Uint8Array[] = [];

@@ -16,6 +16,13 @@ const CANDIDATES_IN_FLIGHT = 16_384;
 /** Batches that one arbiter has at a time, at most. */
 const BATCHES_IN_FLIGHT = 64;
 
+/** For how long a batch is asked about. */
+interface Until {
+  readonly deadlineMs: number;
+  /** Its callers wait for less than an arbiter may take. */
+  readonly isCutShort: boolean;
+}
+
 type Done = (response: ArbitrateResponse | undefined) => void;
 
 /** One arbiter, as this node sees it. */
@@ -71,13 +78,18 @@ export class ArbiterPool {
     return this.#arbiters.filter(({ hasOtherPolicy }) => hasOtherPolicy).map(({ port }) => port.address);
   }
 
-  /** `done` gets undefined where no arbiter can be asked or none answers within the timeout. */
-  arbitrate(request: ArbitrateRequest, done: Done): void {
-    this.#ask(request, this.#clock.monotonicMs() + this.#timeoutMs, new Set(), done);
+  /**
+   * `done` gets undefined where no arbiter can be asked or none answers within the timeout, or by `callersMs`, monotonic, when the last caller gives
+   * up. What callers cut short is not held against an arbiter.
+   */
+  arbitrate(request: ArbitrateRequest, callersMs: number, done: Done): void {
+    const ownMs = this.#clock.monotonicMs() + this.#timeoutMs;
+    this.#ask(request, { deadlineMs: Math.min(ownMs, callersMs), isCutShort: callersMs < ownMs }, new Set(), done);
   }
 
   /** Asks one after the other while there is time. */
-  #ask(request: ArbitrateRequest, deadlineMs: number, asked: Set<Asked>, done: Done): void {
+  #ask(request: ArbitrateRequest, until: Until, asked: Set<Asked>, done: Done): void {
+    const { deadlineMs, isCutShort } = until;
     const nowMs = this.#clock.monotonicMs();
     const leftMs = Math.floor(deadlineMs - nowMs);
     const arbiter = leftMs < 1 ? undefined : this.#pick(nowMs, asked);
@@ -106,11 +118,11 @@ export class ArbiterPool {
       },
       (reason, otherPolicy = false) => {
         back();
-        const isNews = arbiter.failed(this.#clock.monotonicMs());
+        const isNews = (otherPolicy || !isCutShort) && arbiter.failed(this.#clock.monotonicMs());
         if (otherPolicy && !arbiter.hasOtherPolicy) this.#log.warn("an arbiter goes by another policy: it decides nothing for this node", { arbiter: arbiter.port.address, reason });
         else if (isNews && !otherPolicy) this.#log.warn("an arbiter did not answer", { arbiter: arbiter.port.address, reason });
         if (otherPolicy) arbiter.hasOtherPolicy = true;
-        this.#ask(request, deadlineMs, asked, done);
+        this.#ask(request, until, asked, done);
       },
     );
   }

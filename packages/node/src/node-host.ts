@@ -58,8 +58,8 @@ export class NodeHost implements Host {
     this.#parts.storage.persist(writes, done);
   }
 
-  arbitrate(request: ArbitrateRequest, done: (response: ArbitrateResponse | undefined) => void): void {
-    this.#parts.arbiters.arbitrate(request, done);
+  arbitrate(request: ArbitrateRequest, deadlineMs: number, done: (response: ArbitrateResponse | undefined) => void): void {
+    this.#parts.arbiters.arbitrate(request, deadlineMs, done);
   }
 
   saveSnapshot(heading: SnapshotHeading, chunks: Iterator<Uint8Array>, done: (error: unknown, meta: SnapshotMeta | undefined) => void): void {

@@ -39,9 +39,9 @@ function pool(count: number, timeoutMs = 500) {
   const silent = (): void => undefined;
   const own = new ArbiterPool(arbiters, timeoutMs, { wallMs: () => time.nowMs, monotonicMs: () => time.nowMs }, (task) => task(), { debug: silent, info: silent, warn, error: silent });
   const outcomes: string[] = [];
-  const ask = (candidates = 1): void => {
+  const ask = (candidates = 1, callersMs = Infinity): void => {
     const set = { incumbents: [], candidates: Array.from({ length: candidates }, () => ({})) };
-    own.arbitrate(ArbitrateRequest.fromPartial({ sets: [set] }), (response) => outcomes.push(response === undefined ? "here" : "arbiter"));
+    own.arbitrate(ArbitrateRequest.fromPartial({ sets: [set] }), callersMs, (response) => outcomes.push(response === undefined ? "here" : "arbiter"));
   };
   return { arbiters, time, ask, outcomes, warnings, own };
 }
@@ -101,6 +101,22 @@ describe("the arbiters of a leader", () => {
     arbiters[1]?.last().fail();
     expect(outcomes).toEqual(["arbiter", "here"]);
     expect(arbiters.flatMap(({ calls }) => calls)).toEqual([]);
+  });
+
+  it("are asked for no longer than somebody waits, and what callers cut short is not held against them", () => {
+    const { arbiters, ask, outcomes, time, warnings } = pool(1);
+    ask(1, 40);
+    expect(arbiters[0]?.calls[0]?.timeoutMs).toBe(40);
+    time.nowMs = 40;
+    arbiters[0]?.last().fail();
+    expect(outcomes).toEqual(["here"]);
+    // The next is asked at once, for as long as an arbiter may take.
+    ask(1, 10_000);
+    expect(arbiters[0]?.calls[0]?.timeoutMs).toBe(500);
+    arbiters[0]?.last().answer();
+    ask(1, 40);
+    expect(outcomes).toEqual(["here", "arbiter", "here"]);
+    expect(warnings).toEqual([]);
   });
 
   it("that failed are passed over, longer each time, and then tried with one batch at a time", () => {

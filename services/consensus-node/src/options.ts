@@ -66,7 +66,7 @@ export const program = defineProgram({
     dataDir: text({ default: DATA_DIR, doc: "Folder of the write-ahead log and the snapshots. One node a folder." }),
     groups: integer({ default: 4, min: 1, max: 1_000, mustMatch: true, doc: "Raft groups that hold regions, besides group 0, the directory. Fixed for the life of the cluster: sectors map to groups by it." }),
     arbiterAddress: text({ maxLength: 1_024, doc: "Where the conflict-arbiter answers, `host:port`; several, separated by commas, share the work. Without one the node decides by the same rules itself." }),
-    arbiterTimeoutMs: integer({ default: 500, min: 1, max: 10_000, unit: "ms", doc: "How long a leader waits for an arbiter before it decides by itself, which is counted." }),
+    arbiterTimeoutMs: integer({ default: 500, min: 1, max: 10_000, unit: "ms", doc: "How long a leader waits for an arbiter before it decides by itself, which is counted; less where the callers of all that it asks about give up sooner." }),
     regionStoreAddress: text({ maxLength: 1_024, doc: "Where the region-store answers, `host:port`. Without one nothing is materialised." }),
     regionStoreTimeoutMs: integer({ default: 10_000, min: 100, max: 120_000, unit: "ms", doc: "How long a batch for the region store may take." }),
     policyFile: text({ mustMatch: true, doc: "The policy table, YAML. Without one the built-in table holds." }),

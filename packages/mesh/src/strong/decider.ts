@@ -18,6 +18,7 @@ import { decideKept } from "../healing/decide-kept.ts";
 import { type HealHeading, HealUnit } from "../healing/heal-unit.ts";
 import type { KeptOperation } from "../healing/kept-operation.ts";
 import type { Host } from "../host.ts";
+import { lastDeadlineMs } from "./decision-batch.ts";
 import { allOf, type DecisionBatch, DecisionQueue, type QueuedUnit, type Waiter } from "./decision-queue.ts";
 import { type DeciderOptions, delayLimits } from "./group-options.ts";
 import { GroupTransactions, type StepDone } from "./group-transactions.ts";
@@ -244,7 +245,7 @@ export class Decider {
     this.#arbitrating++;
     // More than an arbiter takes is decided here, by the same rules.
     const ask = question.isForArbiter ? this.#host.arbitrate.bind(this.#host) : decideHere;
-    ask({ sets: [...question.sets], groupId: this.#group.groupId, policyDigest: this.#policy.digest }, (response) => {
+    ask({ sets: [...question.sets], groupId: this.#group.groupId, policyDigest: this.#policy.digest }, lastDeadlineMs(batch), (response) => {
       this.#arbitrating--;
       this.#group.dirty();
       // Verdicts of an earlier leadership are worth nothing: the units were drained when it ended.
@@ -492,6 +493,6 @@ interface DecidedPart {
   readonly holds: boolean;
 }
 
-function decideHere(_: ArbitrateRequest, done: (response: ArbitrateResponse | undefined) => void): void {
+function decideHere(_: ArbitrateRequest, __: number, done: (response: ArbitrateResponse | undefined) => void): void {
   done(undefined);
 }

@@ -13,6 +13,13 @@ export interface DecisionBatch {
   readonly heals: readonly QueuedUnit[];
 }
 
+/** When the last of those who wait for something in it gives up, on the monotonic clock. */
+export function lastDeadlineMs({ singles, transactions }: DecisionBatch): number {
+  let lastMs = Number.NEGATIVE_INFINITY;
+  for (const units of [singles, transactions]) for (const { deadlineMs } of units) lastMs = Math.max(lastMs, deadlineMs);
+  return lastMs;
+}
+
 /** Operations in one batch, at most. */
 const BATCH_OPERATIONS = 1_024;
 /** Transactions in one batch, at most: each is a set of its own, beside the one of single operations, and a question to the arbiter holds 64. */
