@@ -1,10 +1,38 @@
 // Ids of transactions and operations that are used again: by another group's transaction, or once their decisions are forgotten.
-import { Outcome } from "@statemesh/contract";
+import { Outcome, type Region } from "@statemesh/contract";
 import { commandOf } from "@statemesh/replica";
+import { DEFAULT_POLICY, fingerprintOf, footprintOf, validateOperation } from "@statemesh/world";
 import { describe, expect, it } from "vitest";
 import { claim, mint, send } from "./operations.ts";
 import { balance, conserved, outcomes, ready, submit } from "./transacting.ts";
 import type { VirtualCluster } from "./virtual-cluster.ts";
+
+describe("a transaction that is driven out of a full queue", () => {
+  it("hears at once, and may come again at once under its id", () => {
+    const cluster = ready({ node: { queueCapacity: 2 } });
+    const regions = [1, 2, 3].map((groupId) => cluster.regionIn(groupId));
+    const [one, two, three] = regions;
+    if (one === undefined || two === undefined || three === undefined) throw new Error("three groups");
+    const group = cluster.node(cluster.leaderOf(1)).group(1);
+    const heard: string[] = [];
+    const asks = (id: string, serverId: number, from: Region, there: Region): void => {
+      const operation = send(id, serverId, from, "ada", there, "ada", "ore", 1);
+      const type = validateOperation(operation, DEFAULT_POLICY);
+      const pending = { operation, type, touched: footprintOf(operation, type), stamp: { physicalMs: Math.floor(cluster.nowMs), logical: 0 }, fingerprint: fingerprintOf(operation), priority: 0 };
+      const says = (answer: string): number => heard.push(`${id} ${answer}`);
+      group.submit([pending], `t-${id}`, { decided: ({ reason }) => says(reason), failed: (_, { reason }) => says(reason) }, cluster.nowMs + 5_000);
+    };
+    asks("first", 1, one, two);
+    asks("last", 1, one, three);
+    expect(heard).toEqual([]);
+    // Driven out by one that comes to nothing here: another group coordinates it.
+    asks("astray", 2, two, three);
+    expect(heard).toEqual(["last OVERLOADED", "astray INTERNAL"]);
+    asks("last", 1, one, three);
+    expect(cluster.runUntil(() => heard.length === 4)).toBe(true);
+    expect(heard.slice(2).sort()).toEqual(["first INSUFFICIENT_ITEMS", "last INSUFFICIENT_ITEMS"]);
+  });
+});
 
 describe("one id for two transactions", () => {
   const stuck = (cluster: VirtualCluster, groupId: number, account: string, ms: number): void => {

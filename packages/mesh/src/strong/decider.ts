@@ -161,12 +161,15 @@ export class Decider {
     // The coordinating group decides on all operations of a transaction, wherever their homes are, and so may have forgotten any.
     const forgotten = this.#forgotten(operations);
     if (forgotten !== undefined) return forgotten;
-    const full = this.#queue.refusal(this.#group.groupId, operations[0]?.operation.serverId ?? 0);
-    this.#group.dirty();
-    if (full !== undefined) return full;
     // What a removal clears in other groups is on record as a transaction.
     const mayClear = operations.some(({ operation }) => operation.body?.$case === "structureRemoval");
-    return mayClear || this.transactions.partOf(operations, transactionId) !== undefined ? this.transactions.refusal() : undefined;
+    const limit = mayClear || this.transactions.partOf(operations, transactionId) !== undefined ? this.transactions.refusal() : undefined;
+    if (limit !== undefined) return limit;
+    // Last: who comes in may drive another out. That one hears at once, and may come again: nothing of it is left here.
+    const full = this.#queue.refusal(this.#group.groupId, operations[0]?.operation.serverId ?? 0);
+    this.#tellDropped();
+    this.#group.dirty();
+    return full;
   }
 
   /** An operation on which nothing is known here may have been decided, and forgotten. */
