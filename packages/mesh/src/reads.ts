@@ -89,7 +89,10 @@ function* namesOf(state: GroupState, region: Region, { entities, accounts, conta
       yield accountName(containerAccount(entityId));
     }
   }
-  if (entities.length + accounts.length + containers.length === 0) yield regionName(formatRegion(region));
+  if (entities.length + accounts.length + containers.length > 0) return;
+  yield regionName(formatRegion(region));
+  // What goes is named by itself: an inner container shows another region than the one that it is taken from.
+  for (const { kind, entityId } of state.entities.inRegion(region)?.values() ?? []) yield entityName(kind, entityId);
 }
 
 function answerFrom(node: ReadNode, state: GroupState, region: Region, request: ReadRequest): ReadResponse {

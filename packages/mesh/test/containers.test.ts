@@ -77,6 +77,27 @@ describe("containers", () => {
     expect(new Set(answers.flatMap((each) => [...each.values()].map(outcomeOf)))).toEqual(new Set(["CONTAINER_CYCLE", "done"]));
   });
 
+  it("are not shown in a region while they are prepared to leave it, whatever region they are taken from", () => {
+    const { cluster, one, two, does } = small();
+    const beside = { ...one, y: one.y + 1 };
+    expect(groupOf(beside, 2)).toBe(1);
+    does((id) => createContainer(id, 1, beside, "wagon", "p:ada"));
+    does((id) => createContainer(id, 1, one, "chest", "c:wagon"));
+    const { state } = cluster.node(cluster.leaderOf(1)).group(1);
+    expect(state.entities.get("container", "chest")).toMatchObject({ region: one });
+    const isHeld = (region: Region): boolean => {
+      let answered = false;
+      const port = { state: () => state, barrier: (_: number, __: number, done: (error: undefined) => void) => done(undefined), whenApplied: () => undefined, stalenessMs: () => 0, eventualValues: () => [] };
+      read(port, 1, region, ReadRequest.fromPartial({ region }), cluster.nowMs + 5_000, () => (answered = true));
+      return !answered;
+    };
+    const moved = cluster.submit(1, [moveContainer("off", 1, beside, "wagon", "p:ada", "p:ada", contentsOf(cluster, beside, "wagon"), two)]);
+    expect(cluster.runUntil(() => state.transactions.preparedCount === 1)).toBe(true);
+    expect([isHeld(beside), isHeld(one)]).toEqual([true, true]);
+    cluster.runUntil(() => moved.size === 1);
+    expect([outcomeOf(moved.get("off")), isHeld(beside), isHeld(one)]).toEqual(["done", false, false]);
+  });
+
   it("have limits: 8 deep, 64 in one another, 64 kinds in each", () => {
     const { one, does } = small();
     does((id) => createContainer(id, 1, one, "d1", "ground"));
