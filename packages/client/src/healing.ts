@@ -3,7 +3,7 @@ import { type CallOptions, type ClientReadableStream, Metadata, type ServiceErro
 import { type Decision, type GetHealReportResponse, type HealReport, MeshError, meshErrorFromServiceError, type WatchTentativeResponse } from "@statemesh/contract";
 import type { CompiledClientOptions } from "./client-options.ts";
 import type { NodePool } from "./node-pool.ts";
-import { backoffMs, isNodeAtFault, isRetryable } from "./retry.ts";
+import { backoffMs, isNodeAtFault, isRetryable, Outage } from "./retry.ts";
 import { type CallLimits, READ_CALL, sleep, type UnaryCaller } from "./unary-caller.ts";
 
 /** Longest time without a connection before a watch gives up, ms. */
@@ -53,7 +53,7 @@ export class Healing {
    */
   async *watch(operationIds: readonly string[] = [], signal?: AbortSignal): AsyncGenerator<Decision, void, undefined> {
     let failures = 0;
-    let heardMs = performance.now();
+    const outage = new Outage(performance.now());
     const isOver = (): boolean => signal?.aborted === true;
     while (!isOver()) {
       const node = this.#pool.current();
@@ -61,11 +61,13 @@ export class Healing {
       const call: ClientReadableStream<WatchTentativeResponse> = node.healing.watchTentative({ serverId: this.#options.serverId, operationIds: [...operationIds] }, new Metadata(), options);
       const stop = (): void => call.cancel();
       signal?.addEventListener("abort", stop, { once: true });
+      const openedMs = performance.now();
+      let hasHeard = false;
       let error = new MeshError("SHUTTING_DOWN", "the server ended the watch");
       try {
         for await (const { decisions } of call as AsyncIterable<WatchTentativeResponse>) {
           failures = 0;
-          heardMs = performance.now();
+          hasHeard = true;
           yield* decisions;
         }
       } catch (thrown) {
@@ -76,7 +78,7 @@ export class Healing {
         call.cancel();
       }
       if (isOver()) return;
-      if (!isRetryable(error, true) || performance.now() - heardMs > GIVE_UP_MS) throw error;
+      if (!isRetryable(error, true) || outage.broken(openedMs, hasHeard, performance.now()) > GIVE_UP_MS) throw error;
       if (isNodeAtFault(error)) this.#pool.failed(node);
       failures += 1;
       await sleep(backoffMs(error, failures, this.#options.backoffMinMs, this.#options.backoffMaxMs, Math.random()), signal);

@@ -11,7 +11,7 @@ export class HeldLease implements Place {
   readonly region: Region;
   /** Its epoch: what operations carry. */
   readonly epoch: number;
-  /** Players in the region, 0..1,000,000: told to the directory with the next renewal. */
+  /** Players in the region, 0..1,000,000: told to the directory with the next renewal, what is outside as the nearest inside. */
   players = 0;
   #endMs: number;
   #over = false;

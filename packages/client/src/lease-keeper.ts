@@ -10,6 +10,8 @@ import { type CallLimits, REPEATABLE_WRITE, type UnaryCaller } from "./unary-cal
 
 /** Most leases that one Renew call carries. */
 const LEASES_A_CALL_MAX = 1_024;
+/** Most players that the directory takes of a region. */
+const PLAYERS_MAX = 1_000_000;
 /** Regions that were given up and are remembered. */
 const GIVEN_UP_MAX = 65_536;
 /** Renewals follow each other no faster, ms. */
@@ -261,7 +263,7 @@ export class LeaseKeeper {
 
   async #renew(leases: readonly HeldLease[]): Promise<void> {
     let sentMs = 0;
-    const request = { serverId: this.#options.serverId, leases: leases.map(({ region, epoch, players }) => ({ region, epoch, players })), load: this.#readLoad?.() };
+    const request = { serverId: this.#options.serverId, leases: leases.map(({ region, epoch, players }) => ({ region, epoch, players: countOf(players) })), load: this.#readLoad?.() };
     const response = await this.#caller.call<RenewResponse>(
       (node, metadata, options, done) => {
         sentMs = performance.now();
@@ -294,4 +296,9 @@ export class LeaseKeeper {
     this.#leases.delete(key);
     for (const lost of this.#onLost) lost(lease, reason, now);
   }
+}
+
+/** A count that is none costs no lease: the directory refuses a renewal as a whole. */
+function countOf(players: number): number {
+  return Math.min(PLAYERS_MAX, Math.max(0, Math.floor(players) || 0));
 }

@@ -3,11 +3,8 @@ import type { ServiceError } from "@grpc/grpc-js";
 import { MeshError, meshErrorFromServiceError } from "@statemesh/contract";
 import type { CompiledClientOptions } from "./client-options.ts";
 import type { NodeConnection, NodePool } from "./node-pool.ts";
-import { backoffMs, isNodeAtFault, isRetryable } from "./retry.ts";
+import { backoffMs, isNodeAtFault, isRetryable, Outage } from "./retry.ts";
 import { sleep } from "./unary-caller.ts";
-
-/** A node that is not there is noticed sooner: a call that lasted longer was a connection, if one without news. Milliseconds. */
-const CONNECTED_MS = 30_000;
 
 /** What a stream goes on after. */
 export interface Resumable {
@@ -73,7 +70,7 @@ export class ResumingStream<Message extends Resumable> implements AsyncIterable<
     if (this.#started) throw new Error("a stream can be read once");
     this.#started = true;
     let failures = 0;
-    let lostMs = performance.now();
+    const outage = new Outage(performance.now());
     while (!this.#stop.signal.aborted) {
       const node = this.#pool.current();
       const call = this.#open(node, this.#token);
@@ -97,14 +94,13 @@ export class ResumingStream<Message extends Resumable> implements AsyncIterable<
         call.cancel();
       }
       if (this.#stop.signal.aborted) return;
-      const nowMs = performance.now();
-      if (isConnected || nowMs - openedMs > CONNECTED_MS) lostMs = nowMs;
+      const outageMs = outage.broken(openedMs, isConnected, performance.now());
       if (this.#moving) {
         this.#moving = false;
         continue;
       }
       if (error.reason === "INVALID_RESUME_TOKEN" && this.#token !== "") this.#token = "";
-      else if (!isRetryable(error, true) || nowMs - lostMs > this.#giveUpAfterMs) throw error;
+      else if (!isRetryable(error, true) || outageMs > this.#giveUpAfterMs) throw error;
       // The node has waited for what the reader has seen already: another may be further.
       if (isNodeAtFault(error) || error.reason === "TOKEN_AHEAD") this.#pool.failed(node);
       failures += 1;

@@ -72,3 +72,21 @@ export class RetryBudget {
     return true;
   }
 }
+
+/** A node that is not there is noticed sooner: a call that lasted longer was a connection, if one without news. Milliseconds. */
+const CONNECTED_MS = 30_000;
+
+/** How long a stream that is opened again and again has been without a connection: quiet is no outage. */
+export class Outage {
+  #sinceMs: number;
+
+  constructor(nowMs: number) {
+    this.#sinceMs = nowMs;
+  }
+
+  /** A call has ended, which was opened at `openedMs` and brought something or not. Returns how long there has been no connection, ms. */
+  broken(openedMs: number, hasBrought: boolean, nowMs: number): number {
+    if (hasBrought || nowMs - openedMs > CONNECTED_MS) this.#sinceMs = nowMs;
+    return nowMs - this.#sinceMs;
+  }
+}

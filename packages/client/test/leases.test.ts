@@ -42,6 +42,24 @@ describe("leases", () => {
     expect(client.authority.leaseOf(region)).toBe(held);
   });
 
+  it("are renewed whatever the game counts as players", async () => {
+    const told: number[] = [];
+    const client = await clientOf({
+      acquire: lease(300),
+      renew: ({ leases, serverId }: RenewRequest) => {
+        told.push(...leases.map(({ players }) => players));
+        return { renewed: leases.map((each) => ({ ...each, serverId, durationMs: 300 })), lost: [], assigned: [], handoffs: [] };
+      },
+    });
+    const held = await client.authority.acquire(region);
+    for (const [at, count] of [-1, Number.NaN, 2.5, 1e9, Number.POSITIVE_INFINITY].entries()) {
+      held.players = count;
+      const before = told.length;
+      await until(() => told.length > before + 1);
+      expect([count, told.at(-1), held.held]).toEqual([count, [0, 0, 2, 1_000_000, 1_000_000][at], true]);
+    }
+  });
+
   it("count from before the call was sent", async () => {
     const client = await clientOf({
       // The answer is slow by more than the lease is long: it is no right to anything.
