@@ -16,6 +16,9 @@ const CANDIDATES_IN_FLIGHT = 16_384;
 /** Batches that one arbiter has at a time, at most. */
 const BATCHES_IN_FLIGHT = 64;
 
+/** Batches one after the other that callers cut short before it is taken for away: one caller's hurry says little, and who hangs never answers in time. */
+const CUT_SHORT_MAX = 3;
+
 /** For how long a batch is asked about. */
 interface Until {
   readonly deadlineMs: number;
@@ -33,6 +36,8 @@ class Asked {
   /** The last thing that it said was that it goes by another policy. */
   hasOtherPolicy = false;
   #failures = 0;
+  /** Batches that callers cut short since it last answered. */
+  #cutShort = 0;
   #notBeforeMs = Number.NEGATIVE_INFINITY;
 
   constructor(port: ArbiterPort) {
@@ -47,6 +52,12 @@ class Asked {
 
   answered(): void {
     this.#failures = 0;
+    this.#cutShort = 0;
+  }
+
+  /** It had no answer when its callers gave up. True where it is passed over for that, and was well before. */
+  wasCutShort(nowMs: number): boolean {
+    return ++this.#cutShort >= CUT_SHORT_MAX || this.#failures > 0 ? this.failed(nowMs) : false;
   }
 
   /** True where it was well before. */
@@ -80,7 +91,7 @@ export class ArbiterPool {
 
   /**
    * `done` gets undefined where no arbiter can be asked or none answers within the timeout, or by `callersMs`, monotonic, when the last caller gives
-   * up. What callers cut short is not held against an arbiter.
+   * up. What a caller cuts short is not held against an arbiter, but where that goes on.
    */
   arbitrate(request: ArbitrateRequest, callersMs: number, done: Done): void {
     const ownMs = this.#clock.monotonicMs() + this.#timeoutMs;
@@ -118,7 +129,8 @@ export class ArbiterPool {
       },
       (reason, otherPolicy = false) => {
         back();
-        const isNews = (otherPolicy || !isCutShort) && arbiter.failed(this.#clock.monotonicMs());
+        const failedMs = this.#clock.monotonicMs();
+        const isNews = isCutShort && !otherPolicy ? arbiter.wasCutShort(failedMs) : arbiter.failed(failedMs);
         if (otherPolicy && !arbiter.hasOtherPolicy) this.#log.warn("an arbiter goes by another policy: it decides nothing for this node", { arbiter: arbiter.port.address, reason });
         else if (isNews && !otherPolicy) this.#log.warn("an arbiter did not answer", { arbiter: arbiter.port.address, reason });
         if (otherPolicy) arbiter.hasOtherPolicy = true;

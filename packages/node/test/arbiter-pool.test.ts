@@ -119,6 +119,28 @@ describe("the arbiters of a leader", () => {
     expect(warnings).toEqual([]);
   });
 
+  it("that hang do not hold up callers in a hurry for ever: they are passed over, and tried again later", () => {
+    const { arbiters, ask, outcomes, time, warnings } = pool(1);
+    for (let n = 0; n < 3; n++) {
+      ask(1, time.nowMs + 40);
+      time.nowMs += 40;
+      arbiters[0]?.last().fail();
+    }
+    ask(1, time.nowMs + 40);
+    expect([arbiters[0]?.calls.length, outcomes, warnings.length]).toEqual([0, ["here", "here", "here", "here"], 1]);
+    time.nowMs += 250;
+    ask(1, time.nowMs + 40);
+    time.nowMs += 40;
+    arbiters[0]?.last().fail();
+    ask(1, time.nowMs + 40);
+    expect(arbiters[0]?.calls).toHaveLength(0);
+    time.nowMs += 500;
+    ask(1, time.nowMs + 40);
+    arbiters[0]?.last().answer();
+    ask(1, time.nowMs + 40);
+    expect(arbiters[0]?.calls).toHaveLength(1);
+  });
+
   it("that failed are passed over, longer each time, and then tried with one batch at a time", () => {
     const { arbiters, ask, time, warnings, outcomes } = pool(1);
     let passedMs = 250;
