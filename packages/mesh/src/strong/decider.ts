@@ -158,13 +158,12 @@ export class Decider {
         return fenced(state.fence(region) ?? { region, epoch: 0, ownerServerId: 0 });
       }
     }
-    // The coordinating group decides on all operations of a transaction, wherever their homes are, and so may have forgotten any.
-    const forgotten = this.#forgotten(operations);
-    if (forgotten !== undefined) return forgotten;
     // What a removal clears in other groups is on record as a transaction.
     const mayClear = operations.some(({ operation }) => operation.body?.$case === "structureRemoval");
     const limit = mayClear || this.transactions.partOf(operations, transactionId) !== undefined ? this.transactions.refusal() : undefined;
-    if (limit !== undefined) return limit;
+    // The coordinating group decides on all operations of a transaction, wherever their homes are, and so may have forgotten any.
+    const refused = this.#forgotten(operations) ?? limit;
+    if (refused !== undefined) return refused;
     // Last: who comes in may drive another out. That one hears at once, and may come again: nothing of it is left here.
     const full = this.#queue.refusal(this.#group.groupId, operations[0]?.operation.serverId ?? 0);
     this.#tellDropped();
