@@ -4,6 +4,7 @@ import { type Decision, type EntityKey, type Operation, Outcome, type ReadRespon
 import { groupOf } from "@statemesh/world";
 import { ClientHistory, type RecordedCall, type Request } from "../client-history.ts";
 import type { Recorder } from "../recorder.ts";
+import type { SentWrite } from "./merge-book.ts";
 
 /** Item kind of all accounts of simulated players. */
 export const ITEM_KIND = "wood";
@@ -35,6 +36,8 @@ export class MeshRequests {
   readonly #operations: { readonly groupId: number; readonly operation: Operation }[] = [];
   /** Name of the transaction by operation. */
   readonly #transactions = new Map<string, string>();
+  /** By operation: what was sent of an entity of a studio's own type. */
+  readonly #sent = new Map<string, SentWrite>();
   #items: Items = new Map();
   /** Keys that were emptied or went down once: absent may then be a version of its own. */
   readonly #lessened = new Set<string>();
@@ -50,6 +53,7 @@ export class MeshRequests {
     // Without the footprint, which may be large and says nothing here.
     const asked = operations.map((operation) => ({ ...operation, footprint: undefined }));
     for (const operation of asked) {
+      if (operation.body?.$case === "custom") this.#sent.set(operation.operationId, { type: operation.type, entityId: operation.body.value.entityId, state: operation.body.value.state });
       this.#operations.push({ groupId: this.#groupOf(operation, groupId), operation });
       this.#transactions.set(operation.operationId, transactionId === "" ? operation.operationId : transactionId);
     }
@@ -57,6 +61,10 @@ export class MeshRequests {
     const request: AskedWrite = { process, outcome: "open", position: undefined, operations: asked, decisions: [], calls: () => this.#writes(groupId, id, request) };
     this.#history.begin(request);
     return request;
+  }
+
+  sentOf(operationId: string): SentWrite | undefined {
+    return this.#sent.get(operationId);
   }
 
   /** One of a request's operations was decided; the request ends with the last. */

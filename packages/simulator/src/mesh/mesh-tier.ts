@@ -81,6 +81,7 @@ async function runPhases(world: MeshWorld, { settings, faults }: Plan<MeshSettin
   };
   if (!(await simulation.runUntilHolds(isAtRest, REST_MS))) recorder.violation("liveness", `${REST_MS} ms after healing: ${world.unrest}`);
   world.oracle?.check();
+  if (!recorder.isOver) world.merges.checkFinal();
   if (!recorder.isOver) world.footprints.checkFinal(world.references.map(({ state }) => state));
   if (!recorder.isOver) world.book.checkFinal((nodeId) => world.members.lost.has(nodeId) || world.members.damaged.has(nodeId) || world.members.removed.has(nodeId));
 }

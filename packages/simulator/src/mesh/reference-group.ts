@@ -8,6 +8,7 @@ import { formatRegion } from "@statemesh/world";
 import { crc32c } from "@node-rs/crc32";
 import { ContainerBook } from "./container-book.ts";
 import type { FootprintBook } from "./footprint-book.ts";
+import type { MergeBook } from "./merge-book.ts";
 import type { TransactionBook } from "./transaction-book.ts";
 
 /** The one decision on an operation id. */
@@ -56,11 +57,13 @@ export class ReferenceGroup {
   readonly #begun = new Map<string, BeginTransaction>();
   readonly #transactions: TransactionBook;
   readonly #footprints: FootprintBook;
+  readonly #merges: MergeBook;
   readonly #fail: (kind: string, message: string) => void;
   /** Sees what commands of the directory did. */
   watch: (index: number, change: DirectoryChange) => void = () => undefined;
 
-  constructor(options: GroupStateOptions, transactions: TransactionBook, footprints: FootprintBook, fail: (kind: string, message: string) => void) {
+  constructor(options: GroupStateOptions, transactions: TransactionBook, footprints: FootprintBook, merges: MergeBook, fail: (kind: string, message: string) => void) {
+    this.#merges = merges;
     this.#transactions = transactions;
     this.#footprints = footprints;
     this.state = new GroupState(options);
@@ -221,6 +224,7 @@ export class ReferenceGroup {
         if (effect?.$case === "post") this.#post(index, effect.value);
         else if (effect?.$case === "footprint") this.#footprints.left(this.state.groupId, operationId, effect.value);
       }
+      this.#merges.decided(this.state.groupId, index, operation);
       done.push(operation);
     }
     return done;
