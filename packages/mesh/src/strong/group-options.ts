@@ -58,7 +58,7 @@ export interface GroupListener {
 export type DeciderOptions = Pick<GroupOptions, "queueCapacity" | "queueTargetMs" | "queueIntervalMs" | "groups">;
 
 /** An arbiter that does not answer holds a queue up for half a second, and is no load. */
-const QUEUE_TARGET_MS = 50;
+const QUEUE_TARGET_MS = 250;
 const QUEUE_INTERVAL_MS = 500;
 
 export function delayLimits({ queueTargetMs, queueIntervalMs }: DeciderOptions): DelayLimits {
