@@ -10,6 +10,7 @@ import {
 
   type SnapshotMeta,
   StreamRequest,
+  type TentativeOperation,
 } from "@statemesh/contract";
 import type { CommandResult, DirectoryCommand, MembershipCommand } from "@statemesh/contract/log";
 import { resolve } from "@statemesh/conflict";
@@ -277,6 +278,11 @@ export class VirtualCluster {
     this.#wiped.add(id);
     this.start(id);
     for (const [peer, node] of this.#nodes) if (peer !== id) node.peerLostData(id);
+  }
+
+  /** Lays an operation on the disk of a node that is down, as if it had kept it. */
+  keepOnDisk(id: number, record: TentativeOperation): void {
+    this.#disks.get(id)?.tentative.set(record.operation?.operationId ?? "", record);
   }
 
   /** A node's snapshot file is gone; the node does not know. */

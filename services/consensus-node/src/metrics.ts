@@ -104,6 +104,7 @@ export function registerMetrics(registry: Registry, node: MeshNode, { storage, r
   single("raft_groups_asleep", "Groups that have nothing to do and cost nothing.", () => node.groups.reduce((sum, { core }) => sum + (core.isQuiescent ? 1 : 0), 0));
   single("operations_outstanding", "Operations of callers that are not answered.", () => node.edge.outstanding);
   single("tentative_operations", "Operations that this node keeps for its callers until they can be decided.", () => node.cutOff.tentative.size);
+  single("tentative_not_understood", "Of these, operations of a kind that this build does not know: they stay kept until a newer one decides them.", () => node.cutOff.tentative.notUnderstood);
   byGroup("heal_reports", "Heal reports that the group keeps.", "sum", (id) => node.group(id).state.heals.rows.length);
   single("wal_bytes", "Bytes of the write-ahead log.", () => storage.sizeBytes);
   single("snapshot_transfers", "Snapshots on their way to peers, or waiting for their turn.", () => runtime.sender.active);

@@ -6,6 +6,7 @@ import type { DecidedOperation, KeptDecision } from "@statemesh/contract/log";
 import { resolve } from "@statemesh/conflict";
 import { type DecisionBasis, decideSet, type GroupState, isImpossible, type PendingOperation } from "@statemesh/replica";
 import type { Policy } from "@statemesh/world";
+import type { Log } from "../host.ts";
 import { candidateSet } from "../strong/question.ts";
 import { compareKept, type KeptOperation } from "./kept-operation.ts";
 
@@ -24,6 +25,50 @@ function eachOnce(kept: readonly KeptOperation[]): KeptOperation[] {
 /** Of copies that several nodes stamped and kept, the earliest counts. */
 function prefers(one: KeptOperation, other: KeptOperation): boolean {
   return compareKept(one, other) < 0 || (compareKept(one, other) === 0 && one.record.nodeId < other.record.nodeId);
+}
+
+/** What became of a set in which some may be of a kind that this build does not know. */
+export interface KeptDecisions {
+  readonly decisions: KeptDecision[];
+  /** Nothing is decided on these: they stay kept until somebody decides who knows them. */
+  readonly notUnderstood: readonly string[];
+}
+
+/**
+ * Decides those that this build understands. A newer one may have kept what this one cannot even look at: that must neither end
+ * the node, again at every start, nor be rejected by somebody who does not know what it is. `log`: where an operator hears of it.
+ */
+export function decideUnderstood(state: GroupState, policy: Policy, groups: number, kept: readonly KeptOperation[], log?: Log): KeptDecisions {
+  if (kept.every(isKnownKind)) {
+    try {
+      return { decisions: decideKept(state, policy, groups, kept), notUnderstood: [] };
+    } catch {
+      // Looked at one by one below.
+    }
+  }
+  const notUnderstood: string[] = [];
+  const understood = kept.filter((one) => {
+    const isUnderstood = isKnownKind(one) && isDecidable(state, policy, groups, one);
+    if (!isUnderstood) notUnderstood.push(one.operationId);
+    return isUnderstood;
+  });
+  if (notUnderstood.length > 0) log?.error("kept operations are of a kind that this build does not know: they stay kept until a node with the build that kept them leads", { group: state.groupId, operations: notUnderstood.length });
+  // What fails only together is a fault of this build, and is shown as such.
+  return { decisions: decideKept(state, policy, groups, understood), notUnderstood };
+}
+
+/** None is kept without a body: where it is missing, this build does not know its kind. */
+function isKnownKind({ record }: KeptOperation): boolean {
+  return record.operation?.body !== undefined;
+}
+
+function isDecidable(state: GroupState, policy: Policy, groups: number, one: KeptOperation): boolean {
+  try {
+    decideKept(state, policy, groups, [one]);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Decides them. What a report lists already is left out. `groups`: how many there are besides group 0. */

@@ -6,7 +6,7 @@ import type { KeptDecision } from "@statemesh/contract/log";
 import type { GroupState, PendingOperation } from "@statemesh/replica";
 import type { Policy } from "@statemesh/world";
 import type { Waiter } from "../strong/decision-queue.ts";
-import { decideKept } from "./decide-kept.ts";
+import { decideUnderstood } from "./decide-kept.ts";
 import { excludes, type KeptOperation } from "./kept-operation.ts";
 
 /** Operations that a node keeps of one group, and their bytes, about. Beyond it callers get OVERLOADED. */
@@ -36,6 +36,8 @@ export class KeptGroup {
   #copyBytes = 0;
   /** Copies that there was no room for. */
   refusedCopies = 0;
+  /** Operations of this node's callers of a kind that this build does not know: nothing is said of them. */
+  notUnderstood: readonly string[] = [];
   /** Something came: how the operations stand is to be looked at again. */
   isStale = false;
   /** Ticks since this node is not on the losing side any more. */
@@ -113,7 +115,9 @@ export class KeptGroup {
     for (const { kept, durable } of this.own.values()) if (durable) all.push(kept);
     for (const [operationId, kept] of this.copies) if (!this.own.has(operationId)) all.push(kept);
     const changed: OwnOperation[] = [];
-    for (const decision of decideKept(state, policy, groups, all)) {
+    const { decisions, notUnderstood } = decideUnderstood(state, policy, groups, all);
+    this.notUnderstood = notUnderstood.filter((operationId) => this.own.has(operationId));
+    for (const decision of decisions) {
       const own = this.own.get(decision.decided?.operationId ?? "");
       if (own === undefined) continue;
       const standing = standingOf(decision, own.kept);

@@ -56,6 +56,13 @@ export class TentativeKeeper {
     return this.#byId.size;
   }
 
+  /** Of those, how many are of a kind that this build does not know: a newer one kept them. */
+  get notUnderstood(): number {
+    let sum = 0;
+    for (const { notUnderstood } of this.#groups.values()) sum += notUnderstood.length;
+    return sum;
+  }
+
   // ---- callers ----
 
   /** Answers an operation that is kept here, or was healed; false: it is like any other. `mayWait`: the waiter has a deadline of its own. */

@@ -1,20 +1,12 @@
 // What a leader decides: operations wait, go to the arbiter in batches, and come back as entries of the log. Nothing is
 // decided against anything that is not applied, but for the fences that are in the log already.
-import {
-  type ArbitrateRequest,
-  type ArbitrateResponse,
-  type Decision,
-  type LogEntry,
-  MeshError,
-  Outcome,
-  type Region,
-} from "@statemesh/contract";
+import { type ArbitrateRequest, type ArbitrateResponse, type Decision, type LogEntry, MeshError, Outcome, type Region } from "@statemesh/contract";
 import { type AskToPrepare, Command, type DecidedOperation, type RegionFence } from "@statemesh/contract/log";
 import { resolve } from "@statemesh/conflict";
 import type { RaftCore } from "@statemesh/raft";
 import { admits, type Applied, clearingKey, commandOf, contentOf, type DecisionBasis, decideSet, fenceFollows, type FenceRow, type GroupState, isClearing, type PendingOperation, transactionKey } from "@statemesh/replica";
 import { type Policy, formatRegion, groupOf } from "@statemesh/world";
-import { decideKept } from "../healing/decide-kept.ts";
+import { decideUnderstood } from "../healing/decide-kept.ts";
 import { type HealHeading, HealUnit } from "../healing/heal-unit.ts";
 import type { KeptOperation } from "../healing/kept-operation.ts";
 import type { Host } from "../host.ts";
@@ -223,7 +215,8 @@ export class Decider {
   #heal(unit: QueuedUnit): void {
     const { heal } = unit;
     if (heal === undefined) return;
-    for (const operations of heal.entries(decideKept(this.#group.state, this.#policy, this.#groups, heal.kept))) {
+    const { decisions } = decideUnderstood(this.#group.state, this.#policy, this.#groups, heal.kept, this.#host.log);
+    for (const operations of heal.entries(decisions)) {
       const data = Command.encode(commandOf({ $case: "heal", value: { ...heal.heading, operations: [...operations] } })).finish();
       // What does not get in stays kept where it is, and comes again.
       if (!this.#group.core.propose(data).ok) break;
