@@ -5,6 +5,7 @@ export * from "./host.ts";
 export { bestSuccessor } from "./leadership.ts";
 export * from "./node.ts";
 export type { NodeOptions } from "./node-options.ts";
+export { openPageToken } from "./read-page.ts";
 export * from "./reads.ts";
 export { readSnapshot, type SnapshotPart } from "./snapshot-read.ts";
 export { checkSession, isReached, mergedTokens, sessionAfter } from "./session.ts";

@@ -3,7 +3,8 @@ import { type ContainerContents, MeshError, ReadLevel, type ReadRequest, type Re
 import { accountName, containerAccount, contentsOf, entityName, type GroupState, playerAccount, regionName, treeOf } from "@statemesh/replica";
 import { formatRegion } from "@statemesh/world";
 import { transactionPending } from "./strong/operation-errors.ts";
-import { sizeOfEntity } from "./subscriptions/message-size.ts";
+import { compareTexts, DONE, leastOf, openPageToken, sealPageToken, START, type ValueName } from "./read-page.ts";
+import { sizeOfEntity, sizeOfValue } from "./subscriptions/message-size.ts";
 
 /** What reading needs of its node. */
 export interface ReadNode {
@@ -13,15 +14,16 @@ export interface ReadNode {
   whenApplied(groupId: number, index: number, deadlineMs: number, done: (error: MeshError | undefined) => void): void;
   /** Milliseconds since this node surely held all that was committed in the group; infinite where it never did. */
   stalenessMs(groupId: number): number;
-  eventualValues(region: Region, limit: number): EventualValue[];
+  /** Live values of the region, in any order. */
+  eventualValues(region: Region): Iterable<EventualValue>;
   /** Runs what takes long when it is its turn; without one, at once. */
   turn?(run: () => void): void;
 }
 
 const PAGE_DEFAULT = 256;
-/** Bytes of a page, about: a page of large entities has fewer. */
+/** Bytes of entities on a page, and of values, about: a page of large ones has fewer. */
 const PAGE_BYTES = 1_048_576;
-const EVENTUAL_MAX = 1_024;
+const VALUES_PAGE = 1_024;
 
 /** It may take as long as many others: a large page, eventual values, or containers with all that is in them. */
 export function isBulkRead({ entities, accounts, containers, pageSize, includeEventual }: ReadRequest): boolean {
@@ -117,8 +119,10 @@ function answerFrom(node: ReadNode, state: GroupState, region: Region, request: 
       response.balances.push({ accountId: account, itemKind: row.itemKind, quantity: row.quantity, version: row.version });
     }
   }
-  if (request.entities.length + request.accounts.length + request.containers.length === 0) addPage(state, region, request, response);
-  if (request.includeEventual && request.pageToken === "") response.values = node.eventualValues(region, EVENTUAL_MAX);
+  const after = request.pageToken === "" ? START : openPageToken(request.pageToken, region);
+  const names = request.entities.length + request.accounts.length + request.containers.length === 0 && after.entity !== DONE ? addEntities(state, region, request.pageSize, after.entity, response) : DONE;
+  const values = request.includeEventual && after.value !== DONE ? addValues(node, region, after.value, response) : DONE;
+  if (names !== DONE || values !== DONE) response.nextPageToken = sealPageToken({ entity: names, value: values }, region);
   return response;
 }
 
@@ -128,13 +132,12 @@ function contentsHere(state: GroupState, containerId: string): ContainerContents
   return contentsOf(state.entities, container, (id) => [...state.ledger.rowsOf(containerAccount(id)).values()].map(({ itemKind, quantity }) => [itemKind, quantity] as const));
 }
 
-/** A page of the region's entities in order of their names, so that a page token means the same on every node. */
-function addPage(state: GroupState, region: Region, request: ReadRequest, response: ReadResponse): void {
+/** A page of the region's entities in order of their names, so that a page token means the same on every node. Returns where the next goes on. */
+function addEntities(state: GroupState, region: Region, pageSize: number, after: string | undefined, response: ReadResponse): string | typeof DONE {
   const entities = state.entities.inRegion(region);
-  const after = request.pageToken === "" ? undefined : openPageToken(request.pageToken, region);
-  if (entities === undefined) return;
-  const size = request.pageSize === 0 ? PAGE_DEFAULT : request.pageSize;
-  const names = leastNames(entities.keys(), after, size + 1);
+  if (entities === undefined) return DONE;
+  const size = pageSize === 0 ? PAGE_DEFAULT : pageSize;
+  const names = leastOf(entities.keys(), compareTexts, after, size + 1);
   let bytes = 0;
   for (const [at, name] of names.slice(0, size).entries()) {
     const entity = entities.get(name);
@@ -142,43 +145,24 @@ function addPage(state: GroupState, region: Region, request: ReadRequest, respon
     response.entities.push(entity);
     bytes += sizeOfEntity(entity);
     if ((at + 1 < size && bytes < PAGE_BYTES) || at + 1 === names.length) continue;
-    response.nextPageToken = sealPageToken(name, region);
-    return;
+    return name;
   }
+  return DONE;
 }
 
-/** The first names after one, in order: a region may have far more than a page. */
-function leastNames(names: Iterable<string>, after: string | undefined, count: number): string[] {
-  const least: string[] = [];
-  let greatest: string | undefined;
-  for (const name of names) {
-    if ((after !== undefined && name <= after) || (greatest !== undefined && name >= greatest)) continue;
-    least.push(name);
-    if (least.length < 2 * count) continue;
-    least.sort().length = count;
-    greatest = least[count - 1];
+/** The same of eventual values, in order of key and type. */
+function addValues(node: ReadNode, region: Region, after: ValueName | undefined, response: ReadResponse): ValueName | typeof DONE {
+  const values = leastOf(node.eventualValues(region), compareValues, after, VALUES_PAGE + 1);
+  let bytes = 0;
+  for (const [at, value] of values.slice(0, VALUES_PAGE).entries()) {
+    response.values.push(value);
+    bytes += sizeOfValue(value);
+    if ((at + 1 < VALUES_PAGE && bytes < PAGE_BYTES) || at + 1 === values.length) continue;
+    return { key: value.key, type: value.type };
   }
-  return least.sort().slice(0, count);
+  return DONE;
 }
 
-/** A token is the last name, bound to the region by a checksum: one from elsewhere is told apart. */
-function sealPageToken(name: string, region: Region): string {
-  return `${checksum(`${formatRegion(region)}\n${name}`)}.${encodeURIComponent(name)}`;
-}
-
-export function openPageToken(token: string, region: Region): string {
-  const dot = token.indexOf(".");
-  try {
-    const name = decodeURIComponent(token.slice(dot + 1));
-    if (dot > 0 && token.slice(0, dot) === checksum(`${formatRegion(region)}\n${name}`)) return name;
-  } catch (error) {
-    if (!(error instanceof URIError)) throw error;
-  }
-  throw new MeshError("INVALID_PAGE_TOKEN", "page_token: not from an earlier page of this read", { field: "page_token" });
-}
-
-function checksum(text: string): string {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  return (hash >>> 0).toString(36);
+function compareValues(a: ValueName, b: ValueName): number {
+  return compareTexts(a.key, b.key) || compareTexts(a.type, b.type);
 }

@@ -95,7 +95,7 @@ describe("eventual values", () => {
 
   it("come at once for 10 s after somebody has read without a subscription, and for as long as one of several subscriptions is open", () => {
     const cluster = settled();
-    cluster.stores[2]?.read(HOME, 10);
+    cluster.stores[2]?.read(HOME);
     cluster.interests[2]?.hold(FAR);
     cluster.interests[2]?.hold(FAR);
     cluster.interests[2]?.release(FAR);

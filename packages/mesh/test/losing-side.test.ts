@@ -132,7 +132,7 @@ describe("a node on the losing side", () => {
         barrier: (groupId: number, untilMs: number, done: (error: MeshError | undefined) => void) => node.barrier(groupId, untilMs, done),
         whenApplied: (groupId: number, index: number, untilMs: number, done: (error: MeshError | undefined) => void) => node.group(groupId).whenApplied(index, untilMs, done),
         stalenessMs: (groupId: number) => node.stalenessMs(groupId),
-        eventualValues: (place: typeof region, limit: number) => node.eventual.valuesOf(place, limit),
+        eventualValues: (place: typeof region) => node.eventual.valuesOf(place),
       };
       read(reader, 1, region, ReadRequest.fromPartial({ region, level, accounts: ["ada"] }), cluster.nowMs + 5_000, (response, error) => Object.assign(answer, { response, error }));
       cluster.runUntil(() => answer.response !== undefined || answer.error !== undefined, 3 * TICK_MS);

@@ -1,9 +1,10 @@
 // Linearizable reads: on the leader, on followers, with leases.
-import { Entity, type MeshError, ReadLevel, ReadRequest, type ReadResponse } from "@statemesh/contract";
+import { Entity, EventualValue, type MeshError, ReadLevel, ReadRequest, ReadResponse } from "@statemesh/contract";
 import { read as readRegion } from "@statemesh/mesh";
 import type { GroupState } from "@statemesh/replica";
 import { describe, expect, it } from "vitest";
 import { mint } from "./operations.ts";
+import { DONE, openPageToken, sealPageToken } from "../src/read-page.ts";
 import { VirtualCluster, isDecision } from "./virtual-cluster.ts";
 
 const PATIENCE_MS = 5_000;
@@ -114,5 +115,51 @@ describe("pages of a region", () => {
     const pages = pagesOf(names.map((entityId) => Entity.fromPartial({ entityId, attributes })), 1_000);
     expect(pages.flat()).toEqual(names.toSorted());
     expect(Math.max(...pages.map((page) => page.length)) * 16_384).toBeLessThan(1.1 * 1_048_576);
+  });
+
+  /** What each page holds of the region's values, beside `entities` entities. */
+  function valuePages(values: readonly EventualValue[], entities: number, request: object = {}): { values: string[]; entities: number; bytes: number }[] {
+    const held = new Map(Array.from({ length: entities }, (_, n) => [`e${n}`, Entity.fromPartial({ entityId: `e${n}` })]));
+    const state = {
+      entities: { inRegion: () => held, get: (_kind: string, id: string) => held.get(id) }, fence: () => undefined, position: () => ({ groupId: 1, index: 1, term: 1 }),
+    } as unknown as GroupState;
+    const unused = (): never => {
+      throw new Error("an eventual read asks nobody");
+    };
+    const node = { state: () => state, barrier: unused, whenApplied: unused, stalenessMs: unused, eventualValues: () => values };
+    const region = { x: 0, y: 0, z: 0 };
+    const pages: ReturnType<typeof valuePages> = [];
+    for (let pageToken = ""; ; ) {
+      let page: ReadResponse | undefined;
+      readRegion(node, 1, region, ReadRequest.fromPartial({ region, level: ReadLevel.EVENTUAL, includeEventual: true, pageToken, ...request }), 0, (response) => (page = response));
+      if (page === undefined) throw new Error("no page");
+      pages.push({ values: page.values.map(({ key, type }) => `${key} ${type}`), entities: page.entities.length, bytes: ReadResponse.encode(page).finish().length });
+      pageToken = page.nextPageToken;
+      if (pageToken === "") return pages;
+    }
+  }
+  const value = (key: string, type: string, bytes = 0) => EventualValue.fromPartial({ key, type, value: new Uint8Array(bytes), region: { x: 0, y: 0, z: 0 } });
+
+  it.each([[0, 3_000], [2_000, 3_000], [2_000, 10], [100, 100]])("hold each of %i entities and %i eventual values once, however many there are of either", (entities, count) => {
+    const values = Array.from({ length: count }, (_, n) => value(`k${(n * 1_009) % count}`, "b")).flatMap((each) => (each.key === "k7" ? [each, value("k7", "a")] : [each]));
+    const pages = valuePages(values, entities);
+    expect(pages.flatMap((page) => page.values)).toEqual([...new Set(values.map(({ key, type }) => `${key} ${type}`))].sort());
+    expect(pages.reduce((sum, page) => sum + page.entities, 0)).toBe(entities);
+    expect(pages.length).toBe(Math.max(1, Math.ceil(entities / 256), Math.ceil(values.length / 1_024)));
+  });
+
+  it("hold large values in answers below the size of a message, also beside entities that are named", () => {
+    const pages = valuePages(Array.from({ length: 1_024 }, (_, n) => value(`k${String(n).padStart(4, "0")}`, "a", 4_096)), 3, { entities: [{ kind: "wall", entityId: "e1" }] });
+    expect(pages.flatMap((page) => page.values)).toHaveLength(1_024);
+    expect(Math.max(...pages.map(({ bytes }) => bytes))).toBeLessThan(2 * 1_048_576);
+    expect(pages.length).toBeGreaterThan(3);
+  });
+
+  it("are refused where their token is damaged, or of another region", () => {
+    const home = { x: 0, y: 0, z: 0 };
+    const token = sealPageToken({ entity: DONE, value: { key: "k\u0000.%", type: "a" } }, home);
+    expect(openPageToken(token, home)).toEqual({ entity: DONE, value: { key: "k\u0000.%", type: "a" } });
+    for (const bad of [`${token}x`, token.slice(1), "v1.%5B%5D", "v.", "."]) expect(() => openPageToken(bad, home)).toThrow(/page_token/);
+    expect(() => openPageToken(token, { x: 1, y: 0, z: 0 })).toThrow(/page_token/);
   });
 });

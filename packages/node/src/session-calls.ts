@@ -33,7 +33,7 @@ export function readInSession(mesh: MeshNode, timers: Timers, request: ReadReque
   );
 }
 
-/** How long a subscription waits at most for what its session has seen, milliseconds. */
+/** How long a subscription waits at most for what its session has seen, and for a node that has just started to catch up, milliseconds. */
 const SUBSCRIBE_MS = 5_000;
 
 /**
@@ -41,15 +41,36 @@ const SUBSCRIBE_MS = 5_000;
  * 5 seconds: another node may be further. Throws where the request is not valid.
  */
 export function subscribeInSession(mesh: MeshNode, timers: Timers, session: SessionToken | undefined, request: SubscriptionRequest, answer: Answer<number>): void {
-  if (session === undefined) return subscribe(mesh, request, answer);
-  checkSession(mesh, session);
   const deadlineMs = mesh.host.clock.monotonicMs() + SUBSCRIBE_MS;
+  const last = (): void => whenCaughtUp(mesh, timers, request, deadlineMs, answer, () => subscribe(mesh, request, answer));
+  if (session === undefined) return last();
+  checkSession(mesh, session);
   const [first, ...groups] = [...new Set(session.positions.map(({ groupId }) => groupId))];
-  const then = [...groups].reduceRight(
-    (next: () => void, groupId) => () => whenReached(mesh, timers, session, groupId, deadlineMs, answer, next),
-    () => subscribe(mesh, request, answer),
-  );
+  const then = [...groups].reduceRight((next: () => void, groupId) => () => whenReached(mesh, timers, session, groupId, deadlineMs, answer, next), last);
   whenReached(mesh, timers, session, first, deadlineMs, answer, then);
+}
+
+/**
+ * A node that has just started fetches the events that the others had. To a reader that begins there they are past: it begins behind them. With
+ * nobody to fetch them from it begins at the deadline.
+ */
+function whenCaughtUp(mesh: MeshNode, timers: Timers, request: SubscriptionRequest, deadlineMs: number, answer: Answer<never>, then: () => void): void {
+  const { strong, eventual, causal, resumeToken } = request;
+  // A token says which events the reader has.
+  const wantsNews = resumeToken === "" && (causal || (!strong && !eventual));
+  const look = (): void => {
+    if (wantsNews && !mesh.causal.isCaughtUp && mesh.host.clock.monotonicMs() + POLL_MS < deadlineMs) {
+      if (answer.isGone()) return answer.fail(new MeshError("CANCELLED", "the caller went away"));
+      timers.after(POLL_MS, look);
+      return;
+    }
+    try {
+      then();
+    } catch (refused) {
+      answer.fail(refused);
+    }
+  };
+  look();
 }
 
 /** Runs `then` once this node has what the session has seen; of groups' logs only `groupId`'s counts. TOKEN_AHEAD at the deadline. */

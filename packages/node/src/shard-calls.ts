@@ -90,7 +90,7 @@ export function readFrom(mesh: MeshNode, request: ReadRequest, deadlineMs: numbe
     barrier: (id: number, untilMs: number, done: (error: MeshError | undefined) => void) => mesh.barrier(id, untilMs, done),
     whenApplied: (id: number, index: number, untilMs: number, done: (error: MeshError | undefined) => void) => mesh.group(id).whenApplied(index, untilMs, done),
     stalenessMs: (id: number) => mesh.stalenessMs(id),
-    eventualValues: (place: typeof region, limit: number) => mesh.eventual.read(place, limit),
+    eventualValues: (place: typeof region) => mesh.eventual.read(place),
     ...(turn !== undefined && { turn }),
   };
   read(node, groupId, region, request, deadlineMs, (response, error) => {

@@ -356,9 +356,9 @@ export class EventualStore {
   }
 
   /** The same as `valuesOf`, for somebody who may read the region again: from now on it is a tick behind at most. */
-  read(region: Region, limit: number): EventualValue[] {
+  read(region: Region): EventualValue[] {
     this.#interest?.own.read(region);
-    return this.valuesOf(region, limit);
+    return this.valuesOf(region);
   }
 
   /** Live values of a region, at most `limit`; with `tombstones` also what was deleted within the horizon. */

@@ -403,7 +403,10 @@ export interface ReadRequest {
   pageSize: number;
   /** From an earlier response to the same request. */
   pageToken: string;
-  /** Also return the region's eventual values (first page only, at most 1,024). */
+  /**
+   * Also return the region's eventual values, in order of key and type: at most 1,024, and about 1 MiB, a page, also beside named entities and
+   * accounts. Values that change meanwhile are read as they stand when their page is read. A node that is older pages none, and returns 1,024 at most.
+   */
   includeEventual: boolean;
   /** The session, at any level: the node answers once it has what the session has seen, or TOKEN_AHEAD at the deadline. */
   session:

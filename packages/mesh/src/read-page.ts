@@ -1,0 +1,82 @@
+// Pages of a read: entities and eventual values of a region, each in an order of its own that is the same on every node. A page goes on
+// with both where the one before ended.
+import { MeshError, type Region } from "@statemesh/contract";
+import { formatRegion } from "@statemesh/world";
+
+/** Nothing more of it. */
+export const DONE = Symbol("done");
+
+export interface ValueName {
+  readonly key: string;
+  readonly type: string;
+}
+
+/** The last entity and the last value of a page; undefined: nothing was read yet. */
+export interface PagePlace {
+  readonly entity: string | undefined | typeof DONE;
+  readonly value: ValueName | undefined | typeof DONE;
+}
+
+/** Before what a token with values says, in its checksum. */
+const VALUES = "values\n";
+
+export const START: PagePlace = { entity: undefined, value: undefined };
+
+export function compareTexts(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** The first items after one, in order: a region may have far more than a page. */
+export function leastOf<Item extends Name, Name>(items: Iterable<Item>, compare: (a: Name, b: Name) => number, after: Name | undefined, count: number): Item[] {
+  const least: Item[] = [];
+  let greatest: Item | undefined;
+  for (const item of items) {
+    if ((after !== undefined && compare(item, after) <= 0) || (greatest !== undefined && compare(item, greatest) >= 0)) continue;
+    least.push(item);
+    if (least.length < 2 * count) continue;
+    least.sort(compare).length = count;
+    greatest = least[count - 1];
+  }
+  return least.sort(compare).slice(0, count);
+}
+
+/**
+ * A token is where its page ended, bound to the region by a checksum: one from elsewhere is told apart. With no values left it is the
+ * name of the last entity, as nodes say it that page entities only; they refuse the others.
+ */
+export function sealPageToken({ entity, value }: PagePlace, region: Region): string {
+  if (value === DONE && typeof entity === "string") return `${checksum(region, entity)}.${encodeURIComponent(entity)}`;
+  const body = JSON.stringify([typeof entity === "string" ? entity : null, ...(typeof value === "object" ? [value.key, value.type] : [])]);
+  return `${checksum(region, `${VALUES}${body}`)}.${encodeURIComponent(body)}`;
+}
+
+/** Throws INVALID_PAGE_TOKEN. */
+export function openPageToken(token: string, region: Region): PagePlace {
+  const dot = token.indexOf(".");
+  try {
+    const body = decodeURIComponent(token.slice(dot + 1));
+    const mark = token.slice(0, Math.max(0, dot));
+    if (mark === checksum(region, body)) return { entity: body, value: DONE };
+    if (mark === checksum(region, `${VALUES}${body}`)) return placeOf(JSON.parse(body));
+  } catch (error) {
+    if (!(error instanceof URIError) && !(error instanceof SyntaxError)) throw error;
+  }
+  throw notOurs();
+}
+
+function placeOf(body: unknown): PagePlace {
+  const [entity, key, type] = Array.isArray(body) ? (body as unknown[]) : [];
+  if ((entity !== null && typeof entity !== "string") || typeof key !== "string" || typeof type !== "string") throw notOurs();
+  return { entity: entity ?? DONE, value: { key, type } };
+}
+
+function notOurs(): MeshError {
+  return new MeshError("INVALID_PAGE_TOKEN", "page_token: not from an earlier page of this read", { field: "page_token" });
+}
+
+function checksum(region: Region, body: string): string {
+  const text = `${formatRegion(region)}\n${body}`;
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return (hash >>> 0).toString(36);
+}
