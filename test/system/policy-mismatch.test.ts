@@ -32,6 +32,9 @@ test("an arbiter of another policy decides nothing: leaders do, by their own, an
   const shard = await cluster.server(7);
   const [region = { x: 0, y: 0, z: 0 }] = regionsOfGroup(1, 1, 1);
   expect(await shard.execute(shard.operations.resourceClaim({ region, epoch: 0 }, { resourceId: "ore", playerId: "ada" }))).toMatchObject({ outcome: Outcome.ACCEPTED });
+  // Only where there is something to compare is an arbiter asked.
+  const rival = await cluster.server(8);
+  expect(await rival.execute(rival.operations.resourceClaim({ region, epoch: 0 }, { resourceId: "ore", playerId: "bob" }))).toMatchObject({ outcome: Outcome.REJECTED, rule: "incumbent" });
 
   const leader = await cluster.leaderOf(1);
   await until("the leader says whom it does not ask", async () => (await cluster.status(leader)).arbitersOfOtherPolicy.join() === arbiter.address);

@@ -16,7 +16,10 @@ describe("what a leader asks an arbiter", () => {
     cluster.register(1);
     for (const [id, deadlineMs] of [["short", 700], ["long", 60_000]] as const) {
       until.length = 0;
-      expect(isDecision(cluster.execute(through, [mint(id, 1, cluster.regionIn(1), "ada", "ore", 1)], deadlineMs).get(id))).toBe(true);
+      const region = cluster.regionIn(1);
+      // Two together: about one alone nobody is asked.
+      const answers = cluster.execute(through, [mint(id, 1, region, "ada", "ore", 1), mint(`${id}-too`, 1, region, "bob", "ore", 1)], deadlineMs);
+      expect(isDecision(answers.get(id))).toBe(true);
       const [leftMs = 0] = until;
       // What the way to the leader took is gone.
       expect(leftMs).toBeLessThanOrEqual(deadlineMs);

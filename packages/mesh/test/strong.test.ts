@@ -302,7 +302,25 @@ describe("faults", () => {
   it("does not believe an arbiter that answers another question", () => {
     const cluster = ready({ arbiter: () => ({ sets: [{ verdicts: [] }] }) });
     const region = cluster.regionIn(1);
-    expect(decisionOf(cluster.execute(1, [place("a", 1, region, [0, 0, 0])]), "a").outcome).toBe(Outcome.ACCEPTED);
+    const answers = cluster.execute(1, [place("a", 1, region, [0, 0, 0]), place("b", 2, region, [1, 0, 0])]);
+    expect([decisionOf(answers, "a").outcome, decisionOf(answers, "b").outcome]).toEqual([Outcome.ACCEPTED, Outcome.REJECTED]);
+  });
+
+  it("asks an arbiter only where there is something to compare, and is no worse off without one otherwise", () => {
+    let asked = 0;
+    const cluster = ready({
+      arbiter: () => {
+        asked++;
+        return undefined;
+      },
+    });
+    const region = cluster.regionIn(1);
+    const leader = cluster.leaderOf(1);
+    expect(decisionOf(cluster.execute(leader, [place("a", 1, region, [0, 0, 0])]), "a")).toMatchObject({ outcome: Outcome.ACCEPTED, rule: "uncontested" });
+    expect([asked, cluster.node(leader).group(1).counts.fallbacks]).toEqual([0, 0]);
+    // What is in force there is something to compare with.
+    expect(decisionOf(cluster.execute(leader, [place("b", 2, region, [1, 0, 0])]), "b")).toMatchObject({ outcome: Outcome.REJECTED, rule: "incumbent", winnerOperationId: "a" });
+    expect([asked, cluster.node(leader).group(1).counts.fallbacks]).toEqual([1, 1]);
   });
 
   it("all nodes restart with their state", () => {

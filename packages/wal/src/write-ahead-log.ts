@@ -74,6 +74,8 @@ class GroupState {
   }
 }
 
+const DURABLE: Promise<void> = Promise.resolve();
+
 interface Release {
   resolve: () => void;
   reject: (cause: Error) => void;
@@ -90,6 +92,8 @@ export class WriteAheadLog {
   #filling = new PendingFrame();
   #spare: PendingFrame | undefined;
   #writingBytes = 0;
+  /** Settled as the frame that is on its way to the disk is. */
+  #underWay: Promise<void> | undefined;
   #running: Promise<void> | undefined;
   #releases: Release[] = [];
   /** Something was written since the last marks; by an earlier process perhaps. */
@@ -190,13 +194,15 @@ export class WriteAheadLog {
   }
 
   /**
-   * Stores the updates, in order, all or nothing; resolves once they are durable. Data is copied before this returns.
+   * Stores the updates, in order, all or nothing; resolves once they and all earlier ones are durable. Data is copied before this returns.
    * Rejects with a WalError; see its codes for what is in the log then.
    */
   append(batch: readonly GroupUpdate[]): Promise<void> {
     const refused = this.#refusal();
     if (refused !== undefined) return Promise.reject(refused);
     const frame = this.#filling;
+    // Nothing to store: durable with what is before it, and no reason for a sync.
+    if (batch.length === 0) return frame.isEmpty ? (this.#underWay ?? DURABLE) : frame.durable;
     let bytes = 0;
     for (const update of batch) bytes += updateBytes(update);
     const waiting = this.queuedBytes;
@@ -343,7 +349,9 @@ export class WriteAheadLog {
     this.#filling = this.#spare ?? new PendingFrame();
     this.#spare = undefined;
     this.#writingBytes = frame.writer.length;
+    this.#underWay = frame.durable;
     const problem = await this.#write(frame.writer);
+    this.#underWay = undefined;
     this.#writingBytes = 0;
     if (problem === undefined) {
       for (const [groupId, touch] of frame.touched) this.#note(groupId, touch);

@@ -238,7 +238,7 @@ export class Decider {
     const question = new Question(batch, this.#group.state, this.#policy, this.#groups);
     const term = this.#group.core.term;
     this.#arbitrating++;
-    // More than an arbiter takes is decided here, by the same rules.
+    // What meets nothing, and more than an arbiter takes, is decided here, by the same rules.
     const ask = question.isForArbiter ? this.#host.arbitrate.bind(this.#host) : decideHere;
     ask({ sets: [...question.sets], groupId: this.#group.groupId, policyDigest: this.#policy.digest }, lastDeadlineMs(batch), (response) => {
       this.#arbitrating--;
@@ -253,7 +253,7 @@ export class Decider {
   #usable(question: Question, response: ArbitrateResponse | undefined): ArbitrateResponse | undefined {
     if (response !== undefined && question.isAnsweredBy(response)) return response;
     if (response !== undefined) this.#host.log.warn("the arbiter's answer does not fit the question", { group: this.#group.groupId });
-    if (question.sets.length > 0) this.fallbacks++;
+    if (question.hasRivals) this.fallbacks++;
     return undefined;
   }
 

@@ -50,9 +50,14 @@ export class Question {
     this.sets = parts.flatMap((part) => (part.set === undefined ? [] : [part.set]));
   }
 
+  /** Something is to be compared. The verdict on a candidate alone, where nothing is in force, is not worth a call: this node knows it. */
+  get hasRivals(): boolean {
+    return this.sets.some(({ candidates, incumbents }) => candidates.length + incumbents.length > 1);
+  }
+
   /** There is something to ask, and no more of it than an arbiter takes. */
   get isForArbiter(): boolean {
-    return this.sets.length > 0 && this.sets.every((set) => set.incumbents.length <= INCUMBENTS_PER_SET);
+    return this.hasRivals && this.sets.every((set) => set.incumbents.length <= INCUMBENTS_PER_SET);
   }
 
   isAnsweredBy({ sets }: ArbitrateResponse): boolean {
