@@ -58,6 +58,11 @@ export function keyCallsOf(groupId: number, { operation, decision, inTransaction
     const when = refusedBy === "" || (refusedBy === "existence" && isHere) ? "present" : "ruled";
     calls.push({ operation: { model: "entity", key: entityKey(groupId, kind, entityId), action: "remove", when }, result });
   };
+  // The place in the other group's log is not in the answer.
+  const arrive = (keptBy: number, kind: string, entityId: string): void => {
+    const arrived = decision === undefined ? undefined : ({ decision: accepted ? "accepted" : "rejected" } as const);
+    calls.push({ operation: { model: "entity", key: entityKey(keptBy, kind, entityId), action: "put", value: operation.operationId, when: refusedBy === "" ? "absent" : "ruled" }, result: arrived });
+  };
   // One of several postings is refused for what another account holds too.
   const post = (playerId: string, itemKind: string, delta: number, isOneOfSeveral = false, region?: Region): void => {
     const keptBy = region === undefined || groups === undefined ? groupId : groupOf(region, groups);
@@ -81,10 +86,17 @@ export function keyCallsOf(groupId: number, { operation, decision, inTransaction
       if (body.value.release) remove("claim", body.value.resourceId);
       else put("claim", body.value.resourceId, false);
       break;
-    case "creatureOwnership":
-      if (body.value.ownerServerId === 0) remove("creature", body.value.creatureId);
-      else put("creature", body.value.creatureId, false);
+    case "creatureOwnership": {
+      const { creatureId, ownerServerId, toRegion } = body.value;
+      const goesTo = toRegion === undefined || groups === undefined ? groupId : groupOf(toRegion, groups);
+      if (ownerServerId === 0) remove("creature", creatureId);
+      else if (goesTo === groupId) put("creature", creatureId, false);
+      else {
+        remove("creature", creatureId);
+        arrive(goesTo, "creature", creatureId);
+      }
       break;
+    }
     case "itemPickup": {
       const item = items.get(body.value.itemId);
       const { homeRegion } = operation;

@@ -1,4 +1,5 @@
-import { type Decision, Operation, Outcome, PlayerInventory_Action } from "@statemesh/contract";
+import { type Decision, Operation, Outcome, PlayerInventory_Action, type Region } from "@statemesh/contract";
+import { groupOf } from "@statemesh/world";
 import { describe, expect, it } from "vitest";
 import { accountKey, checkLinearizability, entityKey, History, itemsOf, keyCallsOf } from "../src/index.ts";
 
@@ -37,6 +38,21 @@ describe("operations of the mesh as calls on keys", () => {
   it("a trade is the difference on each account", () => {
     const value = { firstPlayerId: "ann", secondPlayerId: "bob", firstGives: [{ itemKind: "ore", quantity: 5 }, { itemKind: "wood", quantity: 1 }], secondGives: [{ itemKind: "ore", quantity: 2 }, { itemKind: "wood", quantity: 1 }] };
     expect(calls(Operation.fromPartial({ body: { $case: "trade", value } }), Outcome.ACCEPTED, "")).toMatchObject([{ key: accountKey(1, "ann", "ore"), delta: -3 }, { key: accountKey(1, "bob", "ore"), delta: 3 }]);
+  });
+
+  it("a creature that goes to another group leaves one key and comes to the other; within a group it keeps its key", () => {
+    const home = { x: 0, y: 0, z: 0 };
+    const regions = Array.from({ length: 8 }, (_, at) => ({ x: at * 8, y: 0, z: 0 }));
+    const far = regions.find((region) => groupOf(region, 2) !== groupOf(home, 2));
+    const move = (toRegion: Region | undefined): Operation => Operation.fromPartial({ operationId: "go", homeRegion: home, body: { $case: "creatureOwnership", value: { creatureId: "wolf", ownerServerId: 2, toRegion } } });
+    const callsOf = (operation: Operation, outcome: Outcome) => keyCallsOf(groupOf(home, 2), { operation, decision: decisionOf(outcome, outcome === Outcome.REJECTED ? "existence" : "", 7), inTransaction: false }, items, 2);
+    const [here, there] = [groupOf(home, 2), 3 - groupOf(home, 2)];
+    expect(callsOf(move(far), Outcome.ACCEPTED)).toEqual([
+      { operation: { model: "entity", key: entityKey(here, "creature", "wolf"), action: "remove", when: "present" }, result: { decision: "accepted", version: 7 } },
+      { operation: { model: "entity", key: entityKey(there, "creature", "wolf"), action: "put", value: "go", when: "absent" }, result: { decision: "accepted" } },
+    ]);
+    expect(callsOf(move(far), Outcome.REJECTED).map(({ operation }) => "when" in operation && operation.when)).toEqual(["ruled", "ruled"]);
+    expect(callsOf(move({ ...home, x: 1 }), Outcome.ACCEPTED)).toMatchObject([{ operation: { key: entityKey(here, "creature", "wolf"), action: "put" } }]);
   });
 
   it("an item that two pick up is found", () => {

@@ -76,6 +76,21 @@ describe("an entity that crosses a border", () => {
     expect(places(cluster, 1)).toEqual(["group 1: server 1", "group 2: server 2"]);
   });
 
+  it("is taken, given up and written only under the authority over the region that it is in", () => {
+    const { cluster, here } = world(5);
+    const beside = { ...here, x: here.x + 1 };
+    cluster.directory(1, { $case: "acquire", value: { serverId: 1, region: beside, durationMs: 600_000 } });
+    cluster.runUntil(() => cluster.node(1).group(1).state.fence(beside)?.ownerServerId === 1);
+    const under = (operation: Operation): Operation => ({ ...operation, authorityEpoch: 1 });
+    // Its owner holds the region beside it too; in a while somebody else may hold the one that it is in.
+    expect(outcome(one(cluster, under(ownCreature("take", 1, beside, "wolf", 1))))).toBe("ALREADY_EXISTS");
+    expect(outcome(one(cluster, under(ownCreature("release", 1, beside, "wolf", 0))))).toBe("NOT_FOUND");
+    expect(outcome(one(cluster, under(passOver("move", 1, beside, "wolf", 2, here))))).toBe("NOT_FOUND");
+    expect(outcome(one(cluster, under(ownCreature("again", 1, here, "wolf", 1))))).toBe("ACCEPTED");
+    cluster.converge();
+    expect(places(cluster, 1)).toEqual(["group 1: server 1"]);
+  });
+
   it("goes by a third group that the footprint names, and is never there", () => {
     const { cluster, here, there } = world(4);
     const footprint = { bounds: undefined, regions: [cluster.regionIn(3)], keys: [] };

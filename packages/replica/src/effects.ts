@@ -68,16 +68,14 @@ export function effectsOf(pending: PendingOperation, overlay: Overlay): EffectsO
     case "creatureOwnership": {
       const { creatureId, ownerServerId, toRegion } = body.value;
       if (toRegion !== undefined) return moveEntity(overlay, operation, entity("creature", creatureId, { serverId: ownerServerId, region: toRegion }));
-      const owned = entities.get("creature", creatureId);
-      if (ownerServerId !== 0) return put(entity("creature", creatureId, { serverId: ownerServerId }));
-      if (owned === undefined) return { rule: "existence", reason: "NOT_FOUND" };
-      return { effects: [{ effect: { $case: "remove", value: { kind: "creature", entityId: creatureId } } }] };
+      if (ownerServerId === 0) return removeHere(entities, pending, "creature", creatureId);
+      return putHere(entities, pending, entity("creature", creatureId, { serverId: ownerServerId }));
     }
     case "custom": {
       const { entityId, state: bytes, toRegion } = body.value;
       if (toRegion !== undefined) return moveEntity(overlay, operation, entity(operation.type, entityId, { state: bytes, bounds: operation.footprint?.bounds, region: toRegion }));
       if (bytes.length > 0 && pending.type.stateMerge !== undefined) return mergeInto(entities, pending, entityId, bytes, pending.type.stateMerge);
-      if (bytes.length > 0) return put(entity(operation.type, entityId, { state: bytes, bounds: operation.footprint?.bounds }));
+      if (bytes.length > 0) return putHere(entities, pending, entity(operation.type, entityId, { state: bytes, bounds: operation.footprint?.bounds }));
       return removeHere(entities, pending, operation.type, entityId);
     }
     default:
@@ -188,6 +186,13 @@ function inventoryEffects(overlay: Overlay, action: PlayerInventory, home: Regio
     default:
       throw new Error(`decide: inventory action ${action.action} passed validation`);
   }
+}
+
+/** What is written anew must be in the region whose authority the operation has, or nowhere: only a move takes it from where it is. */
+function putHere(entities: EntityOverlay, { operation: { homeRegion } }: PendingOperation, anew: Entity): EffectsOrRefusal {
+  const found = entities.get(anew.kind, anew.entityId);
+  const isElsewhere = found?.region !== undefined && homeRegion !== undefined && !sameRegion(found.region, homeRegion);
+  return isElsewhere ? { rule: "existence", reason: "ALREADY_EXISTS", winnerOperationId: found.operationId } : put(anew);
 }
 
 /** What is removed must be there, and in the region whose authority the operation has. */

@@ -12,17 +12,16 @@ import type { PendingOperation } from "./pending-operation.ts";
  *
  * False also where the rules name a winner of before: the incumbent that took the entity away.
  */
-export function isImpossible(state: GroupState, { operation }: PendingOperation): boolean {
-  const body = operation.body;
+export function isImpossible(state: GroupState, { operation: { body, homeRegion } }: PendingOperation): boolean {
   switch (body?.$case) {
     case "structureRemoval":
-      return isElsewhere(state, "structure", body.value.structureId, operation.homeRegion);
+      return isElsewhere(state, "structure", body.value.structureId, homeRegion);
     case "itemPickup":
-      return isElsewhere(state, "item", body.value.itemId, operation.homeRegion);
+      return isElsewhere(state, "item", body.value.itemId, homeRegion);
     case "resourceClaim": {
       if (!body.value.release) return false;
       const held = state.entities.get("claim", body.value.resourceId);
-      return held === undefined || held.playerId !== body.value.playerId || operation.homeRegion === undefined || held.region === undefined || !sameRegion(held.region, operation.homeRegion);
+      return held === undefined || held.playerId !== body.value.playerId || homeRegion === undefined || held.region === undefined || !sameRegion(held.region, homeRegion);
     }
     case "playerInventory": {
       const { action, itemId } = body.value;
@@ -36,8 +35,12 @@ export function isImpossible(state: GroupState, { operation }: PendingOperation)
       // From another group it is not here yet.
       return !isHere && toRegion === undefined;
     }
-    case "creatureOwnership":
-      return body.value.ownerServerId === 0 && state.entities.get("creature", body.value.creatureId) === undefined;
+    case "creatureOwnership": {
+      if (body.value.toRegion !== undefined) return false;
+      const owned = state.entities.get("creature", body.value.creatureId);
+      if (owned === undefined) return body.value.ownerServerId === 0;
+      return homeRegion === undefined || owned.region === undefined || !sameRegion(owned.region, homeRegion);
+    }
     default:
       return false;
   }

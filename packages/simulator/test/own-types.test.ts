@@ -28,7 +28,7 @@ test("without a policy the simulator's own types are used in the share that is a
   expect(all.violations).toEqual([]);
   for (const type of ["spell", "guild", "growth"]) expect(all.types[`${type} accepted`], type).toBeGreaterThan(0);
   for (const type of ["vault", "bag", "banner", "soil", "rooms", "hero"]) expect(all.types[`${type} merged`], type).toBeGreaterThan(0);
-  const none = await meshTier.run(3, meshTier.plan(3, { ...SMALL, ownTypes: 0 }));
+  const none = await meshTier.run(3, meshTier.plan(3, { ...SMALL, ownTypes: 0, travellers: 0 }));
   expect(Object.keys(none.types).some((name) => name.startsWith("spell"))).toBe(false);
 });
 

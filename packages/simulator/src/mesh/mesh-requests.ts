@@ -36,8 +36,8 @@ export class MeshRequests {
   readonly #operations: { readonly groupId: number; readonly operation: Operation }[] = [];
   /** Name of the transaction by operation. */
   readonly #transactions = new Map<string, string>();
-  /** By operation: what was sent of an entity of a studio's own type. */
-  readonly #sent = new Map<string, SentWrite>();
+  /** By id: creatures' operations, and those of a studio's own types. */
+  readonly #sent = new Map<string, Operation>();
   #items: Items = new Map();
   /** Keys that were emptied or went down once: absent may then be a version of its own. */
   readonly #lessened = new Set<string>();
@@ -53,7 +53,7 @@ export class MeshRequests {
     // Without the footprint, which may be large and says nothing here.
     const asked = operations.map((operation) => ({ ...operation, footprint: undefined }));
     for (const operation of asked) {
-      if (operation.body?.$case === "custom") this.#sent.set(operation.operationId, { type: operation.type, entityId: operation.body.value.entityId, state: operation.body.value.state });
+      if (operation.body?.$case === "custom" || operation.body?.$case === "creatureOwnership") this.#sent.set(operation.operationId, operation);
       this.#operations.push({ groupId: this.#groupOf(operation, groupId), operation });
       this.#transactions.set(operation.operationId, transactionId === "" ? operation.operationId : transactionId);
     }
@@ -63,7 +63,14 @@ export class MeshRequests {
     return request;
   }
 
+  /** What was sent of an entity of a studio's own type. */
   sentOf(operationId: string): SentWrite | undefined {
+    const sent = this.#sent.get(operationId);
+    return sent?.body?.$case === "custom" ? { type: sent.type, entityId: sent.body.value.entityId, state: sent.body.value.state } : undefined;
+  }
+
+  /** An operation about a creature, or of a studio's own type. */
+  operationOf(operationId: string): Operation | undefined {
     return this.#sent.get(operationId);
   }
 
@@ -186,6 +193,6 @@ function readOf(id: string, seen: SeenVersion[]): RecordedCall {
 }
 
 function isAcross({ body }: Operation): boolean {
-  if (body?.$case === "container") return body.value.toRegion !== undefined;
+  if (body?.$case === "container" || body?.$case === "creatureOwnership" || body?.$case === "custom") return body.value.toRegion !== undefined;
   return body?.$case === "playerInventory" && body.value.counterpartyRegion !== undefined;
 }

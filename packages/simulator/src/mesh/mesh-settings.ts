@@ -45,6 +45,8 @@ export type MeshSettings = {
   readonly plots: number;
   /** Share of the operations that have to do with containers. */
   readonly containers: number;
+  /** Share of the operations that send creatures and entities of own types from region to region, and from group to group. */
+  readonly travellers: number;
   /** Shards hold regions on both sides of a border between two groups. */
   readonly facing: boolean;
   readonly slowReaderMs: number;
@@ -137,10 +139,11 @@ export function drawSettings(random: SimRandom, hints: PlainRecord): MeshSetting
     containers: 0,
     walking: 0,
     facing: false,
+    travellers: 0,
   };
   const withMembers = { ...drawn, ...drawMembers(random, drawn) };
   const safetyMs = Math.min(drawn.safetyMs, drawn.paceMs * SAFETY_MS_A_PACE);
-  return overruled({ ...withMembers, ...drawShards(random, withMembers), safetyMs, plots: random.pick([0, 0, 0.3]), containers: random.pick([0, 0, 0.3]), walking: random.pick([0, 0.5, 1]), facing: drawn.borders > 0 && random.chance(0.6), ownTypes: random.pick([0, 0, 0.3]) }, hints);
+  return overruled({ ...withMembers, ...drawShards(random, withMembers), safetyMs, plots: random.pick([0, 0, 0.3]), containers: random.pick([0, 0, 0.3]), walking: random.pick([0, 0.5, 1]), facing: drawn.borders > 0 && random.chance(0.6), ownTypes: random.pick([0, 0, 0.3]), travellers: random.pick([0, 0.1, 0.4]) }, hints);
 }
 
 /** Who comes and goes, and with which builds. */

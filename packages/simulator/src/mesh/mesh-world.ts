@@ -1,5 +1,5 @@
 // A mesh in one process: machines with nodes, arbiters, a store, shards and readers, and everything that watches them.
-import type { Region } from "@statemesh/contract";
+import type { Entity, Region } from "@statemesh/contract";
 import { conservationOf, type GroupReplica, VERSIONS, type VersionRange } from "@statemesh/mesh";
 import type { ArbiterPort, NodeRuntime, StorePort } from "@statemesh/node";
 import { NewerVersionError, VIEWS_VERSION } from "@statemesh/replica";
@@ -25,6 +25,7 @@ import { FootprintBook } from "./footprint-book.ts";
 import { MergeBook } from "./merge-book.ts";
 import { ReferenceGroup } from "./reference-group.ts";
 import { TransactionBook } from "./transaction-book.ts";
+import { TravellerBook } from "./traveller-book.ts";
 import { ShardNetwork } from "./shard-network.ts";
 import { SimArbiter } from "./sim-arbiters.ts";
 import { SimMachine } from "./sim-machine.ts";
@@ -73,6 +74,7 @@ export class MeshWorld {
   readonly transactions: TransactionBook;
   readonly footprints: FootprintBook;
   readonly merges: MergeBook;
+  readonly travellers: TravellerBook;
   readonly references: readonly ReferenceGroup[];
   readonly observer: NodeObserver;
   readonly causal: CausalObserver;
@@ -105,7 +107,8 @@ export class MeshWorld {
     this.footprints = new FootprintBook(settings.groups, fail, (what) => recorder.sometimes(what));
     const requests = new MeshRequests(() => simulation.nowMs, settings.groups);
     this.merges = new MergeBook(this.policy, (operationId) => requests.sentOf(operationId), fail);
-    this.references = Array.from({ length: settings.groups + 1 }, (_, groupId) => new ReferenceGroup({ groupId, decisionWindow: settings.decisionWindow, touchCapacity: REFERENCE_TOUCHES }, this.transactions, this.footprints, this.merges, fail));
+    this.travellers = new TravellerBook((operationId) => requests.operationOf(operationId), (groupId, name) => this.transactions.isHeld(groupId, name), fail);
+    this.references = Array.from({ length: settings.groups + 1 }, (_, groupId) => new ReferenceGroup({ groupId, decisionWindow: settings.decisionWindow, touchCapacity: REFERENCE_TOUCHES }, this, fail));
     const authority = new AuthorityBook(recorder);
     this.#directory.watch = (index, change) => authority.committed(index, change);
     this.members = new MemberBook(recorder, this.#directory, founders);
@@ -257,7 +260,7 @@ export class MeshWorld {
       this.shards.push(
         new SimShard(serverId, {
           simulation, recorder, network: this.network, book: this.book, leases, nodes: [...machines.keys()], groups: settings.groups, leaseMs: settings.leaseMs,
-          regions: this.regions, paceMs: settings.paceMs, mischief: settings.mischief, leasing: settings.leasing, handoffs: settings.handoffs, maxRegions: settings.maxRegions, tentative: settings.tentative, servers, names: settings.names, borders: settings.borders, plots: settings.plots, containers: settings.containers, policy: this.policy, ownTypes: settings.ownTypes,
+          regions: this.regions, paceMs: settings.paceMs, mischief: settings.mischief, leasing: settings.leasing, handoffs: settings.handoffs, maxRegions: settings.maxRegions, tentative: settings.tentative, servers, names: settings.names, borders: settings.borders, plots: settings.plots, containers: settings.containers, travellers: settings.travellers, policy: this.policy, ownTypes: settings.ownTypes,
         }),
       );
     }
@@ -293,6 +296,11 @@ export class MeshWorld {
     }
     if (anew) machine.reinstall();
     else machine.reformat();
+  }
+
+  /** Entities of all groups as the store has them; undefined: there is none. */
+  get stored(): readonly Entity[] | undefined {
+    return this.store === undefined ? undefined : materializedRows(this.store.sql).entities;
   }
 
   /** Who comes and goes is changed in this run: all of it has to have ended at the end. */

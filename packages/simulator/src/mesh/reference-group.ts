@@ -10,6 +10,7 @@ import { ContainerBook } from "./container-book.ts";
 import type { FootprintBook } from "./footprint-book.ts";
 import type { MergeBook } from "./merge-book.ts";
 import type { TransactionBook } from "./transaction-book.ts";
+import type { TravellerBook } from "./traveller-book.ts";
 
 /** The one decision on an operation id. */
 export interface KnownDecision {
@@ -32,6 +33,14 @@ interface Fence {
 export interface CommittedChange {
   readonly index: number;
   readonly change: EntityChange;
+}
+
+/** Those who look at what all groups do together. */
+export interface GroupBooks {
+  readonly transactions: TransactionBook;
+  readonly footprints: FootprintBook;
+  readonly merges: MergeBook;
+  readonly travellers: TravellerBook;
 }
 
 export class ReferenceGroup {
@@ -58,14 +67,16 @@ export class ReferenceGroup {
   readonly #transactions: TransactionBook;
   readonly #footprints: FootprintBook;
   readonly #merges: MergeBook;
+  readonly #travellers: TravellerBook;
   readonly #fail: (kind: string, message: string) => void;
   /** Sees what commands of the directory did. */
   watch: (index: number, change: DirectoryChange) => void = () => undefined;
 
-  constructor(options: GroupStateOptions, transactions: TransactionBook, footprints: FootprintBook, merges: MergeBook, fail: (kind: string, message: string) => void) {
+  constructor(options: GroupStateOptions, { transactions, footprints, merges, travellers }: GroupBooks, fail: (kind: string, message: string) => void) {
     this.#merges = merges;
     this.#transactions = transactions;
     this.#footprints = footprints;
+    this.#travellers = travellers;
     this.state = new GroupState(options);
     this.digests = [this.state.digest];
     this.#fail = fail;
@@ -225,6 +236,7 @@ export class ReferenceGroup {
         else if (effect?.$case === "footprint") this.#footprints.left(this.state.groupId, operationId, effect.value);
       }
       this.#merges.decided(this.state.groupId, index, operation);
+      this.#travellers.decided(this.state, index, operation);
       done.push(operation);
     }
     return done;

@@ -38,6 +38,8 @@ export interface ShardParts {
   readonly plots: number;
   /** Share of the operations that have to do with containers. */
   readonly containers: number;
+  /** Share of the operations that have to do with what goes from region to region. */
+  readonly travellers: number;
   /** What nodes and arbiters decide by; its own types are among what shards do. */
   readonly policy: Policy;
   /** Share of the operations, and of what is published, that are of the policy's own types. */

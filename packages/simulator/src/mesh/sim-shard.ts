@@ -1,20 +1,21 @@
 // A game shard: holds regions, writes, reads and publishes, through any node, with retries. It also does what shards
 // should not: doubles, stale epochs, forged priorities, wrong times, oversized payloads.
 import {
-  type Decision, type EntityKey, type Footprint, Operation, type OperationError, Outcome, PlayerInventory_Action, type PublishResponse, ReadLevel, type ReadResponse, type ReadSnapshotResponse, type Region, TerrainModification_Mode, type VectorClock,
+  type Decision, type EntityKey, type Footprint, Operation, type OperationError, Outcome, type PublishResponse, ReadLevel, type ReadResponse, type ReadSnapshotResponse, type Region, type VectorClock,
 } from "@statemesh/contract";
 import { publish, readFrom, readSnapshotFrom } from "@statemesh/node";
-import { groupOf, sameRegion } from "@statemesh/world";
+import { groupOf } from "@statemesh/world";
 import { START_WALL_MS } from "../sim-clock.ts";
 import type { SimRandom } from "../sim-random.ts";
 import type { OpenOperation } from "./call-book.ts";
 import { reasonOf } from "./call-book.ts";
-import { ITEM_KIND } from "./mesh-requests.ts";
 import { asNobodyShould } from "./mischief.ts";
+import { ShardBuiltIn } from "./shard-built-in.ts";
 import { newsOfContainer, ShardContainers } from "./shard-containers.ts";
 import { ShardLeases } from "./shard-leases.ts";
 import { ShardOwnTypes } from "./shard-own-types.ts";
 import type { ShardParts } from "./shard-parts.ts";
+import { newsOfTraveller, ShardTravellers } from "./shard-travellers.ts";
 import { ShardWay } from "./shard-way.ts";
 
 type Body = NonNullable<Operation["body"]>;
@@ -36,6 +37,8 @@ export class SimShard {
   readonly #leases: ShardLeases;
   readonly #containers: ShardContainers;
   readonly #own: ShardOwnTypes;
+  readonly #builtIn: ShardBuiltIn;
+  readonly #travellers: ShardTravellers;
   readonly #sessions = new Map<number, number>();
   #token: VectorClock | undefined;
   #serial = 0;
@@ -49,6 +52,8 @@ export class SimShard {
     this.#way = new ShardWay(parts, this.#random);
     this.#containers = new ShardContainers(this.#random, parts.regions, parts.names);
     this.#own = new ShardOwnTypes(this.#random, parts.policy, parts.ownTypes, parts);
+    this.#builtIn = new ShardBuiltIn(serverId, this.#random, parts);
+    this.#travellers = new ShardTravellers(serverId, this.#random, parts);
     this.#leases = new ShardLeases(serverId, parts, this.#way, this.#random);
   }
 
@@ -139,60 +144,15 @@ export class SimShard {
   // ---- strong ----
 
   #operation(region: Region): Operation {
-    const names = this.#parts.names;
-    const player = (): string => `p${this.#random.between(1, names)}`;
     const id = `${this.serverId}-${++this.#serial}`;
-    const isAcross = this.#random.chance(this.#parts.borders);
-    const at = isAcross ? this.#random.pick([-6, 1_996]) : this.#random.between(0, names) * 8;
-    const row = isAcross ? this.#random.between(0, names) * 8 : 0;
-    const corner = { minX: region.x * 2_000 + at, minY: region.y * 2_000 + 10 + row, minZ: region.z * 2_000 + 10 };
-    const bounds = { ...corner, maxX: corner.minX + 10, maxY: corner.minY + 4, maxZ: corner.minZ + 4 };
-    const position = { x: Math.max(corner.minX, region.x * 2_000), y: corner.minY, z: corner.minZ };
-    const inventory = (action: number, fields: Partial<{ playerId: string; counterpartyId: string; counterpartyRegion: Region; itemId: string }>): Operation =>
-      this.#make(id, region, "player_inventory", {
-        $case: "playerInventory",
-        value: { containerId: "", counterpartyContainerId: "", action: action as PlayerInventory_Action, playerId: "", itemKind: ITEM_KIND, quantity: this.#random.between(1, 5), counterpartyId: "", itemId: "", position: undefined, counterpartyRegion: undefined, ...fields, ...(fields.itemId === undefined ? {} : { position }) },
-      });
-    const { containers } = this.#parts;
+    const place = this.#builtIn.place(region);
+    const { containers, travellers } = this.#parts;
     if (containers > 0 && this.#random.chance(containers)) {
-      const asked = this.#containers.operation(region, position);
+      const asked = this.#containers.operation(region, place.position);
       return this.#make(id, region, asked.type, asked.body);
     }
-    const own = this.#own.operation(region, id);
-    if (own !== undefined) return this.#make(id, region, own.type, own.body, own.footprint);
-    const place = `${region.x}.${region.y}.${region.z}.${at}${row === 0 ? "" : `.${row}`}`;
-    switch (this.#random.between(0, 11)) {
-      case 0:
-      case 1:
-        return this.#onPlot(this.#make(id, region, "structure_placement", { $case: "structurePlacement", value: { structureId: `s-${place}-${this.#random.between(0, 2)}`, kind: "wall", bounds, playerId: "", attributes: new Map() } }));
-      case 2:
-        return this.#make(id, region, "structure_removal", { $case: "structureRemoval", value: { structureId: `s-${place}-${this.#random.between(0, 2)}`, playerId: "" } });
-      case 3:
-        return this.#make(id, region, "resource_claim", { $case: "resourceClaim", value: { resourceId: `r-${place}`, playerId: player(), release: this.#random.chance(0.4) } });
-      case 4:
-        return inventory(PlayerInventory_Action.MINT, { playerId: player() });
-      case 5:
-      case 6:
-        return inventory(PlayerInventory_Action.TRANSFER, { playerId: player(), counterpartyId: `q${this.#random.between(1, names)}` });
-      case 7:
-        return inventory(PlayerInventory_Action.SPAWN, { itemId: `i-${id}` });
-      case 8:
-        return this.#make(id, region, "item_pickup", { $case: "itemPickup", value: { itemId: `i-${this.#random.between(1, 4)}-${this.#random.between(1, this.#serial)}`, playerId: player() } });
-      case 9: {
-        const mode = this.#random.chance(0.5) ? TerrainModification_Mode.DIG : TerrainModification_Mode.FILL;
-        const material = mode === TerrainModification_Mode.DIG ? "" : "stone";
-        return this.#make(id, region, "terrain_modification", { $case: "terrainModification", value: { mode, bounds, material, playerId: "", observedVersion: 0, brush: new Uint8Array(0) } });
-      }
-      case 11: {
-        // Items go to another account of the same player, wherever the group is that keeps it.
-        const there = this.#random.pick(this.#parts.regions);
-        const own = player();
-        const other = sameRegion(there, region) ? `q${this.#random.between(1, names)}` : own;
-        return inventory(PlayerInventory_Action.TRANSFER, { playerId: own, counterpartyId: other, counterpartyRegion: there });
-      }
-      default:
-        return this.#make(id, region, "creature_ownership", { $case: "creatureOwnership", value: { creatureId: `c-${place}`, ownerServerId: this.#random.chance(0.3) ? 0 : this.serverId, toRegion: undefined } });
-    }
+    const asked = (travellers > 0 && this.#random.chance(travellers) ? this.#travellers.operation(region, id) : undefined) ?? this.#own.operation(region, id) ?? this.#builtIn.operation(region, id, this.#serial, place);
+    return this.#make(id, region, asked.type, asked.body, asked.footprint);
   }
 
   #make(operationId: string, homeRegion: Region, type: string, body: Body, footprint?: Footprint): Operation {
@@ -201,12 +161,6 @@ export class SimShard {
     const allowTentative = this.#random.chance(this.#parts.tentative);
     const operation: Operation = { ...Operation.fromPartial({ operationId, serverId: this.serverId, homeRegion, type, timestampMs, allowTentative, authorityEpoch: this.#leases.epochOf(homeRegion), footprint }), body };
     return this.#random.chance(this.#parts.mischief) ? asNobodyShould(operation, this.#random) : operation;
-  }
-
-  #onPlot(operation: Operation): Operation {
-    const { plots } = this.#parts;
-    if (plots === 0 || operation.footprint !== undefined || !this.#random.chance(plots)) return operation;
-    return { ...operation, footprint: { keys: [`plot-${this.#random.between(1, this.#parts.names)}`], regions: [], bounds: undefined } };
   }
 
   #execute(operation: Operation): void {
@@ -263,13 +217,18 @@ export class SimShard {
           return done("OUTCOME_UNKNOWN");
         }
         this.#parts.book.decided(open, decision);
-        const news = newsOfContainer(operation, decision, this.#parts.groups);
-        if (news !== undefined) this.#parts.recorder.sometimes(news);
+        this.#heard(operation, decision);
         const { groupId, index } = decision.position ?? { groupId: open.groupId, index: 0 };
         this.#sessions.set(groupId, Math.max(this.#sessions.get(groupId) ?? 0, index));
         done(undefined);
       },
     );
+  }
+
+  #heard(operation: Operation, decision: Decision): void {
+    const news = newsOfContainer(operation, decision, this.#parts.groups) ?? newsOfTraveller(operation, decision, this.#parts.groups);
+    if (news !== undefined) this.#parts.recorder.sometimes(news);
+    this.#travellers.decided(operation, decision);
   }
 
   #transact(region: Region): void {
@@ -317,6 +276,10 @@ export class SimShard {
           ended();
           this.#underWay--;
           this.#transacted(transactionId, opens, decisions);
+          for (const decision of decisions) {
+            const operation = operations.find(({ operationId }) => operationId === decision.operationId);
+            if (operation !== undefined) this.#heard(operation, decision);
+          }
           recorder.sometimes("transaction answered");
         },
       );
@@ -365,6 +328,7 @@ export class SimShard {
         this.#underWay--;
         if (response === undefined) return;
         book.read(groupId, floor, isFresh, sessionIndex, response, asked);
+        if (!isNamed) this.#travellers.saw(region, response);
         if (level === ReadLevel.SESSION) this.#sessions.set(groupId, Math.max(this.#sessions.get(groupId) ?? 0, response.position?.index ?? 0));
         this.#parts.recorder.sometimes(`read at level ${level}`);
       },
@@ -419,6 +383,8 @@ export class SimShard {
   #entities(region: Region): EntityKey[] {
     return Array.from({ length: 4 }, () => {
       const place = `${region.x}.${region.y}.${region.z}.${this.#random.between(0, this.#parts.names) * 8}`;
+      const traveller = this.#parts.travellers > 0 && this.#random.chance(0.5) ? this.#travellers.name() : undefined;
+      if (traveller !== undefined) return traveller;
       const dice = this.#random.between(0, 4);
       if (dice === 0) return { kind: "claim", entityId: `r-${place}` };
       if (dice === 1) return { kind: "creature", entityId: `c-${place}` };

@@ -80,6 +80,11 @@ export class TransactionBook {
     for (const name of namesOf(groupId, decided)) if (this.#held.get(name) === key) this.#held.delete(name);
   }
 
+  /** Whether a group holds the name of something for a transaction that has not ended there. */
+  isHeld(groupId: number, name: string): boolean {
+    return this.#held.has(`${groupId} ${name}`);
+  }
+
   /** What has not ended; undefined: everything has. */
   get unrest(): string | undefined {
     for (const [key, { groups, outcome, released }] of this.#known) {

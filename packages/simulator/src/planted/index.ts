@@ -8,6 +8,7 @@ import { LOG_BUGS } from "./log-bugs.ts";
 import { MEMBER_BUGS } from "./member-bugs.ts";
 import { MERGE_BUGS } from "./merge-bugs.ts";
 import { MESH_BUGS } from "./mesh-bugs.ts";
+import { MOVE_BUGS } from "./move-bugs.ts";
 import type { PlantedBug } from "./planted-bug.ts";
 import { RAFT_BUGS } from "./raft-bugs.ts";
 import { SNAPSHOT_BUGS } from "./snapshot-bugs.ts";
@@ -16,4 +17,4 @@ import { TRANSACTION_BUGS } from "./transaction-bugs.ts";
 
 export * from "./planted-bug.ts";
 
-export const PLANTED: readonly PlantedBug[] = [...RAFT_BUGS, ...LOG_BUGS, ...MESH_BUGS, ...AUTHORITY_BUGS, ...TRANSACTION_BUGS, ...MEMBER_BUGS, ...LEDGER_BUGS, ...SUBSCRIPTION_BUGS, ...FOOTPRINT_BUGS, ...SNAPSHOT_BUGS, ...FLOW_BUGS, ...HEALING_BUGS, ...DISK_BUGS, ...MERGE_BUGS];
+export const PLANTED: readonly PlantedBug[] = [...RAFT_BUGS, ...LOG_BUGS, ...MESH_BUGS, ...AUTHORITY_BUGS, ...TRANSACTION_BUGS, ...MEMBER_BUGS, ...LEDGER_BUGS, ...SUBSCRIPTION_BUGS, ...FOOTPRINT_BUGS, ...SNAPSHOT_BUGS, ...FLOW_BUGS, ...HEALING_BUGS, ...DISK_BUGS, ...MERGE_BUGS, ...MOVE_BUGS];
