@@ -68,4 +68,4 @@ console.log(`the weather: rain ${values.map((value) => weather.read(value)).find
 
 await client.execute(client.operations.remove(towns, lease, { entityId: town }));
 await client.authority.release(lease);
-client.close();
+await client.shutdown();

@@ -45,4 +45,4 @@ if (kept === undefined) {
   }
 }
 views.close();
-client.close();
+await client.shutdown();

@@ -45,4 +45,4 @@ console.log(`asked again: ${again.repeated ? "the same decision" : "decided anew
 await client.execute(client.operations.structureRemoval(lease, { structureId }));
 subscription.close();
 await client.authority.release(lease);
-client.close();
+await client.shutdown();

@@ -29,7 +29,7 @@ const again = await client.execute(client.operations.trade(here, offer));
 console.log(`once more: ${again.outcome === Outcome.REJECTED ? `refused, ${again.reason}` : "done"}`);
 
 await Promise.all([client.authority.release(here), client.authority.release(there)]);
-client.close();
+await client.shutdown();
 
 /** What the two hold, in both groups. */
 async function holdings(mesh: MeshClient): Promise<string> {

@@ -3,10 +3,11 @@ import { Metadata } from "@grpc/grpc-js";
 import type { Region, WatchResponse } from "@statemesh/contract";
 import type { CompiledClientOptions } from "./client-options.ts";
 import type { NodePool } from "./node-pool.ts";
+import type { StreamLimits } from "./reopening-stream.ts";
 import { ResumingStream } from "./resuming-stream.ts";
 
 /** What to watch. Nothing named: every region. */
-export interface WatchTarget {
+export interface WatchTarget extends StreamLimits {
   /** At most 343 regions. */
   readonly regions?: readonly Region[];
   /** What concerns this server. */
@@ -15,8 +16,6 @@ export interface WatchTarget {
   readonly neighbours?: boolean;
   /** Continue after this token of an earlier watch. */
   readonly resumeToken?: string;
-  /** Longest time without a connection before the iterator throws, ms. Default 60,000. */
-  readonly giveUpAfterMs?: number;
 }
 
 /** A snapshot of the directory, then its changes, as ResumingStream says. */
@@ -28,7 +27,7 @@ export class AuthorityWatch extends ResumingStream<WatchResponse> {
       options,
       (node, resumeToken) => node.authority.watch({ regions: [...regions], serverId, neighbours, resumeToken }, new Metadata(), {}),
       target.resumeToken ?? "",
-      target.giveUpAfterMs ?? 60_000,
+      target,
     );
   }
 }

@@ -1,4 +1,5 @@
 import { MeshError } from "@statemesh/contract";
+import { type OnError, writeError } from "./game-code.ts";
 
 /** How a client reaches the mesh. */
 export interface ClientOptions {
@@ -46,6 +47,11 @@ export interface ClientOptions {
   readonly routing?: "leader" | "any";
   /** Largest message either way, bytes. Default 16 MiB. */
   readonly messageBytesMax?: number;
+  /**
+   * Told of what the game's own callbacks throw or reject with: nothing of that stops renewals, streams or handoffs. Also told when a follower
+   * ends that nobody waits for. Default: writes it to stderr.
+   */
+  readonly onError?: OnError;
 }
 
 /** Options with every default filled in. */
@@ -83,6 +89,7 @@ export function compileClientOptions(options: ClientOptions): CompiledClientOpti
     hedgePercent: options.hedgePercent ?? 5,
     routing: options.routing ?? "leader",
     messageBytesMax: options.messageBytesMax ?? 16 * 1024 * 1024,
+    onError: options.onError ?? writeError,
   };
   if (compiled.endpoints.length < 1 || compiled.endpoints.length > 64) throw MeshError.field("endpoints", "must name 1..64 nodes");
   if (compiled.storeEndpoints.length > 64) throw MeshError.field("storeEndpoints", "must name at most 64 region stores");
@@ -100,6 +107,7 @@ export function compileClientOptions(options: ClientOptions): CompiledClientOpti
   checkNumber("backoffMinMs", compiled.backoffMinMs, 1, 60_000);
   checkNumber("backoffMaxMs", compiled.backoffMaxMs, compiled.backoffMinMs, 60_000);
   checkNumber("hedgePercent", compiled.hedgePercent, 0, 50);
+  if (typeof compiled.onError !== "function") throw MeshError.field("onError", "must be a function");
   if (compiled.routing !== "leader" && compiled.routing !== "any") throw MeshError.field("routing", "must be leader or any");
   checkNumber("messageBytesMax", compiled.messageBytesMax, 65_536, 256 * 1024 * 1024);
   return compiled;

@@ -32,9 +32,11 @@ export class HeldLease implements Place {
     return this.#over ? 0 : Math.max(0, this.#endMs - performance.now());
   }
 
-  /** For the keeper: the directory extended it. A lease that is over stays over. */
-  extend(endMs: number): void {
-    if (!this.#over) this.#endMs = Math.max(this.#endMs, endMs);
+  /** For the keeper: the directory extended it. False: it was over before, and stays so: its holder may have acted on that. */
+  extend(endMs: number): boolean {
+    if (!this.held) return false;
+    this.#endMs = Math.max(this.#endMs, endMs);
+    return true;
   }
 
   /** For the keeper: it was released, handed over, taken or ran out. */

@@ -1,5 +1,5 @@
 // The SDK for game servers: routing, retries, streams, leases, subscriptions.
-export { connect, MeshClient, type PublishSpec, type ReadSpec, type SnapshotSpec } from "./mesh-client.ts";
+export { connect, MeshClient, type PublishSpec, type ReadSpec, type ShutdownLimits, type SnapshotSpec } from "./mesh-client.ts";
 export { Healing } from "./healing.ts";
 export { MeshSession } from "./mesh-session.ts";
 export type { ClientOptions } from "./client-options.ts";
@@ -9,7 +9,9 @@ export { LeaseKeeper, type LeaseLost, type LossReason } from "./lease-keeper.ts"
 export { overlapBounds } from "./overlap.ts";
 export { type RegionContent, type RegionPatch, RegionStore, type StoreWriteOptions } from "./region-store.ts";
 export { RegionFollower, type RegionHandlers, type TakeReason } from "./region-follower.ts";
+export type { ReopeningStream, StreamLimits } from "./reopening-stream.ts";
 export type { ResumingStream } from "./resuming-stream.ts";
+export type { OnError } from "./game-code.ts";
 export { type Account, type Counterparty, OperationBuilder, type OperationOverrides, type Place, type Whereabouts } from "./operation-builder.ts";
 export { OperationIds } from "./operation-id.ts";
 export type { HedgeCounts } from "./hedging.ts";
@@ -17,7 +19,7 @@ export { type Decided, OperationStream, type StreamCounts, type StreamOptions, W
 export { type Ball, Subscription, type SubscriptionTarget } from "./subscription.ts";
 export { type PublisherCounts, type PublisherOptions, type PublishUpdates, UpdatePublisher } from "./update-publisher.ts";
 export { ViewWatch } from "./view-watch.ts";
-export { ConservationWatch } from "./conservation-watch.ts";
+export { type ConservationTarget, ConservationWatch } from "./conservation-watch.ts";
 export type { Heartbeats } from "./heartbeats.ts";
 export type { CallLimits } from "./unary-caller.ts";
 export { bytesCodec, type Codec, jsonCodec } from "./codec.ts";

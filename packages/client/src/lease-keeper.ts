@@ -5,26 +5,37 @@ import {
 } from "@statemesh/contract";
 import { formatRegion } from "@statemesh/world";
 import type { CompiledClientOptions } from "./client-options.ts";
+import { callGame } from "./game-code.ts";
 import { HeldLease } from "./held-lease.ts";
+import { transportError } from "./transport-error.ts";
 import { type CallLimits, REPEATABLE_WRITE, type UnaryCaller } from "./unary-caller.ts";
 
 /** Most leases that one Renew call carries. */
 const LEASES_A_CALL_MAX = 1_024;
 /** Most players that the directory takes of a region. */
 const PLAYERS_MAX = 1_000_000;
+/** Longest tick that the directory takes, microseconds. */
+const TICK_US_MAX = 60_000_000;
+/** An attempt to renew is given at least this time before another node is asked, ms. */
+const ATTEMPT_MIN_MS = 100;
+/** The ends of leases are looked at this often at least, ms: a timer takes no time of its own beyond that. */
+const LOOK_EVERY_MAX_MS = 60_000;
 /** Regions that were given up and are remembered. */
 const GIVEN_UP_MAX = 65_536;
 /** Renewals follow each other no faster, ms. */
 const RENEW_EVERY_MIN_MS = 50;
 
 /**
- * Why a lease ended without being released: its time was over; the directory said with a renewal that it is another's; or an operation was
- * FENCED by a later epoch.
+ * Why a lease ended without being released: its time was over; the directory said with a renewal, or with a later epoch, that it was another's; or
+ * an operation was FENCED by a later epoch.
  */
 export type LossReason = "expired" | "taken" | "fenced";
 
-/** Told once a lease that ends without being released; `now` is who owns the region, where that is known. */
-export type LeaseLost = (lease: HeldLease, reason: LossReason, now: RegionAuthority | undefined) => void;
+/**
+ * Told once a lease that ends without being released; `now` is who owns the region, where that is known. `cause`: of one that expired, why it
+ * could not be renewed; undefined where the process itself was held up.
+ */
+export type LeaseLost = (lease: HeldLease, reason: LossReason, now: RegionAuthority | undefined, cause: MeshError | undefined) => void;
 
 /** Registers a game server, takes leases and renews them until they are released or lost. */
 export class LeaseKeeper {
@@ -43,6 +54,9 @@ export class LeaseKeeper {
   #registeredTtlMs = 0;
   #shortestLeaseMs = Number.POSITIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
+  #endTimer: NodeJS.Timeout | undefined;
+  /** Why the last renewal failed; undefined: it did not. */
+  #failure: MeshError | undefined;
   #dueMs = 0;
   #renewing = false;
 
@@ -53,17 +67,22 @@ export class LeaseKeeper {
     this.#options = options;
   }
 
-  /** Calls `lost` for every lease that ends without being released. */
-  onLost(lost: LeaseLost): void {
+  /** Calls `lost` for every lease that ends without being released, at its end: a renewal that hangs does not hold it up. Returns what takes that back. */
+  onLost(lost: LeaseLost): () => void {
     this.#onLost.add(lost);
+    return () => this.#onLost.delete(lost);
   }
 
-  /** Calls `renewed` with every answer to a renewal: what was given to this server, and its handoffs. */
-  onRenewed(renewed: (response: RenewResponse) => void): void {
+  /** Calls `renewed` with every answer to a renewal: what was given to this server, and its handoffs. Returns what takes that back. */
+  onRenewed(renewed: (response: RenewResponse) => void): () => void {
     this.#onRenewed.add(renewed);
+    return () => this.#onRenewed.delete(renewed);
   }
 
-  /** From now on each renewal says how busy the server is. The directory places regions by it. */
+  /**
+   * From now on each renewal says how busy the server is. The directory places regions by it. Numbers outside of their ranges count as the nearest
+   * inside; where `read` throws, that renewal says nothing of it.
+   */
   reportLoad(read: () => ServerLoad): void {
     this.#readLoad = read;
   }
@@ -128,19 +147,20 @@ export class LeaseKeeper {
     if (response.lease === undefined) throw new MeshError("INTERNAL", "the directory answered without a lease");
     const lease = new HeldLease(region, response.lease.epoch, sentMs + response.lease.durationMs);
     // An answer that comes after its own lease ran out, or after `close`, is no right to anything.
-    if (!lease.held || this.#stop.signal.aborted) throw new MeshError("OUTCOME_UNKNOWN", "the lease ran out before the answer came");
+    if (this.#stop.signal.aborted) throw new MeshError("OUTCOME_UNKNOWN", "the client was closed before the answer came: the lease, if it was given, runs out");
+    if (!lease.held) throw new MeshError("OUTCOME_UNKNOWN", "the lease ran out before the answer came");
     this.#shortestLeaseMs = Math.min(this.#shortestLeaseMs, response.lease.durationMs);
     this.#schedule();
     const key = formatRegion(region);
     this.#givenUp.delete(key);
+    this.#dropExpired();
     const before = this.#leases.get(key);
-    if (before?.epoch === lease.epoch) {
-      // Taken twice, it is one lease: there is one that is renewed, and one that is released.
-      before.extend(sentMs + response.lease.durationMs);
-      return before;
-    }
-    before?.end();
+    // Taken twice, it is one lease: there is one that is renewed, and one that is released.
+    if (before?.epoch === lease.epoch && before.extend(sentMs + response.lease.durationMs)) return before;
+    // Others may have owned it between the two.
+    if (before !== undefined) this.#lose(before, "taken", undefined);
     this.#leases.set(key, lease);
+    this.#watchEnds();
     return lease;
   }
 
@@ -214,6 +234,7 @@ export class LeaseKeeper {
   close(): void {
     this.#stop.abort();
     clearTimeout(this.#timer);
+    clearTimeout(this.#endTimer);
     for (const lease of this.#leases.values()) lease.end();
     this.#leases.clear();
   }
@@ -239,7 +260,6 @@ export class LeaseKeeper {
       this.#renewing = true;
       void this.#renewAll().finally(() => {
         this.#renewing = false;
-        this.#dropExpired();
         this.#schedule();
       });
     }, ms);
@@ -263,21 +283,50 @@ export class LeaseKeeper {
 
   async #renew(leases: readonly HeldLease[]): Promise<void> {
     let sentMs = 0;
-    const request = { serverId: this.#options.serverId, leases: leases.map(({ region, epoch, players }) => ({ region, epoch, players: countOf(players) })), load: this.#readLoad?.() };
+    const read = this.#readLoad;
+    const { onError } = this.#options;
+    const said = read === undefined ? undefined : callGame(onError, "authority.reportLoad", read);
+    const load = said === undefined ? undefined : callGame(onError, "authority.reportLoad", () => loadOf(said));
+    const request = { serverId: this.#options.serverId, leases: leases.map(({ region, epoch, players }) => ({ region, epoch, players: countOf(players, PLAYERS_MAX) })), load };
     const response = await this.#caller.call<RenewResponse>(
       (node, metadata, options, done) => {
         sentMs = performance.now();
-        return node.authority.renew(request, metadata, options, done);
+        return node.authority.renew(request, metadata, options, (error, answer) => {
+          if (error !== null) this.#failure = transportError(error, { writes: true }, node.address);
+          done(error, answer);
+        });
       },
       REPEATABLE_WRITE,
-      { signal: this.#stop.signal, deadlineMs: Math.min(this.#options.deadlineMs, this.#shortestLeaseMs) },
+      {
+        signal: this.#stop.signal,
+        deadlineMs: Math.min(this.#options.deadlineMs, this.#shortestLeaseMs),
+        // A node that says nothing must not cost the lease: there is time for others.
+        attemptTimeoutMs: Math.min(this.#options.attemptTimeoutMs, Math.max(ATTEMPT_MIN_MS, this.#shortestLeaseMs / 3)),
+      },
     );
+    this.#failure = undefined;
+    // What ended while the answer was on its way, or while this process was held up, has ended.
+    this.#dropExpired();
     for (const renewed of response.renewed) this.#extend(renewed, sentMs);
     for (const lost of response.lost) {
       const lease = lost.region === undefined ? undefined : this.#leases.get(formatRegion(lost.region));
       if (lease !== undefined && leases.includes(lease)) this.#lose(lease, "taken", lost);
     }
-    for (const renewed of this.#onRenewed) renewed(response);
+    this.#watchEnds();
+    for (const renewed of [...this.#onRenewed]) callGame(this.#options.onError, "authority.onRenewed", () => renewed(response));
+  }
+
+  /** Tells of a lease as soon as it is over. */
+  #watchEnds(): void {
+    clearTimeout(this.#endTimer);
+    let nextMs = LOOK_EVERY_MAX_MS;
+    for (const lease of this.#leases.values()) nextMs = Math.min(nextMs, lease.remainingMs);
+    if (this.#leases.size === 0) return;
+    this.#endTimer = setTimeout(() => {
+      this.#dropExpired();
+      this.#watchEnds();
+    }, Math.max(1, Math.ceil(nextMs)));
+    this.#endTimer.unref();
   }
 
   #extend(renewed: Lease, sentMs: number): void {
@@ -294,11 +343,18 @@ export class LeaseKeeper {
     if (this.#leases.get(key) !== lease) return;
     lease.end();
     this.#leases.delete(key);
-    for (const lost of this.#onLost) lost(lease, reason, now);
+    const cause = reason === "expired" ? this.#failure : undefined;
+    for (const lost of [...this.#onLost]) callGame(this.#options.onError, "authority.onLost", () => lost(lease, reason, now, cause));
   }
 }
 
 /** A count that is none costs no lease: the directory refuses a renewal as a whole. */
-function countOf(players: number): number {
-  return Math.min(PLAYERS_MAX, Math.max(0, Math.floor(players) || 0));
+function countOf(count: number, max: number): number {
+  return Math.min(max, Math.max(0, Math.floor(count) || 0));
+}
+
+/** @throws MeshError INVALID_FIELD where it holds no numbers, as a promise does */
+function loadOf({ players, tickUs, cpuPermille }: ServerLoad): ServerLoad {
+  if (typeof players !== "number" || typeof tickUs !== "number" || typeof cpuPermille !== "number") throw MeshError.field("load", "must be the numbers players, tickUs and cpuPermille, and no promise");
+  return { players: countOf(players, PLAYERS_MAX), tickUs: countOf(tickUs, TICK_US_MAX), cpuPermille: countOf(cpuPermille, 1_000) };
 }

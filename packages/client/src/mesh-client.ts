@@ -18,8 +18,9 @@ import { RegionFollower, type RegionHandlers } from "./region-follower.ts";
 import { MeshSession } from "./mesh-session.ts";
 import { RegionStore } from "./region-store.ts";
 import { RetryBudget } from "./retry.ts";
+import type { StreamLimits } from "./reopening-stream.ts";
 import { Subscription, type SubscriptionTarget } from "./subscription.ts";
-import { ConservationWatch } from "./conservation-watch.ts";
+import { type ConservationTarget, ConservationWatch } from "./conservation-watch.ts";
 import { type PublisherOptions, UpdatePublisher } from "./update-publisher.ts";
 import { ViewWatch } from "./view-watch.ts";
 import { type CallLimits, OPERATION, READ_CALL, REPEATABLE_WRITE, SINGLE_WRITE, UnaryCaller } from "./unary-caller.ts";
@@ -57,6 +58,8 @@ export class MeshClient {
   readonly #caller: UnaryCaller;
   readonly #streams = new Set<OperationStream>();
   readonly #followers = new Set<{ close(): void }>();
+  readonly #publishers = new Set<UpdatePublisher>();
+  #shutdown: Promise<void> | undefined;
 
   constructor(options: ClientOptions) {
     this.#options = compileClientOptions(options);
@@ -94,10 +97,11 @@ export class MeshClient {
     }
   }
 
-  /** A pipelined stream of strong operations. Has connections of its own; close it after use. */
+  /** A pipelined stream of strong operations; close it after use. @throws MeshError CANCELLED after `close` */
   stream(options: StreamOptions = {}): OperationStream {
-    const { backoffMinMs, backoffMaxMs } = this.#options;
-    const parts = { pool: this.#pool, budget: this.#budget, leaders: this.#leaders, refused: (operation: Operation, error: MeshError) => this.#noteFence(operation, error) };
+    this.#checkOpen();
+    const { backoffMinMs, backoffMaxMs, onError } = this.#options;
+    const parts = { pool: this.#pool, budget: this.#budget, leaders: this.#leaders, onError, ended: () => this.#streams.delete(stream), refused: (operation: Operation, error: MeshError) => this.#noteFence(operation, error) };
     const stream = new OperationStream(parts, { backoffMinMs, backoffMaxMs, ...options });
     this.#streams.add(stream);
     return stream;
@@ -127,9 +131,14 @@ export class MeshClient {
     );
   }
 
-  /** Publishes the latest value of each key once a tick, for a game loop. Close it before the client. */
+  /** Publishes the latest value of each key once a tick, for a game loop; close it after use. @throws MeshError CANCELLED after `close` */
   publisher(options: PublisherOptions = {}): UpdatePublisher {
-    return new UpdatePublisher(async (updates) => await this.publish({ updates: [...updates] }), options);
+    this.#checkOpen();
+    const publisher = new UpdatePublisher(
+      async (updates, signal) => await this.publish({ updates: [...updates] }, { signal }), { onError: this.#options.onError, ...options }, () => this.#publishers.delete(publisher),
+    );
+    this.#publishers.add(publisher);
+    return publisher;
   }
 
   /** A session: its calls read what they wrote, and never go back, on whatever node. `token`: continue that of an earlier one. */
@@ -143,8 +152,8 @@ export class MeshClient {
   }
 
   /** Partitions of the mesh: when one starts, changes and ends, on which side the asked node is, and which regions are affected. */
-  watchView(): ViewWatch {
-    return new ViewWatch(this.#pool, this.#options);
+  watchView(limits: StreamLimits = {}): ViewWatch {
+    return new ViewWatch(this.#pool, this.#options, limits);
   }
 
   /** Watches who owns what. */
@@ -155,9 +164,12 @@ export class MeshClient {
   /**
    * Does what the directory wants of this server: regions come and go by handoff, and where `maxRegions` is set it takes over what is
    * given to it. Register first.
+   *
+   * @throws MeshError CANCELLED after `close`
    */
   follow<Action = never>(handlers: RegionHandlers<Action>): RegionFollower<Action> {
-    const parts = { serverId: this.serverId, caller: this.#caller, authority: this.authority, watch: () => this.watch({ serverId: this.serverId, neighbours: true }), nextId: () => this.nextId() };
+    this.#checkOpen();
+    const parts = { onError: this.#options.onError, serverId: this.serverId, caller: this.#caller, authority: this.authority, watch: () => this.watch({ serverId: this.serverId, neighbours: true }), nextId: () => this.nextId() };
     const follower = new RegionFollower(parts, handlers);
     this.#followers.add(follower);
     return follower;
@@ -205,8 +217,10 @@ export class MeshClient {
    * Who owns a region, to send a player or an action to. Answers are remembered for a second, or until an operation of this client is
    * FENCED there. It may be out of date by then: the epoch protects the region, not this.
    */
-  async ownerOf(region: Region): Promise<RegionAuthority> {
-    return await this.#owners.of(region);
+  async ownerOf(region: Region, { signal }: Pick<CallLimits, "signal"> = {}): Promise<RegionAuthority> {
+    this.#checkOpen();
+    const owner = this.#owners.of(region);
+    return signal === undefined ? await owner : await unlessAborted(owner, signal);
   }
 
   /** How many reads may have been, were, and paid off to be asked of a second node. */
@@ -245,20 +259,84 @@ export class MeshClient {
   }
 
   /** Items as the asked node counts them with every posting, again and again: for a live view. `itemKinds`: only these. */
-  watchConservation(target: { readonly intervalMs?: number; readonly itemKinds?: string[] } = {}): ConservationWatch {
+  watchConservation(target: ConservationTarget = {}): ConservationWatch {
     return new ConservationWatch(this.#pool, this.#options, target);
   }
 
-  /** Closes streams, stops renewing leases (they run out; release them first to give them up at once), closes connections. */
+  /**
+   * Ends in good order: follows the directory no more, sends what publishers have, waits for what streams have undecided, releases the leases,
+   * closes. What is not done by the deadline is left: undecided operations fail with OUTCOME_UNKNOWN, leases run out. Called again it is the same end.
+   *
+   * @throws MeshError the first thing that was not done, once everything is closed: DEADLINE_EXCEEDED, or why updates or a release failed
+   */
+  shutdown(limits: ShutdownLimits = {}): Promise<void> {
+    this.#shutdown ??= this.#end(limits);
+    return this.#shutdown;
+  }
+
+  /** As `shutdown`: for `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.shutdown();
+  }
+
+  async #end({ deadlineMs = 5_000, signal }: ShutdownLimits): Promise<void> {
+    const late = AbortSignal.timeout(deadlineMs);
+    const over = signal === undefined ? late : AbortSignal.any([late, signal]);
+    for (const follower of this.#followers) follower.close();
+    const failures: unknown[] = [];
+    const all = async (what: Iterable<Promise<unknown>>): Promise<void> => {
+      for (const done of await Promise.allSettled(what)) if (done.status === "rejected") failures.push(done.reason);
+    };
+    await all([...this.#publishers].map(async (publisher) => await publisher.close({ signal: over })));
+    await all([...this.#streams].map(async (stream) => await stream.drain(undefined, { signal: over })));
+    await all(this.authority.leases.map(async (lease) => await this.authority.release(lease, { signal: over })));
+    this.close();
+    if (failures.length === 0) return;
+    if (late.aborted) throw new MeshError("DEADLINE_EXCEEDED", `the client was closed before everything was done, within ${deadlineMs} ms`, { cause: failures[0] });
+    throw failures[0];
+  }
+
+  /**
+   * Closes at once: streams (what is undecided fails with OUTCOME_UNKNOWN), publishers (what waits is dropped), subscriptions and watches (their
+   * iterations end), followers, renewals (leases run out) and connections. Calls under way fail. Nothing of the client keeps the process, and
+   * whatever is used of it from then on throws CANCELLED.
+   */
   close(): void {
-    for (const stream of this.#streams) stream.close();
-    this.#streams.clear();
+    for (const stream of [...this.#streams]) stream.close();
+    for (const publisher of [...this.#publishers]) publisher.drop();
     for (const follower of this.#followers) follower.close();
     this.#followers.clear();
     this.authority.close();
     this.heartbeats.close();
     this.#pool.close();
     this.#storePool.close();
+  }
+
+  #checkOpen(): void {
+    if (this.#pool.closed) throw new MeshError("CANCELLED", "the client is closed");
+  }
+}
+
+/** How long a client may take to end. */
+export interface ShutdownLimits {
+  /** Longest time, ms. Default 5,000. */
+  readonly deadlineMs?: number;
+  /** Waits no longer, and closes. */
+  readonly signal?: AbortSignal;
+}
+
+/** The promise, or CANCELLED where the caller gives up first. */
+async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  let stop = (): void => undefined;
+  const aborted = new Promise<never>((_resolve, reject) => {
+    stop = () => reject(new MeshError("CANCELLED", "the caller gave up"));
+    if (signal.aborted) stop();
+    else signal.addEventListener("abort", stop, { once: true });
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener("abort", stop);
   }
 }
 

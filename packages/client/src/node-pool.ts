@@ -34,6 +34,7 @@ export class NodePool {
   readonly #addresses: readonly string[];
   readonly #messageBytesMax: number;
   readonly #open = new Map<string, NodeConnection>();
+  readonly #closing = new Set<() => void>();
   #at = 0;
   #closed = false;
 
@@ -88,9 +89,23 @@ export class NodePool {
     if (at >= 0) this.#at = at;
   }
 
-  /** Closes all channels; calls in flight fail. */
+  /** Whether `close` was called. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Calls `stop` when the pool is closed, before its channels are. Returns what takes that back. */
+  whenClosed(stop: () => void): () => void {
+    this.#closing.add(stop);
+    return () => this.#closing.delete(stop);
+  }
+
+  /** Ends what is under way, then closes all channels. */
   close(): void {
+    if (this.#closed) return;
     this.#closed = true;
+    for (const stop of [...this.#closing]) stop();
+    this.#closing.clear();
     for (const node of this.#open.values()) {
       node.consistency.close();
       node.authority.close();

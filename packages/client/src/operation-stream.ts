@@ -4,13 +4,15 @@
  */
 import type { ClientDuplexStream } from "@grpc/grpc-js";
 import {
-  type Decision, type ExecuteStreamRequest, type ExecuteStreamResponse, MeshError, meshErrorFromServiceError, type Operation, type OperationError,
+  type Decision, type ExecuteStreamRequest, type ExecuteStreamResponse, MeshError, type Operation, type OperationError,
   type Reason, Reasons, type Region,
 } from "@statemesh/contract";
 import { sameRegion } from "@statemesh/world";
+import { callGame, type OnError } from "./game-code.ts";
 import type { LeaderTable } from "./leader-table.ts";
 import type { NodeConnection, NodePool } from "./node-pool.ts";
 import { backoffMs, isNodeAtFault, isRetryable, type RetryBudget, unknownAfter } from "./retry.ts";
+import { transportError } from "./transport-error.ts";
 
 /** Most operations that a server lets a stream have undecided. */
 export const WINDOW_MAX = 4_096;
@@ -58,6 +60,10 @@ export interface StreamParts {
   /** Retries that it shares with all other calls. */
   readonly budget: RetryBudget;
   readonly leaders: LeaderTable;
+  /** Told of what `done` throws. */
+  readonly onError: OnError;
+  /** Told once of its end. */
+  ended(): void;
   /** Told of every refusal. */
   refused(operation: Operation, error: MeshError): void;
 }
@@ -102,6 +108,24 @@ export function meshErrorFromOperationError(error: OperationError): MeshError {
   });
 }
 
+/** Waits to be woken, or for the signal. */
+async function woken(wakers: Set<() => void>, signal: AbortSignal | undefined): Promise<void> {
+  if (signal?.aborted === true) return;
+  await new Promise<void>((resolve) => {
+    const waker = (): void => {
+      wakers.delete(waker);
+      signal?.removeEventListener("abort", waker);
+      resolve();
+    };
+    wakers.add(waker);
+    signal?.addEventListener("abort", waker, { once: true });
+  });
+}
+
+function wake(wakers: Set<() => void>): void {
+  for (const waker of [...wakers]) waker();
+}
+
 /** A pipelined stream of strong operations. */
 export class OperationStream {
   /** Most undecided operations. */
@@ -116,8 +140,8 @@ export class OperationStream {
   readonly #pending = new Map<string, Pending>();
   /** To be sent as soon as the connection takes it. */
   #queue: Pending[] = [];
-  /** Callers of `execute` that wait for room; as many as the window at most. */
-  readonly #waiting: (() => void)[] = [];
+  /** Callers of `execute` that wait for room, in order; as many as the window at most. */
+  readonly #waiting = new Set<() => void>();
   /** How many entries have a time to be sent again. */
   #retrying = 0;
   #call: Call | undefined;
@@ -126,11 +150,13 @@ export class OperationStream {
   #flushing = false;
   #closed = false;
   #failures = 0;
+  /** How the last connection ended, until the next one brings something. */
+  #broken: MeshError | undefined;
   #heardMs = 0;
   #sweptMs = 0;
   #reconnect: NodeJS.Timeout | undefined;
   #sweep: NodeJS.Timeout | undefined;
-  #drained: (() => void)[] = [];
+  readonly #drained = new Set<() => void>();
   readonly #partlyDrained = new Set<{ readonly left: Set<Pending>; readonly resolve: () => void }>();
   #counts = { submitted: 0, decided: 0, failed: 0, resent: 0, connections: 0 };
 
@@ -180,37 +206,81 @@ export class OperationStream {
   /**
    * Takes an operation and waits for its decision, first for room where the window is full.
    *
+   * @param limits where `signal` fires first, the caller waits no longer: CANCELLED where the operation was not sent, else OUTCOME_UNKNOWN
    * @throws MeshError the operation's error; OVERLOADED where as many callers as the window wait for room already
    */
-  async execute(operation: Operation): Promise<Decision> {
-    while (this.#pending.size >= this.window && !this.#closed) {
-      if (this.#waiting.length >= this.window) throw new MeshError("OVERLOADED", `${this.window} callers wait for room on the stream already`);
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  async execute(operation: Operation, { signal }: { readonly signal?: AbortSignal } = {}): Promise<Decision> {
+    while (this.#pending.size >= this.window && !this.#closed && signal?.aborted !== true) {
+      if (this.#waiting.size >= this.window) throw new MeshError("OVERLOADED", `${this.window} callers wait for room on the stream already`);
+      await woken(this.#waiting, signal);
+    }
+    if (signal?.aborted === true) {
+      // Its turn is another's.
+      this.#wakeWaiting();
+      throw new MeshError("CANCELLED", "the caller gave up before the operation was sent");
     }
     return await new Promise((resolve, reject) => {
+      const giveUp = (): void => this.#giveUp(operation.operationId);
       const taken = this.submit(operation, (error, decision) => {
+        signal?.removeEventListener("abort", giveUp);
         if (decision !== undefined) resolve(decision);
         else reject(error ?? new MeshError("INTERNAL", "neither decision nor error"));
       });
-      if (!taken) reject(new MeshError("OVERLOADED", "the window is full"));
+      if (taken) signal?.addEventListener("abort", giveUp, { once: true });
+      else reject(new MeshError("OVERLOADED", "the window is full"));
     });
   }
 
   /**
    * Waits until everything submitted is decided or has failed. With a region: until that is so of what was submitted there
    * before the call, whatever goes on elsewhere.
+   *
+   * @throws MeshError CANCELLED where `signal` fires first; what is undecided goes on
    */
-  async drain(region?: Region): Promise<void> {
+  async drain(region?: Region, { signal }: { readonly signal?: AbortSignal } = {}): Promise<void> {
     if (this.#pending.size === 0) return;
-    if (region === undefined) return await new Promise<void>((resolve) => this.#drained.push(resolve));
+    if (region === undefined) await woken(this.#drained, signal);
+    else await this.#drainedIn(region, signal);
+    if (signal?.aborted === true) throw new MeshError("CANCELLED", "the caller gave up before everything was decided");
+  }
+
+  async #drainedIn(region: Region, signal: AbortSignal | undefined): Promise<void> {
     const left = new Set([...this.#pending.values()].filter(({ operation: { homeRegion } }) => homeRegion !== undefined && sameRegion(homeRegion, region)));
-    if (left.size > 0) await new Promise<void>((resolve) => this.#partlyDrained.add({ left, resolve }));
+    if (left.size === 0) return;
+    const wakers = new Set<() => void>();
+    const drain = { left, resolve: () => wake(wakers) };
+    this.#partlyDrained.add(drain);
+    await woken(wakers, signal);
+    this.#partlyDrained.delete(drain);
+  }
+
+  /** As `close`: for `using`. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #giveUp(operationId: string): void {
+    const entry = this.#pending.get(operationId);
+    if (entry === undefined) return;
+    this.#fail(entry, new MeshError("CANCELLED", "the caller gave up"));
+    this.#settleIfEmpty();
+    this.#wakeWaiting();
+  }
+
+  #wakeWaiting(): void {
+    let room = this.window - this.#pending.size;
+    for (const waker of this.#waiting) {
+      if (room-- <= 0) return;
+      this.#waiting.delete(waker);
+      waker();
+    }
   }
 
   /** Ends the stream. What is undecided fails: OUTCOME_UNKNOWN where it was sent, else CANCELLED. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#parts.ended();
     clearTimeout(this.#reconnect);
     const call = this.#call;
     this.#call = undefined;
@@ -218,7 +288,7 @@ export class OperationStream {
     else call?.cancel();
     for (const entry of [...this.#pending.values()]) this.#fail(entry, new MeshError("CANCELLED", "the stream was closed"));
     this.#settleIfEmpty();
-    for (const wake of this.#waiting.splice(0)) wake();
+    wake(this.#waiting);
   }
 
   #flushSoon(): void {
@@ -277,7 +347,7 @@ export class OperationStream {
       this.#flush();
     });
     call.on("error", (error) => {
-      if (this.#call === call) this.#onBroken(meshErrorFromServiceError(error, { writes: true }));
+      if (this.#call === call) this.#onBroken(transportError(error, { writes: true }, node.address));
     });
     call.on("end", () => {
       // A server that ends the stream by itself is going down; errors come as `error`.
@@ -289,13 +359,14 @@ export class OperationStream {
   #onResults(response: ExecuteStreamResponse): void {
     this.#heardMs = performance.now();
     this.#failures = 0;
+    this.#broken = undefined;
     for (const { operationId, result } of response.results) {
       const entry = this.#pending.get(operationId);
       if (entry === undefined || result === undefined) continue;
       if (result.$case === "decision") {
         this.#forget(entry);
         this.#counts.decided += 1;
-        entry.done(undefined, result.value);
+        callGame(this.#parts.onError, "stream.submit's done", () => entry.done(undefined, result.value));
         continue;
       }
       const error = meshErrorFromOperationError(result.value);
@@ -307,7 +378,7 @@ export class OperationStream {
       }
     }
     this.#settleIfEmpty();
-    while (this.#waiting.length > 0 && this.#pending.size < this.window) this.#waiting.shift()?.();
+    this.#wakeWaiting();
   }
 
   #retryLater(entry: Pending, error: MeshError): void {
@@ -328,7 +399,13 @@ export class OperationStream {
       this.#pool.failed(node);
       if (isNodeAtFault(error)) this.#parts.leaders.forget(node.address);
     }
-    for (const entry of this.#pending.values()) if (entry.sent && entry.retryAtMs === 0) entry.open = true;
+    for (const entry of this.#pending.values()) {
+      if (!entry.sent || entry.retryAtMs !== 0) continue;
+      // There was no connection: what an attempt before this one did is as open as it was.
+      if (error.reason === "UNREACHABLE") entry.sent = entry.open;
+      else entry.open = true;
+    }
+    this.#broken = error;
     if (!isRetryable(error, true)) {
       // The server refuses what we send, and would again.
       for (const entry of [...this.#pending.values()]) this.#fail(entry, error);
@@ -352,7 +429,8 @@ export class OperationStream {
     this.#sweptMs = now;
     for (const entry of this.#pending.values()) {
       if (entry.endMs > now) break;
-      this.#fail(entry, new MeshError("DEADLINE_EXCEEDED", `no decision within ${this.#deadlineMs} ms`));
+      const why = this.#broken === undefined ? "" : `; the last connection: ${this.#broken.message}`;
+      this.#fail(entry, new MeshError("DEADLINE_EXCEEDED", `no decision within ${this.#deadlineMs} ms${why}`));
     }
     if (this.#retrying > 0) {
       for (const entry of this.#pending.values()) {
@@ -370,7 +448,7 @@ export class OperationStream {
     }
     this.#settleIfEmpty();
     this.#flush();
-    while (this.#waiting.length > 0 && this.#pending.size < this.window) this.#waiting.shift()?.();
+    this.#wakeWaiting();
   }
 
   /** @param answered the server said so of the last attempt, and no earlier one is open */
@@ -378,7 +456,8 @@ export class OperationStream {
     this.#forget(entry);
     this.#counts.failed += 1;
     const open = entry.sent && !answered && error.reason !== "OUTCOME_UNKNOWN";
-    entry.done(open ? new MeshError("OUTCOME_UNKNOWN", `may have been committed: ${error.message}`, { cause: error }) : error, undefined);
+    const told = open ? new MeshError("OUTCOME_UNKNOWN", `may have been committed, ask again under the same id: ${error.message}`, { cause: error }) : error;
+    callGame(this.#parts.onError, "stream.submit's done", () => entry.done(told, undefined));
   }
 
   #forget(entry: Pending): void {
@@ -397,6 +476,6 @@ export class OperationStream {
     this.#sweep = undefined;
     clearTimeout(this.#reconnect);
     this.#reconnect = undefined;
-    for (const wake of this.#drained.splice(0)) wake();
+    wake(this.#drained);
   }
 }

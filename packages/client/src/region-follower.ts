@@ -8,6 +8,7 @@ import {
 } from "@statemesh/contract";
 import { formatRegion } from "@statemesh/world";
 import type { AuthorityWatch } from "./authority-watch.ts";
+import { callGame, type OnError } from "./game-code.ts";
 import type { HeldLease } from "./held-lease.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
 import { REPEATABLE_WRITE, sleep, type UnaryCaller } from "./unary-caller.ts";
@@ -23,11 +24,14 @@ const LOOK_MS = 1_000;
 /** Why a region comes: from its owner, or because its owner is gone or nobody had it. */
 export type TakeReason = "handoff" | "takeover";
 
-/** What the game does when regions come and go. `Action`: what it keeps back while a region is on its way. */
+/**
+ * What the game does when regions come and go. `Action`: what it keeps back while a region is on its way. What `handedOver`, `resume` and
+ * `failed` throw goes to the client's `onError`, and changes nothing.
+ */
 export interface RegionHandlers<Action> {
   /** Loads the region and follows it. With a handoff the owner still owns; `signal`: nothing comes of it. Rejects: this server doesn't take it. */
   load(region: Region, why: TakeReason, signal: AbortSignal): Promise<void>;
-  /** The region is this server's: begin. */
+  /** The region is this server's: begin. Throws, or returns a promise that rejects: the lease is released, and `failed` hears of it. */
   begin(lease: HeldLease, why: TakeReason): void;
   /** New actions go to `hold` from now on. Resolves once everything under way is decided. Rejects: it stays. */
   drain(lease: HeldLease, toServerId: number): Promise<void>;
@@ -35,7 +39,7 @@ export interface RegionHandlers<Action> {
   handedOver(region: Region, owner: GameServer | undefined, held: readonly Action[]): void;
   /** Nothing came of the handoff: go on, with what was kept back. */
   resume(lease: HeldLease, held: readonly Action[]): void;
-  /** Something did not work. What follows is the directory's: the handoff is aborted, or the lease runs out. */
+  /** Something did not work, before `close`. What follows is the directory's: the handoff is aborted, or the lease runs out. */
   failed(region: Region, error: MeshError): void;
 }
 
@@ -63,6 +67,8 @@ export interface FollowerParts {
   /** Opens a watch of what concerns this server, and of who is beside it. */
   watch(): AuthorityWatch;
   nextId(): string;
+  /** Told of what handlers throw, and of an end that nobody waits for. */
+  readonly onError: OnError;
 }
 
 /** Follows the directory for one game server: `MeshClient.follow` makes it. `Action`: what the game keeps back while a region is on its way. */
@@ -73,11 +79,14 @@ export class RegionFollower<Action = never> {
   readonly #taking = new Map<string, Taking>();
   readonly #beginning = new Map<string, TakeReason>();
   readonly #waiting = new Map<string, (handoff: Handoff) => void>();
+  /** Wakes who waits for the end of a handoff. */
+  readonly #looking = new Set<() => void>();
   readonly #owners = new Map<string, RegionAuthority>();
   readonly #watch: AuthorityWatch;
   #watchedIndex = 0;
   #behind = 0;
   #closed = false;
+  readonly #forget: () => void;
   /** Settles when the follower has ended; rejects with what ended it before `close`. */
   readonly ended: Promise<void>;
 
@@ -85,15 +94,17 @@ export class RegionFollower<Action = never> {
     this.#parts = parts;
     this.#handlers = handlers;
     this.#watch = parts.watch();
-    parts.authority.onRenewed(({ assigned, handoffs, position }) => {
+    this.#forget = parts.authority.onRenewed(({ assigned, handoffs, position }) => {
       if (this.#closed) return;
       for (const authority of assigned) this.#given(authority, "takeover");
       for (const handoff of handoffs) this.#onHandoff(handoff);
       this.#compare(position?.index ?? 0);
     });
     this.ended = this.#run();
-    // Whoever does not look at it goes on with renewals alone.
-    this.ended.catch(MeshError.from);
+    // It goes on with renewals alone, which is not what was asked for.
+    this.ended.catch((error: unknown) => callGame(parts.onError, "follower.ended", () => {
+      throw error;
+    }));
   }
 
   /** Who is known to own a region: this server's own and those beside them. */
@@ -117,9 +128,10 @@ export class RegionFollower<Action = never> {
   /**
    * Hands a region to another server: resolves with the handoff committed or aborted.
    *
-   * @throws MeshError FENCED, HANDOFF_PENDING, SERVER_NOT_REGISTERED, VERSION_TOO_LOW
+   * @param timeoutMs how long the mesh lets it take before it is aborted, ms
+   * @throws MeshError FENCED, HANDOFF_PENDING, SERVER_NOT_REGISTERED, VERSION_TOO_LOW; CANCELLED where `signal` fires or the follower is closed: it goes on
    */
-  async handOver({ region, epoch }: HeldLease, toServerId: number, timeoutMs = 10_000): Promise<Handoff> {
+  async handOver({ region, epoch }: HeldLease, toServerId: number, timeoutMs = 10_000, { signal }: { readonly signal?: AbortSignal } = {}): Promise<Handoff> {
     const handoffId = this.#parts.nextId();
     const wake = new AbortController();
     let ended: Handoff | undefined;
@@ -127,17 +139,23 @@ export class RegionFollower<Action = never> {
       ended = handoff;
       wake.abort();
     });
+    const stop = (): void => wake.abort();
+    signal?.addEventListener("abort", stop, { once: true });
+    this.#looking.add(stop);
     const request = { handoffId, region, fromServerId: this.#parts.serverId, epoch, toServerId, timeoutMs };
     try {
       for (;;) {
         // Asked again, the same call answers how the handoff stands: its end may not have been heard.
-        const { handoff } = await this.#parts.caller.call<TransferResponse>((node, metadata, options, done) => node.authority.transfer(request, metadata, options, done), REPEATABLE_WRITE);
+        const { handoff } = await this.#parts.caller.call<TransferResponse>((node, metadata, options, done) => node.authority.transfer(request, metadata, options, done), REPEATABLE_WRITE, signal === undefined ? {} : { signal });
         if (handoff?.phase === HandoffPhase.COMMITTED || handoff?.phase === HandoffPhase.ABORTED) return handoff;
         await sleep(LOOK_MS, wake.signal);
         if (ended !== undefined) return ended;
         if (this.#closed) throw new MeshError("CANCELLED", "the follower was closed");
+        if (signal?.aborted === true) throw new MeshError("CANCELLED", "the caller gave up; the handoff goes on");
       }
     } finally {
+      signal?.removeEventListener("abort", stop);
+      this.#looking.delete(stop);
       this.#waiting.delete(handoffId);
     }
   }
@@ -145,7 +163,9 @@ export class RegionFollower<Action = never> {
   /** Follows no more. Leases go on; handoffs under way end by their time. */
   close(): void {
     this.#closed = true;
+    this.#forget();
     this.#watch.close();
+    for (const stop of [...this.#looking]) stop();
     for (const { abort } of this.#taking.values()) abort.abort();
   }
 
@@ -252,11 +272,11 @@ export class RegionFollower<Action = never> {
     } catch (thrown) {
       if (this.#taking.get(key) !== taking || abort.signal.aborted) return;
       this.#taking.delete(key);
-      const error = MeshError.from(thrown);
-      this.#handlers.failed(region, error);
+      const error = asMeshError(thrown);
+      this.#failed(region, error);
       // Refused: it has ended already. Else it ends by its time.
       await this.#abort(handoffId, error).catch((refused: unknown) => {
-        this.#handlers.failed(region, MeshError.from(refused));
+        this.#failed(region, refused);
       });
     }
   }
@@ -286,10 +306,13 @@ export class RegionFollower<Action = never> {
       lease = await this.#parts.authority.acquire(region);
       await (taking?.loaded ?? this.#load(region, why, new AbortController().signal));
       // It took its time, and the lease may be over.
-      if (lease.held) this.#handlers.begin(lease, why);
+      if (lease.held) {
+        const begun: unknown = this.#handlers.begin(lease, why);
+        await begun;
+      }
     } catch (thrown) {
       if (lease !== undefined) await this.#parts.authority.release(lease).catch(MeshError.from);
-      this.#handlers.failed(region, MeshError.from(thrown));
+      this.#failed(region, thrown);
     } finally {
       this.#beginning.delete(key);
     }
@@ -306,8 +329,8 @@ export class RegionFollower<Action = never> {
     try {
       await this.#handlers.drain(lease, toServerId);
     } catch (thrown) {
-      const error = MeshError.from(thrown);
-      this.#handlers.failed(region, error);
+      const error = asMeshError(thrown);
+      this.#failed(region, error);
       return this.#takeBack(giving, error);
     }
     if (this.#giving.get(key) !== giving || !lease.held) return this.#endGiving(giving);
@@ -321,17 +344,27 @@ export class RegionFollower<Action = never> {
   #endGiving(giving: Giving<Action>): void {
     const { lease, held } = giving;
     if (!lease.held) return this.#passOn(giving, this.#unlessMe(this.ownerOf(lease.region)?.owner));
-    if (this.#forget(giving)) this.#handlers.resume(lease, held);
+    if (this.#isMine(giving)) this.#resume(lease, held);
   }
 
   #passOn(giving: Giving<Action>, owner: GameServer | undefined): void {
-    if (!this.#forget(giving)) return;
+    if (!this.#isMine(giving)) return;
     this.#parts.authority.handOver(giving.lease);
-    this.#handlers.handedOver(giving.lease.region, owner, giving.held);
+    callGame(this.#parts.onError, "follow's handedOver", () => this.#handlers.handedOver(giving.lease.region, owner, giving.held));
+  }
+
+  #resume(lease: HeldLease, held: readonly Action[]): void {
+    callGame(this.#parts.onError, "follow's resume", () => this.#handlers.resume(lease, held));
+  }
+
+  #failed(region: Region, thrown: unknown): void {
+    // What fails because nobody follows any more is no news.
+    if (this.#closed) return;
+    callGame(this.#parts.onError, "follow's failed", () => this.#handlers.failed(region, asMeshError(thrown)));
   }
 
   /** Whether it was under way: what was kept back has one receiver. */
-  #forget(giving: Giving<Action>): boolean {
+  #isMine(giving: Giving<Action>): boolean {
     const key = formatRegion(giving.lease.region);
     return this.#giving.get(key) === giving && this.#giving.delete(key);
   }
@@ -358,11 +391,11 @@ export class RegionFollower<Action = never> {
     try {
       await this.#abort(handoffId, error);
       const taken = await this.#parts.authority.acquire(region);
-      if (taken.epoch === lease.epoch && taken.held && this.#forget(giving)) return this.#handlers.resume(taken, giving.held);
+      if (taken.epoch === lease.epoch && taken.held && this.#isMine(giving)) return this.#resume(taken, giving.held);
       // Under another epoch others may have owned it in between: what is loaded here is old.
       if (taken !== lease) await this.#parts.authority.release(taken);
     } catch (refused) {
-      this.#handlers.failed(region, MeshError.from(refused));
+      this.#failed(region, refused);
     }
     this.#endGiving(giving);
   }
@@ -386,4 +419,10 @@ export class RegionFollower<Action = never> {
   #unlessMe(owner: GameServer | undefined): GameServer | undefined {
     return owner?.serverId === this.#parts.serverId ? undefined : owner;
   }
+}
+
+/** What is not the mesh's error is the game's: its message says so. */
+function asMeshError(thrown: unknown): MeshError {
+  if (thrown instanceof MeshError) return thrown;
+  return new MeshError("INTERNAL", `the game's handler failed: ${thrown instanceof Error ? thrown.message : String(thrown)}`, { cause: thrown });
 }

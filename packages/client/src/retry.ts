@@ -50,6 +50,14 @@ export function backoffMs(error: MeshError | undefined, failures: number, minMs:
   return ceiling * (0.5 + random / 2);
 }
 
+/** The last error of a call that is not tried again, with how it came to that. @param isLate its deadline is over; else no retry was left */
+export function gaveUp(error: MeshError, attempts: number, isLate: boolean): MeshError {
+  const { reason, message, metadata, field, retryDelayMs } = error;
+  const why = isLate ? "the deadline of the call" : "the client's budget of retries was used up";
+  const details = { metadata, cause: error, ...(field === undefined ? {} : { field }), ...(retryDelayMs === undefined ? {} : { retryDelayMs }) };
+  return new MeshError(reason, `${message} (given up after ${attempts} ${attempts === 1 ? "attempt" : "attempts"}: ${why})`, details);
+}
+
 /** Retries that all calls of a client share, so that a mesh in trouble does not get a multiple of its load. */
 export class RetryBudget {
   readonly #max: number;

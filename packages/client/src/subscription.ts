@@ -3,7 +3,8 @@ import { type ClientDuplexStream, Metadata } from "@grpc/grpc-js";
 import { type Bounds, MeshError, type Position, type Region, type SubscribeRequest, type SubscribeResponse, type SessionToken, type SubscribeStreamRequest, type SubscribeStreamResponse, type SubscriptionArea } from "@statemesh/contract";
 import type { CompiledClientOptions } from "./client-options.ts";
 import type { NodePool } from "./node-pool.ts";
-import { type OpenedStream, ResumingStream } from "./resuming-stream.ts";
+import type { OpenedStream, StreamLimits } from "./reopening-stream.ts";
+import { ResumingStream } from "./resuming-stream.ts";
 
 /** A ball in the world. */
 export interface Ball {
@@ -14,7 +15,7 @@ export interface Ball {
 }
 
 /** What to follow. */
-export interface SubscriptionTarget {
+export interface SubscriptionTarget extends StreamLimits {
   /** 1..343 regions; or `bounds`, or `area`. */
   readonly regions?: readonly Region[];
   /** A box of at most 343 regions. */
@@ -39,8 +40,6 @@ export interface SubscriptionTarget {
   readonly session?: SessionToken;
   /** Continue after this token of an earlier subscription. */
   readonly resumeToken?: string;
-  /** Longest time without a connection before the iterator throws, ms. Default 60,000. */
-  readonly giveUpAfterMs?: number;
 }
 
 function requestOf(target: SubscriptionTarget, area: SubscriptionArea | undefined, resumeToken: string): SubscribeRequest {
@@ -111,7 +110,7 @@ export class Subscription extends ResumingStream<SubscribeResponse> {
         return moving === undefined ? node.consistency.subscribe(request, new Metadata(), {}) : moving.open(node.consistency.subscribeStream(new Metadata(), {}), request);
       },
       target.resumeToken ?? "",
-      target.giveUpAfterMs ?? 60_000,
+      target,
     );
     this.#moving = moving;
   }

@@ -1,11 +1,12 @@
 /** Unary calls with a deadline, failover and bounded retries. */
-import { type CallOptions, type ClientUnaryCall, Metadata, type ServiceError } from "@grpc/grpc-js";
-import { MeshError, meshErrorFromServiceError, type Region } from "@statemesh/contract";
+import { type CallOptions, type ClientUnaryCall, Metadata, type ServiceError, status } from "@grpc/grpc-js";
+import { MeshError, type Region } from "@statemesh/contract";
 import type { CompiledClientOptions } from "./client-options.ts";
 import { Hedging } from "./hedging.ts";
 import type { LeaderTable } from "./leader-table.ts";
 import type { NodeConnection, NodePool } from "./node-pool.ts";
-import { backoffMs, isNodeAtFault, isRetryable, type RetryBudget, unknownAfter } from "./retry.ts";
+import { backoffMs, gaveUp, isNodeAtFault, isRetryable, type RetryBudget, unknownAfter } from "./retry.ts";
+import { transportError } from "./transport-error.ts";
 
 type Done<Response> = (error: ServiceError | null, response: Response) => void;
 
@@ -37,6 +38,8 @@ export const SINGLE_WRITE: CallKind = { writes: true, repeatable: false };
 export interface CallLimits {
   /** Longest time with all retries, ms. */
   readonly deadlineMs?: number;
+  /** Longest time for one attempt before another node is asked, ms. */
+  readonly attemptTimeoutMs?: number;
   /** Gives up: the call fails with CANCELLED, or with OUTCOME_UNKNOWN where it may have been done. */
   readonly signal?: AbortSignal;
 }
@@ -69,6 +72,8 @@ export class UnaryCaller {
   readonly #options: CompiledClientOptions;
   readonly #budget: RetryBudget;
   readonly #leaders: LeaderTable;
+  /** Cancels attempts and wakes who waits for the next one. */
+  readonly #underWay = new Set<() => void>();
 
   constructor({ pool, options, budget, leaders }: CallerParts) {
     this.#pool = pool;
@@ -76,6 +81,9 @@ export class UnaryCaller {
     this.#budget = budget;
     this.#leaders = leaders;
     this.hedging = new Hedging(options.hedgePercent);
+    pool.whenClosed(() => {
+      for (const stop of [...this.#underWay]) stop();
+    });
   }
 
   /**
@@ -83,15 +91,16 @@ export class UnaryCaller {
    *
    * @param near the region that the call is about: its group's leader is asked first, where it is known
    * @throws MeshError the answer; OUTCOME_UNKNOWN where an attempt of a write may have been done and no later one
-   * brought its answer
+   * brought its answer; CANCELLED after the client was closed, or where it was closed before anything was sent
    */
   async call<Response>(start: StartCall<Response>, kind: CallKind, limits: CallLimits = {}, near?: Region): Promise<Response> {
     const endMs = performance.now() + (limits.deadlineMs ?? this.#options.deadlineMs);
     let open: MeshError | undefined;
+    let before: MeshError | undefined;
     for (let failures = 1; ; failures++) {
       // A leader that did not answer well is no better the second time.
       const leader = failures === 1 && near !== undefined ? this.#leaders.nodeOf(near) : undefined;
-      const { node, outcome: error } = await this.#ask(leader ?? this.#current(open), start, kind, endMs, limits.signal);
+      const { node, outcome: error } = await this.#ask(leader ?? this.#current(open), start, kind, endMs, limits);
       if (!(error instanceof MeshError)) return error.response;
 
       if (error.reason === "OUTCOME_UNKNOWN") open = error;
@@ -101,13 +110,18 @@ export class UnaryCaller {
       }
       const elsewhere = error.reason === "NOT_LEADER" ? error.metadata["leader_address"] : undefined;
       if (elsewhere !== undefined) this.#pool.prefer(elsewhere);
+      if (this.#pool.closed) throw open ?? new MeshError("CANCELLED", "the client was closed", { cause: error });
       if (limits.signal?.aborted === true) throw open ?? new MeshError("CANCELLED", "the caller gave up", { cause: error });
-      if (!isRetryable(error, kind.repeatable)) throw kind.decidedOnce === true && open !== undefined ? unknownAfter(error) : error;
+      // Of a write that was not sent nothing can happen twice.
+      if (!isRetryable(error, kind.repeatable || (kind.writes && error.reason === "UNREACHABLE"))) throw kind.decidedOnce === true && open !== undefined ? unknownAfter(error) : error;
 
       const now = performance.now();
       const waitMs = backoffMs(error, failures, this.#options.backoffMinMs, this.#options.backoffMaxMs, Math.random());
-      if (now + waitMs >= endMs || !this.#budget.take(now)) throw open ?? error;
-      await sleep(waitMs, limits.signal);
+      // Of an attempt for which hardly any time was left the one before says more.
+      if (now >= endMs && before !== undefined && isTimeout(error)) throw gaveUp(open ?? before, failures, true);
+      if (now + waitMs >= endMs || !this.#budget.take(now)) throw gaveUp(open ?? error, failures, now + waitMs >= endMs);
+      before = error;
+      await this.#wait(waitMs, limits.signal);
     }
   }
 
@@ -120,11 +134,25 @@ export class UnaryCaller {
     }
   }
 
+  /** Until the next attempt, or until nobody waits for it any more. */
+  async #wait(ms: number, signal: AbortSignal | undefined): Promise<void> {
+    const wake = new AbortController();
+    const stop = (): void => wake.abort();
+    this.#underWay.add(stop);
+    signal?.addEventListener("abort", stop, { once: true });
+    if (signal?.aborted === true) stop();
+    try {
+      await sleep(ms, wake.signal);
+    } finally {
+      this.#underWay.delete(stop);
+      signal?.removeEventListener("abort", stop);
+    }
+  }
+
   /** One attempt, of a read perhaps at two nodes. */
-  async #ask<Response>(
-    node: NodeConnection, start: StartCall<Response>, kind: CallKind, endMs: number, signal: AbortSignal | undefined,
-  ): Promise<Answer<Response>> {
-    const first = this.#attempt(node, start, kind, endMs, signal);
+  async #ask<Response>(node: NodeConnection, start: StartCall<Response>, kind: CallKind, endMs: number, limits: CallLimits): Promise<Answer<Response>> {
+    const { signal } = limits;
+    const first = this.#attempt(node, start, kind, endMs, limits);
     if (kind.hedge === undefined || this.#pool.besides(node) === undefined) return await first.answer;
     const startedMs = performance.now();
     const delayMs = this.hedging.begin(kind.hedge);
@@ -136,7 +164,7 @@ export class UnaryCaller {
       if (!(answer.outcome instanceof MeshError)) this.hedging.answered(kind.hedge, performance.now() - startedMs, false);
       return answer;
     }
-    const other = this.#attempt(second, start, kind, endMs, signal);
+    const other = this.#attempt(second, start, kind, endMs, limits);
     const sooner = await Promise.race([first.answer, other.answer]);
     // A refusal that any node would give counts; what is this node's own trouble waits for the other.
     const isTrouble = ({ outcome }: Answer<Response>): boolean => outcome instanceof MeshError && isRetryable(outcome, true);
@@ -148,23 +176,30 @@ export class UnaryCaller {
     return answer;
   }
 
-  #attempt<Response>(node: NodeConnection, start: StartCall<Response>, kind: CallKind, endMs: number, signal: AbortSignal | undefined): Attempt<Response> {
+  #attempt<Response>(node: NodeConnection, start: StartCall<Response>, kind: CallKind, endMs: number, { signal, attemptTimeoutMs = this.#options.attemptTimeoutMs }: CallLimits): Attempt<Response> {
     if (signal?.aborted === true) {
       const outcome = new MeshError("CANCELLED", "the caller gave up before the call was sent");
       return { answer: Promise.resolve({ node, outcome }), cancel: () => undefined };
     }
-    const timeoutMs = Math.max(1, Math.min(endMs - performance.now(), this.#options.attemptTimeoutMs));
+    const timeoutMs = Math.max(1, Math.min(endMs - performance.now(), attemptTimeoutMs));
     let call: ClientUnaryCall | undefined;
     const cancel = (): void => call?.cancel();
     const answer = new Promise<Answer<Response>>((resolve) => {
       call = start(node, new Metadata(), { deadline: Date.now() + timeoutMs }, (error, response) => {
         signal?.removeEventListener("abort", cancel);
-        resolve({ node, outcome: error === null ? { response } : meshErrorFromServiceError(error, kind) });
+        this.#underWay.delete(cancel);
+        resolve({ node, outcome: error === null ? { response } : transportError(error, kind, node.address) });
       });
+      this.#underWay.add(cancel);
       signal?.addEventListener("abort", cancel, { once: true });
     });
     return { answer, cancel };
   }
+}
+
+/** Nothing came in the time of an attempt. */
+function isTimeout({ cause }: MeshError): boolean {
+  return cause instanceof Error && "code" in cause && cause.code === status.DEADLINE_EXCEEDED;
 }
 
 /** What a promise brings within a time; undefined: nothing yet. */

@@ -1,6 +1,7 @@
 /** Eventual values of a game loop: the latest of each key, sent once a tick, one call at a time. */
 import { type EventualUpdate, MeshError, type PublishResponse } from "@statemesh/contract";
 import { formatRegion } from "@statemesh/world";
+import { callGame, type OnError, writeError } from "./game-code.ts";
 import { isRetryable } from "./retry.ts";
 
 /** Most updates that the contract lets a call have. */
@@ -18,6 +19,8 @@ export interface PublisherOptions {
   readonly keysMax?: number;
   /** Told of updates that the mesh refuses, and would again: they are dropped. */
   readonly refused?: (error: MeshError, updates: readonly EventualUpdate[]) => void;
+  /** Told of what `refused` throws. Default: the client's `onError`. */
+  readonly onError?: OnError;
 }
 
 /** Counts since the publisher was made. */
@@ -34,29 +37,37 @@ export interface PublisherCounts {
   readonly failures: number;
 }
 
-/** Sends updates. */
-export type PublishUpdates = (updates: readonly EventualUpdate[]) => Promise<PublishResponse>;
+/** Sends updates, until the signal fires. */
+export type PublishUpdates = (updates: readonly EventualUpdate[], signal: AbortSignal) => Promise<PublishResponse>;
 
 /** Takes updates as fast as the game makes them, and publishes the latest of each key. `MeshClient.publisher` makes one. */
 export class UpdatePublisher {
   readonly #publish: PublishUpdates;
   readonly #keysMax: number;
   readonly #refused: (error: MeshError, updates: readonly EventualUpdate[]) => void;
+  readonly #onError: OnError;
   /** In the order in which their keys came. */
   readonly #waiting = new Map<string, EventualUpdate>();
   readonly #timer: NodeJS.Timeout;
-  #sending: Promise<void> | undefined;
-  #closed = false;
+  readonly #stop = new AbortController();
+  readonly #ended: () => void;
+  #sending: Promise<MeshError | undefined> | undefined;
+  #closing: Promise<void> | undefined;
   #counts = { taken: 0, replaced: 0, sent: 0, refused: 0, failures: 0 };
 
-  /** @throws MeshError INVALID_FIELD, naming the option */
-  constructor(publish: PublishUpdates, options: PublisherOptions = {}) {
-    const { intervalMs = 50, keysMax = 65_536, refused = () => undefined } = options;
+  /**
+   * @param ended told once when it is closed
+   * @throws MeshError INVALID_FIELD, naming the option
+   */
+  constructor(publish: PublishUpdates, options: PublisherOptions = {}, ended: () => void = () => undefined) {
+    const { intervalMs = 50, keysMax = 65_536, refused = () => undefined, onError = writeError } = options;
     if (!Number.isInteger(intervalMs) || intervalMs < 1 || intervalMs > 60_000) throw MeshError.field("intervalMs", "must be a whole number in 1..60000");
     if (!Number.isInteger(keysMax) || keysMax < 1 || keysMax > 1_000_000) throw MeshError.field("keysMax", "must be a whole number in 1..1000000");
     this.#publish = publish;
+    this.#ended = ended;
     this.#keysMax = keysMax;
     this.#refused = refused;
+    this.#onError = onError;
     this.#timer = setInterval(() => this.#tick(), intervalMs);
     // What may be late is no reason to keep a process.
     this.#timer.unref();
@@ -75,10 +86,13 @@ export class UpdatePublisher {
   /**
    * Takes an update; one of the same key that still waits is replaced. False: as many keys as may wait do, and this is another one; nothing was taken.
    *
-   * @throws MeshError CANCELLED after `close`
+   * @throws MeshError CANCELLED after `close`; INVALID_FIELD where it has no bytes, key or type
    */
   set(update: EventualUpdate): boolean {
-    if (this.#closed) throw new MeshError("CANCELLED", "the publisher is closed");
+    if (this.#closing !== undefined) throw new MeshError("CANCELLED", "the publisher is closed");
+    if (typeof update.type !== "string") throw MeshError.field("update.type", "must be a text");
+    if (typeof update.key !== "string") throw MeshError.field("update.key", "must be a text");
+    if (!(update.value instanceof Uint8Array)) throw MeshError.field("update.value", "must be bytes: eventualType(...).write makes them of a value");
     const key = keyOf(update);
     if (this.#waiting.has(key)) this.#counts.replaced += 1;
     else if (this.#waiting.size >= this.#keysMax) return false;
@@ -87,49 +101,86 @@ export class UpdatePublisher {
     return true;
   }
 
-  /** Sends what waits now and resolves once it is taken or refused; where that fails for now it still waits. */
+  /**
+   * Sends what waits now and resolves once it is taken or refused.
+   *
+   * @throws MeshError why it failed for now; what was not sent still waits, and goes with the next tick
+   */
   async flush(): Promise<void> {
-    await this.#send();
+    const failed = await this.#send();
+    if (failed !== undefined) throw failed;
   }
 
-  /** Takes no more; what waits is sent once more. */
-  async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
+  /**
+   * Takes no more, and sends what waits once more. Called again it answers the same.
+   *
+   * @param limits where `signal` fires, what is not sent is dropped
+   * @throws MeshError why updates were not sent: they are dropped, and metadata `unsent` says how many
+   */
+  close({ signal }: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    this.#closing ??= this.#close(signal);
+    return this.#closing;
+  }
+
+  /** Takes no more and sends no more: what waits is dropped. */
+  drop(): void {
+    this.#stop.abort();
     clearInterval(this.#timer);
-    await this.flush();
+    this.#waiting.clear();
+    this.#closing ??= Promise.resolve();
+    this.#ended();
+  }
+
+  /** As `close`: for `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(signal: AbortSignal | undefined): Promise<void> {
+    clearInterval(this.#timer);
+    const stop = (): void => this.#stop.abort();
+    if (signal?.aborted === true) stop();
+    signal?.addEventListener("abort", stop, { once: true });
+    const failed = await this.#send();
+    signal?.removeEventListener("abort", stop);
+    this.#ended();
+    const unsent = this.#waiting.size;
+    this.#waiting.clear();
+    if (failed === undefined) return;
+    throw new MeshError(failed.reason, `${unsent} ${unsent === 1 ? "update was" : "updates were"} not sent: ${failed.message}`, { metadata: { ...failed.metadata, unsent: String(unsent) }, cause: failed });
   }
 
   #tick(): void {
+    // What fails is counted, and waits for the next tick.
     if (this.#sending === undefined && this.#waiting.size > 0) void this.#send();
   }
 
-  /** After what is under way. */
-  async #send(): Promise<void> {
-    const run = async (): Promise<void> => await this.#sendAll();
+  /** After what is under way. Returns why not all was sent. */
+  async #send(): Promise<MeshError | undefined> {
+    const run = async (): Promise<MeshError | undefined> => await this.#sendAll();
     const turn = this.#sending === undefined ? run() : this.#sending.then(run, run);
     this.#sending = turn;
     try {
-      await turn;
+      return await turn;
     } finally {
       if (this.#sending === turn) this.#sending = undefined;
     }
   }
 
   /** All that waits when it begins; what comes meanwhile is for the next tick. One update that is refused by name takes no other with it. */
-  async #sendAll(): Promise<void> {
+  async #sendAll(): Promise<MeshError | undefined> {
     for (let left = this.#waiting.size; left > 0 && this.#waiting.size > 0; ) {
       const part = this.#take(left);
       left -= part.length;
       try {
-        await this.#publish(part);
+        await this.#publish(part, this.#stop.signal);
         this.#counts.sent += part.length;
       } catch (thrown) {
         const error = MeshError.from(thrown);
         if (isRetryable(error, true) || error.reason === "CANCELLED") {
           this.#counts.failures += 1;
           this.#putBack(part);
-          return;
+          return error;
         }
         const named = part[placeOf(error)];
         const wrong = named === undefined ? part : [named];
@@ -138,9 +189,10 @@ export class UpdatePublisher {
           this.#putBack(part.filter((update) => update !== named));
         }
         this.#counts.refused += wrong.length;
-        this.#refused(error, wrong);
+        callGame(this.#onError, "publisher's refused", () => this.#refused(error, wrong));
       }
     }
+    return undefined;
   }
 
   #take(atMost: number): EventualUpdate[] {

@@ -65,11 +65,38 @@ describe("a publisher", () => {
     });
     publisher.set(positions.write(region, "wolf", 1));
     publisher.set(positions.write(region, "bear", 5));
-    await publisher.flush();
+    await expect(publisher.flush()).rejects.toMatchObject({ reason: "UNREACHABLE" });
     expect([publisher.waiting, publisher.counts.failures]).toEqual([2, 1]);
     fails = false;
     await publisher.flush();
     expect(calls.map(valuesOf)).toEqual([[1, 5], [2, 5]]);
+  });
+
+  it("says when it is closed how many updates it could not send", async () => {
+    const { publisher } = publisherTo(async () => {
+      await Promise.resolve();
+      throw new MeshError("UNREACHABLE", "nobody there");
+    });
+    for (const key of ["wolf", "bear"]) publisher.set(positions.write(region, key, 1));
+    const refused = { reason: "UNREACHABLE", message: "2 updates were not sent: nobody there", metadata: { unsent: "2" } };
+    await expect(publisher.close()).rejects.toMatchObject(refused);
+    await expect(publisher.close()).rejects.toMatchObject(refused);
+    expect(publisher.waiting).toBe(0);
+    publishers.splice(publishers.indexOf(publisher), 1);
+  });
+
+  it("is closed in time by its caller's signal, whatever its last call does", async () => {
+    const { publisher } = publisherTo(async () => new Promise(() => undefined));
+    const hanging = new UpdatePublisher(async (_updates, signal) => new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(new MeshError("OUTCOME_UNKNOWN", "cancelled")))), { intervalMs: 60_000 });
+    hanging.set(positions.write(region, "wolf", 1));
+    await expect(hanging.close({ signal: AbortSignal.timeout(20) })).rejects.toMatchObject({ metadata: { unsent: "1" } });
+    await publisher.close();
+  });
+
+  it("takes no update that is none, and says what is wrong with it", () => {
+    const { publisher } = publisherTo(takesAll);
+    expect(() => publisher.set({ ...positions.write(region, "wolf", 1), value: "x" as never })).toThrow("update.value: must be bytes");
+    expect(() => publisher.set({ ...positions.write(region, "wolf", 1), key: 7 as never })).toThrow("update.key: must be a text");
   });
 
   it("drops what is refused for good, and says so", async () => {
