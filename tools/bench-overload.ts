@@ -5,6 +5,7 @@ import { MeshError } from "@statemesh/contract";
 import { type LoadTarget, OperationMix, streamLoad } from "./bench-load.ts";
 import { type Mesh, startMesh } from "./mesh-processes.ts";
 import { openLoop } from "./open-loop.ts";
+import { readStages, stageBound } from "./stage-times.ts";
 
 const GROUPS = 4;
 const SERVER_ID = 1;
@@ -45,6 +46,7 @@ export async function measureOverload(dataDir: string, seconds: number, targetsO
     const rows: OverloadRow[] = [];
     const [, polite] = clients;
     for (const times of FACTORS) {
+      const before = await readStages(mesh);
       const politely = { isOver: false };
       const watched = polite === undefined ? undefined : watch(polite, targets, politely);
       const { offeredPerSecond, ...result } = await openLoop({ targets, serverId: SERVER_ID, perSecond: times * capacityPerSecond, streams: 4, warmUpSeconds: WARM_UP_SECONDS, seconds });
@@ -53,6 +55,8 @@ export async function measureOverload(dataDir: string, seconds: number, targetsO
       const row = { times, offeredPerSecond, ...result, politeP50Ms: at(waits, 0.5), politeP99Ms: at(waits, 0.99), politeFailed: failed };
       rows.push(row);
       say(overloadLine(row));
+      const after = await readStages(mesh);
+      say(`  p50 and p99 by stage, at most: ${[...after.keys()].map((stage) => `${stage} ${stageBound(before, after, stage, 0.5)} and ${stageBound(before, after, stage, 0.99)} ms`).join(", ")}`);
     }
     return { capacityPerSecond, rows };
   } finally {

@@ -12,6 +12,7 @@ export { checkSession, isReached, mergedTokens, sessionAfter } from "./session.t
 export * from "./causal/index.ts";
 export * from "./eventual/index.ts";
 export * from "./subscriptions/index.ts";
+export { STAGE_BUCKETS_MS, STAGES } from "./flow/stage-times.ts";
 export * from "./strong/decision-queue.ts";
 export * from "./strong/edge.ts";
 export * from "./strong/group-replica.ts";

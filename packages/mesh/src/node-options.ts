@@ -27,7 +27,7 @@ export interface NodeOptions {
   /** A leader with a lease answers reads without asking the others; the same on every node. */
   readonly leaseReads: boolean;
   readonly queueCapacity: number;
-  /** Milliseconds that operations may wait for their turn, and for which they may wait longer before more is refused. Default: 50 and 500. */
+  /** Milliseconds that operations may wait for their turn, and for which they may wait longer before more is refused. Default: 250 and 500. */
   readonly queueTargetMs?: number;
   readonly queueIntervalMs?: number;
   /** What one game server may have and do on this node. Default: `SERVER_QUOTAS`. */

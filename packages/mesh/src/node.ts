@@ -11,6 +11,7 @@ import { FlowKeeper } from "./flow-keeper.ts";
 import type { CausalLog } from "./causal/index.ts";
 import type { EventualStorage, EventualStore } from "./eventual/index.ts";
 import { QuotaKeeper } from "./flow/server-quotas.ts";
+import { stageTimes } from "./flow/stage-times.ts";
 import { GroupSchedule } from "./group-schedule.ts";
 import { CutOff } from "./healing/cut-off.ts";
 import type { GroupWrite, Host } from "./host.ts";
@@ -22,6 +23,7 @@ import { Repairs } from "./repairs.ts";
 import type { Waiter } from "./strong/decision-queue.ts";
 import { Coordinator } from "./strong/coordinator.ts";
 import { Edge } from "./strong/edge.ts";
+import { delayLimits } from "./strong/group-options.ts";
 import { GroupReplica, type RestoredGroup } from "./strong/group-replica.ts";
 import { Materializer } from "./strong/materializer.ts";
 import { operationError } from "./strong/operation-errors.ts";
@@ -39,6 +41,8 @@ export class MeshNode {
   readonly host: Host;
   readonly clock: HybridClock;
   readonly quotas: QuotaKeeper;
+  /** Where operations spend their time. */
+  readonly stages = stageTimes();
   readonly authority: Authority;
   readonly members: MembershipKeeper;
   readonly views: ViewKeeper;
@@ -99,6 +103,8 @@ export class MeshNode {
       policy: options.policy,
       clock: this.clock,
       quotas: this.quotas,
+      stages: this.stages,
+      queueTargetMs: delayLimits(options).targetMs,
       wallMs: () => host.clock.wallMs(),
       monotonicMs: () => host.clock.monotonicMs(),
       leaderOf: (groupId: number) => this.group(groupId).leader,
@@ -181,7 +187,7 @@ export class MeshNode {
     const state =
       restored?.state ?? new State({ groupId, decisionWindow: options.decisionWindow, touchCapacity: options.touchCapacity, versions: this.versions });
     const group = new GroupReplica(
-      { ...options, groupId, voters: options.members },
+      { ...options, groupId, voters: options.members, stages: this.stages },
       host,
       {
         changed: (id, { index, term }, changes) => this.subscriptions.onStrongChange(id, index, term, changes),
@@ -462,24 +468,16 @@ export class MeshNode {
     this.#schedule.pump(writes, afterPersist);
     tellLeaders(this.nodeId, this.#ledAnew, this.host.log);
     this.#ledAnew = [];
-    if (writes.length > 0) {
+    // Readys without anything to store are durable once all earlier ones are: they queue behind those.
+    if (writes.length + afterPersist.length > 0) {
       this.host.persist(writes, (error) => {
         if (error !== undefined) return this.#fail(error);
         for (const run of afterPersist) run();
         this.dirty();
       });
-    } else if (afterPersist.length > 0) this.#afterEarlierWrites(afterPersist);
+    }
     this.#remote.flush();
     for (const peer of this.#peers.values()) peer.flush();
-  }
-
-  /** Readys without anything to store are durable once all earlier ones are: they queue behind those. */
-  #afterEarlierWrites(afterPersist: readonly (() => void)[]): void {
-    this.host.persist([], (error) => {
-      if (error !== undefined) return this.#fail(error);
-      for (const run of afterPersist) run();
-      this.dirty();
-    });
   }
 
   #fail(error: unknown): void {

@@ -4,6 +4,7 @@ import { DEFAULT_POLICY } from "@statemesh/world";
 import { describe, expect, it } from "vitest";
 import { Edge, OUTSTANDING_BYTES, OUTSTANDING_OPERATIONS, operationBytes } from "../src/index.ts";
 import { QuotaKeeper } from "../src/flow/server-quotas.ts";
+import { stageTimes } from "../src/flow/stage-times.ts";
 import { mint } from "./operations.ts";
 
 const REGION = { x: 0, y: 0, z: 0 };
@@ -15,10 +16,13 @@ class Lonely {
   knows = true;
   readonly refreshes: (() => void)[] = [];
   readonly reasons = new Map<string, number>();
+  readonly stages = stageTimes();
   readonly quotas = new QuotaKeeper({ inFlight: OUTSTANDING_OPERATIONS });
   readonly edge = new Edge({
     nodeId: 1, incarnation: 1, groups: 1, policy: DEFAULT_POLICY, clock: new HybridClock({ maxOffsetMs: DEFAULT_POLICY.maxOffsetMs }),
     quotas: this.quotas,
+    stages: this.stages,
+    queueTargetMs: 250,
     wallMs: () => 1_000_000 + this.nowMs,
     monotonicMs: () => this.nowMs,
     leaderOf: () => 0,

@@ -7,6 +7,7 @@ import { describe, expect, it } from "vitest";
 import { Edge } from "../src/index.ts";
 import { claim, dig, ownCreature, pickup, place, removeStructure, spawn } from "./operations.ts";
 import { QuotaKeeper } from "../src/flow/server-quotas.ts";
+import { stageTimes } from "../src/flow/stage-times.ts";
 import { VirtualCluster } from "./virtual-cluster.ts";
 
 const REGION = { x: 0, y: 0, z: 0 };
@@ -21,6 +22,8 @@ class Receiver {
     this.#edge = new Edge({
       nodeId: 1, incarnation: 1, groups: 1, policy: parsePolicy(`version: 1\nwindows: {compensation_ms: ${compensationMs}, max_offset_ms: ${offsetMs}}\n`, "p"), clock: new HybridClock({ maxOffsetMs: 500 }),
       quotas: new QuotaKeeper({}),
+      stages: stageTimes(),
+      queueTargetMs: 250,
       wallMs: () => this.wallMs, monotonicMs: () => 0, leaderOf: () => 1, addressOf: () => "", isConnected: () => true, losingSide: () => undefined, answerKept: () => false, keep: () => undefined, sendCall: () => undefined, spansGroups: () => true, spansFootprints: () => true, hasContainers: () => true, knowsServer: () => true,
       refreshDirectory: () => undefined,
       submit: (_, [pending]) => {

@@ -37,18 +37,31 @@ export class LatencyHistogram {
   }
 
   /** The values of the text format, cumulative. */
-  values(name: string, labels: Readonly<Record<string, string>>): { metricName: string; labels: Record<string, string | number>; value: number }[] {
-    let total = 0;
-    const values = this.#boundsS.map((le, index) => {
-      total += this.counts[index] ?? 0;
-      return { metricName: `${name}_bucket`, labels: { le, ...labels } as Record<string, string | number>, value: total };
-    });
-    total += this.counts[this.#boundsS.length] ?? 0;
-    values.push({ metricName: `${name}_bucket`, labels: { le: "+Inf", ...labels }, value: total });
-    values.push({ metricName: `${name}_sum`, labels: { ...labels }, value: this.#sumS });
-    values.push({ metricName: `${name}_count`, labels: { ...labels }, value: total });
-    return values;
+  values(name: string, labels: Labels): SeriesValue[] {
+    return latencySeries(this.#boundsS, this.counts, this.#sumS, name, labels);
   }
+}
+
+type Labels = Readonly<Record<string, string>>;
+
+interface SeriesValue {
+  readonly metricName: string;
+  readonly labels: Record<string, string | number>;
+  readonly value: number;
+}
+
+/** The values of the text format, cumulative, of durations counted by bucket; the last bucket has no upper bound. */
+export function latencySeries(boundsS: readonly number[], counts: Float64Array, sumS: number, name: string, labels: Labels): SeriesValue[] {
+  let total = 0;
+  const values = boundsS.map((le, index): SeriesValue => {
+    total += counts[index] ?? 0;
+    return { metricName: `${name}_bucket`, labels: { le, ...labels }, value: total };
+  });
+  total += counts[boundsS.length] ?? 0;
+  values.push({ metricName: `${name}_bucket`, labels: { le: "+Inf", ...labels }, value: total });
+  values.push({ metricName: `${name}_sum`, labels: { ...labels }, value: sumS });
+  values.push({ metricName: `${name}_count`, labels: { ...labels }, value: total });
+  return values;
 }
 
 /** Registers a family of latency histograms, one a label set; `list` is asked on every scrape. */
@@ -56,7 +69,7 @@ export function registerLatencies(
   registry: Registry,
   name: string,
   help: string,
-  list: () => Iterable<readonly [Readonly<Record<string, string>>, LatencyHistogram]>,
+  list: () => Iterable<readonly [Labels, Pick<LatencyHistogram, "values">]>,
 ): void {
   const type = "histogram";
   const metric = {

@@ -2,7 +2,7 @@
 export { bindService, type MethodsOf, type ServiceBinding } from "./binding.ts";
 export { CallContext } from "./call-context.ts";
 export { CallPlaces, type KindLoad, type PlaceCaller, type Release } from "./call-places.ts";
-export { LatencyHistogram, registerLatencies } from "./call-metrics.ts";
+export { LatencyHistogram, latencySeries, registerLatencies } from "./call-metrics.ts";
 export { call, type CallSettings, type ChannelSettings, clientOptions, connect, type UnaryCallDefinition } from "./channel.ts";
 export {
   ConfigurationError,

@@ -1,6 +1,6 @@
-import { countedItems, differenceIn, type MeshNode } from "@statemesh/mesh";
+import { countedItems, differenceIn, type MeshNode, STAGE_BUCKETS_MS, STAGES } from "@statemesh/mesh";
 import type { NodeRuntime, Storage } from "@statemesh/node";
-import { Counter, Gauge, type Registry } from "@statemesh/service";
+import { Counter, Gauge, latencySeries, registerLatencies, type Registry } from "@statemesh/service";
 import type { BulkCalls } from "./bulk-calls.ts";
 import type { StoreLink } from "./store-link.ts";
 
@@ -103,6 +103,10 @@ export function registerMetrics(registry: Registry, node: MeshNode, { storage, r
   single("raft_groups", "Groups of this node, the directory included.", () => node.groups.length);
   single("raft_groups_asleep", "Groups that have nothing to do and cost nothing.", () => node.groups.reduce((sum, { core }) => sum + (core.isQuiescent ? 1 : 0), 0));
   single("operations_outstanding", "Operations of callers that are not answered.", () => node.edge.outstanding);
+  const boundsS = STAGE_BUCKETS_MS.map((ms) => ms / 1_000);
+  registerLatencies(registry, "statemesh_operation_stage_seconds", "Where decided operations spent their time, by stage. edge: with the node that took them; leader: from there to the leader and back; whole: both. On the leader's node, within leader: queue: until their turn; decide: until their decision went into the log; log: until that was applied.", () =>
+    STAGES.map((stage) => [{ stage }, { values: (name, labels) => latencySeries(boundsS, node.stages[stage].counts, node.stages[stage].sumMs / 1_000, name, labels) }]),
+  );
   single("tentative_operations", "Operations that this node keeps for its callers until they can be decided.", () => node.cutOff.tentative.size);
   single("tentative_not_understood", "Of these, operations of a kind that this build does not know: they stay kept until a newer one decides them.", () => node.cutOff.tentative.notUnderstood);
   byGroup("heal_reports", "Heal reports that the group keeps.", "sum", (id) => node.group(id).state.heals.rows.length);
@@ -140,7 +144,7 @@ export function registerMetrics(registry: Registry, node: MeshNode, { storage, r
     { name: "snapshot_failures_total", help: "Snapshots that did not arrive; they are sent again.", value: () => runtime.sender.failed },
     { name: "snapshots_received_total", help: "Snapshots taken in from peers.", value: () => runtime.received },
     { name: "arbiter_fallbacks_total", help: "Batches decided by the leader because no arbiter answered.", value: () => node.groups.reduce((sum, group) => sum + group.counts.fallbacks, 0) },
-    { name: "operations_shed_total", help: "Operations refused because those before them had waited too long for a decision, or others had less waiting.", value: () => node.groups.reduce((sum, { counts }) => sum + counts.shed, 0) },
+    { name: "operations_shed_total", help: "Operations refused because those before them had waited too long for a decision, or others had less waiting, or more were under way than are decided in the time that they may take.", value: () => node.edge.gates.refused + node.groups.reduce((sum, { counts }) => sum + counts.shed, 0) },
     { name: "operations_expired_total", help: "Operations that were not decided because their callers had given up.", value: () => node.groups.reduce((sum, { counts }) => sum + counts.expired, 0) },
     { name: "quota_refusals_total", help: "Operations, updates and events refused because their game server had reached its quota.", value: () => node.quotas.refused },
     { name: "bulk_calls_refused_total", help: "Bulk calls answered OVERLOADED: too many waited, or they waited too long.", value: () => bulk.load.refused },

@@ -56,7 +56,7 @@ export class Decider {
     this.#group = group;
     this.#host = host;
     this.#policy = policy;
-    this.#queue = new DecisionQueue(options.queueCapacity, delayLimits(options), () => host.clock.monotonicMs());
+    this.#queue = new DecisionQueue(options.queueCapacity, delayLimits(options), () => host.clock.monotonicMs(), options.stages);
     this.#groups = options.groups;
     this.transactions = new GroupTransactions(group, this.#queue, policy, options.groups, () => host.clock.wallMs(), () => host.clock.monotonicMs());
   }
@@ -338,8 +338,8 @@ export class Decider {
       this.#proposed.set(result.index, { term: result.term, decided });
     }
     const apart = new Set(parts.map(({ unit }) => unit));
-    for (const unit of batch.singles) unit.proposed = true;
-    for (const unit of batch.transactions) if (!apart.has(unit)) unit.proposed = true;
+    for (const unit of batch.singles) this.#queue.proposed(unit);
+    for (const unit of batch.transactions) if (!apart.has(unit)) this.#queue.proposed(unit);
     for (const part of parts) this.#proposePart(part);
   }
 
@@ -353,7 +353,7 @@ export class Decider {
       this.transactions.release(unit);
       return failUnit(unit, this.#notProposed(result.reason));
     }
-    unit.proposed = true;
+    this.#queue.proposed(unit);
   }
 
   #notProposed(reason: string): MeshError {

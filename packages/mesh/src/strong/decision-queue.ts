@@ -5,6 +5,7 @@ import { type Decision, type HybridTimestamp, MeshError, type OperationError } f
 import type { DecisionUnit, Occupancy, Occupant, PendingOperation } from "@statemesh/replica";
 import { FairLanes, type Lane } from "../flow/fair-lanes.ts";
 import { InFlight } from "../flow/in-flight.ts";
+import { type StageTimes, stageTimes } from "../flow/stage-times.ts";
 import { type DelayLimits, retryAfterMs } from "../flow/standing-delay.ts";
 import { type DecisionBatch, Gathering } from "./decision-batch.ts";
 import type { AskedToPrepare } from "./group-transactions.ts";
@@ -43,6 +44,9 @@ export interface QueuedUnit extends DecisionUnit {
   readonly cameMs: number;
   /** When the last of those who wait gives up, on the monotonic clock. */
   deadlineMs: number;
+  /** When it was its turn, and when its decision went to the log, on the monotonic clock. */
+  takenMs?: number;
+  proposedMs?: number;
   /** In the log, so that its outcome is unknown until it is applied. */
   proposed: boolean;
   /** Operations that were kept during a partition, and are decided as a whole. */
@@ -68,6 +72,7 @@ export class DecisionQueue {
   /** Units that wait, at most. */
   readonly #capacity: number;
   readonly #nowMs: () => number;
+  readonly #stages: StageTimes;
   /** Parts of transactions that other groups began, the older first, and what is healed. Others wait for them elsewhere, so they go before all that is new, and none is refused for its delay. */
   #first: QueuedUnit[] = [];
   /** All others that nobody has looked at yet, by server. */
@@ -85,7 +90,8 @@ export class DecisionQueue {
   /** Units dropped because their callers had given up. */
   expired = 0;
 
-  constructor(capacity: number, limits: DelayLimits, nowMs: () => number) {
+  constructor(capacity: number, limits: DelayLimits, nowMs: () => number, stages: StageTimes = stageTimes()) {
+    this.#stages = stages;
     this.#capacity = capacity;
     this.#lanes = new FairLanes(limits);
     this.#underWay = new InFlight(limits.targetMs);
@@ -272,12 +278,24 @@ export class DecisionQueue {
 
   #enter(unit: QueuedUnit, nowMs: number): void {
     this.#underWay.began(unit, unit.operations.length, nowMs);
+    unit.takenMs = nowMs;
+    this.#stages.queue.observe(nowMs - unit.cameMs);
     for (const pending of unit.operations) this.#inFlight.add(pending);
+  }
+
+  /** The decision of a unit went into the log. */
+  proposed(unit: QueuedUnit): void {
+    const nowMs = this.#nowMs();
+    unit.proposed = true;
+    unit.proposedMs = nowMs;
+    this.#stages.decide.observe(nowMs - (unit.takenMs ?? nowMs));
   }
 
   /** The unit was applied or given up: what it held is free. */
   release(unit: QueuedUnit): void {
-    this.#underWay.ended(unit, this.#nowMs());
+    const nowMs = this.#nowMs();
+    this.#underWay.ended(unit, nowMs);
+    if (unit.proposedMs !== undefined) this.#stages.log.observe(nowMs - unit.proposedMs);
     for (const pending of unit.operations) this.#inFlight.remove(pending);
     this.#forget(unit);
   }

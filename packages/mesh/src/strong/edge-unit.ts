@@ -1,4 +1,5 @@
 import type { Decision, OperationError } from "@statemesh/contract";
+import type { Admission } from "../flow/admission.ts";
 import type { PendingOperation } from "@statemesh/replica";
 import { operationBytes, type Waiter } from "./decision-queue.ts";
 
@@ -15,6 +16,7 @@ export class EdgeUnit implements Waiter {
   readonly operations: readonly PendingOperation[];
   readonly transactionId: string;
   readonly caller: Waiter;
+  readonly admission: Admission;
   readonly deadlineMs: number;
   /** About how many bytes its operations take. */
   readonly bytes: number;
@@ -29,16 +31,33 @@ export class EdgeUnit implements Waiter {
   /** Number of the forwarded call it travels in; 0: none. */
   callId = 0;
   notBeforeMs = 0;
+  /** When it came, and when it was last handed to a leader, on the monotonic clock. */
+  readonly cameMs: number;
+  handedMs = 0;
+  /** Little was under way when it began. */
+  readonly isFirst: boolean;
 
-  constructor(edge: UnitOwner, groupId: number, operations: readonly PendingOperation[], transactionId: string, caller: Waiter, deadlineMs: number) {
+  constructor(edge: UnitOwner, groupId: number, operations: readonly PendingOperation[], transactionId: string, caller: Waiter, admission: Admission, cameMs: number, deadlineMs: number) {
     this.edge = edge;
     this.groupId = groupId;
     this.operations = operations;
     this.transactionId = transactionId;
     this.caller = caller;
+    this.admission = admission;
+    this.cameMs = cameMs;
     this.deadlineMs = deadlineMs;
     this.bytes = bytesOf(operations);
     this.open = operations.length;
+    this.isFirst = admission.began(this.serverId, this.open);
+  }
+
+  get serverId(): number {
+    return this.operations[0]?.operation.serverId ?? 0;
+  }
+
+  /** What is left of the caller's time, as it travels. */
+  leftMs(nowMs: number): number {
+    return Math.min(2 ** 32 - 1, Math.max(1, Math.ceil(this.deadlineMs - nowMs)));
   }
 
   decided(decision: Decision): void {

@@ -10,8 +10,10 @@ import { type LosingSide, minorityPartition } from "../healing/losing-side.ts";
 import type { Waiter } from "./decision-queue.ts";
 import { groupsOf } from "./group-transactions.ts";
 import { bytesOf, EdgeUnit } from "./edge-unit.ts";
-import { isPassing, operationError, overloaded, unknownAfter } from "./operation-errors.ts";
+import { isPassing, meshErrorOf, operationError, overloaded, unknownAfter } from "./operation-errors.ts";
+import { Gates } from "../flow/gates.ts";
 import type { QuotaKeeper } from "../flow/server-quotas.ts";
+import type { StageTimes } from "../flow/stage-times.ts";
 
 /** What the edge needs of its node. */
 export interface EdgeNode {
@@ -22,6 +24,9 @@ export interface EdgeNode {
   readonly policy: Policy;
   readonly clock: HybridClock;
   readonly quotas: QuotaKeeper;
+  readonly stages: StageTimes;
+  /** How much longer than without load operations may take before more are refused, ms. */
+  readonly queueTargetMs: number;
   wallMs(): number;
   monotonicMs(): number;
   /** Node that leads the group as far as this node knows; 0: none. */
@@ -80,6 +85,7 @@ interface OutgoingCall {
 
 export class Edge {
   readonly #node: EdgeNode;
+  readonly gates: Gates;
   readonly #units = new Set<EdgeUnit>();
   readonly #unsent = new Map<number, EdgeUnit[]>();
   readonly #calls = new Map<number, OutgoingCall>();
@@ -89,6 +95,7 @@ export class Edge {
 
   constructor(node: EdgeNode) {
     this.#node = node;
+    this.gates = new Gates(node.groups, node.queueTargetMs);
     this.#nextCallId = firstCallId(node.incarnation);
   }
 
@@ -142,6 +149,8 @@ export class Edge {
   }
 
   #executeOne(operation: Operation, deadlineMs: number, caller: Waiter): void {
+    const refusal = this.gates.refusal(operation, 1, false, this.#node.monotonicMs());
+    if (refusal !== undefined) return caller.failed(operation.operationId, refusal);
     let pending: PendingOperation;
     let groupId: number;
     try {
@@ -161,6 +170,9 @@ export class Edge {
    * sure that the directory is fresh where a server is not known.
    */
   transact(transactionId: string, operations: readonly Operation[], deadlineMs: number, caller: Waiter): void {
+    const [first] = operations;
+    const refusal = first && this.gates.refusal(first, operations.length, true, this.#node.monotonicMs());
+    if (refusal !== undefined) throw meshErrorOf(refusal);
     const pending = operations.map((operation, i) => {
       if (operation.allowTentative) throw MeshError.field(`operations[${i}].allow_tentative`, "must be unset in a transaction");
       return this.#accept(operation, `operations[${i}]`);
@@ -237,7 +249,9 @@ export class Edge {
   }
 
   #enqueue(groupId: number, operations: readonly PendingOperation[], transactionId: string, deadlineMs: number, caller: Waiter): void {
-    const unit = new EdgeUnit(this, groupId, operations, transactionId, caller, deadlineMs);
+    const nowMs = this.#node.monotonicMs();
+    const admission = this.gates.of(groupId, transactionId !== "", nowMs);
+    const unit = new EdgeUnit(this, groupId, operations, transactionId, caller, admission, nowMs, deadlineMs);
     this.#outstanding += operations.length;
     this.#bytes += unit.bytes;
     this.#units.add(unit);
@@ -275,11 +289,17 @@ export class Edge {
       else this.#unsent.set(groupId, later);
       if (leader === this.#node.nodeId) {
         for (const unit of due) {
-          unit.sent = true;
+          this.#handOver(unit, nowMs);
           this.#node.submit(groupId, unit.operations, unit.transactionId, unit, unit.deadlineMs);
         }
       } else this.#forward(leader, groupId, due, nowMs);
     }
+  }
+
+  #handOver(unit: EdgeUnit, nowMs: number): void {
+    if (!unit.sent) this.#node.stages.edge.observe(nowMs - unit.cameMs);
+    unit.sent = true;
+    unit.handedMs = nowMs;
   }
 
   /** On the losing side of a partition what surely is in no log is refused at once, or kept where its caller allows that; the rest is unknown until its deadline. */
@@ -336,14 +356,14 @@ export class Edge {
         this.#wait(unit);
         continue;
       }
-      unit.sent = true;
+      this.#handOver(unit, nowMs);
       unit.callId = callId;
-      timeoutMs = Math.max(timeoutMs, leftMs(unit, nowMs));
+      timeoutMs = Math.max(timeoutMs, unit.leftMs(nowMs));
       bytes += unit.bytes;
       for (const pending of unit.operations) {
         const { operation, stamp, fingerprint } = pending;
         byOperation.set(operation.operationId, unit);
-        operations.push({ operation, stamp, fingerprint, timeoutMs: leftMs(unit, nowMs) });
+        operations.push({ operation, stamp, fingerprint, timeoutMs: unit.leftMs(nowMs) });
       }
     }
     this.#calls.set(callId, { peer, units: byOperation });
@@ -397,7 +417,11 @@ export class Edge {
     if (unit.open === 0) return;
     unit.caller.decided(decision);
     this.#outstanding--;
-    if (--unit.open === 0) this.#end(unit);
+    if (--unit.open > 0) return;
+    const nowMs = this.#node.monotonicMs();
+    this.#node.stages.leader.observe(nowMs - unit.handedMs);
+    this.#node.stages.whole.observe(nowMs - unit.cameMs);
+    this.#end(unit, nowMs - unit.cameMs);
   }
 
   /** For units: the leader refused, or is none. */
@@ -461,14 +485,11 @@ export class Edge {
     this.#end(unit);
   }
 
-  #end(unit: EdgeUnit): void {
+  /** `tookMs`: until it was decided; undefined: it was not. */
+  #end(unit: EdgeUnit, tookMs?: number): void {
     if (!this.#units.delete(unit)) return;
     this.#bytes -= unit.bytes;
-    this.#node.quotas.answered(unit.operations[0]?.operation.serverId ?? 0, unit.operations.length);
+    this.#node.quotas.answered(unit.serverId, unit.operations.length);
+    unit.admission.ended(unit.serverId, unit.operations.length, unit.isFirst, tookMs, this.#node.monotonicMs());
   }
-}
-
-/** What is left of a caller's time, as it travels. */
-function leftMs({ deadlineMs }: EdgeUnit, nowMs: number): number {
-  return Math.min(2 ** 32 - 1, Math.max(1, Math.ceil(deadlineMs - nowMs)));
 }

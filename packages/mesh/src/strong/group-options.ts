@@ -3,6 +3,7 @@ import type { EntityChange, LogPosition } from "@statemesh/contract";
 import type { DecidedOperation } from "@statemesh/contract/log";
 import type { DirectoryChange } from "@statemesh/replica";
 import type { Policy } from "@statemesh/world";
+import type { StageTimes } from "../flow/stage-times.ts";
 import type { DelayLimits } from "../flow/standing-delay.ts";
 
 export interface GroupOptions {
@@ -22,10 +23,12 @@ export interface GroupOptions {
   readonly leaseReads: boolean;
   /** Units that may wait for a decision. Beyond it callers get OVERLOADED. */
   readonly queueCapacity: number;
-  /** Milliseconds that operations may wait for their turn before a server that keeps them waiting longer is refused more. Default: 50. */
+  /** Milliseconds that operations may wait for their turn before a server that keeps them waiting longer is refused more. Default: 250. */
   readonly queueTargetMs?: number;
   /** Milliseconds for which the wait may be above that. Default: 500. */
   readonly queueIntervalMs?: number;
+  /** Where the time of operations is counted. */
+  readonly stages?: StageTimes;
   /** Bytes of log since the last snapshot that make the next one due. */
   readonly snapshotLogBytes: number;
   /** Entries kept in memory behind a snapshot, for followers that are a little slow. */
@@ -55,12 +58,12 @@ export interface GroupListener {
 }
 
 /** What a decider is made with. */
-export type DeciderOptions = Pick<GroupOptions, "queueCapacity" | "queueTargetMs" | "queueIntervalMs" | "groups">;
+export type DeciderOptions = Pick<GroupOptions, "queueCapacity" | "queueTargetMs" | "queueIntervalMs" | "groups" | "stages">;
 
 /** An arbiter that does not answer holds a queue up for half a second, and is no load. */
 const QUEUE_TARGET_MS = 250;
 const QUEUE_INTERVAL_MS = 500;
 
-export function delayLimits({ queueTargetMs, queueIntervalMs }: DeciderOptions): DelayLimits {
+export function delayLimits({ queueTargetMs, queueIntervalMs }: Pick<DeciderOptions, "queueTargetMs" | "queueIntervalMs">): DelayLimits {
   return { targetMs: queueTargetMs ?? QUEUE_TARGET_MS, intervalMs: queueIntervalMs ?? QUEUE_INTERVAL_MS };
 }
