@@ -1,4 +1,4 @@
-/** Eventual values of a game loop: the latest of each key, sent once a tick, one call at a time. */
+/** Eventual values of a game loop: the latest of each key, at once after a pause and then a call an interval, one at a time. */
 import { type EventualUpdate, MeshError, type PublishResponse } from "@statemesh/contract";
 import { formatRegion } from "@statemesh/world";
 import { callGame, type OnError, writeError } from "./game-code.ts";
@@ -13,7 +13,10 @@ const UPDATE_BYTES = 64;
 
 /** How a publisher behaves. */
 export interface PublisherOptions {
-  /** Time between two calls, ms, 1..60,000; a call that takes longer puts the next one off. Default 50. */
+  /**
+   * Time from one call to the next, ms, 1..60,000; a call that takes longer puts the next one off. What is set after a longer pause goes at once, with all that is set in
+   * the same turn of the event loop: so a loop of the same rhythm waits for nothing. Default 50.
+   */
   readonly intervalMs?: number;
   /** Keys that may wait to be sent, 1..1,000,000. Default 65,536. */
   readonly keysMax?: number;
@@ -48,7 +51,11 @@ export class UpdatePublisher {
   readonly #onError: OnError;
   /** In the order in which their keys came. */
   readonly #waiting = new Map<string, EventualUpdate>();
-  readonly #timer: NodeJS.Timeout;
+  readonly #intervalMs: number;
+  /** When the last call began; monotonic. */
+  #lastMs = Number.NEGATIVE_INFINITY;
+  /** What makes the next one. */
+  #due: { readonly cancel: () => void } | undefined;
   readonly #stop = new AbortController();
   readonly #ended: () => void;
   #sending: Promise<MeshError | undefined> | undefined;
@@ -68,9 +75,7 @@ export class UpdatePublisher {
     this.#keysMax = keysMax;
     this.#refused = refused;
     this.#onError = onError;
-    this.#timer = setInterval(() => this.#tick(), intervalMs);
-    // What may be late is no reason to keep a process.
-    this.#timer.unref();
+    this.#intervalMs = intervalMs;
   }
 
   /** Keys that wait to be sent. */
@@ -98,13 +103,14 @@ export class UpdatePublisher {
     else if (this.#waiting.size >= this.#keysMax) return false;
     this.#counts.taken += 1;
     this.#waiting.set(key, update);
+    if (this.#due === undefined) this.#plan();
     return true;
   }
 
   /**
    * Sends what waits now and resolves once it is taken or refused.
    *
-   * @throws MeshError why it failed for now; what was not sent still waits, and goes with the next tick
+   * @throws MeshError why it failed for now; what was not sent still waits, and goes with the next call
    */
   async flush(): Promise<void> {
     const failed = await this.#send();
@@ -125,7 +131,7 @@ export class UpdatePublisher {
   /** Takes no more and sends no more: what waits is dropped. */
   drop(): void {
     this.#stop.abort();
-    clearInterval(this.#timer);
+    this.#due?.cancel();
     this.#waiting.clear();
     this.#closing ??= Promise.resolve();
     this.#ended();
@@ -137,7 +143,7 @@ export class UpdatePublisher {
   }
 
   async #close(signal: AbortSignal | undefined): Promise<void> {
-    clearInterval(this.#timer);
+    this.#due?.cancel();
     const stop = (): void => this.#stop.abort();
     if (signal?.aborted === true) stop();
     signal?.addEventListener("abort", stop, { once: true });
@@ -150,8 +156,22 @@ export class UpdatePublisher {
     throw new MeshError(failed.reason, `${unsent} ${unsent === 1 ? "update was" : "updates were"} not sent: ${failed.message}`, { metadata: { ...failed.metadata, unsent: String(unsent) }, cause: failed });
   }
 
-  #tick(): void {
-    // What fails is counted, and waits for the next tick.
+  /** The next call is made in time for what waits. */
+  #plan(): void {
+    const waitMs = this.#lastMs + this.#intervalMs - performance.now();
+    // What may be late is no reason to keep a process. A loop of the same rhythm is never quite on time: less than a millisecond is not waited for.
+    if (waitMs < 1) {
+      const immediate = setImmediate(() => this.#onDue()).unref();
+      this.#due = { cancel: () => clearImmediate(immediate) };
+    } else {
+      const timer = setTimeout(() => this.#onDue(), waitMs).unref();
+      this.#due = { cancel: () => clearTimeout(timer) };
+    }
+  }
+
+  #onDue(): void {
+    this.#due = undefined;
+    // What fails is counted, and waits for the next call.
     if (this.#sending === undefined && this.#waiting.size > 0) void this.#send();
   }
 
@@ -160,14 +180,19 @@ export class UpdatePublisher {
     const run = async (): Promise<MeshError | undefined> => await this.#sendAll();
     const turn = this.#sending === undefined ? run() : this.#sending.then(run, run);
     this.#sending = turn;
+    this.#lastMs = performance.now();
     try {
       return await turn;
     } finally {
-      if (this.#sending === turn) this.#sending = undefined;
+      if (this.#sending === turn) {
+        this.#sending = undefined;
+        // What came meanwhile, and what could not be sent for now.
+        if (this.#waiting.size > 0 && this.#due === undefined && this.#closing === undefined) this.#plan();
+      }
     }
   }
 
-  /** All that waits when it begins; what comes meanwhile is for the next tick. One update that is refused by name takes no other with it. */
+  /** All that waits when it begins; what comes meanwhile is for the next call. One update that is refused by name takes no other with it. */
   async #sendAll(): Promise<MeshError | undefined> {
     for (let left = this.#waiting.size; left > 0 && this.#waiting.size > 0; ) {
       const part = this.#take(left);

@@ -1,5 +1,5 @@
 import { type EventualUpdate, MeshError, type PublishRequest, PublishResponse, type Region } from "@statemesh/contract";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { connect, creaturePositions, type PublisherOptions, UpdatePublisher } from "../src/index.ts";
 import { FakeNode, until } from "./fake-node.ts";
 
@@ -28,6 +28,7 @@ function valuesOf(updates: readonly EventualUpdate[]): unknown[] {
 }
 
 afterEach(async () => {
+  vi.useRealTimers();
   await Promise.all(publishers.splice(0).map(async (each) => each.close()));
 });
 
@@ -128,6 +129,45 @@ describe("a publisher", () => {
     expect([publisher.set(positions.write(region, "a", 1)), publisher.set(positions.write(region, "b", 1)), publisher.set(positions.write(region, "c", 1))]).toEqual([true, true, false]);
     expect(publisher.set(positions.write(region, "a", 2))).toBe(true);
     expect(() => publisherTo(takesAll, { keysMax: 0 })).toThrow("keysMax");
+  });
+
+  it("sends at once after a pause, all of a turn together, and then once an interval", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "setImmediate", "performance"] });
+    const { publisher, calls } = publisherTo(takesAll, { intervalMs: 50 });
+    const set = (x: number): boolean => publisher.set(positions.write(region, "wolf", x)) && publisher.set(positions.write(region, "bear", x));
+    set(1);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(calls.map(valuesOf)).toEqual([[1, 1]]);
+    for (let x = 2; x < 12; x++) {
+      set(x);
+      await vi.advanceTimersByTimeAsync(4);
+    }
+    expect(calls).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(12);
+    expect(calls.slice(1).map(valuesOf)).toEqual([[11, 11]]);
+    // A loop of the same rhythm waits for nothing.
+    for (let beat = 0; beat < 5; beat++) {
+      await vi.advanceTimersByTimeAsync(50);
+      set(beat);
+      await vi.advanceTimersByTimeAsync(0);
+      expect(calls.at(-1)?.map(({ value }) => value.length)).toEqual([1, 1]);
+      expect(calls).toHaveLength(3 + beat);
+    }
+  });
+
+  it("tries again an interval later what could not be sent for now", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "setImmediate", "performance"] });
+    let fails = true;
+    const { publisher, calls } = publisherTo(async () => {
+      await takesAll();
+      if (fails) throw new MeshError("UNREACHABLE", "nobody there");
+    }, { intervalMs: 50 });
+    publisher.set(positions.write(region, "wolf", 1));
+    await vi.advanceTimersByTimeAsync(120);
+    fails = false;
+    expect(calls).toHaveLength(3);
+    await vi.advanceTimersByTimeAsync(200);
+    expect([calls.length, publisher.waiting, publisher.counts.sent]).toEqual([4, 0, 1]);
   });
 
   it("of a client sends by itself, and what is left when the client's owner closes it", async () => {

@@ -47,6 +47,8 @@ export interface Host {
   readonly log: Log;
   /** Runs `task` once, after the events that are at hand have been taken in. */
   defer(task: () => void): void;
+  /** Runs `task` once, `delayMs` from now at the earliest; never, where the node has ended by then. */
+  after(delayMs: number, task: () => void): void;
   /** Sends a frame to a peer. May lose it: without a connection, or with a full queue. Order is kept. */
   send(peer: number, frame: StreamRequest): void;
   /** False while much waits for a peer: what can wait should. */

@@ -161,7 +161,10 @@ export class MeshNode {
       timesOf(options),
     );
     this.authority = new Authority(this);
-    this.#weak = new WeakState({ options, host, clock: this.clock, membership: () => this.membership, leads: (groupId) => this.group(groupId).leader === options.nodeId, leaderOf: (groupId) => this.group(groupId).leader });
+    this.#weak = new WeakState({
+      options, host, clock: this.clock, membership: () => this.membership, leaderOf: (groupId) => this.group(groupId).leader,
+      isStopped: () => this.#stopped, isWritable: (peer) => this.#connected.has(peer) && host.isWritable(peer), framesTo: (peer) => this.#peer(peer), dirty: () => this.dirty(),
+    });
     ({ eventual: this.eventual, storage: this.eventualStorage, causal: this.causal } = this.#weak);
     this.#watchMembers();
     this.subscriptions = new SubscriptionHub({
@@ -273,7 +276,7 @@ export class MeshNode {
     const beats = this.#ticks % this.options.heartbeatTicks === 0;
     this.views.tick(beats);
     this.leadership.tick(this.#votes);
-    this.#spread();
+    this.#weak.tick();
     this.subscriptions.tick();
     if (beats) for (const peer of this.#connected) this.#peer(peer).beat();
     this.dirty();
@@ -283,12 +286,6 @@ export class MeshNode {
   #touched(group: GroupReplica): void {
     this.#schedule.touch(group);
     this.dirty();
-  }
-
-  /** What was published since the last tick goes to the peers, and what they miss is asked for. */
-  #spread(): void {
-    const writable = (peer: number): boolean => this.#connected.has(peer) && this.host.isWritable(peer);
-    this.#weak.tick(writable, (peer, delta) => this.#peer(peer).delta(delta), (peer, batch) => this.#peer(peer).causal(batch));
   }
 
   /** The way to a peer is open. */

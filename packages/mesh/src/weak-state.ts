@@ -1,12 +1,13 @@
 // What a node holds of everything that no log decides: eventual values, also in the region store, and causal events.
 import type { HybridClock } from "@statemesh/clocks";
-import type { CausalBatch, EventualDelta, StreamRequest } from "@statemesh/contract";
+import type { StreamRequest } from "@statemesh/contract";
 import { type Membership, REPAIR_VERSION } from "@statemesh/replica";
 import { groupOf } from "@statemesh/world";
 import { CausalLog } from "./causal/index.ts";
-import { EventualStorage, EventualStore, OwnInterest } from "./eventual/index.ts";
+import { EventualStorage, EventualStore, OwnInterest, SpreadPace } from "./eventual/index.ts";
 import type { Host } from "./host.ts";
 import type { NodeOptions } from "./node-options.ts";
+import type { PeerFrames } from "./peer-frames.ts";
 
 /** What it needs of its node. */
 export interface WeakStateNode {
@@ -15,9 +16,15 @@ export interface WeakStateNode {
   readonly clock: HybridClock;
   /** Who belongs to the cluster, as far as this node has applied it. */
   membership(): Membership;
-  leads(groupId: number): boolean;
   /** Who leads a group, as far as is known; 0: nobody. */
   leaderOf(groupId: number): number;
+  isStopped(): boolean;
+  /** Whether a peer can be reached, and not much waits for it. */
+  isWritable(peer: number): boolean;
+  /** What goes to the peer in this turn. */
+  framesTo(peer: number): Pick<PeerFrames, "delta" | "causal">;
+  /** Something is to be sent. */
+  dirty(): void;
 }
 
 export class WeakState {
@@ -29,6 +36,8 @@ export class WeakState {
   readonly interest = new OwnInterest();
   readonly #up = new Set<number>();
   readonly #node: WeakStateNode;
+  readonly #pace: SpreadPace;
+  #isDue = false;
   #others: readonly number[] = [];
 
   constructor(node: WeakStateNode) {
@@ -37,7 +46,9 @@ export class WeakState {
     const { nodeId, incarnation, groups } = options;
     const identity = { nodeId, incarnation, inParts: () => node.membership().version >= REPAIR_VERSION };
     this.eventual = new EventualStore({}, identity, { own: this.interest, keeperOf: (region) => this.#keeperOf(groupOf(region, groups)) });
-    if (options.materialize) this.storage = new EventualStorage(host, this.eventual, (region) => groupOf(region, groups), (groupId) => node.leads(groupId));
+    this.#pace = new SpreadPace(options.tickMs);
+    this.eventual.listenUrgent(() => this.#schedule());
+    if (options.materialize) this.storage = new EventualStorage(host, this.eventual, (region) => groupOf(region, groups), (groupId) => node.leaderOf(groupId) === nodeId);
     this.causal = new CausalLog({ nodeId, incarnation, members: { others: () => this.#others, isEvicted: (peer) => this.isEvicted(peer) } });
   }
 
@@ -88,11 +99,35 @@ export class WeakState {
     for (const batch of causal) this.causal.onBatch(peer, batch);
   }
 
-  /** What was published since the last tick goes to the peers, and what they miss is asked for; and some of it to the region store. */
-  tick(writable: (peer: number) => boolean, sendDelta: (peer: number, delta: EventualDelta) => void, sendBatch: (peer: number, batch: CausalBatch) => void): void {
-    const nowMs = this.#node.host.clock.wallMs();
-    for (const { to, delta } of this.eventual.tick(nowMs, writable)) sendDelta(to, delta);
-    for (const { to, batch } of this.causal.tick(nowMs, writable)) sendBatch(to, batch);
+  /** What was published and has not gone yet goes to the peers, and what they miss is asked for; and some of it to the region store. */
+  tick(): void {
+    const node = this.#node;
+    const { clock } = node.host;
+    const nowMs = clock.wallMs();
+    const writable = (peer: number): boolean => node.isWritable(peer);
+    const deltas = this.eventual.tick(nowMs, writable);
+    if (deltas.length > 0) this.#pace.goes(clock.monotonicMs(), false);
+    for (const { to, delta } of deltas) node.framesTo(to).delta(delta);
+    for (const { to, batch } of this.causal.tick(nowMs, writable)) node.framesTo(to).causal(batch);
     this.storage?.tick();
+  }
+
+  /** Something was published that is read elsewhere. */
+  #schedule(): void {
+    if (this.#isDue) return;
+    this.#isDue = true;
+    const { host } = this.#node;
+    const waitMs = this.#pace.due(host.clock.monotonicMs());
+    if (waitMs > 0) host.after(waitMs, () => this.#spread());
+    else host.defer(() => this.#spread());
+  }
+
+  #spread(): void {
+    const node = this.#node;
+    this.#isDue = false;
+    if (node.isStopped()) return;
+    this.#pace.goes(node.host.clock.monotonicMs(), true);
+    for (const { to, delta } of this.eventual.spread(node.host.clock.wallMs(), (peer) => node.isWritable(peer))) node.framesTo(to).delta(delta);
+    node.dirty();
   }
 }

@@ -102,6 +102,7 @@ export class VirtualCluster {
       random: { next: () => this.random() },
       log: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: (message, fields) => this.complaints.push({ node: id, message, fields }) },
       defer: (task) => this.at(0, () => alive() && task()),
+      after: (delayMs, task) => this.at(delayMs, () => alive() && task()),
       send: (peer, frame) => {
         // Through the wire format, so that nothing is shared between nodes.
         const bytes = StreamRequest.encode(frame).finish();

@@ -46,6 +46,10 @@ export class NodeHost implements Host {
     this.#parts.ports.defer(task);
   }
 
+  after(delayMs: number, task: () => void): void {
+    this.#parts.ports.timers.after(delayMs, task);
+  }
+
   send(peer: number, frame: StreamRequest): void {
     this.#parts.links.get(peer)?.send(frame);
   }

@@ -70,7 +70,7 @@ export const program = defineProgram({
     regionStoreAddress: text({ maxLength: 1_024, doc: "Where the region-store answers, `host:port`. Without one nothing is materialised." }),
     regionStoreTimeoutMs: integer({ default: 10_000, min: 100, max: 120_000, unit: "ms", doc: "How long a batch for the region store may take." }),
     policyFile: text({ mustMatch: true, doc: "The policy table, YAML. Without one the built-in table holds." }),
-    tickMs: integer({ default: 50, min: 5, max: 1_000, unit: "ms", doc: "The beat of elections, heartbeats, leases and eventual deltas." }),
+    tickMs: integer({ default: 50, min: 5, max: 1_000, unit: "ms", doc: "The beat of elections, heartbeats, leases and repair of eventual values, and the longest time that an eventual value which is read on another node waits for others to go with it." }),
     heartbeatTicks: integer({ default: 2, min: 1, max: 100, unit: "ticks", doc: "How often a leader reminds its followers." }),
     electionTicks: integer({ default: 10, min: 2, max: 1_000, unit: "ticks", doc: "A follower's patience, at least; drawn anew between this and twice this." }),
     beatMs: integer({ default: 300, min: 50, max: 10_000, unit: "ms", mustMatch: true, doc: "How often nodes tell one another, and arbiters, whom they hear; what game servers are told to keep to as well." }),

@@ -5,13 +5,12 @@ import { type EventualDelta, type EventualUpdate, type EventualValue, type Hybri
 import { nodeOfOrigin } from "../causal/origin.ts";
 import { AntiEntropy } from "./anti-entropy.ts";
 import { ElapsedTime } from "./elapsed-time.ts";
-import type { OwnInterest } from "./interest.ts";
 import { compareWrites } from "./last-write-wins.ts";
 import { DEFAULT_EVENTUAL_LIMITS, type EventualLimits } from "./limits.ts";
-import { emptyDelta, encodedSize, isEmpty, PeerOutbox } from "./peer-outbox.ts";
 import { PublishRounds } from "./publish-rounds.ts";
 import { registersOf } from "./region-sketch.ts";
 import { type Register, RegisterTable } from "./register-table.ts";
+import { type InterestPort, type PeerDelta, Spreading } from "./spreading.ts";
 import { type PublishPolicy, validateUpdates } from "./validate-update.ts";
 
 /** What became of published updates. */
@@ -20,12 +19,6 @@ export interface PublishCounts {
   readonly updates: number;
   /** Updates older than what the node holds. */
   readonly staleUpdates: number;
-}
-
-/** One peer's share of a tick. Several peers may get the same list of values. */
-export interface PeerDelta {
-  readonly to: number;
-  readonly delta: EventualDelta;
 }
 
 /** Hears of every write that takes effect, once; also of a deletion of a key that was not there: a reader may know it from another node. */
@@ -69,35 +62,22 @@ export interface EventualIdentity {
   readonly inParts: () => boolean;
 }
 
-/** What a node knows of who reads what. */
-interface InterestPort {
-  readonly own: OwnInterest;
-  /** The node that gets everything of a region at once beside those that read it: what is published is on two nodes a tick later. 0: none is there. */
-  keeperOf(region: Region): number;
-}
-
 const EMPTY = new Uint8Array(0);
 
 /** The eventual state of one node. Pure: time is passed in, deltas come out. */
 export class EventualStore {
   readonly limits: EventualLimits;
   readonly #table: RegisterTable;
-  readonly #peers = new Map<number, PeerOutbox>();
-  readonly #counters = { published: 0, stale: 0, received: 0, receivedStale: 0, refused: 0, overflowed: 0, sentBytes: 0, sparedBytes: 0 };
+  readonly #counters = { published: 0, stale: 0, received: 0, receivedStale: 0, refused: 0 };
   readonly #repair: AntiEntropy;
   readonly #identity: EventualIdentity;
   readonly #rounds: PublishRounds;
   readonly #interest: InterestPort | undefined;
-  /** Nodes at which something was published that a session here waits for. */
-  readonly #hurried = new Set<number>();
+  readonly #spreading: Spreading;
   #listener: EventualListener | undefined;
   #behind: ((value: EventualValue, register: object) => void) | undefined;
-  // Keys that were published here since the last tick.
-  #fresh: Register[] = [];
-  #ticks = 0;
   // Intervals are counted in ticks' time: the wall clock may jump.
   readonly #elapsed = new ElapsedTime();
-  #restlessMs = Number.NEGATIVE_INFINITY;
   // The wall clock at the last event.
   #nowMs = 0;
 
@@ -108,6 +88,7 @@ export class EventualStore {
     this.#rounds = new PublishRounds(identity);
     this.#table = new RegisterTable(this.limits.maxRegisters, this.limits.maxBytes);
     this.#repair = new AntiEntropy({ table: this.#table, limits: this.limits, inParts: identity.inParts, bury: (register) => this.#bury(register) });
+    this.#spreading = new Spreading({ limits: this.limits, table: this.#table, repair: this.#repair, rounds: this.#rounds, interest, incarnation: identity.incarnation, inParts: identity.inParts });
   }
 
   /** Registers held, tombstones included. */
@@ -122,20 +103,14 @@ export class EventualStore {
 
   /** A peer can be reached: it gets changes from now on, and digests of everything. */
   peerUp(peer: number): void {
-    if (this.#peers.has(peer)) return;
-    this.#peers.set(peer, new PeerOutbox(this.limits));
+    if (!this.#spreading.peerUp(peer)) return;
     this.#repair.wayOpened(peer);
     this.#rounds.peerUp(peer, this.#elapsed.ms);
   }
 
   /** A peer can't be reached: what waits for it is dropped, digests make up for it later. */
   peerDown(peer: number): void {
-    const outbox = this.#peers.get(peer);
-    if (outbox === undefined) return;
-    this.#counters.overflowed += outbox.overflowed;
-    this.#counters.sparedBytes += outbox.sparedBytes;
-    this.#peers.delete(peer);
-    this.#rounds.peerDown(peer, this.#elapsed.ms);
+    if (this.#spreading.peerDown(peer)) this.#rounds.peerDown(peer, this.#elapsed.ms);
   }
 
   /** A node that is no member any more. */
@@ -183,10 +158,7 @@ export class EventualStore {
       taken += 1;
       const register = this.#table.lastRegister as Register;
       register.round = this.#rounds.publish();
-      if (!register.fresh && this.#peers.size > 0) {
-        register.fresh = true;
-        this.#fresh.push(register);
-      }
+      this.#spreading.published(register);
     }
     const staleUpdates = updates.length - taken;
     this.#counters.published += taken;
@@ -237,7 +209,7 @@ export class EventualStore {
       if (register === undefined) return;
       this.#repair.named(from, register);
       // The peer has not heard that it is deleted.
-      if (register.buriedMs !== 0 && !value.deleted) this.#peers.get(from)?.push([register]);
+      if (register.buriedMs !== 0 && !value.deleted) this.#spreading.outboxOf(from)?.push([register]);
     };
     for (const value of delta.values) take(value);
     // Who does not hold the key has deleted it since it had the value.
@@ -245,14 +217,14 @@ export class EventualStore {
     // Writes that this node stamps from now on follow what it has just seen.
     if (latest !== undefined) clock.observe(latest, nowMs);
     this.#rounds.heard(from, delta, this.#repair.isWhole(from, delta), !hasRoom, this.#elapsed.ms);
-    const outbox = this.#peers.get(from);
+    const outbox = this.#spreading.outboxOf(from);
     if (outbox === undefined) return;
     if (delta.interest !== undefined) outbox.hears(delta.interest);
-    if (delta.hurry) outbox.release();
+    if (delta.hurry) this.#spreading.release(outbox);
     if (delta.knownRounds > 0) {
       const known = delta.knownIncarnation === this.#identity.incarnation ? delta.knownRounds - 1 : 0;
-      if (delta.asksAgain) outbox.sendAgain(known, (round) => this.#publishedSince(round));
-      outbox.says(known, (round) => this.#publishedSince(round));
+      if (delta.asksAgain) outbox.sendAgain(known, (round) => this.#spreading.publishedSince(round));
+      outbox.says(known, (round) => this.#spreading.publishedSince(round));
     }
     for (const answered of delta.answered) this.#repair.finish(from, answered);
     for (const digest of delta.digests) this.#repair.compare(from, outbox, digest, this.#elapsed.ms);
@@ -266,70 +238,27 @@ export class EventualStore {
     if (held !== undefined) this.#repair.named(from, held);
   }
 
-  /**
-   * What goes to each peer now, at most one delta a peer. A peer for which `writable` is false gets nothing;
-   * its keys wait, the latest value each.
-   */
-  tick(nowMs: number, writable: (peer: number) => boolean = () => true): PeerDelta[] {
-    this.#ticks += 1;
-    this.#nowMs = nowMs;
-    this.#repair.tick();
-    const elapsedMs = this.#elapsed.advance(nowMs);
-    const deltas: PeerDelta[] = [];
-    const fresh = this.#fresh;
-    this.#fresh = [];
-    const shared = this.#sharedValues(fresh);
-    const digestRound = this.#ticks % this.limits.digestEveryTicks === 0;
-    const restless = digestRound && elapsedMs - this.#restlessMs >= this.limits.restlessMs;
-    if (restless) this.#restlessMs = elapsedMs;
-    const incarnation = this.#identity.inParts() ? this.#identity.incarnation : 0;
-    const round = this.#rounds.close();
-    const own = this.#interest?.own.tick(elapsedMs);
-    for (const [peer, outbox] of this.#peers) {
-      const ready = writable(peer);
-      const isAll = this.#interest === undefined || outbox.interest.isAll;
-      const direct = isAll && ready && shared !== undefined && outbox.backlog === 0;
-      if (!isAll) this.#divide(peer, outbox, fresh, elapsedMs);
-      else if (!direct) outbox.push(fresh);
-      if (!ready) {
-        if (own?.news !== undefined) outbox.knowsInterest = false;
-        continue;
-      }
-      const delta = emptyDelta();
-      if (restless) outbox.release();
-      outbox.releaseLate(elapsedMs);
-      delta.interest = outbox.knowsInterest ? own?.news : own?.whole();
-      outbox.knowsInterest = true;
-      delta.hurry = this.#hurried.delete(peer);
-      outbox.catchUp((since) => this.#publishedSince(since));
-      outbox.drain(delta);
-      if (digestRound) this.#repair.addDigests(outbox, delta, restless ? Number.POSITIVE_INFINITY : elapsedMs - this.limits.settleMs);
-      if (direct) delta.values = delta.values.length === 0 ? shared : shared.concat(delta.values);
-      if (incarnation !== 0) outbox.reach(round, delta);
-      delta.asksAgain = incarnation !== 0 && this.#rounds.asks(peer, elapsedMs);
-      for (const value of delta.values) this.#counters.sentBytes += encodedSize(value);
-      if (isEmpty(delta) && (incarnation === 0 || !outbox.isFirst)) continue;
-      if (incarnation !== 0) {
-        delta.incarnation = incarnation;
-        outbox.number(delta);
-        this.#rounds.say(peer, delta);
-      }
-      deltas.push({ to: peer, delta });
-    }
-    this.#table.collect(nowMs - this.limits.tombstoneHorizonMs, 4_096, (register) => this.#forget(register));
-    return deltas;
+  /** `run` hears when something is to go before the next tick, such as what is read on another node: once, until `spread` or `tick`. */
+  listenUrgent(run: () => void): void {
+    this.#spreading.onUrgent = run;
   }
 
-  /** What is read on the peer's node, or kept by it, goes now; the rest can wait. */
-  #divide(peer: number, outbox: PeerOutbox, fresh: readonly Register[], elapsedMs: number): void {
-    const now: Register[] = [];
-    const later: Register[] = [];
-    for (const register of fresh) {
-      const { region } = register.home;
-      (outbox.interest.wants(region) || this.#interest?.keeperOf(region) === peer ? now : later).push(register);
-    }
-    outbox.push(now);
-    outbox.hold(later, elapsedMs);
+  /** Between two ticks: what was published goes to the peers, at most one delta a peer, within what is left of the tick's limits. */
+  spread(nowMs: number, writable: (peer: number) => boolean = () => true): PeerDelta[] {
+    this.#nowMs = nowMs;
+    return this.#spreading.send(this.#elapsed.advance(nowMs), false, writable);
+  }
+
+  /**
+   * What goes to each peer now, at most one delta a peer: also what they asked for, and digests. A peer for which `writable` is false gets
+   * nothing; its keys wait, the latest value each.
+   */
+  tick(nowMs: number, writable: (peer: number) => boolean = () => true): PeerDelta[] {
+    this.#nowMs = nowMs;
+    this.#repair.tick();
+    const deltas = this.#spreading.send(this.#elapsed.advance(nowMs), true, writable);
+    this.#table.collect(nowMs - this.limits.tombstoneHorizonMs, 4_096, (register) => this.#forget(register));
+    return deltas;
   }
 
   /** What this node holds of what was published at each node, for a session's token. Empty while not every member says so. */
@@ -345,7 +274,7 @@ export class EventualStore {
   /** Whether this node holds all that a session's token names; what it lacks it asks for. `isEvicted`: the node is a member no more. */
   covers(entries: readonly VectorClockEntry[], isEvicted: (nodeId: number) => boolean): boolean {
     const lacking = entries.filter((entry) => !this.#rounds.covers([entry], this.#elapsed.ms, isEvicted));
-    for (const { origin } of lacking) if (this.#peers.has(nodeOfOrigin(origin))) this.#hurried.add(nodeOfOrigin(origin));
+    for (const { origin } of lacking) this.#spreading.hurry(nodeOfOrigin(origin));
     return lacking.length === 0;
   }
 
@@ -385,14 +314,8 @@ export class EventualStore {
   }
 
   statistics(): EventualStatistics {
-    let overflowed = this.#counters.overflowed;
-    let { sparedBytes } = this.#counters;
-    for (const outbox of this.#peers.values()) {
-      overflowed += outbox.overflowed;
-      sparedBytes += outbox.sparedBytes;
-    }
     const { registers, tombstones, bytes } = this.#table;
-    return { ...this.#counters, ...this.#repair.counters, overflowed, sparedBytes, registers, tombstones, bytes, regions: this.#table.regions.length };
+    return { ...this.#counters, ...this.#repair.counters, ...this.#spreading.counters, registers, tombstones, bytes, regions: this.#table.regions.length };
   }
 
   /** Applies a write; true where it took effect. */
@@ -454,18 +377,6 @@ export class EventualStore {
     return (value.stamp as HybridTimestamp).physicalMs < nowMs - this.limits.tombstoneHorizonMs;
   }
 
-  /** This tick's changes as one list for every peer that has nothing else waiting; undefined where they pass the limits. */
-  #sharedValues(fresh: readonly Register[]): EventualValue[] | undefined {
-    const values: EventualValue[] = [];
-    let bytes = 0;
-    for (const register of fresh) {
-      register.fresh = false;
-      bytes += encodedSize(register.value);
-      values.push(register.value);
-    }
-    return values.length > this.limits.maxValuesPerTick || bytes > this.limits.maxBytesPerTick ? undefined : values;
-  }
-
   /** A live value was deleted so long ago that its tombstone is gone elsewhere. `deletion`: the write that did, where it is known. */
   #bury(register: Register, deletion: EventualValue = { ...register.value, value: EMPTY, deleted: true }): void {
     this.#table.bury(register, deletion, this.#nowMs, this.#elapsed.ms);
@@ -475,13 +386,6 @@ export class EventualStore {
   #tell(register: Register): void {
     this.#listener?.changed(register.value, register);
     this.#behind?.(register.value, register);
-  }
-
-  /** Registers that were published here after a round; undefined for each that was not. */
-  *#publishedSince(round: number): Generator<Register | undefined, void> {
-    for (const home of [...this.#table.regions]) {
-      for (const register of registersOf(home)) yield register.round > round ? register : undefined;
-    }
   }
 
   #forget(register: Register): void {

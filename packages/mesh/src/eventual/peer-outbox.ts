@@ -75,10 +75,29 @@ export class PeerOutbox {
   #wholeFrom = 0;
   /** A key that was published here found no room. */
   #hasHole = false;
+  /** What is left of the limits of a tick. */
+  #valuesLeft: number;
+  #bytesLeft: number;
   readonly #limits: EventualLimits;
 
   constructor(limits: EventualLimits) {
     this.#limits = limits;
+    this.#valuesLeft = limits.maxValuesPerTick;
+    this.#bytesLeft = limits.maxBytesPerTick;
+  }
+
+  /** A tick begins. */
+  beat(): void {
+    this.#valuesLeft = this.#limits.maxValuesPerTick;
+    this.#bytesLeft = this.#limits.maxBytesPerTick;
+  }
+
+  /** Values that go beside the backlog; false where the tick has no room for them. */
+  takeRoom(values: number, bytes: number): boolean {
+    if (values > this.#valuesLeft || bytes > this.#bytesLeft) return false;
+    this.#valuesLeft -= values;
+    this.#bytesLeft -= bytes;
+    return true;
   }
 
   /** Keys that wait. */
@@ -209,17 +228,16 @@ export class PeerOutbox {
     delta.wholeFrom = this.#wholeFrom;
   }
 
-  /** Moves waiting keys, regions and requests into the delta, within the limits of a tick. */
-  drain(delta: EventualDelta): void {
-    let values = 0;
-    let bytes = 0;
+  /** Moves waiting keys into the delta, with a tick also regions and requests, within the limits of a tick. */
+  drain(delta: EventualDelta, isBeat: boolean): void {
     for (const register of this.#backlog) {
-      if (values >= this.#limits.maxValuesPerTick || bytes >= this.#limits.maxBytesPerTick) break;
+      if (this.#valuesLeft <= 0 || this.#bytesLeft <= 0) break;
       this.#backlog.delete(register);
       delta.values.push(register.value);
-      values += 1;
-      bytes += encodedSize(register.value);
+      this.#valuesLeft -= 1;
+      this.#bytesLeft -= encodedSize(register.value);
     }
+    if (!isBeat) return;
     this.#drainRepairs(delta);
     if (this.#wanted.length > 0) {
       delta.wanted = this.#wanted;
