@@ -56,6 +56,13 @@ async function runPhases(world: MeshWorld, { settings, faults }: Plan<MeshSettin
   world.start();
   for (const fault of faults) simulation.after(fault.atMs, () => injector.inject(fault));
   if (await simulation.runUntilHolds(isOver, settings.safetyMs)) return;
+  await comeToRest(world, injector);
+}
+
+/** Everything is healed, and has to come back: connections, leaders, members, and what all hold. */
+export async function comeToRest(world: MeshWorld, injector: MeshInjector): Promise<void> {
+  const { simulation, recorder, settings } = world;
+  const isOver = (): boolean => recorder.isOver;
   injector.heal();
   if (!(await simulation.runUntilHolds(() => recorder.isOver || world.isConnected, RECONNECT_MS))) {
     return recorder.violation("liveness", `not all nodes were connected ${RECONNECT_MS} ms after healing`);
