@@ -1,5 +1,5 @@
 // What a region, a player or a container holds, and how it came to it, over the groups of one node as they stand at one moment.
-import type { ItemFlow as FlowMessage, Region } from "@statemesh/contract";
+import { type ItemFlow as FlowMessage, MeshError, type Region } from "@statemesh/contract";
 import { addFlows, addModulo, containerAccount, type GroupState, heldBy, type ItemFlow, NO_FLOW, playerAccount, treeOf } from "@statemesh/replica";
 import { formatRegion, groupOf, sameRegion } from "@statemesh/world";
 import { underWay } from "./conservation.ts";
@@ -15,7 +15,10 @@ interface Sum {
   isGood: boolean;
 }
 
-/** @param states by group, the directory's first */
+/** Rows of an answer, one an item kind and group, at most: about a megabyte. */
+export const FLOWS_MAX = 4_096;
+
+/** @param states by group, the directory's first. Throws MESSAGE_TOO_LARGE where there are more rows than an answer holds. */
 export function flowsOf(states: readonly GroupState[], scope: FlowScope): FlowMessage[] {
   const messages: FlowMessage[] = [];
   for (const state of states) {
@@ -34,6 +37,7 @@ export function flowsOf(states: readonly GroupState[], scope: FlowScope): FlowMe
       }
     }
     for (const [itemKind, { flow, held, arriving, leaving, isGood }] of sums) messages.push({ itemKind, groupId, sinceIndex: ledger.flowsSince, ...flow, held, arriving, leaving, conserved: isGood });
+    if (messages.length > FLOWS_MAX) throw new MeshError("MESSAGE_TOO_LARGE", `more than ${FLOWS_MAX} item kinds, counted by group: ask for players and containers of it instead`, { metadata: { limit: String(FLOWS_MAX) } });
   }
   return messages.sort((a, b) => (a.itemKind === b.itemKind ? a.groupId - b.groupId : a.itemKind < b.itemKind ? -1 : 1));
 }

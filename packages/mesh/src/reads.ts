@@ -42,28 +42,28 @@ export function read(node: ReadNode, groupId: number, region: Region, request: R
       done(undefined, MeshError.from(error));
     }
   };
+  const inTurn = (run: () => void): void => (node.turn === undefined ? run() : node.turn(run));
+  const answerInTurn = (error: MeshError | undefined): void => (error === undefined ? inTurn(() => answer(undefined)) : answer(error));
   switch (request.level) {
     case ReadLevel.EVENTUAL:
-      return answer(undefined);
+      return answerInTurn(undefined);
     case ReadLevel.BOUNDED_STALENESS: {
       const staleMs = node.stalenessMs(groupId);
-      if (staleMs <= request.maxStalenessMs) return answer(undefined);
+      if (staleMs <= request.maxStalenessMs) return answerInTurn(undefined);
       // Too old here: ask the leader, which costs a round but is fresh.
       break;
     }
     case ReadLevel.SESSION: {
       let index = 0;
       for (const position of request.sessionPositions) if (position.groupId === groupId) index = Math.max(index, position.index);
-      return node.whenApplied(groupId, index, deadlineMs, answer);
+      return node.whenApplied(groupId, index, deadlineMs, answerInTurn);
     }
     default:
       break;
   }
-  const look = (): void => whenReleased(node, groupId, region, request, deadlineMs, answer);
   node.barrier(groupId, deadlineMs, (error) => {
     if (error !== undefined) answer(error);
-    else if (node.turn === undefined) look();
-    else node.turn(look);
+    else inTurn(() => whenReleased(node, groupId, region, request, deadlineMs, answer, inTurn));
   });
 }
 
@@ -71,11 +71,11 @@ export function read(node: ReadNode, groupId: number, region: Region, request: R
  * What is prepared may be decided, and seen in another group, while it is not in force here: a linearizable read waits for its end. Whoever
  * waits looks again after each entry, and between two transactions that want the same there is one that holds nothing.
  */
-function whenReleased(node: ReadNode, groupId: number, region: Region, request: ReadRequest, deadlineMs: number, done: (error: MeshError | undefined) => void): void {
+function whenReleased(node: ReadNode, groupId: number, region: Region, request: ReadRequest, deadlineMs: number, done: (error: MeshError | undefined) => void, inTurn: (run: () => void) => void): void {
   const state = node.state(groupId);
   if (!state.transactions.mayWrite(namesOf(state, region, request))) return done(undefined);
   node.whenApplied(groupId, state.appliedIndex + 1, deadlineMs, (error) => {
-    if (error === undefined) whenReleased(node, groupId, region, request, deadlineMs, done);
+    if (error === undefined) inTurn(() => whenReleased(node, groupId, region, request, deadlineMs, done, inTurn));
     else done(error.reason === "NO_QUORUM" ? transactionPending(region) : error);
   });
 }

@@ -1,4 +1,4 @@
-import { conservationOf, countedItems, differenceIn, flowsOf } from "@statemesh/mesh";
+import { conservationOf, countedItems, differenceIn, FLOWS_MAX, flowsOf } from "@statemesh/mesh";
 import { encodeSnapshot, GroupState, SnapshotLoader, WideCount } from "@statemesh/replica";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -84,6 +84,15 @@ describe("conservation", () => {
 });
 
 describe("what an account holds", () => {
+  it("of more item kinds than an answer holds is refused by name", () => {
+    const groups = states(2);
+    const mint = (kind: number): void => groups[1]!.ledger.post({ from: "", to: "player:ann", itemKind: `k${kind}`, quantity: 1 }, 1);
+    for (let kind = 0; kind < FLOWS_MAX; kind++) mint(kind);
+    expect(flowsOf(groups, { playerId: "ann" })).toHaveLength(FLOWS_MAX);
+    mint(FLOWS_MAX);
+    expect(() => flowsOf(groups, { playerId: "ann" })).toThrow(expect.objectContaining({ reason: "MESSAGE_TOO_LARGE" }));
+  });
+
   it("is what came and went since counting began, whenever that was, also after a snapshot", () => {
     const account = fc.constantFrom("player:ann", "player:bob", "container:chest");
     const posting = fc.record({ from: fc.oneof(account, fc.constant("")), to: fc.oneof(account, fc.constant("")), itemKind: fc.constantFrom("ore", "gem"), quantity: fc.integer({ min: 1, max: 50 }) });

@@ -3,7 +3,7 @@ import { DEFAULT_POLICY, fingerprintOf, footprintOf, validateOperation } from "@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { DecisionQueue, type QueuedUnit } from "../src/strong/decision-queue.ts";
-import { claim } from "./operations.ts";
+import { claim, removeStructure } from "./operations.ts";
 
 const REGION = { x: 0, y: 0, z: 0 };
 const LIMITS = { targetMs: 50, intervalMs: 500 };
@@ -25,22 +25,22 @@ class Queue {
     this.queue = new DecisionQueue(capacity, LIMITS, () => this.nowMs);
   }
 
-  unit(serverId: number, resource: string, deadlineMs: number): QueuedUnit {
+  unit(serverId: number, resource: string, deadlineMs: number, sizeBytes = this.#sizeBytes): QueuedUnit {
     const operation = claim(`op-${++this.#number}`, serverId, REGION, resource, "ada");
     const type = validateOperation(operation, DEFAULT_POLICY);
     const pending: PendingOperation = { operation, type, touched: footprintOf(operation, type), stamp: { physicalMs: 1, logical: 0 }, fingerprint: fingerprintOf(operation), priority: 0 };
-    return { operations: [pending], transactionId: "", waiters: [], sizeBytes: this.#sizeBytes, cameMs: this.nowMs, deadlineMs, proposed: false };
+    return { operations: [pending], transactionId: "", waiters: [], sizeBytes, cameMs: this.nowMs, deadlineMs, proposed: false };
   }
 
   /** Offers an operation; false where it is refused. */
-  offer(serverId: number, resource = `r-${this.#number}`, deadlineMs = Number.POSITIVE_INFINITY): boolean {
+  offer(serverId: number, resource = `r-${this.#number}`, deadlineMs = Number.POSITIVE_INFINITY, sizeBytes?: number): boolean {
     const error = this.queue.refusal(1, serverId);
     if (error !== undefined) {
       expect([error.reason, error.retryDelayMs]).toEqual(["OVERLOADED", expect.any(Number)]);
       this.refused.set(serverId, (this.refused.get(serverId) ?? 0) + 1);
       return false;
     }
-    this.queue.push(this.unit(serverId, resource, deadlineMs));
+    this.queue.push(this.unit(serverId, resource, deadlineMs, sizeBytes));
     return true;
   }
 
@@ -106,12 +106,48 @@ describe("the queue of decisions under more than it can decide", () => {
     expect(queue.dropped).toEqual(["op-100: OVERLOADED", "op-99: OVERLOADED"]);
   });
 
+  it("comes to what is as large as a batch, whatever else there always is", () => {
+    const queue = new Queue(16_384, 4_096);
+    for (let n = 0; n < 1_000; n++) queue.offer(1, "hot");
+    queue.decide();
+    queue.offer(2, "large", Number.POSITIVE_INFINITY, 1_048_000);
+    for (let round = 0; round < 400 && (queue.waits.get(2) ?? []).length === 0; round++) {
+      for (let n = 0; n < 20; n++) queue.offer(3);
+      queue.offer(1, "hot");
+      queue.decide();
+    }
+    expect(queue.waits.get(2)).toEqual([0]);
+  });
+
   it("lets one name that a server writes again and again hold up only what meets it", () => {
     const queue = new Queue(16_384);
     for (let n = 0; n < 6_000; n++) queue.offer(1, "hot");
     queue.offer(2, "elsewhere");
     expect(queue.decide()).toBe(2);
     expect(queue.waits.get(2)).toEqual([0]);
+  });
+});
+
+describe("what may leave something on record for other groups to clear", () => {
+  it("is counted from the moment that it waits until it is done with, however that ends", () => {
+    const queue = new Queue(16_384);
+    const units = [1, 2, 3].map((n) => {
+      const operation = removeStructure(`gone-${n}`, 7, REGION, `s-${n}`);
+      const type = validateOperation(operation, DEFAULT_POLICY);
+      const pending: PendingOperation = { operation, type, touched: footprintOf(operation, type), stamp: { physicalMs: 1, logical: 0 }, fingerprint: 1, priority: 0 };
+      return { ...queue.unit(7, `r-${n}`, n === 3 ? 10 : Number.POSITIVE_INFINITY), operations: [pending] };
+    });
+    for (const unit of units) queue.queue.push(unit);
+    queue.offer(7);
+    expect(queue.queue.removals).toBe(3);
+    queue.nowMs = 20;
+    expect(queue.queue.takeBatch(1, NO_LOCKS)?.singles).toHaveLength(3);
+    expect(queue.queue.removals).toBe(2);
+    const [first] = units;
+    if (first !== undefined) queue.queue.release(first);
+    expect(queue.queue.removals).toBe(1);
+    queue.queue.drain();
+    expect(queue.queue.removals).toBe(0);
   });
 });
 
@@ -128,7 +164,7 @@ describe("what nobody waits for any more", () => {
 
 describe("an operation in the queue", () => {
   it("is decided or dropped exactly once, and one that had its turn is never passed by another of its name", () => {
-    const step = fc.record({ server: fc.integer({ min: 1, max: 4 }), name: fc.integer({ min: 0, max: 5 }), decides: fc.boolean(), waitMs: fc.integer({ min: 0, max: 30 }), deadlineMs: fc.integer({ min: 1, max: 200 }) });
+    const step = fc.record({ server: fc.integer({ min: 1, max: 4 }), name: fc.integer({ min: 0, max: 5 }), decides: fc.boolean(), bytes: fc.constantFrom(512, 200_000, 700_000, 1_048_000), waitMs: fc.integer({ min: 0, max: 30 }), deadlineMs: fc.integer({ min: 1, max: 200 }) });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
         const queue = new Queue(50);
@@ -143,8 +179,8 @@ describe("an operation in the queue", () => {
           for (const unit of batch?.singles ?? []) queue.queue.release(unit);
           decided += batch?.singles.length ?? 0;
         };
-        for (const { server, name, decides, waitMs, deadlineMs } of steps) {
-          if (queue.offer(server, `n-${name}`, queue.nowMs + deadlineMs)) taken++;
+        for (const { server, name, bytes, decides, waitMs, deadlineMs } of steps) {
+          if (queue.offer(server, `n-${name}`, queue.nowMs + deadlineMs, bytes)) taken++;
           queue.nowMs += waitMs;
           if (decides) settle();
         }

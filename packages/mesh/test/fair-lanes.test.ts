@@ -14,8 +14,9 @@ const anyLane = (): boolean => true;
 
 function take(lanes: FairLanes<Item>, mayTake: (lane: Lane<Item>) => boolean = anyLane): Item | undefined {
   const next = lanes.next(mayTake);
-  if (next !== undefined) lanes.settle(next.lane);
-  return next?.item;
+  if (next === undefined || next === "too large") return undefined;
+  lanes.settle(next.lane);
+  return next.item;
 }
 
 describe("turns between callers", () => {
@@ -69,6 +70,18 @@ describe("turns between callers", () => {
         expect([lanes.size, lanes.remembered, [...waiting.values()].flat()]).toEqual([0, 0, []]);
       }),
     );
+  });
+
+  it("let what does not fit keep its turn, and no other before it", () => {
+    const lanes = new FairLanes<Item>(LIMITS);
+    lanes.push(1, { key: 1, number: 0, sizeBytes: 3 * QUANTUM_BYTES, cameMs: 0 });
+    for (let number = 0; number < 1_000; number++) lanes.push(2, { key: 2, number, sizeBytes: 512, cameMs: 0 });
+    const small = ({ sizeBytes }: Item): boolean => sizeBytes < QUANTUM_BYTES;
+    let before = 0;
+    for (let next = lanes.next(anyLane, small); next !== "too large"; next = lanes.next(anyLane, small)) before++;
+    expect(before).toBeLessThanOrEqual((4 * QUANTUM_BYTES) / 512);
+    expect(lanes.next(anyLane, small)).toBe("too large");
+    expect(take(lanes)?.key).toBe(1);
   });
 
   it("reach a newcomer after one turn of each of the others, however much these have waiting", () => {

@@ -272,8 +272,11 @@ describe("leaders fail", () => {
       cluster.run(3);
       cluster.loseFrames(home, other, false);
       const removing = cluster.submit(home, [removeStructure("gone", 1, left, "s-first")]);
+      const before = cluster.node(other).group(2).core.lastIndex;
       cluster.run(1_000);
       expect(transactionsOf(cluster, other, 2).preparedCount).toBe(1);
+      // Waiting writes nothing.
+      expect(cluster.node(other).group(2).core.lastIndex).toBe(before);
       expect(cluster.node(home).group(1).state.entities.get("structure", "s-first")).toBeUndefined();
       // Who built it and who took it down hear once the place is free.
       expect([building.size, removing.size]).toEqual([0, 0]);

@@ -1,7 +1,8 @@
 // Operations that are kept on the losing side of a partition, from the caller's view: what it hears, and what becomes of them.
-import { type Decision, type HealedOperation, type Operation, type OperationError, Outcome } from "@statemesh/contract";
+import { type Decision, type HealedOperation, type Operation, type OperationError, Outcome, type Region } from "@statemesh/contract";
+import { groupOf, parsePolicy } from "@statemesh/world";
 import { describe, expect, it } from "vitest";
-import { claim, dig, mint, place, removeStructure } from "./operations.ts";
+import { boxIn, claim, dig, mint, place, removeStructure } from "./operations.ts";
 import { VirtualCluster, isDecision } from "./virtual-cluster.ts";
 
 const CERTAIN_MS = 2_000;
@@ -17,6 +18,12 @@ function ready(options: ConstructorParameters<typeof VirtualCluster>[0] = {}): V
   }
   expect(cluster.runUntil(() => cluster.leaderOf(0) === 1 && cluster.leaderOf(1) === 1)).toBe(true);
   return cluster;
+}
+
+/** A region of group `b` whose western neighbour is of group `a`. */
+function borderOf(a: number, b: number): Region {
+  for (let x = -1_600; x < 1_600; x += 8) if (groupOf({ x: x - 1, y: 0, z: 0 }, 2) === a && groupOf({ x, y: 0, z: 0 }, 2) === b) return { x, y: 0, z: 0 };
+  throw new Error("no such border");
 }
 
 /** Time as a caller claims it. */
@@ -119,6 +126,27 @@ describe("an operation that may be kept, on the losing side", () => {
     expect(ask(cluster, 4, later)).toMatchObject({ ...lost, repeated: true });
     healed(cluster, 2);
     expect(ask(cluster, 1, later)).toMatchObject({ outcome: Outcome.REJECTED, reason: "CONFLICT", winnerOperationId: "earlier" });
+  });
+
+  it("that removes what stands on the border of two groups is told once the place is free in both", () => {
+    const cluster = ready({ groups: 2, node: { policy: parsePolicy("version: 1\ntypes:\n  structure_removal: {tentative: true}\n", "p") } });
+    const right = borderOf(1, 2);
+    const left = { ...right, x: right.x - 1 };
+    const building = place("first", 1, left, [0, 0, 0]);
+    if (building.body?.$case === "structurePlacement") building.body.value.bounds = boxIn(right, -2, 10, 0);
+    expect(ask(cluster, 1, building).outcome).toBe(Outcome.ACCEPTED);
+    cluster.converge();
+    const footprints = (): number => [...cluster.node(1).group(2).state.footprints.values()].length;
+    expect(footprints()).toBe(1);
+    cut(cluster, [4, 5]);
+    const removal = tentative(cluster, removeStructure("gone", 1, left, "s-first"));
+    expect(ask(cluster, 4, removal).outcome).toBe(Outcome.TENTATIVE);
+    cluster.heal();
+    expect(cluster.runUntil(() => cluster.node(1).group(1).counts.underWay > 0)).toBe(true);
+    const heard = cluster.submit(1, [removal]);
+    expect(cluster.runUntil(() => heard.size === 1)).toBe(true);
+    expect(heard.get("gone")).toMatchObject({ outcome: Outcome.ACCEPTED });
+    expect(footprints()).toBe(0);
   });
 
   it("is decided with the losers of all sides: the winner set, not what is left of two sides' winners", () => {

@@ -70,6 +70,26 @@ describe("a caller that waits for what a sleeping group does not have", () => {
   });
 });
 
+describe("a caller that looks again after each entry of a busy group", () => {
+  it("is answered at its deadline", () => {
+    const cluster = asleep();
+    const id = cluster.leaderOf(1);
+    const group = cluster.node(id).group(1);
+    const endMs = cluster.node(id).host.clock.monotonicMs() + 500;
+    let answer: string | undefined;
+    const look = (error: { readonly reason: string } | undefined): void => {
+      if (error === undefined) group.whenApplied(group.state.appliedIndex + 1, endMs, look);
+      else answer = error.reason;
+    };
+    look(undefined);
+    for (let n = 0; n < 200 && answer === undefined; n++) {
+      cluster.submit(id, [mint(`busy-${n}`, 1, cluster.regionIn(1), "ada", "ore", 1)]);
+      cluster.run(5);
+    }
+    expect(answer).toBe("NO_QUORUM");
+  });
+});
+
 describe("a node whose groups sleep", () => {
   it("is missed by the others when it dies, and every group that it led has another leader within two election timeouts and a vote", () => {
     const cluster = asleep({ groups: 50 });

@@ -1,5 +1,5 @@
-// Calls of several kinds share so many places. Kinds have an order: what comes first in it is let in first, and those that come later may hold
-// fewer places than there are, so that some are free for those before them whatever they do. Who waits is let in by turns, one call a caller. What
+// Calls of several kinds share so many places. Kinds have an order: what comes first in it is let in first, but for one call in nine, and those that come
+// later may hold fewer places than there are, so that some are free for those before them whatever they do. Who waits is let in by turns, one call a caller. What
 // waited too long, or for nobody any more, is answered and never run.
 import { MeshError } from "@statemesh/contract";
 import type { Cancel, Clock, Timers } from "@statemesh/ports";
@@ -38,6 +38,8 @@ export type Release = () => void;
 /** A caller is asked to come again between these, milliseconds. */
 const RETRY_MIN_MS = 50;
 const RETRY_MAX_MS = 2_000;
+/** Calls of kinds before it that are let in before one of a kind that waits: it goes on, if slowly, however much these ask for. */
+const PASSED_MAX = 8;
 /** The share of the newest call in the mean. */
 const NEWEST = 1 / 8;
 
@@ -56,6 +58,8 @@ class Kind {
   readonly lanes = new Map<string, Waiting[]>();
   busy = 0;
   waiting = 0;
+  /** Calls of other kinds that were let in while it waited and had room, since one of its own was. */
+  passed = 0;
   refused = 0;
   expired = 0;
   /** How long a call of this kind holds its place, about. */
@@ -193,15 +197,23 @@ export class CallPlaces<Name extends string> {
   }
 
   #admit(): void {
-    for (const kind of this.#kinds.values()) {
-      while (this.#hasRoom(kind)) {
-        const call = kind.shift();
-        if (call === undefined) break;
-        call.stopTimer();
-        if (this.#isOver(call)) this.#expire(kind, call);
-        else call.admitted(this.#hold(kind));
-      }
+    for (let kind = this.#next(); kind !== undefined; kind = this.#next()) {
+      const call = kind.shift();
+      if (call === undefined) return;
+      call.stopTimer();
+      if (this.#isOver(call)) this.#expire(kind, call);
+      else call.admitted(this.#hold(kind));
     }
+  }
+
+  /** The first in the order that waits and has room, unless another has been passed over often enough. */
+  #next(): Kind | undefined {
+    const able = [...this.#kinds.values()].filter((kind) => kind.waiting > 0 && this.#hasRoom(kind));
+    const next = able.find(({ passed }) => passed >= PASSED_MAX) ?? able[0];
+    if (next === undefined) return undefined;
+    for (const kind of able) kind.passed++;
+    next.passed = 0;
+    return next;
   }
 
   #isOver({ caller, deadlineMs }: Waiting): boolean {

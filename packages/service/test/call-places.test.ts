@@ -109,6 +109,18 @@ describe("calls that share places", () => {
     expect(admitted).toEqual(["q1", "a1", "n1", "q2", "a2"]);
   });
 
+  it("of a later kind go on, if slowly, while there is always one that comes first", async () => {
+    const { admitted, ask, end } = world(1);
+    await ask("u0", "urgent");
+    for (const name of ["a1", "b1"]) await ask(name);
+    for (let n = 1; n <= 40; n++) {
+      await ask(`u${n}`, "urgent");
+      await end(admitted.at(-1) ?? "");
+    }
+    const slow = admitted.flatMap((name, at) => (name.startsWith("u") ? [] : [at]));
+    expect(slow).toEqual([9, 18]);
+  });
+
   it("take turns by caller: one that asks for much waits for itself", async () => {
     const { admitted, ask, end } = world(1);
     for (const name of ["a1", "a2", "a3", "a4", "b1", "c1", "b2"]) await ask(name);

@@ -72,6 +72,33 @@ export class BulkCalls {
     );
   }
 
+  /**
+   * Runs the slices of a call, each in a place that it has while it runs, and from the one that answers until the answer is sent. While the call waits for
+   * something between them it holds none: what waits for a quorum that is not there keeps nobody out.
+   */
+  slices<Response>(context: CallContext, respond: Respond<Response>): { readonly turn: (slice: () => void) => void; readonly respond: Respond<Response> } {
+    let isAnswered = false;
+    const answer = Object.assign((response: Response) => {
+      isAnswered = true;
+      respond(response);
+    }, { fail: (error: unknown) => {
+      isAnswered = true;
+      respond.fail(error);
+    } });
+    const turn = (slice: () => void): void => {
+      this.#places.take("bulk", context).then(
+        (release) =>
+          this.turn(() => {
+            if (!context.cancelled) slice();
+            if (isAnswered) context.onEnd(release);
+            else release();
+          }),
+        (error: unknown) => answer.fail(error),
+      );
+    };
+    return { turn, respond: answer };
+  }
+
   /** A unary method whose calls have places. */
   unary<Request, Response>(handler: (request: Request, context: CallContext) => Promise<Response> | Response): UnaryMethod<Request, Response> {
     return unaryCallback((request, context, respond) =>

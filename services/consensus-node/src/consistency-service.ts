@@ -43,12 +43,14 @@ export function consistencyService(node: ConsistencyNode): ServiceBinding {
     subscribeStream: bidiStream((requests, responses, context) => streams.openStream(requests, responses, context)),
     read: unaryCallback((request, context, respond) => {
       const deadlineMs = deadline(context);
-      if (isBulkRead(request)) bulk.admit(context, respond, () => readInSession(mesh, timers, request, deadlineMs, answerOf(respond, context), bulk.turn));
-      else readInSession(mesh, timers, request, deadlineMs, answerOf(respond, context));
+      if (isBulkRead(request)) {
+        const slices = bulk.slices(context, respond);
+        readInSession(mesh, timers, request, deadlineMs, answerOf(slices.respond, context), slices.turn);
+      } else readInSession(mesh, timers, request, deadlineMs, answerOf(respond, context));
     }),
     readSnapshot: unaryCallback((request, context, respond) => {
-      const deadlineMs = deadline(context);
-      bulk.admit(context, respond, () => readSnapshotFrom(mesh, request, deadlineMs, answerOf(respond, context), bulk.turn));
+      const slices = bulk.slices(context, respond);
+      readSnapshotFrom(mesh, request, deadline(context), answerOf(slices.respond, context), slices.turn);
     }),
   });
 }

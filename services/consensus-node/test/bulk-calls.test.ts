@@ -1,7 +1,7 @@
 // Bulk calls on a real server: places until the answer is sent, and slices.
 import { ConsistencyServiceClient, ConsistencyServiceService, MeshError, type ReadSnapshotResponse } from "@statemesh/contract";
 import { SystemClock, SystemTimers } from "@statemesh/ports";
-import { bidiStream, bindService, call, connect, createLogger, serverStream, startServer, unary } from "@statemesh/service";
+import { bidiStream, bindService, call, type CallContext, connect, createLogger, serverStream, startServer, unary } from "@statemesh/service";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { BulkCalls } from "../src/bulk-calls.ts";
 
@@ -67,6 +67,29 @@ describe("bulk calls", () => {
     expect(await ask(200)).toBe("DEADLINE_EXCEEDED");
     await vi.waitFor(() => expect(bulk.load.busy).toBe(0));
     expect(bulk.load).toEqual({ busy: 0, waiting: 0, refused: 1, expired: 1 });
+  });
+
+  it("that wait for something between their slices hold no place meanwhile, and the one that answers holds it until the answer is sent", async () => {
+    const bulk = places(1, 1);
+    const ends: (() => void)[] = [];
+    const context = (): CallContext => ({ peer: "a", cancelled: false, remainingMs: Infinity, onEnd: (run: () => void) => void ends.push(run) }) as unknown as CallContext;
+    const answers: string[] = [];
+    const respond = Object.assign((answer: string) => void answers.push(answer), { fail: (error: unknown) => void answers.push(MeshError.from(error).reason) });
+    const first = bulk.slices(context(), respond);
+    const looked = Promise.withResolvers<void>();
+    first.turn(() => looked.resolve());
+    await looked.promise;
+    await vi.waitFor(() => expect(bulk.load.busy).toBe(0));
+    const second = bulk.slices(context(), respond);
+    second.turn(() => second.respond("second"));
+    await vi.waitFor(() => expect(answers).toEqual(["second"]));
+    expect(bulk.load.busy).toBe(1);
+    first.turn(() => first.respond("first"));
+    await vi.waitFor(() => expect(bulk.load.waiting).toBe(1));
+    for (const end of ends.splice(0)) end();
+    await vi.waitFor(() => expect(answers).toEqual(["second", "first"]));
+    for (const end of ends.splice(0)) end();
+    expect(bulk.load.busy).toBe(0);
   });
 
   it("run a slice each time round the event loop: what else comes is served in between", async () => {

@@ -140,9 +140,9 @@ export class FairLanes<T extends Waiting> {
 
   /**
    * The next in turn, of the lanes that `mayTake`; undefined where none of them has anything. Whoever takes it calls `settle` once it is
-   * done with the lane.
+   * done with the lane. One that does not fit keeps its turn: passed over for smaller ones, a large one would never have any.
    */
-  next(mayTake: (lane: Lane<T>) => boolean): { readonly lane: Lane<T>; readonly item: T } | undefined {
+  next(mayTake: (lane: Lane<T>) => boolean, fits: (item: T) => boolean = () => true): { readonly lane: Lane<T>; readonly item: T } | "too large" | undefined {
     // A lane that may not take is passed over and keeps its place among the others that wait.
     for (let passed = 0; passed < this.#turns.length; ) {
       const lane = this.#turns[0];
@@ -159,6 +159,7 @@ export class FairLanes<T extends Waiting> {
         passed = 0;
         continue;
       }
+      if (!fits(head)) return "too large";
       lane.deficit -= head.sizeBytes;
       lane.shift();
       this.#size--;

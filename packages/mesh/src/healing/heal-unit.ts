@@ -54,12 +54,18 @@ export class HealUnit {
     if (entry.length > 0) yield entry;
   }
 
+  /** Who waits for one of them, who are somebody else's care from now on. */
+  takeWaiters(operationId: string): Waiter[] {
+    const waiters = this.#waiters.get(operationId) ?? [];
+    this.#waiters.delete(operationId);
+    return waiters;
+  }
+
   /** One was applied. */
   settle(operationId: string, decision: Decision | undefined): void {
     this.open.delete(operationId);
     if (decision === undefined) return;
-    for (const waiter of this.#waiters.get(operationId) ?? []) waiter.decided(decision);
-    this.#waiters.delete(operationId);
+    for (const waiter of this.takeWaiters(operationId)) waiter.decided(decision);
   }
 
   /** Nothing more comes of it: those who still wait hear why. */

@@ -434,7 +434,7 @@ export class Decider {
     for (const { operationId, decision, fence } of applied.operations) {
       const unit = this.#queue.unitOf(operationId);
       if (unit === undefined || !unit.proposed) continue;
-      const key = applied.clearing?.find((one) => one === clearingKey(allOf(unit)[0]?.operation.operationId ?? ""));
+      const key = applied.clearing?.find((one) => one === clearingKey(unit.heal === undefined ? (allOf(unit)[0]?.operation.operationId ?? "") : operationId));
       this.#settle(unit, operationId, decision, fence === undefined ? undefined : fenced(fence), key);
     }
     if (applied.transaction !== undefined) this.transactions.applied(applied.transaction, applied.commandResult);
@@ -453,12 +453,13 @@ export class Decider {
    */
   #settle(unit: QueuedUnit, operationId: string, decision: Decision | undefined, error: MeshError | undefined, clearing: string | undefined): void {
     if (unit.heal !== undefined) {
+      if (clearing !== undefined) this.transactions.hold(clearing, unit.operations.filter(({ operation }) => operation.operationId === operationId), unit.heal.takeWaiters(operationId));
       unit.heal.settle(operationId, decision);
       if (unit.heal.open.size === 0) this.#endHeal(unit, unit.heal);
       return;
     }
     const isLast = allOf(unit).at(-1)?.operation.operationId === operationId;
-    if (clearing !== undefined && isLast) this.transactions.hold(clearing, unit);
+    if (clearing !== undefined && isLast) this.transactions.hold(clearing, allOf(unit), unit.waiters);
     else if (clearing === undefined) for (const waiter of unit.waiters) {
       if (decision !== undefined) waiter.decided(decision);
       else if (error !== undefined) waiter.failed(operationId, operationError(error));

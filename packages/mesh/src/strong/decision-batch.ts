@@ -43,10 +43,23 @@ export class Gathering implements DecisionBatch {
     return this.operations >= BATCH_OPERATIONS;
   }
 
-  hasRoom(unit: QueuedUnit | undefined): boolean {
-    if (unit === undefined) return false;
-    if (this.operations > 0 && this.#bytes + unit.sizeBytes > BATCH_BYTES) return false;
-    return !isWhole(unit) || this.transactions.length < BATCH_TRANSACTIONS;
+  hasRoom(unit: QueuedUnit): boolean {
+    return this.fits(unit) && this.hasPlace(unit);
+  }
+
+  /** Within the bytes of a batch; alone anything is. */
+  fits({ sizeBytes }: QueuedUnit): boolean {
+    return this.operations === 0 || this.#bytes + sizeBytes <= BATCH_BYTES;
+  }
+
+  /** Within the number of transactions of a batch. */
+  hasPlace(unit: QueuedUnit | undefined): boolean {
+    return unit !== undefined && (!isWhole(unit) || this.transactions.length < BATCH_TRANSACTIONS);
+  }
+
+  /** The unit stays where it is, and so does what comes later and meets it. */
+  pass(unit: QueuedUnit): void {
+    this.#scan.block(unit);
   }
 
   /** False where the unit meets something: it waits, and what comes later and meets it waits behind it. */
@@ -79,8 +92,7 @@ class Scan {
 
   admits(unit: QueuedUnit): boolean {
     if (unit.operations.some((pending) => this.#isBlocked(pending, isWhole(unit)))) {
-      this.#blocked ??= new OperationOccupancy();
-      for (const pending of unit.operations) this.#blocked.add(pending);
+      this.block(unit);
       return false;
     }
     for (const pending of unit.operations) {
@@ -90,6 +102,11 @@ class Scan {
       if (isWhole(unit)) (this.#blocked ??= new OperationOccupancy()).add(pending);
     }
     return true;
+  }
+
+  block(unit: QueuedUnit): void {
+    this.#blocked ??= new OperationOccupancy();
+    for (const pending of unit.operations) this.#blocked.add(pending);
   }
 
   #isBlocked(pending: PendingOperation, isTransaction: boolean): boolean {

@@ -83,8 +83,12 @@ export class DecisionQueue {
   readonly #underWay: InFlight<QueuedUnit>;
   readonly #byOperationId = new Map<string, QueuedUnit>();
   #dropped: Dropped[] = [];
+  /** Whose turn it was found no room in the last batch. */
+  #lacksRoom = false;
   /** Of all units, waiting and in flight. */
   #bytes = 0;
+  /** Of all units, waiting and in flight: those that may leave something on record for other groups to clear. */
+  removals = 0;
   /** Units refused because what was before them had waited too long, or others had less waiting. */
   shed = 0;
   /** Units dropped because their callers had given up. */
@@ -150,6 +154,7 @@ export class DecisionQueue {
   push(unit: QueuedUnit): void {
     for (const { operation } of allOf(unit)) this.#byOperationId.set(operation.operationId, unit);
     this.#bytes += unit.sizeBytes;
+    if (mayClear(unit)) this.removals++;
     const lane = laneOf(unit);
     if (lane !== undefined) return this.#lanes.push(lane, unit);
     let place = this.#first.length;
@@ -178,6 +183,7 @@ export class DecisionQueue {
 
   #forget(unit: QueuedUnit): void {
     this.#bytes -= unit.sizeBytes;
+    if (mayClear(unit)) this.removals--;
     for (const { operation } of allOf(unit)) this.#byOperationId.delete(operation.operationId);
   }
 
@@ -206,7 +212,25 @@ export class DecisionQueue {
     if (this.waiting === 0) return undefined;
     const nowMs = this.#nowMs();
     if (!this.#underWay.hasRoom(nowMs)) return undefined;
-    const batch = new Gathering(this.#inFlight, locks);
+    let batch = new Gathering(this.#inFlight, locks);
+    // What found no room in the batch before comes first in this one, if nothing that was before it stands in its way.
+    if (this.#lacksRoom) {
+      this.#lacksRoom = false;
+      for (const unit of this.#first) batch.pass(unit);
+      for (const unit of this.#blocked) batch.pass(unit);
+      this.#takeTurns(groupId, batch, nowMs);
+      this.#lacksRoom = false;
+      if (batch.operations === 0) batch = new Gathering(this.#inFlight, locks);
+    }
+    if (batch.operations === 0) this.#takeAll(groupId, batch, nowMs);
+    if (batch.operations === 0) return undefined;
+    for (const unit of batch.singles) this.#enter(unit, nowMs);
+    for (const unit of batch.transactions) this.#enter(unit, nowMs);
+    for (const unit of batch.heals) this.#enter(unit, nowMs);
+    return batch;
+  }
+
+  #takeAll(groupId: number, batch: Gathering, nowMs: number): void {
     const blocked = this.#blocked;
     let at = 0;
     const kept: QueuedUnit[] = [];
@@ -220,11 +244,6 @@ export class DecisionQueue {
     this.#blocked = at === 0 ? blocked : kept.concat(blocked.slice(at));
     // What was looked at before goes first: only then may more be looked at.
     if (at === blocked.length && this.#takeFirst(batch, nowMs)) this.#takeTurns(groupId, batch, nowMs);
-    if (batch.operations === 0) return undefined;
-    for (const unit of batch.singles) this.#enter(unit, nowMs);
-    for (const unit of batch.transactions) this.#enter(unit, nowMs);
-    for (const unit of batch.heals) this.#enter(unit, nowMs);
-    return batch;
   }
 
   /** True where none is left that must go first. */
@@ -241,10 +260,15 @@ export class DecisionQueue {
   }
 
   #takeTurns(groupId: number, batch: Gathering, nowMs: number): void {
-    const mayTake = (lane: Lane<QueuedUnit>): boolean => lane.outside < this.#blockedShare && batch.hasRoom(lane.head);
+    const mayTake = (lane: Lane<QueuedUnit>): boolean => lane.outside < this.#blockedShare && batch.hasPlace(lane.head);
+    const fits = (unit: QueuedUnit): boolean => batch.fits(unit);
     while (!batch.isFull) {
-      const next = this.#lanes.next(mayTake);
+      const next = this.#lanes.next(mayTake, fits);
       if (next === undefined) return;
+      if (next === "too large") {
+        this.#lacksRoom = true;
+        return;
+      }
       const { lane, item: unit } = next;
       lane.delay.note(nowMs - unit.cameMs, nowMs);
       if (!this.#isExpired(unit, nowMs) && !this.#isShed(groupId, lane, unit, nowMs) && !batch.take(unit)) {
@@ -309,12 +333,19 @@ export class DecisionQueue {
     this.#first = [];
     this.#lanes.clear();
     this.#bytes = 0;
+    this.removals = 0;
+    this.#lacksRoom = false;
     this.#byOperationId.clear();
     return [...units];
   }
 }
 
 const NONE_DROPPED: readonly Dropped[] = [];
+
+/** A part of a transaction across groups counts as one of those. */
+function mayClear({ operations, part, heal }: QueuedUnit): boolean {
+  return part === undefined && heal === undefined && operations.some(({ operation }) => operation.body?.$case === "structureRemoval");
+}
 
 /** Whose turn a unit takes; undefined: it goes before all turns. */
 function laneOf({ operations, part, heal }: QueuedUnit): number | undefined {

@@ -5,15 +5,13 @@ import { Command, type CommandResult } from "@statemesh/contract/log";
 import { type HardState, type Loss, RaftCore, type Ready } from "@statemesh/raft";
 import { type Applied, type GroupState, type PendingOperation, encodeSnapshot } from "@statemesh/replica";
 import type { GroupWrite, Host } from "../host.ts";
+import { type AppliedDone, AppliedWaiters } from "./applied-waiters.ts";
 import { Decider } from "./decider.ts";
 import type { Waiter } from "./decision-queue.ts";
 import type { GroupListener, GroupOptions } from "./group-options.ts";
 import type { GroupTransactions } from "./group-transactions.ts";
 import { notLeader, overloaded, transactionPending } from "./operation-errors.ts";
 import { Repair } from "./repair.ts";
-
-/** Callers that may wait for an index to be applied. Beyond it callers get OVERLOADED. */
-const APPLIED_WAITERS = 65_536;
 
 /** While a snapshot is on its way to a peer the next one may wait, until this many times the log is due. */
 const SNAPSHOT_PATIENCE = 4;
@@ -22,12 +20,6 @@ const SNAPSHOT_PATIENCE = 4;
 interface CommandWaiter {
   readonly term: number;
   readonly done: (result: CommandResult | undefined, error: MeshError | undefined) => void;
-}
-
-interface AppliedWaiter {
-  readonly index: number;
-  readonly deadlineMs: number;
-  readonly done: (error: MeshError | undefined) => void;
 }
 
 interface ReadWaiter {
@@ -53,7 +45,7 @@ export class GroupReplica {
   readonly #decider: Decider;
   readonly #commands = new Map<number, CommandWaiter>();
   readonly #reads = new Map<number, ReadWaiter[]>();
-  #appliedWaiters: AppliedWaiter[] = [];
+  readonly #appliedWaiters: AppliedWaiters;
   #readCounter = 0;
   /** Since when, on the monotonic clock, ticks are counted, and how many were. */
   readonly #ticksFromMs: number;
@@ -73,6 +65,7 @@ export class GroupReplica {
 
   constructor(options: GroupOptions, host: Host, listener: GroupListener, state: GroupState, restored: RestoredGroup | undefined) {
     this.groupId = options.groupId;
+    this.#appliedWaiters = new AppliedWaiters(options.groupId);
     this.#options = options;
     this.#host = host;
     this.#listener = listener;
@@ -154,13 +147,13 @@ export class GroupReplica {
     if (this.#repair !== undefined) this.core.standsForElection = this.#repair.mayStand(this.core);
     if (campaigns || this.core.role === "leader") this.core.tick();
     this.#tickCount++;
-    this.#expireAppliedWaiters();
+    if (this.#appliedWaiters.size > 0) this.#appliedWaiters.expire(this.#host.clock.monotonicMs());
     this.dirty();
   }
 
   /** Time changes nothing here until something comes: neither ticks nor pumps are needed. */
   get isIdle(): boolean {
-    return this.core.isQuiescent && this.#appliedWaiters.length === 0 && this.#repair === undefined;
+    return this.core.isQuiescent && this.#appliedWaiters.size === 0 && this.#repair === undefined;
   }
 
   step(message: RaftMessage): void {
@@ -203,6 +196,7 @@ export class GroupReplica {
     const body = command.command;
     if (body?.$case === "transaction" && body.value.step?.$case === "ask") return this.#decider.prepare(body.value.step.value, done);
     if (body?.$case === "fence" && this.#decider.isHeld(body.value)) return done(undefined, transactionPending(body.value.region));
+    if (body?.$case === "transaction" && this.transactions.isEarly(body.value)) return done(undefined, transactionPending(undefined));
     const result = this.core.propose(Command.encode(command).finish());
     if (!result.ok) {
       return done(undefined, result.reason === "uncommitted_limit" ? overloaded("bytes not committed", 32 * 1024 * 1024) : notLeader(this.groupId, this.core.leader));
@@ -220,27 +214,15 @@ export class GroupReplica {
   }
 
   /** Calls `done` once everything up to `index` is applied here; at once where it is. `deadlineMs` is monotonic. */
-  whenApplied(index: number, deadlineMs: number, done: AppliedWaiter["done"]): void {
+  whenApplied(index: number, deadlineMs: number, done: AppliedDone): void {
     if (this.#state.appliedIndex >= index) return done(undefined);
-    if (this.#appliedWaiters.length >= APPLIED_WAITERS) return done(overloaded("calls that wait for the log", APPLIED_WAITERS));
-    this.#appliedWaiters.push({ index, deadlineMs, done });
+    this.#appliedWaiters.add(index, deadlineMs, this.#host.clock.monotonicMs(), done);
     this.dirty(); // A group that sleeps counts no time, and has a deadline to keep now.
   }
 
   /** Callers that wait for an index to be applied. */
   get waitingForApply(): number {
-    return this.#appliedWaiters.length;
-  }
-
-  #expireAppliedWaiters(): void {
-    if (this.#appliedWaiters.length === 0) return;
-    const nowMs = this.#host.clock.monotonicMs();
-    const waiters = this.#appliedWaiters;
-    this.#appliedWaiters = waiters.filter((waiter) => waiter.deadlineMs > nowMs);
-    for (const waiter of waiters) {
-      if (waiter.deadlineMs > nowMs) continue;
-      waiter.done(new MeshError("NO_QUORUM", `this node did not reach the wanted position of group ${this.groupId} in time`, { metadata: { group_id: String(this.groupId) }, retryDelayMs: 50 }));
-    }
+    return this.#appliedWaiters.size;
   }
 
   // ---- the pump ----
@@ -305,7 +287,7 @@ export class GroupReplica {
     const last = ready.committed.at(-1);
     if (last !== undefined) {
       this.core.applied(last.index);
-      this.#wakeApplied();
+      this.#appliedWaiters.wake(this.#state.appliedIndex);
       this.#maybeSnapshot();
       // What was applied may be what others waited for.
       if (this.#decider.queue.waiting > 0) this.dirty();
@@ -350,15 +332,6 @@ export class GroupReplica {
     if (applied.commandResult?.reason === "TRANSACTION_PENDING") waiter.done(undefined, transactionPending(undefined));
     else if (waiter.term === entry.term) waiter.done(applied.commandResult, undefined);
     else waiter.done(undefined, notLeader(this.groupId, this.core.leader));
-  }
-
-  #wakeApplied(): void {
-    if (this.#appliedWaiters.length === 0) return;
-    const applied = this.#state.appliedIndex;
-    const ready = this.#appliedWaiters.filter((waiter) => waiter.index <= applied);
-    if (ready.length === 0) return;
-    this.#appliedWaiters = this.#appliedWaiters.filter((waiter) => waiter.index > applied);
-    for (const waiter of ready) waiter.done(undefined);
   }
 
   #noticeLeadership(): void {
@@ -448,7 +421,7 @@ export class GroupReplica {
     this.#snapshotMeta = meta;
     this.#logBytesSinceSnapshot = 0;
     this.core.applied(meta.index);
-    this.#wakeApplied();
+    this.#appliedWaiters.wake(this.#state.appliedIndex);
     this.#listener.replaced(this.groupId);
     this.#host.log.info("installed a snapshot", { group: this.groupId, index: meta.index });
   }

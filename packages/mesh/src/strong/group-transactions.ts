@@ -1,7 +1,7 @@
 // Transactions across groups, in one group that this node leads: what it is asked to prepare, what it began, and who waits to hear. Who
 // takes a transaction from step to step is the coordinator (coordinator.ts); what the steps do is in packages/replica.
 import { ConflictType, type Decision, type LogPosition, MeshError, Outcome } from "@statemesh/contract";
-import { type AskToPrepare, type Command, CommandResult, type DecidedOperation, type TransactionRef } from "@statemesh/contract/log";
+import { type AskToPrepare, type Command, CommandResult, type DecidedOperation, type TransactionCommand, type TransactionRef } from "@statemesh/contract/log";
 import { type AppliedStep, commandOf, type CoordinatedRow, lockOf, type PendingOperation, transactionKey, TransactionState, verdictsOf } from "@statemesh/replica";
 import { groupOf, type Policy } from "@statemesh/world";
 import type { DecidingGroup } from "./decider.ts";
@@ -91,15 +91,20 @@ export class GroupTransactions {
   }
 
   /** The callers of what was decided here hear once other groups have cleared what it freed. */
-  hold(key: string, unit: QueuedUnit): void {
-    this.#begun.set(key, { operations: allOf(unit), waiters: unit.waiters });
+  hold(key: string, operations: readonly PendingOperation[], waiters: Waiter[]): void {
+    if (waiters.length > 0) this.#begun.set(key, { operations, waiters });
   }
 
   /** A limit that a new transaction would pass. */
   refusal(): MeshError | undefined {
     const { transactions } = this.#group.state;
-    const isFull = transactions.coordinatedCount + this.#units.size >= TRANSACTIONS_UNDER_WAY || transactions.preparedCount >= TRANSACTIONS_UNDER_WAY;
+    const isFull = transactions.coordinatedCount + this.#units.size + this.#queue.removals >= TRANSACTIONS_UNDER_WAY || transactions.preparedCount >= TRANSACTIONS_UNDER_WAY;
     return isFull ? overloaded(`transactions under way in group ${this.#group.groupId}`, TRANSACTIONS_UNDER_WAY) : undefined;
+  }
+
+  /** A footprint that is to be cleared is prepared and not released: it is still to come, and an entry that says so helps nobody. */
+  isEarly({ step }: TransactionCommand): boolean {
+    return step?.$case === "clear" && step.value.clears.some(({ operationId }) => this.#group.state.transactions.holdsOperation(operationId));
   }
 
   /** A transaction of that key is under way here. */
