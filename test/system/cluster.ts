@@ -105,7 +105,8 @@ export class Cluster {
   async server(serverId: number, first = 0, attemptTimeoutMs = 2_000): Promise<MeshClient> {
     const all = this.mesh.endpoints;
     const endpoints = all.map((_, at) => all[(at + first) % all.length] ?? "");
-    const client = connect({ endpoints, serverId, name: `shard-${serverId}`, deadlineMs: LIMIT_MS, attemptTimeoutMs, routing: "any" });
+    const store = this.mesh.regionStore?.address;
+    const client = connect({ endpoints, ...(store === undefined ? {} : { storeEndpoints: [store] }), serverId, name: `shard-${serverId}`, deadlineMs: LIMIT_MS, attemptTimeoutMs, routing: "any" });
     this.#clients.add(client);
     await client.authority.register();
     return client;

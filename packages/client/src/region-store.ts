@@ -1,7 +1,7 @@
 /** The region store: bulk layers and attributes of regions, and queries over what is stored. */
 import {
-  type DeleteRegionResponse, type Entity, type LoadRegionRequest, type LoadRegionResponse, MeshError, type QueryEntitiesResponse, type QueryRegionsResponse, type Region,
-  type RegionLayer, type RegionRecord, type SpatialQuery, type StoreRegionResponse,
+  type DeleteRegionResponse, type Entity, type LoadRegionRequest, type LoadRegionResponse, MeshError, type QueryEntitiesResponse, type QueryRegionsResponse, type ReadCausalHistoryResponse, type Region,
+  type RegionLayer, type RegionRecord, type SpatialQuery, type StoredCausalEvent, type StoreRegionResponse,
 } from "@statemesh/contract";
 import type { Place } from "./operation-builder.ts";
 import { type CallKind, type CallLimits, OPERATION, READ_CALL, type UnaryCaller } from "./unary-caller.ts";
@@ -95,6 +95,27 @@ export class RegionStore {
       yield* page.entities;
       pageToken = page.nextPageToken;
     }
+  }
+
+  /**
+   * The causal events of a region that are stored, each after all of the region that it depends on: also those from before the nodes' last start. Pages are
+   * asked for as they are read; it ends where there is no more by now. What was published lately may not be stored yet: about a second.
+   *
+   * @param from `resumeToken` of a page of `historyPage`; empty: from the oldest event that is kept
+   * @throws MeshError HISTORY_TRIMMED where what follows `from` is kept no more
+   */
+  async *history(region: Region, from = "", limits?: CallLimits): AsyncGenerator<StoredCausalEvent, void, undefined> {
+    for (let pageToken = from, more = true; more; more = pageToken !== "") {
+      const page = await this.historyPage(region, { pageToken, pageSize: 1_000 }, limits);
+      yield* page.events;
+      pageToken = page.nextPageToken;
+    }
+  }
+
+  /** One page of `history`, with the token to go on with later, and what is known to be missing. @throws MeshError as `history` */
+  async historyPage(region: Region, { pageToken = "", pageSize = 0 }: { readonly pageToken?: string; readonly pageSize?: number } = {}, limits?: CallLimits): Promise<ReadCausalHistoryResponse> {
+    const request = { region, pageSize, pageToken };
+    return await this.#calls.call<ReadCausalHistoryResponse>((node, metadata, options, done) => node.store.readCausalHistory(request, metadata, options, done), STORED, limits);
   }
 
   get #calls(): UnaryCaller {

@@ -1,5 +1,5 @@
 import {
-  LoadRegionResponse, MeshError, QueryEntitiesResponse, type QueryEntitiesRequest, type Region, type StoreRegionRequest, StoreRegionResponse,
+  LoadRegionResponse, MeshError, QueryEntitiesResponse, type QueryEntitiesRequest, type ReadCausalHistoryRequest, ReadCausalHistoryResponse, type Region, type StoreRegionRequest, StoreRegionResponse,
 } from "@statemesh/contract";
 import { afterEach, describe, expect, it } from "vitest";
 import { connect, type MeshClient } from "../src/index.ts";
@@ -69,6 +69,21 @@ describe("the region store of a client", () => {
     const found: string[] = [];
     for await (const { entityId } of client.store.entities({ $case: "position", value: { x: 1, y: 1, z: 1 } }, ["cart"])) found.push(entityId);
     expect([found, asked]).toEqual([["a", "b"], ["", "two"]]);
+  });
+
+  it("reads the history of a region to its end, or a page of it with what to go on with", async () => {
+    const client = await clientOf({
+      readCausalHistory: ({ pageToken }: ReadCausalHistoryRequest) => {
+        if (pageToken === "gone") throw new MeshError("HISTORY_TRIMMED", "kept no more");
+        const stored = (sequence: number) => ({ event: { id: { origin: 1, sequence } }, storedAtMs: 5 });
+        return ReadCausalHistoryResponse.fromPartial(pageToken === "" ? { events: [stored(1), stored(2)], nextPageToken: "two", resumeToken: "two" } : { events: [stored(3)], resumeToken: "three" });
+      },
+    });
+    const seen: number[] = [];
+    for await (const { event } of client.store.history(region)) seen.push(event?.id?.sequence ?? 0);
+    expect(seen).toEqual([1, 2, 3]);
+    expect((await client.store.historyPage(region, { pageToken: "two" })).resumeToken).toBe("three");
+    await expect(client.store.history(region, "gone").next()).rejects.toMatchObject({ reason: "HISTORY_TRIMMED" });
   });
 
   it("says what is missing where the client knows of no region store", async () => {

@@ -38,6 +38,8 @@ export const Reasons = {
   TIMESTAMP_IN_FUTURE: Code.INVALID_ARGUMENT,
   /** The page token is not from this call with these arguments. */
   INVALID_PAGE_TOKEN: Code.INVALID_ARGUMENT,
+  /** Events after this page token are kept no more: begin anew with an empty one. Metadata holds `region`. */
+  HISTORY_TRIMMED: Code.OUT_OF_RANGE,
   /** The resume token is not from this cluster or was damaged. */
   INVALID_RESUME_TOKEN: Code.INVALID_ARGUMENT,
   /** The causal token names events that this node does not have yet: try again in `retry_delay`, or ask the node that gave it. */

@@ -4,6 +4,7 @@
 import type {
   ArbitrateRequest,
   ArbitrateResponse,
+  CausalGroupEvents,
   EventualValue,
   LoadEventualValuesResponse,
   LogEntry,
@@ -11,6 +12,7 @@ import type {
   MaterializeResponse,
   RaftMessage,
   SnapshotMeta,
+  StoreCausalEventsResponse,
   StreamRequest,
   TentativeOperation,
 } from "@statemesh/contract";
@@ -77,6 +79,8 @@ export interface Host {
   storeEventual(values: readonly EventualValue[], forgetDeletedBeforeMs: number, done: (stored: boolean) => void): void;
   /** A page of the eventual values that the region store has; the first for an empty token. `done` gets undefined where it did not say. */
   loadEventual(pageToken: string, done: (page: LoadEventualValuesResponse | undefined) => void): void;
+  /** Hands causal events to the region store: see StoreCausalEvents. `done` gets undefined where it is not known whether it took them. */
+  storeCausal(groups: CausalGroupEvents[], done: (response: StoreCausalEventsResponse | undefined) => void): void;
   /**
    * Writes operations that are kept during a partition into a file of their own, durably. `done` gets an error where nothing of
    * them is on the disk; a disk that leaves that open stops the node.

@@ -8,7 +8,7 @@ import { commandOf, CONTAINERS_VERSION, type GroupState, GroupState as State, ty
 import { DIRECTORY_GROUP, groupOf } from "@statemesh/world";
 import { Authority } from "./authority/authority.ts";
 import { FlowKeeper } from "./flow-keeper.ts";
-import type { CausalLog } from "./causal/index.ts";
+import type { CausalBehind, CausalLog } from "./causal/index.ts";
 import type { EventualStorage, EventualStore } from "./eventual/index.ts";
 import { QuotaKeeper } from "./flow/server-quotas.ts";
 import { stageTimes } from "./flow/stage-times.ts";
@@ -63,6 +63,7 @@ export class MeshNode {
   /** Undefined without a region store. */
   readonly eventualStorage: EventualStorage | undefined;
   readonly causal: CausalLog;
+  readonly causalBehind: CausalBehind | undefined;
   readonly subscriptions: SubscriptionHub;
   /** Set by the service, as the next: a subscriber has something to read. Called in the middle of a change. */
   onReadable: (subscriberId: number) => void = () => undefined;
@@ -162,10 +163,10 @@ export class MeshNode {
     );
     this.authority = new Authority(this);
     this.#weak = new WeakState({
-      options, host, clock: this.clock, membership: () => this.membership, leaderOf: (groupId) => this.group(groupId).leader,
+      options, host, clock: this.clock, membership: () => this.membership, leaderOf: (groupId) => this.group(groupId).leader, termOf: (groupId) => this.group(groupId).core.term,
       isStopped: () => this.#stopped, isWritable: (peer) => this.#connected.has(peer) && host.isWritable(peer), framesTo: (peer) => this.#peer(peer), dirty: () => this.dirty(),
     });
-    ({ eventual: this.eventual, storage: this.eventualStorage, causal: this.causal } = this.#weak);
+    ({ eventual: this.eventual, storage: this.eventualStorage, causal: this.causal, causalBehind: this.causalBehind } = this.#weak);
     this.#watchMembers();
     this.subscriptions = new SubscriptionHub({
       clusterId: options.clusterId,
@@ -433,7 +434,7 @@ export class MeshNode {
     const leads = leader === this.nodeId;
     this.#ledAnew.push(this.group(groupId));
     if (!leads) this.#materializers[groupId]?.stop();
-    this.eventualStorage?.behind.leaderChanged(groupId, leads);
+    this.#weak.leaderChanged(groupId, leads);
     if (groupId === DIRECTORY_GROUP && leads) this.authority.began();
   }
 

@@ -1,9 +1,9 @@
-// What a node holds of everything that no log decides: eventual values, also in the region store, and causal events.
+// What a node holds of everything that no log decides: eventual values and causal events, and their copies in the region store.
 import type { HybridClock } from "@statemesh/clocks";
 import type { StreamRequest } from "@statemesh/contract";
 import { type Membership, REPAIR_VERSION } from "@statemesh/replica";
 import { groupOf } from "@statemesh/world";
-import { CausalLog } from "./causal/index.ts";
+import { CausalBehind, CausalLog } from "./causal/index.ts";
 import { EventualStorage, EventualStore, OwnInterest, SpreadPace } from "./eventual/index.ts";
 import type { Host } from "./host.ts";
 import type { NodeOptions } from "./node-options.ts";
@@ -16,6 +16,8 @@ export interface WeakStateNode {
   readonly clock: HybridClock;
   /** Who belongs to the cluster, as far as this node has applied it. */
   membership(): Membership;
+  /** The term of a group, as this node knows it. */
+  termOf(groupId: number): number;
   /** Who leads a group, as far as is known; 0: nobody. */
   leaderOf(groupId: number): number;
   isStopped(): boolean;
@@ -32,6 +34,8 @@ export class WeakState {
   /** Undefined without a region store. */
   readonly storage: EventualStorage | undefined;
   readonly causal: CausalLog;
+  /** Undefined without a region store. */
+  readonly causalBehind: CausalBehind | undefined;
   /** Regions of which somebody reads eventual values here. */
   readonly interest = new OwnInterest();
   readonly #up = new Set<number>();
@@ -50,6 +54,15 @@ export class WeakState {
     this.eventual.listenUrgent(() => this.#schedule());
     if (options.materialize) this.storage = new EventualStorage(host, this.eventual, (region) => groupOf(region, groups), (groupId) => node.leaderOf(groupId) === nodeId);
     this.causal = new CausalLog({ nodeId, incarnation, members: { others: () => this.#others, isEvicted: (peer) => this.isEvicted(peer) } });
+    if (!options.materialize) return;
+    const behind = new CausalBehind({
+      log: this.causal,
+      groupOf: (region) => groupOf(region, groups),
+      termOf: (groupId) => (node.leaderOf(groupId) === nodeId ? node.termOf(groupId) : undefined),
+      store: (events, done) => host.storeCausal(events, done),
+    });
+    this.causalBehind = behind;
+    this.causal.listenBehind((event) => behind.delivered(event));
   }
 
   /** Who takes part beside this node. */
@@ -74,6 +87,12 @@ export class WeakState {
       if (isNearer) next = peer;
     }
     return next;
+  }
+
+  /** The leader of a group is another. */
+  leaderChanged(groupId: number, isOwn: boolean): void {
+    this.storage?.behind.leaderChanged(groupId, isOwn);
+    this.causalBehind?.leaderChanged(groupId, isOwn);
   }
 
   peerUp(peer: number): void {
@@ -110,6 +129,7 @@ export class WeakState {
     for (const { to, delta } of deltas) node.framesTo(to).delta(delta);
     for (const { to, batch } of this.causal.tick(nowMs, writable)) node.framesTo(to).causal(batch);
     this.storage?.tick();
+    this.causalBehind?.tick(nowMs);
   }
 
   /** Something was published that is read elsewhere. */

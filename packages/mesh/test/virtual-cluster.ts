@@ -161,6 +161,7 @@ export class VirtualCluster {
       watermarks: (done) => this.at(2, () => alive() && done(options.watermarks?.())),
       storeEventual: (_values, _beforeMs, done) => this.at(2, () => alive() && done(false)),
       loadEventual: (_token, done) => this.at(2, () => alive() && done(undefined)),
+      storeCausal: (_groups, done) => this.at(2, () => alive() && done(undefined)),
       keepTentative: (operations, done) =>
         this.at(0.5, () => {
           if (!alive()) return;

@@ -1,5 +1,5 @@
 // The host of a node: what the protocols ask for, done with the node's ports.
-import type { ArbitrateRequest, ArbitrateResponse, EventualValue, InstallSnapshotRequest, LoadEventualValuesResponse, MaterializeRequest, MaterializeResponse, MeshError, PeerHello, RaftMessage, SnapshotMeta, StreamRequest, TentativeOperation } from "@statemesh/contract";
+import type { ArbitrateRequest, ArbitrateResponse, CausalGroupEvents, EventualValue, InstallSnapshotRequest, LoadEventualValuesResponse, MaterializeRequest, MaterializeResponse, MeshError, PeerHello, RaftMessage, SnapshotMeta, StoreCausalEventsResponse, StreamRequest, TentativeOperation } from "@statemesh/contract";
 import type { GroupWrite, Host, Log, SnapshotHeading } from "@statemesh/mesh";
 import { type Clock, DiskError, type Random } from "@statemesh/ports";
 import type { ArbiterPool } from "./arbiter-pool.ts";
@@ -153,6 +153,11 @@ export class NodeHost implements Host {
   loadEventual(pageToken: string, done: (page: LoadEventualValuesResponse | undefined) => void): void {
     if (this.#parts.ports.store === undefined) done(undefined);
     else this.#parts.ports.store.loadEventual(pageToken, done);
+  }
+
+  storeCausal(groups: CausalGroupEvents[], done: (response: StoreCausalEventsResponse | undefined) => void): void {
+    if (this.#parts.ports.store === undefined) done(undefined);
+    else this.#parts.ports.store.storeCausal(groups, done);
   }
 
   #askWatermarks(done: (watermarks: ReadonlyMap<number, number> | undefined) => void): void {

@@ -1,5 +1,5 @@
 // What a node needs from the outside. A real process gives it sockets, a folder and timers, the simulator virtual ones.
-import type { ArbitrateRequest, ArbitrateResponse, EventualValue, InstallSnapshotRequest, LoadEventualValuesResponse, MaterializeRequest, MaterializeResponse, ReportHeartbeatsRequest, ReportHeartbeatsResponse, StreamRequest } from "@statemesh/contract";
+import type { ArbitrateRequest, ArbitrateResponse, CausalGroupEvents, EventualValue, InstallSnapshotRequest, LoadEventualValuesResponse, MaterializeRequest, MaterializeResponse, ReportHeartbeatsRequest, ReportHeartbeatsResponse, StoreCausalEventsResponse, StreamRequest } from "@statemesh/contract";
 import type { Log } from "@statemesh/mesh";
 import type { Clock, Disk, Random, Timers } from "@statemesh/ports";
 
@@ -63,6 +63,8 @@ export interface StorePort {
   /** See Host.storeEventual and Host.loadEventual. */
   storeEventual(values: readonly EventualValue[], forgetDeletedBeforeMs: number, done: (stored: boolean) => void): void;
   loadEventual(pageToken: string, done: (page: LoadEventualValuesResponse | undefined) => void): void;
+  /** See Host.storeCausal. */
+  storeCausal(groups: CausalGroupEvents[], done: (response: StoreCausalEventsResponse | undefined) => void): void;
   close(): void;
 }
 

@@ -1,4 +1,6 @@
 // The region store's protocols over ports: the service and the simulator run the same.
+export * from "./causal-history.ts";
+export * from "./causal-store.ts";
 export * from "./circuit-breaker.ts";
 export * from "./eventual-values.ts";
 export * from "./field-rules.ts";

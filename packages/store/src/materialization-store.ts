@@ -1,4 +1,5 @@
 import type { Balance, Entity, EventualValue, ItemTotal, RegionEpoch, RemovedEntity } from "@statemesh/contract";
+import type { StoreOwnerRows } from "./store-owner.ts";
 import type { Caller, TransactionOptions } from "./work-runner.ts";
 
 /** Where the store stands for a group. */
@@ -16,12 +17,7 @@ export interface WatermarkRow {
  * The rows of materialised state, in one transaction. Conditions are part of the writes, compared by the row itself. Lists may be empty;
  * one row named twice in one list is the error 21000. `copyId` 0: a batch, otherwise that full copy, which marks the rows that it names.
  */
-export interface MaterializationRows {
-  /** The cluster whose state is here; undefined: nobody's yet. */
-  owner(): Promise<string | undefined>;
-  /** Makes the store this cluster's where it is nobody's. */
-  claim(clusterId: string): Promise<void>;
-
+export interface MaterializationRows extends StoreOwnerRows {
   watermark(groupId: number): Promise<WatermarkRow | undefined>;
   /** Makes the group's row, at 0, where there is none. */
   ensureWatermark(groupId: number): Promise<void>;

@@ -1,10 +1,17 @@
 // Whose state a store holds: the first cluster that writes makes it its own.
 import { MeshError } from "@statemesh/contract";
-import type { MaterializationRows } from "./materialization-store.ts";
 import { WorkConflict } from "./work-runner.ts";
 
+/** The row that says whose a store is, in a transaction. */
+export interface StoreOwnerRows {
+  /** The cluster whose state is here; undefined: nobody's yet. */
+  owner(): Promise<string | undefined>;
+  /** Makes the store this cluster's where it is nobody's. */
+  claim(clusterId: string): Promise<void>;
+}
+
 /** Makes the store this cluster's where it is nobody's. Throws CLUSTER_MISMATCH where it is another's. */
-export async function claimStore(rows: MaterializationRows, clusterId: string): Promise<void> {
+export async function claimStore(rows: StoreOwnerRows, clusterId: string): Promise<void> {
   let owner = await rows.owner();
   if (owner === undefined) {
     await rows.claim(clusterId);

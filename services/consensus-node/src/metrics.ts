@@ -126,6 +126,11 @@ export function registerMetrics(registry: Registry, node: MeshNode, { storage, r
   single("eventual_keys", "Eventual keys held, tombstones included.", () => node.eventual.size);
   single("eventual_waiting_for_store", "Eventual keys that wait to be written to the region store.", () => node.eventualStorage?.behind.statistics().waiting ?? 0);
   single("subscribers", "Subscriptions open.", () => node.subscriptions.statistics().subscribers);
+  single("causal_pending", "Causal events that came before what they depend on, and wait for it.", () => node.causal.statistics().pending);
+  single("causal_origins", "Starts of nodes whose causal events this node knows of.", () => node.causal.statistics().origins);
+  single("causal_kept_bytes", "Bytes of delivered causal events that are kept for peers and readers.", () => node.causal.statistics().keptBytes);
+  single("causal_write_behind_waiting", "Causal events that wait for the region store.", () => node.causalBehind?.statistics().waiting ?? 0);
+  single("causal_write_behind_lag_seconds", "How long the oldest causal event has waited for the region store, or the store has not said where it stands.", () => (node.causalBehind?.statistics().lagMs ?? 0) / 1_000);
   single("authority_watches", "Watches of the directory open.", () => node.authority.watch.size);
   single("handoffs", "Handoffs of regions under way.", () => node.directory.directory.tables.handoffs.size);
   new Counter({
@@ -152,6 +157,13 @@ export function registerMetrics(registry: Registry, node: MeshNode, { storage, r
     { name: "wal_syncs_total", help: "Syncs of the write-ahead log.", value: () => storage.syncs },
     { name: "eventual_written_behind_total", help: "Eventual values that the region store took.", value: () => node.eventualStorage?.behind.statistics().written ?? 0 },
     { name: "eventual_write_behind_overflows_total", help: "Times that more eventual keys waited for the region store than may; all are written then.", value: () => node.eventualStorage?.behind.statistics().overflowed ?? 0 },
+    { name: "causal_delivered_total", help: "Causal events delivered on this node, causes first.", value: () => node.causal.statistics().delivered },
+    { name: "causal_gaps_total", help: "Causal events that were passed over: nobody within reach had them any more.", value: () => node.causal.statistics().gaps },
+    { name: "causal_refused_total", help: "Causal events of peers that were not taken: malformed, or no room; the latter are pulled later.", value: () => node.causal.statistics().refused },
+    { name: "causal_written_behind_total", help: "Causal events that this node handed to the region store, those included that it had already.", value: () => node.causalBehind?.statistics().written ?? 0 },
+    { name: "causal_write_behind_failures_total", help: "Batches of causal events that the region store did not confirm; they go again.", value: () => node.causalBehind?.statistics().failed ?? 0 },
+    { name: "causal_write_behind_overflows_total", help: "Times that more causal events waited for the region store than may; what is kept for peers is written then.", value: () => node.causalBehind?.statistics().overflowed ?? 0 },
+    { name: "causal_write_behind_missing_total", help: "Causal events at most, counted once a group, that were kept no more when the region store came back.", value: () => node.causalBehind?.statistics().missing ?? 0 },
     { name: "eventual_repairs_total", help: "Regions whose eventual values differed from a peer's, and were asked for.", value: () => node.eventual.statistics().repairsAsked },
     { name: "eventual_delta_bytes_total", help: "Bytes of eventual values sent to peers, about.", value: () => node.eventual.statistics().sentBytes },
     { name: "eventual_spared_bytes_total", help: "Bytes of eventual values that were not sent to peers, because nobody there read them before there was a later one.", value: () => node.eventual.statistics().sparedBytes },

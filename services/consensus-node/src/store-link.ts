@@ -1,5 +1,5 @@
 // The way to the region store. What fails here is tried again by the materialiser, from where the store stands.
-import { type EventualValue, type LoadEventualValuesResponse, type MaterializeRequest, type MaterializeResponse, RegionStoreServiceClient, meshErrorFromServiceError } from "@statemesh/contract";
+import { type CausalGroupEvents, type EventualValue, type LoadEventualValuesResponse, type MaterializeRequest, type MaterializeResponse, RegionStoreServiceClient, type StoreCausalEventsResponse, meshErrorFromServiceError } from "@statemesh/contract";
 import type { StorePort } from "@statemesh/node";
 import { type Logger, connect } from "@statemesh/service";
 import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
@@ -15,7 +15,8 @@ export class StoreLink implements StorePort {
   readonly #log: Logger;
   #silent = false;
   #refused = false;
-  #isOld = false;
+  /** What an older region store does not take. */
+  readonly #unknown = new Set<"eventual values" | "causal events">();
 
   constructor(address: string, clusterId: string, timeoutMs: number, log: Logger) {
     this.#client = connect(RegionStoreServiceClient, address, { ownConnection: true });
@@ -46,7 +47,7 @@ export class StoreLink implements StorePort {
   storeEventual(values: readonly EventualValue[], forgetDeletedBeforeMs: number, done: (stored: boolean) => void): void {
     const request = { clusterId: this.#clusterId, values: [...values], forgetDeletedBeforeMs };
     this.#client.storeEventualValues(request, NO_METADATA, { deadline: Date.now() + this.#timeoutMs }, (error) => {
-      this.#noteEventual(error);
+      this.#noteOlder("eventual values", error);
       done(error === null);
     });
   }
@@ -54,16 +55,23 @@ export class StoreLink implements StorePort {
   loadEventual(pageToken: string, done: (page: LoadEventualValuesResponse | undefined) => void): void {
     const request = { clusterId: this.#clusterId, pageSize: LOAD_PAGE_SIZE, pageToken };
     this.#client.loadEventualValues(request, NO_METADATA, { deadline: Date.now() + this.#timeoutMs }, (error, response) => {
-      this.#noteEventual(error);
+      this.#noteOlder("eventual values", error);
       done(error === null ? response : undefined);
     });
   }
 
-  /** An older region store takes strong state, and no eventual values: said once, too. */
-  #noteEventual(error: ServiceError | null): void {
+  storeCausal(groups: CausalGroupEvents[], done: (response: StoreCausalEventsResponse | undefined) => void): void {
+    this.#client.storeCausalEvents({ clusterId: this.#clusterId, groups }, NO_METADATA, { deadline: Date.now() + this.#timeoutMs }, (error, response) => {
+      this.#noteOlder("causal events", error);
+      done(error === null ? response : undefined);
+    });
+  }
+
+  /** An older region store takes strong state, and not what is newer than it: said once, too. */
+  #noteOlder(what: "eventual values" | "causal events", error: ServiceError | null): void {
     if (error?.code !== status.UNIMPLEMENTED) return this.#note(error);
-    if (!this.#isOld) this.#log.error("the region store is too old to keep eventual values: they last as long as one node does, until it is replaced by a newer one");
-    this.#isOld = true;
+    if (!this.#unknown.has(what)) this.#log.error(`the region store is too old to keep ${what}: they last as long as the nodes keep them, until it is replaced by a newer one`);
+    this.#unknown.add(what);
   }
 
   /** Says it once that the store is away or another cluster's, and once that it is back. */

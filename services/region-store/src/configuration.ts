@@ -44,6 +44,8 @@ export const regionStoreProgram = defineProgram({
     redisPrefix: text({ default: "statemesh:", maxLength: 64, pattern: /^[A-Za-z0-9:_-]+$/, patternDoc: "letters, digits, `:`, `_`, `-`", mustMatch: true, doc: "Before every key and channel in Redis." }),
     cacheTtlMs: integer({ default: 300_000, min: 100, max: 86_400_000, unit: "ms", doc: "How long a cached region is believed at most." }),
     cacheBytes: integer({ default: 268_435_456, min: 1_048_576, max: 68_719_476_736, unit: "bytes", doc: "Most bytes of regions in this process's memory; least recently used ones go first." }),
+    causalRetentionMs: integer({ default: 604_800_000, min: 1_000, max: 31_536_000_000, unit: "ms", doc: "How long causal events are kept for `ReadCausalHistory`." }),
+    causalRetentionEvents: integer({ default: 1_000_000, min: 1_000, max: 1_000_000_000, doc: "Most causal events of one group that are kept, whatever their age." }),
     requestRetentionMs: integer({ default: 86_400_000, min: 1_000, max: 2_592_000_000, unit: "ms", doc: "How long the answer to a request id is kept for repeats." }),
   },
 });

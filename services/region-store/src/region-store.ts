@@ -18,6 +18,10 @@ import type {
   QueryEntitiesResponse,
   QueryRegionsRequest,
   QueryRegionsResponse,
+  ReadCausalHistoryRequest,
+  ReadCausalHistoryResponse,
+  StoreCausalEventsRequest,
+  StoreCausalEventsResponse,
   StoreEventualValuesRequest,
   StoreEventualValuesResponse,
   StoreRegionRequest,
@@ -27,8 +31,9 @@ import type {
 } from "@statemesh/contract";
 import { SystemClock } from "@statemesh/ports";
 import type { KindLoad } from "@statemesh/service";
-import { type Caller, EventualValues, Materializer, MemoryCache, PAGE_SIZE_DEFAULT, type SharedCache, TieredCache } from "@statemesh/store";
+import { type Caller, CausalHistory, EventualValues, Materializer, MemoryCache, PAGE_SIZE_DEFAULT, type SharedCache, TieredCache } from "@statemesh/store";
 import { openRedisCache } from "./cache/redis-connection.ts";
+import { SqlCausal } from "./causal/sql-causal.ts";
 import type { StoreSettings } from "./configuration.ts";
 import { DatabaseMonitor } from "./database-monitor.ts";
 import { queryEntities } from "./entities/entity-reader.ts";
@@ -45,11 +50,11 @@ export interface StoreEvents {
   readonly databaseChanged: (up: boolean, cause: unknown) => void;
   readonly migrated: (steps: number) => void;
   readonly wrongSchema: (error: MigrationError) => void;
-  /** Something behind the calls failed and was passed over: a cache, an idle connection, the removal of old answers. */
+  /** Something behind the calls failed and was passed over: a cache, an idle connection, the removal of what is old. */
   readonly passedOver: (what: "redis" | "idle connection" | "purge", error: unknown) => void;
 }
 
-/** Old answers are removed about this often. */
+/** Old answers, and causal events that are kept no longer, are removed about this often. */
 const PURGE_PERIOD_MS = 60_000;
 
 /** Every call of RegionStoreService, over SQL and the caches. Errors are MeshError. */
@@ -61,6 +66,7 @@ export class RegionStore {
   readonly #writer: RegionWriter;
   readonly #materializer: Materializer;
   readonly #eventual: EventualValues;
+  readonly #causal: CausalHistory;
   readonly #monitor: DatabaseMonitor;
   readonly #nowMs: () => number;
   readonly #events: StoreEvents;
@@ -100,6 +106,7 @@ export class RegionStore {
     const rows = new SqlMaterialization(this.#database.consensus);
     this.#materializer = new Materializer(rows, this.#cache);
     this.#eventual = new EventualValues(rows);
+    this.#causal = new CausalHistory(new SqlCausal(this.#database.consensus, this.#database.query), nowMs, { keepMs: settings.causalRetentionMs, keepEvents: settings.causalRetentionEvents });
     this.#monitor = new DatabaseMonitor(this.#database, migrations, nowMs, {
       onChange: events.databaseChanged,
       onWrongSchema: events.wrongSchema,
@@ -184,6 +191,14 @@ export class RegionStore {
     return await this.#eventual.load(request, caller);
   }
 
+  async storeCausalEvents(request: StoreCausalEventsRequest, caller?: Caller): Promise<StoreCausalEventsResponse> {
+    return await this.#causal.store(request, caller);
+  }
+
+  async readCausalHistory(request: ReadCausalHistoryRequest, caller?: Caller): Promise<ReadCausalHistoryResponse> {
+    return await this.#causal.read(request, caller);
+  }
+
   getCacheStatistics(): GetCacheStatisticsResponse {
     return { tiers: this.#cache.statistics() };
   }
@@ -194,8 +209,9 @@ export class RegionStore {
     this.#purgedMs = now;
     try {
       const { count } = await this.#database.consensus.transaction((session) => session.run(PURGE, [now]), { decidesRepeats: true });
+      const isTrimming = await this.#causal.trim();
       // A full batch: more is waiting, go on with the next tick.
-      if (count >= 1_000) this.#purgedMs = 0;
+      if (count >= 1_000 || isTrimming) this.#purgedMs = 0;
     } catch (error) {
       this.#events.passedOver("purge", error);
     }

@@ -17,6 +17,8 @@ export function bindRegionStore(store: RegionStore): ServiceBinding {
     getWatermarks: unary((request, context) => store.getWatermarks(request, context)),
     storeEventualValues: unary((request, context) => store.storeEventualValues(request, context)),
     loadEventualValues: unary((request, context) => store.loadEventualValues(request, context)),
+    storeCausalEvents: unary((request, context) => store.storeCausalEvents(request, context)),
+    readCausalHistory: unary((request, context) => store.readCausalHistory(request, context)),
     getCacheStatistics: unary(() => store.getCacheStatistics()),
   });
 }

@@ -1,13 +1,15 @@
 import { Entity } from "@statemesh/contract";
 import { startPostgres } from "../../../tools/local-postgres.ts";
+import { causalContract, type CausalStoreUnderTest } from "../../../packages/store/test/causal-contract.ts";
 import { eventualContract } from "../../../packages/store/test/eventual-contract.ts";
 import { materializationContract, type StoreUnderTest } from "../../../packages/store/test/materialization-contract.ts";
+import { SqlCausal } from "../src/causal/sql-causal.ts";
 import { SqlMaterialization } from "../src/entities/sql-materialization.ts";
 import { Database } from "../src/sql/database.ts";
 import { MIGRATIONS_FOLDER, migrate, readMigrations } from "../src/sql/migrations.ts";
 import { CommitProxy } from "./commit-proxy.ts";
 
-async function postgresql(): Promise<StoreUnderTest> {
+async function postgresql(): Promise<StoreUnderTest & CausalStoreUnderTest> {
   const postgres = await startPostgres();
   const proxy = await CommitProxy.start(postgres.port);
   const url = await postgres.createDatabase("contract");
@@ -19,6 +21,7 @@ async function postgresql(): Promise<StoreUnderTest> {
   await migrate(second.consensus, await readMigrations(MIGRATIONS_FOLDER), Date.now);
   return {
     stores: [new SqlMaterialization(first.consensus), new SqlMaterialization(second.consensus)],
+    causal: [new SqlCausal(first.consensus, first.query), new SqlCausal(second.consensus, second.query)],
     settle: (work) => work,
     async rows() {
       const all = async <Row extends object>(text: string) => await second.consensus.read<Row>({ text }, []);
@@ -45,4 +48,5 @@ async function postgresql(): Promise<StoreUnderTest> {
 }
 
 materializationContract("PostgreSQL", postgresql);
+causalContract("PostgreSQL", postgresql);
 eventualContract("PostgreSQL", postgresql);

@@ -86,7 +86,7 @@ export class TestWorld {
   async store(databaseUrl: string, more: Partial<StoreSettings> = {}, wait = true): Promise<RegionStore> {
     const settings: StoreSettings = {
       databaseUrl, databasePoolSize: 8, databaseReservedConnections: 1, databaseBulkConnections: 2, databaseWaitingMax: 1_000, databaseConnectTimeoutMs: 1_000, databaseStatementTimeoutMs: 5_000,
-      redisUrl: undefined, redisTimeoutMs: 200, redisPrefix: "test:", cacheTtlMs: 300_000, cacheBytes: 67_108_864, requestRetentionMs: 3_600_000, ...more,
+      redisUrl: undefined, redisTimeoutMs: 200, redisPrefix: "test:", cacheTtlMs: 300_000, cacheBytes: 67_108_864, requestRetentionMs: 3_600_000, causalRetentionMs: 604_800_000, causalRetentionEvents: 1_000_000, ...more,
     };
     const store = await RegionStore.open(settings, Date.now, {
       databaseChanged: () => undefined,

@@ -67,6 +67,11 @@ export class CausalLog {
     this.#delivery.listener = listener;
   }
 
+  /** One more, which hears the same after the first: what is written to the region store. */
+  listenBehind(listener: (event: DeliveredEvent) => void): void {
+    this.#delivery.behind = listener;
+  }
+
   /** A peer can be reached: it gets this node's kept events, and is asked for what is missing. */
   peerUp(peer: number): void {
     if (!this.#peers.has(peer)) this.#peers.set(peer, new CausalPeer(this.#own.keptFrom - 1, this.limits));
@@ -143,6 +148,16 @@ export class CausalLog {
     if (nearest.length <= this.limits.maxDependencies) return tokenOf(nearest, token.collapsed === true);
     const entries = nearest.filter(({ origin, sequence }) => this.stable(origin) < sequence);
     return tokenOf(entries, token.collapsed === true || entries.length < nearest.length);
+  }
+
+  /** Every origin that this node knows of. */
+  origins(): number[] {
+    return [...this.#delivery.origins.keys()];
+  }
+
+  /** How far an origin was delivered here, and the first of its events that are kept; one past that where none is. */
+  standingOf(origin: number): { readonly delivered: number; readonly keptFrom: number } {
+    return this.#delivery.origins.get(origin) ?? { delivered: 0, keptFrom: 1 };
   }
 
   /** What this node has delivered. May have more entries than a session token. */

@@ -16,12 +16,13 @@ export interface DeliveryCounters {
 
 /**
  * Delivers events in causal order: an event after its origin's previous one and after everything it depends on.
- * The listener must not publish while it is called.
+ * Listeners must not publish while they are called.
  */
 export class CausalDelivery {
   readonly origins = new Map<number, OriginLog>();
   readonly counters: DeliveryCounters = { delivered: 0, duplicates: 0, refused: 0, gaps: 0 };
   listener: ((event: DeliveredEvent) => void) | undefined;
+  behind: ((event: DeliveredEvent) => void) | undefined;
   // The newest origin of each node.
   readonly #newest = new Map<number, number>();
   // The newest forgotten origin of each node: what it or an earlier one numbered is over.
@@ -180,6 +181,7 @@ export class CausalDelivery {
     if (this.#keptBytes > this.#limits.maxKeptBytes) this.#makeRoom();
     this.counters.delivered += 1;
     this.listener?.(event);
+    this.behind?.(event);
   }
 
   /** Delivers everything that an origin's progress allows, on it and on those that wait for it. */

@@ -21,7 +21,7 @@ const SOMETIMES: readonly string[] = [
   ...TELLING_NAMES,
   "change resumed by another leader", "leader removed itself", "learner caught up by snapshot", "member change cancelled", "member change done", "older build stopped",
   "operator refused with CHANGE_PENDING", "operator refused with VERSION_TOO_LOW", "version raised", "wiped node replaced",
-  "answer DECISION_FORGOTTEN", "answer FENCED", "answer MESSAGE_TOO_LARGE", "answer MINORITY_PARTITION", "answer OVERLOADED", "answer PRIORITY_FORGED", "answer TIMESTAMP_IN_FUTURE",
+  "causal event stored", "causal history read", "answer DECISION_FORGOTTEN", "answer FENCED", "answer MESSAGE_TOO_LARGE", "answer MINORITY_PARTITION", "answer OVERLOADED", "answer PRIORITY_FORGED", "answer TIMESTAMP_IN_FUTURE",
   "damaged log refused", "decision repeated", "leader changed with entries in flight", "leader elected", "lease came too late", "lease granted", "node stopped by its disk",
   "operation accepted", "operation merged", "operation rejected", "operation tried again", "outcome never heard", "published", "publish TOKEN_AHEAD",
   "backup took a region over", "handoff aborted", "handoff committed", "handoff committed by its owner", "operation kept back in a handoff", "operation kept while its node was cut off", "kept operation listed in a heal report", "kept operation that may have been decided before", "region changed its owner",
@@ -88,6 +88,7 @@ export async function comeToRest(world: MeshWorld, injector: MeshInjector): Prom
   };
   if (!(await simulation.runUntilHolds(isAtRest, REST_MS))) recorder.violation("liveness", `${REST_MS} ms after healing: ${world.unrest}`);
   world.oracle?.check();
+  world.history?.check();
   if (!recorder.isOver) world.merges.checkFinal();
   if (!recorder.isOver) world.travellers.checkFinal(world.references.map(({ state }) => state), world.stored);
   if (!recorder.isOver) world.footprints.checkFinal(world.references.map(({ state }) => state));

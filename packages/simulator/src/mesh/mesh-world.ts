@@ -16,6 +16,8 @@ import { AuthorityBook } from "./authority-book.ts";
 import { CallBook } from "./call-book.ts";
 import { CausalObserver } from "./causal-observer.ts";
 import { EventualObserver } from "./eventual-observer.ts";
+import { HistoryOracle } from "./history-oracle.ts";
+import { HistoryReader } from "./history-reader.ts";
 import { LeaseBook } from "./lease-book.ts";
 import { MemberBook } from "./member-book.ts";
 import { MeshRequests } from "./mesh-requests.ts";
@@ -42,6 +44,8 @@ const SNAPSHOT_BYTES_PER_SECOND = 1 << 20;
 const CLUSTER = "sim";
 /** What the build before members were on record reads and says. */
 export const OLD_VERSIONS: VersionRange = { min: 1, max: 1 };
+/** Regions whose stored causal events somebody reads. */
+const HISTORY_READERS = 2;
 /** How long a node waits for the store. */
 const STORE_TIMEOUT_MS = 2_000;
 const SAMPLE_MS = 1_000;
@@ -81,6 +85,7 @@ export class MeshWorld {
   readonly eventual: EventualObserver;
   /** What the store must hold; undefined where there is none. */
   readonly oracle: StoreOracle | undefined;
+  readonly history: HistoryOracle | undefined;
   readonly book: CallBook;
   readonly wire: SimWire;
   readonly arbiters: readonly SimArbiter[];
@@ -121,6 +126,7 @@ export class MeshWorld {
     this.arbiters = Array.from({ length: settings.arbiters }, () => new SimArbiter(simulation, this.policy));
     this.store = settings.hasStore ? makeStore(simulation) : undefined;
     this.oracle = this.store === undefined ? undefined : new StoreOracle(this.store.sql, this.references, settings.decisionWindow, recorder);
+    this.history = this.store === undefined ? undefined : new HistoryOracle(this.store.sql, this.causal, settings.groups, recorder);
     for (const id of ids) this.machines.set(id, this.#machine(id, founders));
     this.network = new ShardNetwork(simulation, this.machines, settings.leaseMs, settings.registrationTtlMs);
     this.operator = new SimOperator({ simulation, recorder, network: this.network, wire: this.wire, machines: this.machines, members: this.members });
@@ -209,6 +215,7 @@ export class MeshWorld {
       watermarks: (done) => link.watermarks(into(done)),
       storeEventual: (values, forgetDeletedBeforeMs, done) => link.storeEventual(values, forgetDeletedBeforeMs, into(done)),
       loadEventual: (pageToken, done) => link.loadEventual(pageToken, into(done)),
+      storeCausal: (groups, done) => link.storeCausal(groups, into(done)),
       // The way stays for the next process.
       close: () => undefined,
     };
@@ -277,6 +284,8 @@ export class MeshWorld {
     for (const machine of this.machines.values()) machine.start();
     for (const shard of this.shards) shard.start();
     for (const subscriber of this.subscribers) this.simulation.after(500, () => subscriber.start());
+    const { store, history } = this;
+    if (store !== undefined && history !== undefined) for (const region of this.regions.slice(0, HISTORY_READERS)) new HistoryReader(this.simulation, store.process, history, region, this.recorder).start();
     this.#sample();
   }
 
@@ -284,6 +293,7 @@ export class MeshWorld {
     this.simulation.after(SAMPLE_MS, () => {
       for (const { runtime } of this.machines.values()) if (runtime !== undefined) this.observer.sample(runtime.mesh.nodeId, runtime);
       this.oracle?.check();
+      this.history?.check();
       this.#sample();
     });
   }
@@ -393,7 +403,8 @@ export class MeshWorld {
       const watermark = materializedRows(this.store.sql, state.groupId).watermarks.get(state.groupId) ?? 0;
       if (watermark !== last) return `the store stands at ${watermark} of group ${state.groupId}, committed is ${last}`;
     }
-    return undefined;
+    this.history?.check();
+    return this.#memberMachines.map(({ runtime }) => (runtime === undefined ? undefined : this.history?.lacks(runtime))).find((lacking) => lacking !== undefined);
   }
 }
 

@@ -1,4 +1,4 @@
-import { type EventualValue, type LoadEventualValuesResponse, type MaterializeRequest, type MaterializeResponse, MeshError } from "@statemesh/contract";
+import { type CausalGroupEvents, type EventualValue, type LoadEventualValuesResponse, type MaterializeRequest, type MaterializeResponse, MeshError, type StoreCausalEventsResponse } from "@statemesh/contract";
 import type { StorePort } from "@statemesh/node";
 import type { SimRandom } from "../sim-random.ts";
 import type { Simulation } from "../simulation.ts";
@@ -56,6 +56,10 @@ export class SimStoreLink implements StorePort {
 
   loadEventual(pageToken: string, done: (page: LoadEventualValuesResponse | undefined) => void): void {
     this.#call(() => this.#store.loadEventualValues({ clusterId: this.#options.clusterId, pageSize: 1_000, pageToken }), done);
+  }
+
+  storeCausal(groups: CausalGroupEvents[], done: (response: StoreCausalEventsResponse | undefined) => void): void {
+    this.#call(() => this.#store.storeCausalEvents({ clusterId: this.#options.clusterId, groups }), done);
   }
 
   /** The node's process is gone: it hears no more answers. */

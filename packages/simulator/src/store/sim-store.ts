@@ -5,17 +5,37 @@ import {
   MaterializeRequest,
   type MaterializeResponse,
   MeshError,
+  type ReadCausalHistoryRequest,
+  ReadCausalHistoryResponse,
+  StoreCausalEventsRequest,
+  type StoreCausalEventsResponse,
   StoreEventualValuesRequest,
   type StoreEventualValuesResponse,
 } from "@statemesh/contract";
-import { EventualValues, type Invalidations, Materializer } from "@statemesh/store";
+import { CausalHistory, EventualValues, type Invalidations, Materializer } from "@statemesh/store";
 import { SimTimers } from "../sim-clock.ts";
 import type { Simulation } from "../simulation.ts";
+import { SimCausal } from "./sim-causal.ts";
 import { SimMaterialization } from "./sim-materialization.ts";
 import { type SimSql, SimSqlClient } from "./sim-sql.ts";
 
 /** Calls that one store answers at a time; further ones are refused with OVERLOADED. */
 const CALLS_MAX = 1_024;
+
+/** How many events of a group are kept: few, so that many are trimmed. */
+const KEEP_EVENTS = 400;
+const KEEP_MS = 86_400_000;
+/** How often it looks for what is kept no longer, milliseconds. */
+const TRIM_EVERY_MS = 5_000;
+
+/** What one process of the store answers with. */
+interface Life {
+  readonly client: SimSqlClient;
+  readonly timers: SimTimers;
+  readonly materializer: Materializer;
+  readonly eventual: EventualValues;
+  readonly causal: CausalHistory;
+}
 
 /** No caches: nothing to forget. */
 export const NO_CACHES: Invalidations = { invalidate: async () => undefined };
@@ -28,7 +48,7 @@ export class SimStore {
   readonly #simulation: Simulation;
   readonly #sql: SimSql;
   readonly #caches: Invalidations;
-  #life: { readonly client: SimSqlClient; readonly timers: SimTimers; readonly materializer: Materializer; readonly eventual: EventualValues } | undefined;
+  #life: Life | undefined;
   #calls = 0;
 
   constructor(simulation: Simulation, sql: SimSql, caches: Invalidations = NO_CACHES) {
@@ -48,7 +68,18 @@ export class SimStore {
     const timers = new SimTimers(this.#simulation);
     this.#calls = 0;
     const rows = new SimMaterialization(client, timers, this.#simulation.random.fork());
-    this.#life = { client, timers, materializer: new Materializer(rows, this.#caches), eventual: new EventualValues(rows) };
+    const events = new SimCausal(client, timers, this.#simulation.random.fork());
+    const causal = new CausalHistory(events, () => this.#simulation.nowMs, { keepMs: KEEP_MS, keepEvents: KEEP_EVENTS });
+    const life = { client, timers, materializer: new Materializer(rows, this.#caches), eventual: new EventualValues(rows), causal };
+    this.#life = life;
+    this.#trimLater(life);
+  }
+
+  #trimLater(life: Life): void {
+    const again = (): void => {
+      if (this.#life === life) this.#trimLater(life);
+    };
+    life.timers.after(TRIM_EVERY_MS, () => void life.causal.trim().then(again, again));
   }
 
   crash(): void {
@@ -81,7 +112,18 @@ export class SimStore {
     return await this.#answer(async ({ eventual }) => LoadEventualValuesResponse.decode(LoadEventualValuesResponse.encode(await eventual.load(request)).finish()));
   }
 
-  async #answer<T>(call: (life: { readonly materializer: Materializer; readonly eventual: EventualValues }) => Promise<T>): Promise<T> {
+  /** As `materialize`. */
+  async storeCausalEvents(request: StoreCausalEventsRequest): Promise<StoreCausalEventsResponse> {
+    const own = StoreCausalEventsRequest.decode(StoreCausalEventsRequest.encode(request).finish());
+    return await this.#answer(({ causal }) => causal.store(own));
+  }
+
+  /** As `materialize`. */
+  async readCausalHistory(request: ReadCausalHistoryRequest): Promise<ReadCausalHistoryResponse> {
+    return await this.#answer(async ({ causal }) => ReadCausalHistoryResponse.decode(ReadCausalHistoryResponse.encode(await causal.read(request)).finish()));
+  }
+
+  async #answer<T>(call: (life: Life) => Promise<T>): Promise<T> {
     if (this.#life === undefined) throw new MeshError("STORE_UNAVAILABLE", "the region store is down");
     if (this.#calls >= CALLS_MAX) throw new MeshError("OVERLOADED", `${CALLS_MAX} calls are under way`);
     const life = this.#life;

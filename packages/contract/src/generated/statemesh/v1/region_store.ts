@@ -18,7 +18,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { EventualValue } from "./consistency.ts";
+import { DeliveredEvent, EventualValue, VectorClockEntry } from "./consistency.ts";
 import { Balance, Entity } from "./operation.ts";
 import { Bounds, Position, Region } from "./space.ts";
 
@@ -341,6 +341,89 @@ export interface LoadEventualValuesRequest {
 export interface LoadEventualValuesResponse {
   values: EventualValue[];
   nextPageToken: string;
+}
+
+export interface StoreCausalEventsRequest {
+  /** As in MaterializeRequest: the first makes the store its own. */
+  clusterId: string;
+  /** 1..256, each group once; all together at most 4,096 events and 16,384 origins. */
+  groups: CausalGroupEvents[];
+}
+
+/** What the leader of a group has of its regions' events. */
+export interface CausalGroupEvents {
+  /** From 1 on: group 0 has no regions. */
+  groupId: number;
+  /** The term in which the sender leads the group, from 1 on. Where the store has heard of a later one, nothing of the group is changed. */
+  term: number;
+  /** Each origin once. */
+  origins: CausalProgress[];
+  /** In an order in which causes come first, those of an origin in order. Each is of one of `origins`, and within what that says. */
+  events: DeliveredEvent[];
+}
+
+/** Of one origin `events` has all that is of the group's regions, after one sequence and through another. */
+export interface CausalProgress {
+  origin: number;
+  /** Where the store is said to stand. It stands before that: what is between is missing, and the store notes so. It stands behind: what it has is passed over. */
+  afterSequence: number;
+  /** At least `after_sequence`. 0: only asks where the store stands. */
+  throughSequence: number;
+}
+
+export interface StoreCausalEventsResponse {
+  /** In the order of the request. */
+  groups: CausalGroupStanding[];
+}
+
+/** Where the store stands with a group. */
+export interface CausalGroupStanding {
+  groupId: number;
+  /** False: a leader of a later term was here before, and nothing was changed. */
+  applied: boolean;
+  /** The highest term that the store has heard of. */
+  term: number;
+  /** Through which sequence the store has an origin's events, for those origins of the request of which it has heard. */
+  origins: VectorClockEntry[];
+}
+
+export interface ReadCausalHistoryRequest {
+  region:
+    | Region
+    | undefined;
+  /** 1..1,000; 0 means 100. A page of large events ends earlier, at about 3 MiB. */
+  pageSize: number;
+  /**
+   * `next_page_token` or `resume_token` of an earlier response for the region. Empty: from the oldest event that is kept. Where events after
+   * it are kept no more the answer is HISTORY_TRIMMED.
+   */
+  pageToken: string;
+}
+
+export interface ReadCausalHistoryResponse {
+  /** Each after all that it depends on and that is in the region; the same order at each read. What happens later comes later. */
+  events: StoredCausalEvent[];
+  /** Empty: there is no more by now. */
+  nextPageToken: string;
+  /** Never empty: as a `page_token`, whenever, it goes on behind this page. */
+  resumeToken: string;
+  /** Older events of the region are kept no more. */
+  trimmed: boolean;
+  /**
+   * So many events at most, of whatever region of the group, never came to the store, and belong after the page before and before the end of this one:
+   * the store was away for longer than the nodes keep them.
+   */
+  missingMax: number;
+}
+
+/** An event of a region's history. */
+export interface StoredCausalEvent {
+  /** With its own place and what it directly depends on, which may be events of other regions. */
+  event:
+    | DeliveredEvent
+    | undefined;
+  /** When it came to the store, by the store's clock, milliseconds since the Unix epoch. */
+  storedAtMs: number;
 }
 
 export interface GetCacheStatisticsRequest {
@@ -4568,6 +4651,872 @@ export const LoadEventualValuesResponse: MessageFns<LoadEventualValuesResponse> 
   },
 };
 
+function createBaseStoreCausalEventsRequest(): StoreCausalEventsRequest {
+  return { clusterId: "", groups: [] };
+}
+
+export const StoreCausalEventsRequest: MessageFns<StoreCausalEventsRequest> = {
+  encode(message: StoreCausalEventsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.clusterId !== "") {
+      writer.uint32(10).string(message.clusterId);
+    }
+    for (const v of message.groups) {
+      CausalGroupEvents.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StoreCausalEventsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStoreCausalEventsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.clusterId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.groups.push(CausalGroupEvents.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StoreCausalEventsRequest {
+    return {
+      clusterId: isSet(object.clusterId)
+        ? globalThis.String(object.clusterId)
+        : isSet(object.cluster_id)
+        ? globalThis.String(object.cluster_id)
+        : "",
+      groups: globalThis.Array.isArray(object?.groups)
+        ? object.groups.map((e: any) => CausalGroupEvents.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: StoreCausalEventsRequest): unknown {
+    const obj: any = {};
+    if (message.clusterId !== "") {
+      obj.clusterId = message.clusterId;
+    }
+    if (message.groups?.length) {
+      obj.groups = message.groups.map((e) => CausalGroupEvents.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<StoreCausalEventsRequest>): StoreCausalEventsRequest {
+    return StoreCausalEventsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StoreCausalEventsRequest>): StoreCausalEventsRequest {
+    const message = createBaseStoreCausalEventsRequest();
+    message.clusterId = object.clusterId ?? "";
+    message.groups = object.groups?.map((e) => CausalGroupEvents.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseCausalGroupEvents(): CausalGroupEvents {
+  return { groupId: 0, term: 0, origins: [], events: [] };
+}
+
+export const CausalGroupEvents: MessageFns<CausalGroupEvents> = {
+  encode(message: CausalGroupEvents, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.groupId !== 0) {
+      writer.uint32(8).uint32(message.groupId);
+    }
+    if (message.term !== 0) {
+      writer.uint32(16).uint64Number(message.term);
+    }
+    for (const v of message.origins) {
+      CausalProgress.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.events) {
+      DeliveredEvent.encode(v!, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CausalGroupEvents {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCausalGroupEvents();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.groupId = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.term = reader.uint64Number();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.origins.push(CausalProgress.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.events.push(DeliveredEvent.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CausalGroupEvents {
+    return {
+      groupId: isSet(object.groupId)
+        ? globalThis.Number(object.groupId)
+        : isSet(object.group_id)
+        ? globalThis.Number(object.group_id)
+        : 0,
+      term: isSet(object.term) ? globalThis.Number(object.term) : 0,
+      origins: globalThis.Array.isArray(object?.origins)
+        ? object.origins.map((e: any) => CausalProgress.fromJSON(e))
+        : [],
+      events: globalThis.Array.isArray(object?.events) ? object.events.map((e: any) => DeliveredEvent.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: CausalGroupEvents): unknown {
+    const obj: any = {};
+    if (message.groupId !== 0) {
+      obj.groupId = Math.round(message.groupId);
+    }
+    if (message.term !== 0) {
+      obj.term = Math.round(message.term);
+    }
+    if (message.origins?.length) {
+      obj.origins = message.origins.map((e) => CausalProgress.toJSON(e));
+    }
+    if (message.events?.length) {
+      obj.events = message.events.map((e) => DeliveredEvent.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CausalGroupEvents>): CausalGroupEvents {
+    return CausalGroupEvents.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CausalGroupEvents>): CausalGroupEvents {
+    const message = createBaseCausalGroupEvents();
+    message.groupId = object.groupId ?? 0;
+    message.term = object.term ?? 0;
+    message.origins = object.origins?.map((e) => CausalProgress.fromPartial(e)) || [];
+    message.events = object.events?.map((e) => DeliveredEvent.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseCausalProgress(): CausalProgress {
+  return { origin: 0, afterSequence: 0, throughSequence: 0 };
+}
+
+export const CausalProgress: MessageFns<CausalProgress> = {
+  encode(message: CausalProgress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.origin !== 0) {
+      writer.uint32(8).uint64Number(message.origin);
+    }
+    if (message.afterSequence !== 0) {
+      writer.uint32(16).uint64Number(message.afterSequence);
+    }
+    if (message.throughSequence !== 0) {
+      writer.uint32(24).uint64Number(message.throughSequence);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CausalProgress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCausalProgress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.origin = reader.uint64Number();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.afterSequence = reader.uint64Number();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.throughSequence = reader.uint64Number();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CausalProgress {
+    return {
+      origin: isSet(object.origin) ? globalThis.Number(object.origin) : 0,
+      afterSequence: isSet(object.afterSequence)
+        ? globalThis.Number(object.afterSequence)
+        : isSet(object.after_sequence)
+        ? globalThis.Number(object.after_sequence)
+        : 0,
+      throughSequence: isSet(object.throughSequence)
+        ? globalThis.Number(object.throughSequence)
+        : isSet(object.through_sequence)
+        ? globalThis.Number(object.through_sequence)
+        : 0,
+    };
+  },
+
+  toJSON(message: CausalProgress): unknown {
+    const obj: any = {};
+    if (message.origin !== 0) {
+      obj.origin = Math.round(message.origin);
+    }
+    if (message.afterSequence !== 0) {
+      obj.afterSequence = Math.round(message.afterSequence);
+    }
+    if (message.throughSequence !== 0) {
+      obj.throughSequence = Math.round(message.throughSequence);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CausalProgress>): CausalProgress {
+    return CausalProgress.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CausalProgress>): CausalProgress {
+    const message = createBaseCausalProgress();
+    message.origin = object.origin ?? 0;
+    message.afterSequence = object.afterSequence ?? 0;
+    message.throughSequence = object.throughSequence ?? 0;
+    return message;
+  },
+};
+
+function createBaseStoreCausalEventsResponse(): StoreCausalEventsResponse {
+  return { groups: [] };
+}
+
+export const StoreCausalEventsResponse: MessageFns<StoreCausalEventsResponse> = {
+  encode(message: StoreCausalEventsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.groups) {
+      CausalGroupStanding.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StoreCausalEventsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStoreCausalEventsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.groups.push(CausalGroupStanding.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StoreCausalEventsResponse {
+    return {
+      groups: globalThis.Array.isArray(object?.groups)
+        ? object.groups.map((e: any) => CausalGroupStanding.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: StoreCausalEventsResponse): unknown {
+    const obj: any = {};
+    if (message.groups?.length) {
+      obj.groups = message.groups.map((e) => CausalGroupStanding.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<StoreCausalEventsResponse>): StoreCausalEventsResponse {
+    return StoreCausalEventsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StoreCausalEventsResponse>): StoreCausalEventsResponse {
+    const message = createBaseStoreCausalEventsResponse();
+    message.groups = object.groups?.map((e) => CausalGroupStanding.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseCausalGroupStanding(): CausalGroupStanding {
+  return { groupId: 0, applied: false, term: 0, origins: [] };
+}
+
+export const CausalGroupStanding: MessageFns<CausalGroupStanding> = {
+  encode(message: CausalGroupStanding, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.groupId !== 0) {
+      writer.uint32(8).uint32(message.groupId);
+    }
+    if (message.applied !== false) {
+      writer.uint32(16).bool(message.applied);
+    }
+    if (message.term !== 0) {
+      writer.uint32(24).uint64Number(message.term);
+    }
+    for (const v of message.origins) {
+      VectorClockEntry.encode(v!, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CausalGroupStanding {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCausalGroupStanding();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.groupId = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.applied = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.term = reader.uint64Number();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.origins.push(VectorClockEntry.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CausalGroupStanding {
+    return {
+      groupId: isSet(object.groupId)
+        ? globalThis.Number(object.groupId)
+        : isSet(object.group_id)
+        ? globalThis.Number(object.group_id)
+        : 0,
+      applied: isSet(object.applied) ? globalThis.Boolean(object.applied) : false,
+      term: isSet(object.term) ? globalThis.Number(object.term) : 0,
+      origins: globalThis.Array.isArray(object?.origins)
+        ? object.origins.map((e: any) => VectorClockEntry.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: CausalGroupStanding): unknown {
+    const obj: any = {};
+    if (message.groupId !== 0) {
+      obj.groupId = Math.round(message.groupId);
+    }
+    if (message.applied !== false) {
+      obj.applied = message.applied;
+    }
+    if (message.term !== 0) {
+      obj.term = Math.round(message.term);
+    }
+    if (message.origins?.length) {
+      obj.origins = message.origins.map((e) => VectorClockEntry.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CausalGroupStanding>): CausalGroupStanding {
+    return CausalGroupStanding.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CausalGroupStanding>): CausalGroupStanding {
+    const message = createBaseCausalGroupStanding();
+    message.groupId = object.groupId ?? 0;
+    message.applied = object.applied ?? false;
+    message.term = object.term ?? 0;
+    message.origins = object.origins?.map((e) => VectorClockEntry.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseReadCausalHistoryRequest(): ReadCausalHistoryRequest {
+  return { region: undefined, pageSize: 0, pageToken: "" };
+}
+
+export const ReadCausalHistoryRequest: MessageFns<ReadCausalHistoryRequest> = {
+  encode(message: ReadCausalHistoryRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.region !== undefined) {
+      Region.encode(message.region, writer.uint32(10).fork()).join();
+    }
+    if (message.pageSize !== 0) {
+      writer.uint32(16).uint32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(26).string(message.pageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadCausalHistoryRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadCausalHistoryRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.region = Region.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.pageSize = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReadCausalHistoryRequest {
+    return {
+      region: isSet(object.region) ? Region.fromJSON(object.region) : undefined,
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ReadCausalHistoryRequest): unknown {
+    const obj: any = {};
+    if (message.region !== undefined) {
+      obj.region = Region.toJSON(message.region);
+    }
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ReadCausalHistoryRequest>): ReadCausalHistoryRequest {
+    return ReadCausalHistoryRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReadCausalHistoryRequest>): ReadCausalHistoryRequest {
+    const message = createBaseReadCausalHistoryRequest();
+    message.region = (object.region !== undefined && object.region !== null)
+      ? Region.fromPartial(object.region)
+      : undefined;
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseReadCausalHistoryResponse(): ReadCausalHistoryResponse {
+  return { events: [], nextPageToken: "", resumeToken: "", trimmed: false, missingMax: 0 };
+}
+
+export const ReadCausalHistoryResponse: MessageFns<ReadCausalHistoryResponse> = {
+  encode(message: ReadCausalHistoryResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.events) {
+      StoredCausalEvent.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
+    }
+    if (message.resumeToken !== "") {
+      writer.uint32(26).string(message.resumeToken);
+    }
+    if (message.trimmed !== false) {
+      writer.uint32(32).bool(message.trimmed);
+    }
+    if (message.missingMax !== 0) {
+      writer.uint32(40).uint64Number(message.missingMax);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadCausalHistoryResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadCausalHistoryResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.events.push(StoredCausalEvent.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.resumeToken = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.trimmed = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.missingMax = reader.uint64Number();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReadCausalHistoryResponse {
+    return {
+      events: globalThis.Array.isArray(object?.events)
+        ? object.events.map((e: any) => StoredCausalEvent.fromJSON(e))
+        : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
+      resumeToken: isSet(object.resumeToken)
+        ? globalThis.String(object.resumeToken)
+        : isSet(object.resume_token)
+        ? globalThis.String(object.resume_token)
+        : "",
+      trimmed: isSet(object.trimmed) ? globalThis.Boolean(object.trimmed) : false,
+      missingMax: isSet(object.missingMax)
+        ? globalThis.Number(object.missingMax)
+        : isSet(object.missing_max)
+        ? globalThis.Number(object.missing_max)
+        : 0,
+    };
+  },
+
+  toJSON(message: ReadCausalHistoryResponse): unknown {
+    const obj: any = {};
+    if (message.events?.length) {
+      obj.events = message.events.map((e) => StoredCausalEvent.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
+    }
+    if (message.resumeToken !== "") {
+      obj.resumeToken = message.resumeToken;
+    }
+    if (message.trimmed !== false) {
+      obj.trimmed = message.trimmed;
+    }
+    if (message.missingMax !== 0) {
+      obj.missingMax = Math.round(message.missingMax);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ReadCausalHistoryResponse>): ReadCausalHistoryResponse {
+    return ReadCausalHistoryResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReadCausalHistoryResponse>): ReadCausalHistoryResponse {
+    const message = createBaseReadCausalHistoryResponse();
+    message.events = object.events?.map((e) => StoredCausalEvent.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
+    message.resumeToken = object.resumeToken ?? "";
+    message.trimmed = object.trimmed ?? false;
+    message.missingMax = object.missingMax ?? 0;
+    return message;
+  },
+};
+
+function createBaseStoredCausalEvent(): StoredCausalEvent {
+  return { event: undefined, storedAtMs: 0 };
+}
+
+export const StoredCausalEvent: MessageFns<StoredCausalEvent> = {
+  encode(message: StoredCausalEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.event !== undefined) {
+      DeliveredEvent.encode(message.event, writer.uint32(10).fork()).join();
+    }
+    if (message.storedAtMs !== 0) {
+      writer.uint32(16).int64Number(message.storedAtMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StoredCausalEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStoredCausalEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.event = DeliveredEvent.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.storedAtMs = reader.int64Number();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StoredCausalEvent {
+    return {
+      event: isSet(object.event) ? DeliveredEvent.fromJSON(object.event) : undefined,
+      storedAtMs: isSet(object.storedAtMs)
+        ? globalThis.Number(object.storedAtMs)
+        : isSet(object.stored_at_ms)
+        ? globalThis.Number(object.stored_at_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: StoredCausalEvent): unknown {
+    const obj: any = {};
+    if (message.event !== undefined) {
+      obj.event = DeliveredEvent.toJSON(message.event);
+    }
+    if (message.storedAtMs !== 0) {
+      obj.storedAtMs = Math.round(message.storedAtMs);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<StoredCausalEvent>): StoredCausalEvent {
+    return StoredCausalEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StoredCausalEvent>): StoredCausalEvent {
+    const message = createBaseStoredCausalEvent();
+    message.event = (object.event !== undefined && object.event !== null)
+      ? DeliveredEvent.fromPartial(object.event)
+      : undefined;
+    message.storedAtMs = object.storedAtMs ?? 0;
+    return message;
+  },
+};
+
 function createBaseGetCacheStatisticsRequest(): GetCacheStatisticsRequest {
   return {};
 }
@@ -5083,6 +6032,30 @@ export const RegionStoreServiceService = {
       LoadEventualValuesResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): LoadEventualValuesResponse => LoadEventualValuesResponse.decode(value),
   },
+  /** Takes causal events of groups from their leaders: each exactly once, in order of its origin, causes first. */
+  storeCausalEvents: {
+    path: "/statemesh.v1.RegionStoreService/StoreCausalEvents" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: StoreCausalEventsRequest): Buffer =>
+      StoreCausalEventsRequest.encode(value).finish(),
+    requestDeserialize: (value: Buffer): StoreCausalEventsRequest => StoreCausalEventsRequest.decode(value),
+    responseSerialize: (value: StoreCausalEventsResponse): Buffer =>
+      StoreCausalEventsResponse.encode(value).finish(),
+    responseDeserialize: (value: Buffer): StoreCausalEventsResponse => StoreCausalEventsResponse.decode(value),
+  },
+  /** The causal events of a region that are stored, causes first, paged: also those that no node keeps any more. */
+  readCausalHistory: {
+    path: "/statemesh.v1.RegionStoreService/ReadCausalHistory" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReadCausalHistoryRequest): Buffer =>
+      ReadCausalHistoryRequest.encode(value).finish(),
+    requestDeserialize: (value: Buffer): ReadCausalHistoryRequest => ReadCausalHistoryRequest.decode(value),
+    responseSerialize: (value: ReadCausalHistoryResponse): Buffer =>
+      ReadCausalHistoryResponse.encode(value).finish(),
+    responseDeserialize: (value: Buffer): ReadCausalHistoryResponse => ReadCausalHistoryResponse.decode(value),
+  },
   /** Hits and misses of the caches by tier. */
   getCacheStatistics: {
     path: "/statemesh.v1.RegionStoreService/GetCacheStatistics" as const,
@@ -5125,6 +6098,10 @@ export interface RegionStoreServiceServer extends UntypedServiceImplementation {
   storeEventualValues: handleUnaryCall<StoreEventualValuesRequest, StoreEventualValuesResponse>;
   /** The eventual values that are stored, deletions included, paged: what a node starts with. */
   loadEventualValues: handleUnaryCall<LoadEventualValuesRequest, LoadEventualValuesResponse>;
+  /** Takes causal events of groups from their leaders: each exactly once, in order of its origin, causes first. */
+  storeCausalEvents: handleUnaryCall<StoreCausalEventsRequest, StoreCausalEventsResponse>;
+  /** The causal events of a region that are stored, causes first, paged: also those that no node keeps any more. */
+  readCausalHistory: handleUnaryCall<ReadCausalHistoryRequest, ReadCausalHistoryResponse>;
   /** Hits and misses of the caches by tier. */
   getCacheStatistics: handleUnaryCall<GetCacheStatisticsRequest, GetCacheStatisticsResponse>;
 }
@@ -5324,6 +6301,38 @@ export interface RegionStoreServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: LoadEventualValuesResponse) => void,
+  ): ClientUnaryCall;
+  /** Takes causal events of groups from their leaders: each exactly once, in order of its origin, causes first. */
+  storeCausalEvents(
+    request: StoreCausalEventsRequest,
+    callback: (error: ServiceError | null, response: StoreCausalEventsResponse) => void,
+  ): ClientUnaryCall;
+  storeCausalEvents(
+    request: StoreCausalEventsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: StoreCausalEventsResponse) => void,
+  ): ClientUnaryCall;
+  storeCausalEvents(
+    request: StoreCausalEventsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: StoreCausalEventsResponse) => void,
+  ): ClientUnaryCall;
+  /** The causal events of a region that are stored, causes first, paged: also those that no node keeps any more. */
+  readCausalHistory(
+    request: ReadCausalHistoryRequest,
+    callback: (error: ServiceError | null, response: ReadCausalHistoryResponse) => void,
+  ): ClientUnaryCall;
+  readCausalHistory(
+    request: ReadCausalHistoryRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReadCausalHistoryResponse) => void,
+  ): ClientUnaryCall;
+  readCausalHistory(
+    request: ReadCausalHistoryRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReadCausalHistoryResponse) => void,
   ): ClientUnaryCall;
   /** Hits and misses of the caches by tier. */
   getCacheStatistics(
