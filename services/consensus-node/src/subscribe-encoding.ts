@@ -13,8 +13,20 @@ const VALUES_TAG = 0x12;
 const EVENTS_TAG = 0x1a;
 const RESPONSE_TAG = 0x0a;
 
+/** Messages with the same first change that are kept: readers with other wishes, or who stood elsewhere, get other ones. */
+const BODIES_OF_A_CHANGE_MAX = 8;
+
+/** The changes of a message in bytes, and the last whole message with them. */
+interface Body {
+  readonly changes: SubscriptionChanges;
+  readonly bytes: Uint8Array;
+  whole: { readonly resumeToken: string; readonly isWrapped: boolean; readonly bytes: Buffer } | undefined;
+}
+
 export class SubscriptionEncoder {
   readonly #kept = new Map<object, Uint8Array>();
+  /** By their first change. */
+  readonly #bodies = new Map<object, Body[]>();
   #keptBytes = 0;
 
   /** A SubscribeResponse. */
@@ -31,6 +43,7 @@ export class SubscriptionEncoder {
   forget(): void {
     if (this.#keptBytes === 0) return;
     this.#kept.clear();
+    this.#bodies.clear();
     this.#keptBytes = 0;
   }
 
@@ -42,21 +55,35 @@ export class SubscriptionEncoder {
       bytes.set(whole, putHead(bytes, 0, RESPONSE_TAG, whole.length));
       return bytes;
     }
-    const parts = this.#partsOf(event.value);
-    let length = 0;
-    for (const part of parts) length += part.length;
+    const body = this.#bodyOf(event.value);
+    const { whole } = body;
+    if (whole !== undefined && whole.resumeToken === resumeToken && whole.isWrapped === isWrapped) return whole.bytes;
+    const { length } = body.bytes;
     // A token is of one byte a character.
     const tokenLength = resumeToken.length === 0 ? 0 : 1 + varintLength(resumeToken.length) + resumeToken.length;
     const inner = 1 + varintLength(length) + length + tokenLength;
     const bytes = Buffer.allocUnsafe(isWrapped ? 1 + varintLength(inner) + inner : inner);
     let at = isWrapped ? putHead(bytes, 0, RESPONSE_TAG, inner) : 0;
     at = putHead(bytes, at, CHANGES_TAG, length);
-    for (const part of parts) {
-      bytes.set(part, at);
-      at += part.length;
-    }
-    if (tokenLength > 0) bytes.write(resumeToken, putHead(bytes, at, TOKEN_TAG, resumeToken.length), "latin1");
+    bytes.set(body.bytes, at);
+    if (tokenLength > 0) bytes.write(resumeToken, putHead(bytes, at + length, TOKEN_TAG, resumeToken.length), "latin1");
+    body.whole = { resumeToken, isWrapped, bytes };
     return bytes;
+  }
+
+  /** The same changes in the same order have the same bytes. */
+  #bodyOf(changes: SubscriptionChanges): Body {
+    const first = changes.entities[0] ?? changes.values[0] ?? changes.events[0];
+    const known = first === undefined ? undefined : this.#bodies.get(first);
+    const same = known?.find((each) => isSame(each.changes, changes));
+    if (same !== undefined) return same;
+    const parts = this.#partsOf(changes);
+    const body: Body = { changes, bytes: parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts), whole: undefined };
+    if (first === undefined || this.#keptBytes >= KEPT_BYTES_MAX) return body;
+    this.#keptBytes += body.bytes.length;
+    if (known === undefined) this.#bodies.set(first, [body]);
+    else if (known.length < BODIES_OF_A_CHANGE_MAX) known.push(body);
+    return body;
   }
 
   #partsOf({ entities, values, events }: SubscriptionChanges): Uint8Array[] {
@@ -79,6 +106,18 @@ export class SubscriptionEncoder {
     }
     return bytes;
   }
+}
+
+/** The same changes, each by identity. */
+function isSame(one: SubscriptionChanges, other: SubscriptionChanges): boolean {
+  return isSameList(one.values, other.values) && isSameList(one.entities, other.entities) && isSameList(one.events, other.events);
+}
+
+function isSameList(one: readonly object[], other: readonly object[]): boolean {
+  if (one === other) return true;
+  if (one.length !== other.length) return false;
+  for (let at = 0; at < one.length; at += 1) if (one[at] !== other[at]) return false;
+  return true;
 }
 
 /** Writes a tag of one byte and a length; returns where the content begins. */

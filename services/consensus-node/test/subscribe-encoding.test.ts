@@ -29,4 +29,20 @@ describe("what a subscriber gets in bytes", () => {
       if (round === 1) encoder.forget();
     }
   });
+
+  it("is each reader's own, where messages begin with the same change", () => {
+    const encoder = new SubscriptionEncoder();
+    const [a, b, c] = [value("a", 3), value("b", 5), value("c", 7)];
+    const others = Array.from({ length: 20 }, (_, at) => changes([], [a, value(`d${at}`, 3)], [], "token"));
+    for (const message of [changes([], [a, b], [], "1"), changes([], [a, c], [], "1"), changes([], [a], [], "1"), changes([], [a, b], [], "2"), changes([], [a, b], [event], "2"), changes([], [a, b], [], "1"), ...others, ...others]) {
+      expect(encoder.encode(message)).toEqual(Buffer.from(SubscribeResponse.encode(message).finish()));
+      expect(encoder.encodeWrapped(message)).toEqual(Buffer.from(SubscribeStreamResponse.encode({ response: message }).finish()));
+    }
+  });
+
+  it("is the same bytes for readers of the same who stand at the same place", () => {
+    const encoder = new SubscriptionEncoder();
+    const [a, b] = [value("a", 3), value("b", 5)];
+    expect(encoder.encode(changes([], [a, b], [], "1"))).toBe(encoder.encode(changes([], [a, b], [], "1")));
+  });
 });

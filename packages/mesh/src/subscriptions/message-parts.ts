@@ -3,7 +3,7 @@ import { merge } from "@statemesh/clocks";
 import type { Entity, EventualValue, SubscriptionChanges, VectorClockEntry } from "@statemesh/contract";
 import type { PlacedChange } from "./change-ring.ts";
 import { sizeOfDelivered, sizeOfEntity, sizeOfValue } from "./message-size.ts";
-import type { Subscriber } from "./subscriber.ts";
+import { NOWHERE, type Subscriber } from "./subscriber.ts";
 
 /** Parts of a snapshot, or of what came into reach. Returns how many items went. */
 export function takeParts({ entities, values }: Subscriber, part: { readonly entities: Entity[]; readonly values: EventualValue[] }, maxBytes: number): number {
@@ -68,14 +68,21 @@ export function takeAgain(subscriber: Subscriber, message: SubscriptionChanges, 
   return { items, bytes };
 }
 
-/** The latest of each key that changed. */
+/** The latest of each key that changed. Who wants the same, and stood at the same place, gets the same list. */
 export function takeValues(subscriber: Subscriber, message: SubscriptionChanges, maxBytes: number): void {
+  const { crowd, dirty, readThrough, roundThrough } = subscriber;
+  const isWhole = crowd !== undefined && crowd.readers > 1 && message.values.length === 0 && !subscriber.isInRound && readThrough !== NOWHERE;
+  const shared = isWhole ? crowd.values : undefined;
+  const isSame = shared !== undefined && shared.from === readThrough && shared.through === roundThrough && shared.bytes < maxBytes;
+  if (isSame) message.values = shared.values;
   let bytes = 0;
-  const { dirty } = subscriber;
   subscriber.dirty = [];
   for (const member of dirty) {
-    if (bytes < maxBytes) bytes += member.feed.read(member, message.values, subscriber.roundThrough, maxBytes - bytes, sizeOfValue);
+    if (isSame) member.feed.pass(member, roundThrough);
+    else if (bytes < maxBytes) bytes += member.feed.read(member, message.values, roundThrough, maxBytes - bytes, sizeOfValue);
     if (member.dirty) subscriber.dirty.push(member);
   }
-  subscriber.isInRound = bytes >= maxBytes;
+  subscriber.isInRound = !isSame && bytes >= maxBytes;
+  subscriber.readThrough = subscriber.isInRound ? NOWHERE : roundThrough;
+  if (isWhole && !isSame && !subscriber.isInRound) crowd.values = { from: readThrough, through: roundThrough, values: message.values, bytes };
 }

@@ -17,6 +17,8 @@ export interface FeedMember {
   seen: number;
   /** Is in its subscriber's list of regions with news. */
   dirty: boolean;
+  /** Its place among those that have no news. */
+  place: number;
 }
 
 /**
@@ -30,7 +32,8 @@ export class RegionFeed {
   readonly causal = new Set<Subscriber>();
   readonly members = new Set<FeedMember>();
   readonly #values = new Map<object, FeedValue>();
-  readonly #clean = new Set<FeedMember>();
+  /** Members without news, in any order. */
+  readonly #clean: FeedMember[] = [];
   #newest: FeedValue | undefined;
 
   constructor(region: Region) {
@@ -42,15 +45,18 @@ export class RegionFeed {
   }
 
   join(subscriber: Subscriber, seen: number): FeedMember {
-    const member: FeedMember = { subscriber, feed: this, seen, dirty: false };
+    const member: FeedMember = { subscriber, feed: this, seen, dirty: false, place: this.#clean.length };
     this.members.add(member);
-    this.#clean.add(member);
+    this.#clean.push(member);
     return member;
   }
 
   leave(member: FeedMember): void {
-    this.members.delete(member);
-    this.#clean.delete(member);
+    if (!this.members.delete(member) || member.dirty) return;
+    const last = this.#clean.pop() as FeedMember;
+    if (last === member) return;
+    last.place = member.place;
+    this.#clean[member.place] = last;
   }
 
   /** Takes a change; `wake` hears of each member that had no news before. */
@@ -71,7 +77,7 @@ export class RegionFeed {
       member.dirty = true;
       wake(member);
     }
-    this.#clean.clear();
+    this.#clean.length = 0;
   }
 
   /** The key is gone for good; `missed` hears of each member that has not read its deletion. */
@@ -105,10 +111,17 @@ export class RegionFeed {
     return bytes;
   }
 
+  /** The member has all up to a number from elsewhere. */
+  pass(member: FeedMember, through: number): void {
+    member.seen = Math.max(member.seen, through);
+    if (this.#newest === undefined || this.#newest.number <= member.seen) this.#settle(member);
+  }
+
   #settle(member: FeedMember): void {
     if (!member.dirty) return;
     member.dirty = false;
-    this.#clean.add(member);
+    member.place = this.#clean.length;
+    this.#clean.push(member);
   }
 
   #unlink(node: FeedValue): void {

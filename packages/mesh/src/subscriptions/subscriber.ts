@@ -1,13 +1,18 @@
 import type { DeliveredEvent, Entity, EventualValue, Region, VectorClock } from "@statemesh/contract";
 import type { PlacedChange } from "./change-ring.ts";
+import type { Crowd } from "./crowd.ts";
 import type { FeedMember } from "./region-feed.ts";
 import type { GroupCursor } from "./resume-token.ts";
 import type { Area } from "./scope.ts";
 import type { Wishes } from "./wishes.ts";
 
+/** Never written to. */
+const NO_ITEMS: never[] = [];
+
 /** A first-in first-out queue. */
 class Queue<T> {
-  #items: T[] = [];
+  // None until something waits: most queues of most readers never hold anything.
+  #items: T[] = NO_ITEMS;
   #head = 0;
 
   get length(): number {
@@ -15,10 +20,12 @@ class Queue<T> {
   }
 
   push(item: T): void {
-    this.#items.push(item);
+    if (this.#items === NO_ITEMS) this.#items = [item];
+    else this.#items.push(item);
   }
 
   shift(): T | undefined {
+    if (this.#items === NO_ITEMS) return undefined;
     const item = this.#items[this.#head];
     if (item === undefined) return undefined;
     this.#head += 1;
@@ -31,15 +38,20 @@ class Queue<T> {
   }
 
   clear(): void {
-    this.#items = [];
+    this.#items = NO_ITEMS;
     this.#head = 0;
   }
 }
 
+/** No number of a change. */
+export const NOWHERE = -1;
+
 /** One reader. */
 export interface Subscriber {
   readonly id: number;
-  readonly wishes: Wishes;
+  wishes: Wishes;
+  /** Those that want the same of the same regions; undefined where it may move. */
+  crowd: Crowd | undefined;
   /** Hash of what it wants, and of its regions where it does not move. */
   readonly scope: number;
   /** Of a reader that may move: where it wants to be. */
@@ -80,6 +92,8 @@ export interface Subscriber {
   roundAtMs: number;
   /** Changes of the round that is under way, or was last: up to this number. */
   roundThrough: number;
+  /** It has the latest of all values that changed up to this number; `NOWHERE`: it is in the middle of them. */
+  readThrough: number;
   /** The round found no room in one message, and goes on with the next. */
   isInRound: boolean;
   /** What is left of the snapshot, or of what came into reach. */
@@ -96,6 +110,7 @@ export interface Subscriber {
 export function newSubscriber(parts: Pick<Subscriber, "id" | "wishes" | "area" | "scope" | "intervalMs" | "clock">): Subscriber {
   return {
     ...parts,
+    crowd: undefined,
     regions: [],
     told: [],
     partial: [],
@@ -111,6 +126,7 @@ export function newSubscriber(parts: Pick<Subscriber, "id" | "wishes" | "area" |
     members: [],
     roundAtMs: 0,
     roundThrough: 0,
+    readThrough: NOWHERE,
     isInRound: false,
     entities: new Queue(),
     values: new Queue(),

@@ -6,14 +6,17 @@ import {
   type SubscriptionChanges, type SubscriptionMoved, type SubscriptionSnapshot, type VectorClock, type VectorClockEntry,
 } from "@statemesh/contract";
 import { ChangeRing, isPassed, type PlacedChange } from "./change-ring.ts";
+import { Crowds } from "./crowd.ts";
 import type { SubscriptionHubOptions, SubscriptionRequest, SubscriptionStatistics } from "./hub-options.ts";
 import { DEFAULT_SUBSCRIPTION_LIMITS, type SubscriptionLimits } from "./limits.ts";
 import { takeAgain, takeChanges, takeEvents, takeParts, takeValues } from "./message-parts.ts";
 import { RegionFeeds } from "./region-feeds.ts";
-import { decodeResumeToken, encodeResumeToken, type GroupCursor, hashOfCluster, type ResumePoint } from "./resume-token.ts";
+import { decodeResumeToken, hashOfCluster, type ResumePoint } from "./resume-token.ts";
 import { validateRequest } from "./request.ts";
-import { areaOf, distinctRegions, regionsOfArea, scopeOf, setOfRegions, unfinished, without } from "./scope.ts";
-import { hasNoParts, isCaughtUp, newSubscriber, type Subscriber } from "./subscriber.ts";
+import { missedSince } from "./resuming.ts";
+import { areaOf, distinctRegions, regionsOfArea, scopeOf, setOfRegions, without } from "./scope.ts";
+import { hasNoParts, isCaughtUp, newSubscriber, NOWHERE, type Subscriber } from "./subscriber.ts";
+import { TokenWriter } from "./token-writer.ts";
 import { ValueRounds } from "./value-rounds.ts";
 
 /** Tokens of areas say nothing about fixed regions, nor those about areas. */
@@ -31,6 +34,8 @@ export class SubscriptionHub {
   // Lagging subscribers that found no room for a snapshot.
   readonly #waiting = new Set<Subscriber>();
   readonly #rounds: ValueRounds;
+  readonly #crowds = new Crowds();
+  readonly #tokens: TokenWriter;
   // Subscribers that move once this node stands where they do.
   readonly #ahead = new Set<Subscriber>();
   #nextId = 1;
@@ -44,6 +49,7 @@ export class SubscriptionHub {
     this.#cluster = hashOfCluster(options.clusterId);
     this.#rounds = new ValueRounds(options.monotonicMs);
     this.#feeds = new RegionFeeds(options.interest);
+    this.#tokens = new TokenWriter({ cluster: this.#cluster, nowMs: options.nowMs, ringOf: (groupId) => this.#ringOf(groupId), causalFrontier: () => this.#causalFrontier() });
   }
 
   /**
@@ -71,7 +77,9 @@ export class SubscriptionHub {
     }
     this.#nextId += 1;
     this.#subscribers.set(subscriber.id, subscriber);
+    if (area === undefined) this.#enterCrowd(subscriber);
     for (const region of subscriber.regions) this.#feeds.join(subscriber, region, this.#changeNumber);
+    subscriber.readThrough = this.#changeNumber;
     this.#turnTo(subscriber);
     if (this.#hasNews(subscriber)) this.#signal(subscriber);
     return subscriber.id;
@@ -114,6 +122,7 @@ export class SubscriptionHub {
     this.#ahead.delete(subscriber);
     this.#rounds.forget(subscriber);
     this.#clear(subscriber);
+    if (subscriber.crowd !== undefined) this.#crowds.leave(subscriber.crowd);
     for (const region of subscriber.regions) this.#feeds.leave(subscriber, region);
   }
 
@@ -216,6 +225,17 @@ export class SubscriptionHub {
     return { ...this.#counters, subscribers: this.#subscribers.size, regions: this.#feeds.size, snapshotItems: this.#snapshotItems };
   }
 
+  /** Who wants the same of the same regions has one list of them. */
+  #enterCrowd(subscriber: Subscriber): void {
+    const { scope, wishes, regions, groups } = subscriber;
+    const crowd = this.#crowds.enter(scope, wishes, regions, () => groups);
+    subscriber.crowd = crowd;
+    subscriber.wishes = crowd.wishes;
+    subscriber.regions = crowd.regions;
+    subscriber.told = crowd.regions;
+    subscriber.groups = crowd.groups;
+  }
+
   /** From now on the reader reads these regions. */
   #read(subscriber: Subscriber, regions: readonly Region[]): void {
     subscriber.regions = regions;
@@ -244,6 +264,7 @@ export class SubscriptionHub {
     for (const region of left) this.#feeds.leave(subscriber, region);
     this.#read(subscriber, regions);
     for (const region of entered) this.#feeds.join(subscriber, region, this.#changeNumber);
+    subscriber.readThrough = NOWHERE;
     return { left, entered };
   }
 
@@ -282,18 +303,8 @@ export class SubscriptionHub {
     if (point.scope !== subscriber.scope || regions.length === 0) return false;
     if (wishes.eventual && this.#options.nowMs() - point.issuedMs > this.limits.maxResumeAgeMs) return false;
     if (wishes.eventual && point.cursors.length === 0 && !wishes.strong) return false;
-    const wanted = setOfRegions(regions);
-    const missed: PlacedChange[] = [];
-    for (const groupId of subscriber.groups) {
-      const cursor = point.cursors.find((candidate) => candidate.groupId === groupId);
-      const changes = cursor === undefined ? undefined : this.#ringOf(groupId).after(cursor.index, cursor.partial);
-      if (cursor === undefined || changes === undefined) return false;
-      subscriber.cursors.set(groupId, cursor);
-      for (const change of changes) {
-        const { entity } = change.change;
-        if (entity?.region !== undefined && wanted.get(entity.region) === true && wishes.wantsKind(entity.kind)) missed.push(change);
-      }
-    }
+    const missed = missedSince(point, subscriber, (groupId) => this.#ringOf(groupId));
+    if (missed === undefined) return false;
     if (this.#queueEventsSince(subscriber) > 0) return false;
     if (missed.length + subscriber.events.length > this.limits.maxQueued) return false;
     const values: EventualValue[] = [];
@@ -310,6 +321,7 @@ export class SubscriptionHub {
   #takeSnapshot(subscriber: Subscriber): boolean {
     if (!this.#takeState(subscriber, subscriber.regions)) return false;
     for (const member of subscriber.members) member.seen = this.#changeNumber;
+    subscriber.readThrough = this.#changeNumber;
     subscriber.told = subscriber.regions;
     subscriber.partial = [];
     subscriber.phase = "snapshot";
@@ -411,7 +423,7 @@ export class SubscriptionHub {
     subscriber.dropped = Math.max(subscriber.dropped, this.#queueEventsSince(subscriber));
     const dropped = subscriber.dropped;
     subscriber.dropped = 0;
-    return { event: { $case: "lagged", value: { dropped } }, resumeToken: this.#token(subscriber, false) };
+    return { event: { $case: "lagged", value: { dropped } }, resumeToken: this.#tokens.write(subscriber, false) };
   }
 
   #nextSnapshot(subscriber: Subscriber, maxBytes: number): SubscribeResponse {
@@ -422,7 +434,7 @@ export class SubscriptionHub {
       part.regions.push(...subscriber.regions);
       subscriber.phase = "live";
     }
-    return { event: { $case: "snapshot", value: part }, resumeToken: this.#token(subscriber, part.complete) };
+    return { event: { $case: "snapshot", value: part }, resumeToken: this.#tokens.write(subscriber, part.complete) };
   }
 
   #nextMoved(subscriber: Subscriber, maxBytes: number): SubscribeResponse {
@@ -436,7 +448,7 @@ export class SubscriptionHub {
       subscriber.partial = [];
       subscriber.phase = "live";
     }
-    return { event: { $case: "moved", value: part }, resumeToken: this.#token(subscriber, true) };
+    return { event: { $case: "moved", value: part }, resumeToken: this.#tokens.write(subscriber, true) };
   }
 
   #nextChanges(subscriber: Subscriber, maxBytes: number): SubscribeResponse | undefined {
@@ -448,26 +460,7 @@ export class SubscriptionHub {
     bytes += again.bytes;
     if (bytes < maxBytes && subscriber.dirty.length > 0 && this.#rounds.begins(subscriber, this.#changeNumber)) takeValues(subscriber, message, maxBytes - bytes);
     if (message.entities.length + message.values.length + message.events.length === 0) return undefined;
-    return { event: { $case: "changes", value: message }, resumeToken: this.#token(subscriber, true) };
-  }
-
-  /** The token after a message. In the middle of a snapshot its scope is nobody's: the reader gets another one, as new as the cursors say at least. */
-  #token(subscriber: Subscriber, stands: boolean): string {
-    const cursors: GroupCursor[] = [];
-    for (const groupId of subscriber.groups) {
-      const cursor = subscriber.cursors.get(groupId) as GroupCursor;
-      const ring = this.#ringOf(groupId);
-      const passed = stands && subscriber.changes.length === 0 && ring.index >= cursor.index;
-      cursors.push(passed ? { groupId, term: ring.term, index: ring.index, partial: 0 } : cursor);
-    }
-    // Says that the values stand, where no group does.
-    if (stands && subscriber.groups.length === 0) cursors.push({ groupId: 0, term: 0, index: 0, partial: 0 });
-    if (subscriber.wishes.causal && subscriber.events.length === 0 && subscriber.phase === "live") {
-      subscriber.clock = merge(subscriber.clock, this.#causalFrontier());
-    }
-    const regions = subscriber.area === undefined ? undefined : stands ? subscriber.told : [];
-    const scope = stands ? subscriber.scope : unfinished(subscriber.scope);
-    return encodeResumeToken({ scope, issuedMs: this.#options.nowMs(), cursors, causal: subscriber.clock, regions, partial: stands ? subscriber.partial : [] }, this.#cluster);
+    return { event: { $case: "changes", value: message }, resumeToken: this.#tokens.write(subscriber, true) };
   }
 
   #hasNews(subscriber: Subscriber): boolean {

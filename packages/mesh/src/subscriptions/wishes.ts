@@ -35,6 +35,11 @@ export class Wishes {
     this.hash = (classes + hashOf(this.#kinds, 0x9e3779b1) + hashOf(this.#types, 0x85ebca6b)) | 0;
   }
 
+  equals(other: Wishes): boolean {
+    const classes = this.strong === other.strong && this.eventual === other.eventual && this.causal === other.causal && this.#isLean === other.#isLean;
+    return classes && sameNames(this.#kinds, other.#kinds) && sameNames(this.#types, other.#types);
+  }
+
   wantsKind(kind: string): boolean {
     return this.#kinds === undefined || this.#kinds.has(kind);
   }
@@ -74,6 +79,10 @@ function setOf(names: readonly string[], field: string): ReadonlySet<string> | u
   if (names.length > NAMES_MAX) throw MeshError.field(field, `at most ${NAMES_MAX}`);
   for (const [at, name] of names.entries()) if (!withinBytes(name, NAME_BYTES_MAX)) throw MeshError.field(`${field}[${at}]`, `1..${NAME_BYTES_MAX} bytes`);
   return names.length === 0 ? undefined : new Set(names);
+}
+
+function sameNames(one: ReadonlySet<string> | undefined, other: ReadonlySet<string> | undefined): boolean {
+  return one === other || (one !== undefined && other !== undefined && one.size === other.size && [...one].every((name) => other.has(name)));
 }
 
 function hashOf(names: ReadonlySet<string> | undefined, seed: number): number {

@@ -1,6 +1,7 @@
 import type { PlantedBug } from "./planted-bug.ts";
 import { SMALL_MESH } from "./small-mesh.ts";
 
+const PARTS = "packages/mesh/src/subscriptions/message-parts.ts";
 const HUB = "packages/mesh/src/subscriptions/subscription-hub.ts";
 
 /** A small mesh with readers that walk along borders. */
@@ -22,5 +23,18 @@ export const SUBSCRIPTION_BUGS: readonly PlantedBug[] = [
       { file: HUB, find: "    subscriber.told = without(before, left);\n", replace: "    subscriber.told = before.length > 0 ? subscriber.regions : [];\n" },
       { file: HUB, find: "    subscriber.partial = entered;\n", replace: "" },
     ],
+  },
+];
+
+/** A small mesh with readers of the same regions, not all as fast. */
+const CROWDED = { ...SMALL_MESH, groups: 2, regionsPerGroup: 1, subscribers: 6, walking: 0, slowReaderMs: 50 } as const;
+
+/** Mistakes of subscriptions that share what they get. */
+export const CROWD_BUGS: readonly PlantedBug[] = [
+  {
+    number: 96, name: "what-a-neighbour-lacked", tier: "mesh",
+    breaks: "a reader gets what one that wants the same has just got, though it stood further back",
+    hints: CROWDED,
+    edits: [{ file: PARTS, find: "shared.from === readThrough && ", replace: "shared.from >= readThrough && " }],
   },
 ];
