@@ -24,9 +24,19 @@ export async function cppWithGrpc(): Promise<string> {
   return await orInstalled("headers of gRPC and protobuf for C++", find, packages);
 }
 
+/** Mono's C# compiler with the libraries that it needs. */
+export async function csharpCompiler(): Promise<string> {
+  return await debianProgram(["mcs"], ["mono-mcs", "libmono-system-core4.0-cil"]);
+}
+
+/** The compiler of protobuf. */
+export async function protoc(): Promise<string> {
+  return await debianProgram(["protoc"], PLUGINS);
+}
+
 /** Generates stubs by one of examples/stubs into a folder, with `more` arguments for buf. */
 export async function generateStubs(language: "python" | "cpp", target: string): Promise<void> {
-  await debianProgram(["protoc"], PLUGINS);
+  await protoc();
   await debianProgram([`grpc_${language}_plugin`], PLUGINS);
   const paths = ["statemesh/v1", "google/rpc"].flatMap((path) => ["--path", `proto/${path}`]);
   const { ok, output } = runTool("buf", ["generate", "--template", `examples/stubs/${language}.gen.yaml`, ...paths, "--output", target]);

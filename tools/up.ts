@@ -36,6 +36,7 @@ interface Options {
   readonly groups: number;
   readonly demo: boolean;
   readonly redis: boolean;
+  readonly policyFile?: string;
 }
 
 const options = new Command("./dev up")
@@ -46,6 +47,7 @@ const options = new Command("./dev up")
   .option("--data-dir <folder>", "where everything is kept between runs", join(ROOT, ".data/up"))
   .option("--nodes <number>", "consensus nodes, 1..9", wholeIn(1, 9), 3)
   .option("--groups <number>", "Raft groups that hold regions, 1..64", wholeIn(1, 64), 4)
+  .option("--policy-file <file>", "policy table of nodes and arbiter (docs/policy.md); left out: the built-in one")
   .option("--no-demo", "only serve")
   .option("--no-redis", "leave Redis out")
   .parse()
@@ -164,6 +166,11 @@ function isInstalled(programs: readonly string[]): boolean {
   }));
 }
 
+function policyFlags(file: string): Record<string, string[]> {
+  const flags = ["--policy-file", file];
+  return { "consensus-node": flags, "conflict-arbiter": flags };
+}
+
 async function startServices(dataDir: string, data: UpData): Promise<void> {
   progress.update("starting PostgreSQL");
   await keepPostgres(dataDir, data);
@@ -179,6 +186,7 @@ async function startServices(dataDir: string, data: UpData): Promise<void> {
     postgres: running.postgres?.url,
     redis: running.redis?.url,
     fixedPorts: true,
+    ...(options.policyFile === undefined ? {} : { extraFlags: policyFlags(resolve(options.policyFile)) }),
     onCrash: (process, how) => keeper.ended(process.spec.name, how, async () => await running.mesh?.restart(process)),
     onProgress: (text) => progress.update(text),
   });

@@ -85,6 +85,23 @@ describe("the authority directory", () => {
     expect((await register(21, "lighthouse", 6)).server?.serverId).toBe(21);
   });
 
+  test("a registration that is ended frees its id, its name and its regions at once; the word of another start ends nothing", async () => {
+    const region = { x: 7, y: 3, z: 7 };
+    const unregister = async (incarnation: number, node: number): Promise<unknown> => call(at(node), AuthorityDirectoryServiceService.unregister, { serverId: 90, incarnation }, limits);
+    await register(90, "short", 1);
+    const epoch = await acquireWhenFree(90, region);
+    await unregister(2, 2);
+    expect(await reasonOf(register(90, "short", 2))).toBe("SERVER_ALREADY_REGISTERED");
+    await unregister(1, 2);
+    await unregister(1, 3);
+    await register(90, "short", 2, 3);
+    await register(91, "other", 1);
+    expect(await epochOf(acquire(91, region, 2))).toBeGreaterThan(epoch);
+    expect((await renew(90, region, epoch)).renewed).toEqual([]);
+    await unregister(2, 1);
+    expect(await reasonOf(renew(90, region, epoch))).toBe("SERVER_NOT_REGISTERED");
+  });
+
   test("a region is routed by position, coordinates and text, to one owner on every node", async () => {
     const region = { x: -3, y: 0, z: 17 };
     const places: RouteRequest["place"][] = [

@@ -1,9 +1,9 @@
 /** Requests that must be refused, by method: missing, oversized and nonsense fields, each with the reason and the field. */
 import {
   AcquireRequest, ArbitrateRequest, Candidate, CandidateSet, DeleteRegionRequest, DetectRequest, ExecuteRequest, ExecuteStreamRequest, ExplainRequest, GetWatermarksRequest,
-  ListRegionsRequest, LoadRegionRequest, MaterializeRequest, Operation, PatchRegionRequest, PublishRequest, QueryEntitiesRequest, QueryRegionsRequest, type Reason, ReadLevel,
+  ListContainersRequest, ListRegionsRequest, LoadRegionRequest, MaterializeRequest, Operation, PatchRegionRequest, PublishRequest, QueryEntitiesRequest, QueryRegionsRequest, type Reason, ReadLevel,
   ReadRequest, ReadSnapshotRequest, RegisterRequest, ReleaseRequest, RenewRequest, ResolveRequest, RouteRequest, StoreRegionRequest,
-  TransactRegionsRequest, TransactRequest, TransferLeadershipRequest, VerifyConservationRequest, WatchConservationRequest, WatchConflictsRequest,
+  TransactRegionsRequest, TransactRequest, TransferLeadershipRequest, UnregisterRequest, VerifyConservationRequest, WatchConservationRequest, WatchConflictsRequest,
 } from "@statemesh/contract";
 import { LOCAL_CLUSTER } from "../../tools/mesh-processes.ts";
 import { badEventualRequests } from "./bad-eventual-requests.ts";
@@ -172,6 +172,16 @@ function consistency(of: Of, world: KnownWorld, tokens: ForeignTokens): void {
     add("a page token of the region store", "INVALID_PAGE_TOKEN", "page_token", { pageToken: tokens.listPage });
     cases.raw("a position beyond 2^53", "MALFORMED_MESSAGE", undefined, [bytesField(5, varintField(3, PAST_2_53))]);
   });
+  of("ConsistencyService/ListContainers", (cases) => {
+    const add = (name: string, reason: Reason, field: string | undefined, object: object): void => cases.add<ListContainersRequest>(ListContainersRequest, name, reason, field, { playerId: "p", ...object });
+    add("nobody's", "INVALID_FIELD", "player_id", { playerId: "" });
+    add("a player of 65 bytes", "INVALID_FIELD", "player_id", { playerId: LONG });
+    add("a player of control characters", "INVALID_FIELD", "player_id", { playerId: "a\nb" });
+    add("beyond the world", "INVALID_FIELD", "region.x", { region: BEYOND });
+    add("a page of 1,001", "INVALID_FIELD", "page_size", { pageSize: 1_001 });
+    for (const pageToken of ["%%%", "x.1.y", ".1.", "x.99999999999.y"]) add(`the page token ${pageToken}`, "INVALID_PAGE_TOKEN", "page_token", { pageToken });
+    add("a page token of a read", "INVALID_PAGE_TOKEN", "page_token", { region, pageToken: tokens.readPage });
+  });
   of("ConsistencyService/ReadSnapshot", (cases) => {
     const add = (name: string, field: string, parts: readonly object[]): void => cases.add<ReadSnapshotRequest>(ReadSnapshotRequest, name, "INVALID_FIELD", field, { parts });
     add("nothing", "parts", []);
@@ -200,6 +210,12 @@ function authority(of: Of, world: KnownWorld): void {
     add("an incarnation beyond 2^53", "MALFORMED_MESSAGE", undefined, {}, varintField(4, PAST_2_53));
     add("the name of a live server", "SERVER_ALREADY_REGISTERED", undefined, { name: `shard-${serverId}` });
     add("the id of a live server", "SERVER_ALREADY_REGISTERED", undefined, { serverId, name: "impostor", incarnation: 4_711 });
+  });
+  of("AuthorityDirectoryService/Unregister", (cases) => {
+    const add = (name: string, reason: Reason, field: string | undefined, object: object, more?: Buffer): void => cases.add<UnregisterRequest>(UnregisterRequest, name, reason, field, { serverId: 99, incarnation: 1, ...object }, more);
+    add("nobody", "INVALID_FIELD", "server_id", { serverId: 0 });
+    add("no start", "INVALID_FIELD", "incarnation", { incarnation: 0 });
+    add("a start beyond 2^53", "MALFORMED_MESSAGE", undefined, {}, varintField(2, PAST_2_53));
   });
   of("AuthorityDirectoryService/Route", (cases) => {
     const add = (name: string, field: string, place: RouteRequest["place"]): void => cases.raw(name, "INVALID_FIELD", field, [RouteRequest.encode({ place, assign: false }).finish()]);

@@ -73,5 +73,4 @@ console.log(`north under its old epoch: ${reason}`);
 
 await south.client.execute(south.client.operations.creatureOwnership(eastLease, { creatureId: wolf, ownerServerId: 0 }));
 await Promise.all([south.client.authority.release(eastLease), south.client.authority.release(taken)]);
-north.client.close();
-south.client.close();
+await Promise.all([north.client.shutdown(), south.client.shutdown()]);

@@ -50,6 +50,12 @@ export class Heartbeats {
     return this.#side;
   }
 
+  /** Sends no more until it is started again. */
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
   /** Sends no more. */
   close(): void {
     this.#closed = true;

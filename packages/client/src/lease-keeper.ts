@@ -1,14 +1,14 @@
 /** The registration and the leases of one game server. */
 import {
   type AcquireResponse, type GameServer, type Lease, MeshError, type Region, type RegionAuthority, type RegisterResponse, type ReleaseResponse,
-  type RenewResponse, type ServerLoad,
+  type RenewResponse, type ServerLoad, type UnregisterResponse,
 } from "@statemesh/contract";
 import { formatRegion } from "@statemesh/world";
 import type { CompiledClientOptions } from "./client-options.ts";
 import { callGame } from "./game-code.ts";
 import { HeldLease } from "./held-lease.ts";
 import { transportError } from "./transport-error.ts";
-import { type CallLimits, REPEATABLE_WRITE, type UnaryCaller } from "./unary-caller.ts";
+import { type CallLimits, REPEATABLE_WRITE, sleep, type UnaryCaller } from "./unary-caller.ts";
 
 /** Most leases that one Renew call carries. */
 const LEASES_A_CALL_MAX = 1_024;
@@ -22,6 +22,10 @@ const ATTEMPT_MIN_MS = 100;
 const LOOK_EVERY_MAX_MS = 60_000;
 /** Regions that were given up and are remembered. */
 const GIVEN_UP_MAX = 65_536;
+/** How often a start looks whether the registration of the one before it has ended, ms. */
+const LOOK_AGAIN_MS = 250;
+/** A registration that ran out is taken out of the directory a little later, ms. */
+const SLACK_MS = 1_000;
 /** Renewals follow each other no faster, ms. */
 const RENEW_EVERY_MIN_MS = 50;
 
@@ -50,7 +54,11 @@ export class LeaseKeeper {
   readonly #givenUp = new Map<string, number>();
   #readLoad: (() => ServerLoad) | undefined;
   readonly #stop = new AbortController();
-  readonly #registered: () => void;
+  /** Told when the server is known, and when it is not any more. */
+  readonly #registered: (isKnown: boolean) => void;
+  #isRegistered = false;
+  /** Nothing is to be renewed: the registration was ended. */
+  #isQuiet = false;
   #registeredTtlMs = 0;
   #shortestLeaseMs = Number.POSITIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
@@ -60,8 +68,8 @@ export class LeaseKeeper {
   #dueMs = 0;
   #renewing = false;
 
-  /** @param registered the server is known: from then on it says that it is there */
-  constructor(caller: UnaryCaller, options: CompiledClientOptions, registered: () => void) {
+  /** @param registered whether the server is known: as long as it is, it says that it is there */
+  constructor(caller: UnaryCaller, options: CompiledClientOptions, registered: (isKnown: boolean) => void) {
     this.#registered = registered;
     this.#caller = caller;
     this.#options = options;
@@ -106,11 +114,47 @@ export class LeaseKeeper {
   }
 
   /**
-   * Makes the server known and keeps it known from then on.
+   * Makes the server known and keeps it known from then on. An earlier start that ended without `unregister`, as by a crash, is in the way until its
+   * registration runs out (10 s by default): waits for that, unless `deadlineMs` is shorter.
    *
-   * @throws MeshError SERVER_ALREADY_REGISTERED where another start of the server lives
+   * @throws MeshError SERVER_ALREADY_REGISTERED where another process goes on under the id, or another server has the name
    */
-  async register(limits?: CallLimits): Promise<GameServer> {
+  async register(limits: CallLimits = {}): Promise<GameServer> {
+    const { deadlineMs = Number.POSITIVE_INFINITY, signal } = limits;
+    const startedMs = performance.now();
+    for (;;) {
+      try {
+        return await this.#register(limits);
+      } catch (thrown) {
+        const error = MeshError.from(thrown);
+        const isOwn = error.reason === "SERVER_ALREADY_REGISTERED" && error.metadata["same_id"] === "true";
+        const waitMs = Math.min(deadlineMs, Number(error.metadata["ttl_ms"] ?? 0) + SLACK_MS);
+        if (!isOwn || this.#stop.signal.aborted || performance.now() - startedMs > waitMs) throw error;
+        await sleep(LOOK_AGAIN_MS, signal);
+        if (signal?.aborted === true) throw new MeshError("CANCELLED", "the caller gave up", { cause: error });
+      }
+    }
+  }
+
+  /**
+   * Ends the registration at once, for the id and the name to be free for the next start; `shutdown` of the client does it. Leases that are held end with it,
+   * without `onLost`. Renews and says nothing any more, unless it is registered again.
+   */
+  async unregister(limits?: CallLimits): Promise<void> {
+    this.#isRegistered = false;
+    this.#isQuiet = true;
+    this.#registered(false);
+    this.#endAll();
+    const { serverId, incarnation } = this.#options;
+    await this.#caller.call<UnregisterResponse>((node, metadata, options, done) => node.authority.unregister({ serverId, incarnation }, metadata, options, done), REPEATABLE_WRITE, limits);
+  }
+
+  /** Whether `register` has succeeded, and `unregister` was not called since. */
+  get isRegistered(): boolean {
+    return this.#isRegistered;
+  }
+
+  async #register(limits: CallLimits): Promise<GameServer> {
     const { serverId, name, address, incarnation, maxRegions } = this.#options;
     const response = await this.#caller.call<RegisterResponse>(
       (node, metadata, options, done) => node.authority.register({ serverId, name, address, incarnation, maxRegions }, metadata, options, done),
@@ -119,7 +163,9 @@ export class LeaseKeeper {
     );
     if (response.server === undefined) throw new MeshError("INTERNAL", "the directory answered without a server");
     this.#registeredTtlMs = response.ttlMs;
-    this.#registered();
+    this.#isRegistered = true;
+    this.#isQuiet = false;
+    this.#registered(true);
     this.#schedule();
     return response.server;
   }
@@ -233,9 +279,17 @@ export class LeaseKeeper {
   /** Stops renewing. Leases run out by themselves; `release` gives them up at once. */
   close(): void {
     this.#stop.abort();
+    this.#endAll();
+  }
+
+  #endAll(): void {
     clearTimeout(this.#timer);
+    this.#timer = undefined;
     clearTimeout(this.#endTimer);
-    for (const lease of this.#leases.values()) lease.end();
+    for (const lease of this.#leases.values()) {
+      lease.end();
+      this.#noteGivenUp(formatRegion(lease.region), lease.epoch);
+    }
     this.#leases.clear();
   }
 
@@ -249,7 +303,7 @@ export class LeaseKeeper {
   }
 
   #renewIn(ms: number): void {
-    if (this.#stop.signal.aborted || this.#renewing) return;
+    if (this.#stop.signal.aborted || this.#renewing || this.#isQuiet) return;
     const dueMs = performance.now() + ms;
     // A shorter lease brings the next round forward; a later call never puts it off.
     if (this.#timer !== undefined && this.#dueMs <= dueMs) return;
@@ -276,7 +330,7 @@ export class LeaseKeeper {
       } catch (thrown) {
         // What could not be renewed runs out by the clock, and `onLost` says so; the next round tries again.
         const error = MeshError.from(thrown);
-        if (error.reason === "SERVER_NOT_REGISTERED") await this.register({ signal: this.#stop.signal }).catch(MeshError.from);
+        if (error.reason === "SERVER_NOT_REGISTERED" && this.#isRegistered) await this.register({ signal: this.#stop.signal }).catch(MeshError.from);
       }
     }
   }

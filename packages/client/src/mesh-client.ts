@@ -1,5 +1,5 @@
 import {
-  type Decision, type ExecuteResponse, type GetStatusResponse, MeshError, type Operation, type PublishRequest, type PublishResponse, ReadLevel, type ReadRequest,
+  type Decision, type Entity, type ExecuteResponse, type GetStatusResponse, type ListContainersResponse, MeshError, type Operation, type PublishRequest, type PublishResponse, ReadLevel, type ReadRequest,
   type ReadResponse, type ReadSnapshotResponse, type Region, type RegionAuthority, type RouteRequest, type RouteResponse, type SessionToken, type SnapshotPart, type TransactResponse, type VerifyConservationRequest, type VerifyConservationResponse,
 } from "@statemesh/contract";
 import { AuthorityWatch, type WatchTarget } from "./authority-watch.ts";
@@ -10,7 +10,8 @@ import type { HedgeCounts } from "./hedging.ts";
 import { LeaderTable } from "./leader-table.ts";
 import { LeaseKeeper } from "./lease-keeper.ts";
 import { NodePool } from "./node-pool.ts";
-import { OperationBuilder } from "./operation-builder.ts";
+import { OperationBuilder, type Place } from "./operation-builder.ts";
+import { type PlaceActions, placeActions } from "./place-actions.ts";
 import { OperationIds } from "./operation-id.ts";
 import { OperationStream, type StreamOptions } from "./operation-stream.ts";
 import { OwnerTable } from "./owner-table.ts";
@@ -74,7 +75,7 @@ export class MeshClient {
     this.#owners = new OwnerTable(async (region) => await this.#authorityOf(region));
     this.operations = new OperationBuilder(this.serverId, this.#ids);
     this.heartbeats = new Heartbeats(this.#pool, this.#options);
-    this.authority = new LeaseKeeper(this.#caller, this.#options, () => this.heartbeats.start());
+    this.authority = new LeaseKeeper(this.#caller, this.#options, (isKnown) => (isKnown ? this.heartbeats.start() : this.heartbeats.stop()));
     this.healing = new Healing(this.#caller, this.#pool, this.#options);
   }
 
@@ -95,6 +96,15 @@ export class MeshClient {
       this.#noteFence(operation, MeshError.from(error));
       throw error;
     }
+  }
+
+  /**
+   * The operations of a place in one call each: `await client.at(lease).itemPickup({ itemId, playerId })`.
+   *
+   * @param via what decides them; default: this client, one call each. A stream of `client.stream()` carries more of them.
+   */
+  at(place: Place, via: { execute(operation: Operation): Promise<Decision> } = this): PlaceActions {
+    return placeActions(this.operations, place, async (operation) => await via.execute(operation));
   }
 
   /** A pipelined stream of strong operations; close it after use. @throws MeshError CANCELLED after `close` */
@@ -206,6 +216,21 @@ export class MeshClient {
     return await this.#caller.call((node, metadata, options, done) => node.consistency.readSnapshot(request, metadata, options, done), READ_CALL, limits);
   }
 
+  /**
+   * The containers that a player holds directly, by group and id. Pages are asked for as they are read. One that goes from one group to another
+   * meanwhile may be seen twice or not at all; what is in one is read with `read({ region, containers })`.
+   *
+   * @param region only what the group of this region keeps; left out: all of them
+   */
+  async *containersOf(playerId: string, { region, ...limits }: CallLimits & { readonly region?: Region } = {}): AsyncGenerator<Entity, void, undefined> {
+    for (let pageToken = "", more = true; more; more = pageToken !== "") {
+      const request = { playerId, region, pageSize: 0, pageToken };
+      const page = await this.#caller.call<ListContainersResponse>((node, metadata, options, done) => node.consistency.listContainers(request, metadata, options, done), { ...READ_CALL, hedge: "containers" }, limits);
+      yield* page.containers;
+      pageToken = page.nextPageToken;
+    }
+  }
+
   /** Who owns a place, and which node leads its group. `assign`: where nobody owns it, it is given to a server first. */
   async route(place: NonNullable<RouteRequest["place"]>, limits: CallLimits & { readonly assign?: boolean } = {}): Promise<RouteResponse> {
     const { assign = false } = limits;
@@ -265,7 +290,7 @@ export class MeshClient {
 
   /**
    * Ends in good order: follows the directory no more, sends what publishers have, waits for what streams have undecided, releases the leases,
-   * closes. What is not done by the deadline is left: undecided operations fail with OUTCOME_UNKNOWN, leases run out. Called again it is the same end.
+   * ends the registration, closes. What is not done by the deadline is left: undecided operations fail with OUTCOME_UNKNOWN, leases run out. Called again it is the same end.
    *
    * @throws MeshError the first thing that was not done, once everything is closed: DEADLINE_EXCEEDED, or why updates or a release failed
    */
@@ -290,6 +315,7 @@ export class MeshClient {
     await all([...this.#publishers].map(async (publisher) => await publisher.close({ signal: over })));
     await all([...this.#streams].map(async (stream) => await stream.drain(undefined, { signal: over })));
     await all(this.authority.leases.map(async (lease) => await this.authority.release(lease, { signal: over })));
+    if (this.authority.isRegistered) await all([this.authority.unregister({ signal: over })]);
     this.close();
     if (failures.length === 0) return;
     if (late.aborted) throw new MeshError("DEADLINE_EXCEEDED", `the client was closed before everything was done, within ${deadlineMs} ms`, { cause: failures[0] });

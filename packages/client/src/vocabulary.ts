@@ -2,8 +2,10 @@
 // All messages and stubs of the contract are in `@statemesh/client/contract`.
 export { AuthorityEvent_Kind, ConflictType, HandoffPhase, MeshError, Outcome, PartitionEvent, ReadLevel, Reasons, Side } from "@statemesh/contract";
 export type {
-  AuthorityEvent, Balance, Bounds, CausalEvent, Decision, DeliveredEvent, Entity, EntityChange, EntityKey, EventualUpdate, EventualValue, Footprint, GameServer,
-  Handoff, HealReport, ItemStack, Operation, Position, PublishResponse, ReadResponse, Reason, Region, RegionAuthority, RouteResponse, SessionToken,
-  SubscribeResponse, TransactResponse, VectorClock, WatchResponse, WatchViewResponse,
+  AuthorityEvent, Balance, Bounds, CausalEvent, ContainerContents, Decision, DeliveredEvent, Entity, EntityChange, EntityKey, EventualUpdate, EventualValue, Footprint,
+  GameServer, GetHealReportResponse, GetStatusResponse, Handoff, HealReport, ItemStack, LoadRegionResponse, LogPosition, Operation, Position, PublishResponse,
+  ReadResponse, ReadSnapshotResponse, Reason, Region, RegionAuthority, RegionLayer, RegionRecord, RenewResponse, RouteResponse, ServerLoad, SessionToken, SpatialQuery,
+  StoreRegionResponse, SubscribeResponse, TransactResponse, VectorClock, VerifyConservationResponse, WatchConservationResponse, WatchResponse, WatchTentativeResponse,
+  WatchViewResponse,
 } from "@statemesh/contract";
 export { formatRegion, neighboursOf, OVERLAP_M, overlappingNeighbours, parseRegion, REGION_EDGE_M, regionOf, sameRegion } from "@statemesh/world";

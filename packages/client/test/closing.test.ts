@@ -28,13 +28,14 @@ afterEach(() => {
 });
 
 describe("a client that is shut down", () => {
-  it("sends what publishers have, waits for what is undecided, releases its leases, and closes, in this order", async () => {
+  it("sends what publishers have, waits for what is undecided, releases its leases, ends its registration and closes, in this order", async () => {
     const log: string[] = [];
     const client = await clientOf({
       unary: {
         register: (request: RegisterRequest) => ({ server: { ...request, priority: 0 }, ttlMs: 10_000 }),
         acquire: () => ({ lease: { region, serverId: 7, epoch: 5, durationMs: 60_000 } }),
         release: () => (log.push("release"), { released: true }),
+        unregister: () => (log.push("unregister"), {}),
         publish: ({ updates }: PublishRequest) => (log.push(`publish ${updates.length}`), PublishResponse.fromPartial({ updates: updates.length })),
       },
       executeStream: (call) => call.on("data", ({ operations }: ExecuteStreamRequest) => void setTimeout(() => {
@@ -48,7 +49,7 @@ describe("a client that is shut down", () => {
     const decision = client.stream().execute(claim(client));
     await Promise.all([client.shutdown(), client.shutdown()]);
     expect((await decision).rule).toBe("uncontested");
-    expect([log, lease.held]).toEqual([["publish 1", "decided", "release"], false]);
+    expect([log, lease.held]).toEqual([["publish 1", "decided", "release", "unregister"], false]);
   });
 
   it("is closed by its deadline, and says what was not done", async () => {

@@ -45,10 +45,10 @@ describe("leases", () => {
   it("are renewed whatever the game counts as players", async () => {
     const told: number[] = [];
     const client = await clientOf({
-      acquire: lease(300),
+      acquire: lease(3_000),
       renew: ({ leases, serverId }: RenewRequest) => {
         told.push(...leases.map(({ players }) => players));
-        return { renewed: leases.map((each) => ({ ...each, serverId, durationMs: 300 })), lost: [], assigned: [], handoffs: [] };
+        return { renewed: leases.map((each) => ({ ...each, serverId, durationMs: 3_000 })), lost: [], assigned: [], handoffs: [] };
       },
     });
     const held = await client.authority.acquire(region);
@@ -224,5 +224,46 @@ describe("leases", () => {
       },
     });
     await expect(client.authority.acquire(region)).rejects.toMatchObject({ reason: "LEASE_HELD", metadata: { owner_server_id: "9" } });
+  });
+
+  it("wait for an earlier start of their server to end, and not for another server that has its name", async () => {
+    let refusals = 3;
+    let isSameId = true;
+    const client = await clientOf({
+      register: (request: RegisterRequest) => {
+        if (refusals-- > 0) throw new MeshError("SERVER_ALREADY_REGISTERED", "alive", { metadata: { ttl_ms: "10000", same_id: String(isSameId) } });
+        return { server: { ...request, priority: 0 }, ttlMs: 10_000 };
+      },
+    });
+    await expect(client.authority.register()).resolves.toMatchObject({ serverId: 7 });
+    refusals = 1;
+    isSameId = false;
+    await expect(client.authority.register()).rejects.toMatchObject({ reason: "SERVER_ALREADY_REGISTERED" });
+    refusals = Number.MAX_SAFE_INTEGER;
+    isSameId = true;
+    await expect(client.authority.register({ deadlineMs: 300 })).rejects.toMatchObject({ reason: "SERVER_ALREADY_REGISTERED" });
+    await expect(client.authority.register({ signal: AbortSignal.timeout(50) })).rejects.toMatchObject({ reason: "CANCELLED" });
+  });
+
+  it("end with the registration, and nothing registers the server again", async () => {
+    const calls: string[] = [];
+    const client = await clientOf({
+      register: (request: RegisterRequest) => (calls.push("register"), { server: { ...request, priority: 0 }, ttlMs: 150 }),
+      unregister: ({ serverId }: { serverId: number }) => (calls.push(`unregister ${serverId}`), {}),
+      acquire: lease(60_000),
+      renew: () => {
+        calls.push("renew");
+        throw new MeshError("SERVER_NOT_REGISTERED", "who?");
+      },
+    });
+    await client.authority.register();
+    const held = await client.authority.acquire(region);
+    await client.authority.unregister();
+    expect([held.held, client.authority.leases, client.authority.isRegistered]).toEqual([false, [], false]);
+    const until3 = performance.now() + 400;
+    await until(() => performance.now() > until3);
+    expect(calls.slice(calls.indexOf("unregister 7"))).toEqual(["unregister 7"]);
+    await client.authority.register();
+    expect([client.authority.isRegistered, calls.at(-1)]).toEqual([true, "register"]);
   });
 });

@@ -1,7 +1,8 @@
 // Pages of a read: entities and eventual values of a region, each in an order of its own that is the same on every node. A page goes on
 // with both where the one before ended.
-import { MeshError, type Region } from "@statemesh/contract";
+import type { Region } from "@statemesh/contract";
 import { formatRegion } from "@statemesh/world";
+import { foreignPageToken, pageChecksum } from "./page-token.ts";
 
 /** Nothing more of it. */
 export const DONE = Symbol("done");
@@ -61,22 +62,15 @@ export function openPageToken(token: string, region: Region): PagePlace {
   } catch (error) {
     if (!(error instanceof URIError) && !(error instanceof SyntaxError)) throw error;
   }
-  throw notOurs();
+  throw foreignPageToken();
 }
 
 function placeOf(body: unknown): PagePlace {
   const [entity, key, type] = Array.isArray(body) ? (body as unknown[]) : [];
-  if ((entity !== null && typeof entity !== "string") || typeof key !== "string" || typeof type !== "string") throw notOurs();
+  if ((entity !== null && typeof entity !== "string") || typeof key !== "string" || typeof type !== "string") throw foreignPageToken();
   return { entity: entity ?? DONE, value: { key, type } };
 }
 
-function notOurs(): MeshError {
-  return new MeshError("INVALID_PAGE_TOKEN", "page_token: not from an earlier page of this read", { field: "page_token" });
-}
-
 function checksum(region: Region, body: string): string {
-  const text = `${formatRegion(region)}\n${body}`;
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  return (hash >>> 0).toString(36);
+  return pageChecksum(formatRegion(region), body);
 }

@@ -16,6 +16,8 @@ import {
   type RenewResponse,
   type RouteRequest,
   type RouteResponse,
+  type UnregisterRequest,
+  type UnregisterResponse,
 } from "@statemesh/contract";
 import type { Command, CommandResult, DirectoryCommand } from "@statemesh/contract/log";
 import { AUTHORITY_VERSION, commandOf, type MeshNode, needsAuthority } from "@statemesh/mesh";
@@ -66,10 +68,28 @@ export async function register(node: AuthorityNode, request: RegisterRequest, de
     incarnation: request.incarnation,
     maxRegions: request.maxRegions,
   };
-  const result = await command(node, deadlineMs, { $case: "register", value: { server, ttlMs: node.registrationTtlMs } });
+  const result = await command(node, deadlineMs, { $case: "register", value: { server, ttlMs: node.registrationTtlMs } }).catch((thrown: unknown) => {
+    throw heldByEarlierStart(node, request, MeshError.from(thrown));
+  });
   await applied(node, deadlineMs, result);
   node.mesh.views.heardServer(request.serverId, node.registrationTtlMs);
   return { server: result.server, ttlMs: node.registrationTtlMs };
+}
+
+/** Says how long a registration may still be in the way, and of which server it is. */
+function heldByEarlierStart({ registrationTtlMs }: AuthorityNode, { serverId }: RegisterRequest, error: MeshError): MeshError {
+  if (error.reason !== "SERVER_ALREADY_REGISTERED") return error;
+  const hint = `the registration ends with Unregister, or ${registrationTtlMs} ms after its server was last heard of`;
+  const isSameId = error.message.startsWith(`server ${serverId} `);
+  return new MeshError(error.reason, `${error.message}: ${hint}`, { metadata: { ...error.metadata, ttl_ms: String(registrationTtlMs), same_id: String(isSameId) }, cause: error });
+}
+
+export async function unregister(node: AuthorityNode, { serverId, incarnation }: UnregisterRequest, deadlineMs: number): Promise<UnregisterResponse> {
+  checkServer(serverId);
+  checkInteger(incarnation, 1, Number.MAX_SAFE_INTEGER, "", "incarnation");
+  // As if it had run out, so that every build knows it.
+  await command(node, deadlineMs, { $case: "expire", value: { leases: [], servers: [{ serverId, incarnation }], failover: false, silentServerIds: [], handoffIds: [] } });
+  return {};
 }
 
 export async function route(node: AuthorityNode, request: RouteRequest, deadlineMs: number): Promise<RouteResponse> {

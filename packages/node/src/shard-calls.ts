@@ -1,6 +1,6 @@
 // What a shard may publish to and read from a node.
-import { MeshError, type PublishRequest, type PublishResponse, ReadLevel, type ReadRequest, type ReadResponse, type ReadSnapshotRequest, type ReadSnapshotResponse } from "@statemesh/contract";
-import { type MeshNode, openPageToken, read, readSnapshot, type SnapshotPart } from "@statemesh/mesh";
+import { type ListContainersRequest, type ListContainersResponse, MeshError, type PublishRequest, type PublishResponse, ReadLevel, type ReadRequest, type ReadResponse, type ReadSnapshotRequest, type ReadSnapshotResponse } from "@statemesh/contract";
+import { listContainers, type MeshNode, openPageToken, read, readSnapshot, type SnapshotPart, startOfContainerList } from "@statemesh/mesh";
 import type { Timers } from "@statemesh/ports";
 import { ID_BYTES_MAX, checkInteger, checkList, checkName, checkRegion, formatRegion, groupOf } from "@statemesh/world";
 
@@ -95,6 +95,28 @@ export function readFrom(mesh: MeshNode, request: ReadRequest, deadlineMs: numbe
   };
   read(node, groupId, region, request, deadlineMs, (response, error) => {
     if (response === undefined) answer.fail(error ?? new MeshError("INTERNAL", "a read without an answer"));
+    else answer.done(response);
+  });
+}
+
+/** Lists the containers of a player, in turns where one is given. Throws where the request is not valid. */
+export function listContainersFrom(mesh: MeshNode, request: ListContainersRequest, deadlineMs: number, answer: Answer<ListContainersResponse>, turn?: Turn): void {
+  const { region } = request;
+  checkName(request.playerId, 1, ID_BYTES_MAX, "", "player_id");
+  if (region !== undefined) checkRegion(region, "region");
+  checkInteger(request.pageSize, 0, PAGE_MAX, "", "page_size");
+  const onlyGroup = region === undefined ? undefined : groupOf(region, mesh.options.groups);
+  startOfContainerList(request, onlyGroup);
+  const node = {
+    groups: mesh.options.groups,
+    state: (id: number) => mesh.group(id).state,
+    barrier: (id: number, untilMs: number, done: (error: MeshError | undefined) => void) => mesh.barrier(id, untilMs, done),
+    whenApplied: (id: number, index: number, untilMs: number, done: (error: MeshError | undefined) => void) => mesh.group(id).whenApplied(index, untilMs, done),
+    isGone: () => answer.isGone(),
+    ...(turn !== undefined && { turn }),
+  };
+  listContainers(node, request, onlyGroup, deadlineMs, (response, error) => {
+    if (response === undefined) answer.fail(error ?? new MeshError("INTERNAL", "a list without an answer"));
     else answer.done(response);
   });
 }

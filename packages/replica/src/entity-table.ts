@@ -23,6 +23,8 @@ export class EntityTable {
   readonly #recentTerrain: Entity[] = [];
   /** Containers that are in another one, by the other one's id. */
   readonly #contained = new Map<string, Map<string, Entity>>();
+  /** Containers that a player holds, by the player's id. */
+  readonly #held = new Map<string, Map<string, Entity>>();
   #recentTerrainStart = 0;
   readonly #hash: StateHash;
 
@@ -46,6 +48,11 @@ export class EntityTable {
   /** The containers that are directly in one. */
   containedIn(containerId: string): Iterable<Entity> {
     return this.#contained.get(containerId)?.values() ?? [];
+  }
+
+  /** The containers that a player holds, not those that are in them. */
+  heldBy(playerId: string): Iterable<Entity> {
+    return this.#held.get(playerId)?.values() ?? [];
   }
 
   values(): IterableIterator<Entity> {
@@ -73,7 +80,10 @@ export class EntityTable {
       }
       there.set(key, entity);
     }
-    this.#enclose(entity);
+    if (entity.kind === "container") {
+      putTo(this.#contained, enclosing(entity), entity);
+      putTo(this.#held, entity.playerId, entity);
+    }
     this.#hash.add(key, entity.operationId, entity.version, entity.quantity);
     if (entity.bounds !== undefined && entity.kind !== "item" && entity.kind !== "container") this.#place(entity, entity.bounds);
     return before;
@@ -96,21 +106,11 @@ export class EntityTable {
       there?.delete(key);
       if (there?.size === 0) this.#byRegion.delete(text);
     }
-    const outer = enclosing(entity);
-    if (outer !== "") {
-      const inside = this.#contained.get(outer);
-      inside?.delete(entity.entityId);
-      if (inside?.size === 0) this.#contained.delete(outer);
+    if (entity.kind === "container") {
+      takeFrom(this.#contained, enclosing(entity), entity);
+      takeFrom(this.#held, entity.playerId, entity);
     }
     this.#unplace(entity);
-  }
-
-  #enclose(entity: Entity): void {
-    const outer = enclosing(entity);
-    if (outer === "") return;
-    const inside = this.#contained.get(outer);
-    if (inside === undefined) this.#contained.set(outer, new Map([[entity.entityId, entity]]));
-    else inside.set(entity.entityId, entity);
   }
 
   #place(entity: Entity, bounds: Bounds): void {
@@ -136,6 +136,20 @@ export class EntityTable {
   #unplace(entity: Entity): void {
     if (entity.bounds !== undefined) this.#byLayer.get(layerOf(entity.kind))?.remove(quantizeBounds(entity.bounds), entity);
   }
+}
+
+/** An empty name is nobody's. */
+function putTo(index: Map<string, Map<string, Entity>>, name: string, entity: Entity): void {
+  if (name === "") return;
+  const there = index.get(name);
+  if (there === undefined) index.set(name, new Map([[entity.entityId, entity]]));
+  else there.set(entity.entityId, entity);
+}
+
+function takeFrom(index: Map<string, Map<string, Entity>>, name: string, entity: Entity): void {
+  const there = index.get(name);
+  there?.delete(entity.entityId);
+  if (there?.size === 0) index.delete(name);
 }
 
 /** What lies on the ground, by canonical region. */

@@ -266,6 +266,11 @@ export function regionName(text: string): string {
   return `r/${text}`;
 }
 
+/** A container may come to the player. One that may go is named by itself. */
+export function holderName(playerId: string): string {
+  return `h/${playerId}`;
+}
+
 function* namesOf({ decided }: PreparedRow): Generator<string> {
   for (const { effects, region } of decided) {
     for (const { effect } of effects) {
@@ -279,6 +284,7 @@ function* namesOf({ decided }: PreparedRow): Generator<string> {
       yield entityName(effect.value.kind, effect.value.entityId);
       const at = (effect.$case === "put" ? effect.value.region : undefined) ?? region;
       if (at !== undefined) yield regionName(regionText(at));
+      if (effect.$case === "put" && effect.value.kind === "container" && effect.value.playerId !== "") yield holderName(effect.value.playerId);
     }
   }
 }

@@ -40,6 +40,7 @@ export function refusingMethods(): Methods {
     subscribeStream: bidiStream(refuse),
     read: unary(refuse),
     readSnapshot: unary(refuse),
+    listContainers: unary(refuse),
   };
 }
 

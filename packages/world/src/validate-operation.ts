@@ -21,7 +21,7 @@ function typeOf(name: unknown, policy: Policy, path: string): OperationType {
   throw new MeshError(
     "UNKNOWN_TYPE",
     type === undefined
-      ? `${path}.type: ${shown} is not in the policy table`
+      ? `${path}.type: ${shown} is not in the policy table: add it under types of the policy file that all nodes and arbiters are started with`
       : `${path}.type: ${shown} is ${type.consistency}: send it with Publish, as ${type.consistency === "eventual" ? "an update" : "an event"}`,
     { field: `${path}.type`, metadata: { field: `${path}.type`, type: shown } },
   );

@@ -1,6 +1,6 @@
 // The directory of game servers and region leases.
 import { AuthorityDirectoryServiceService } from "@statemesh/contract";
-import { abortHandoff, acceptHandoff, type AuthorityNode, acquire, assignRegions, balance, commitHandoff, listHotRegions, register, release, renew, route, transfer } from "@statemesh/node";
+import { abortHandoff, acceptHandoff, type AuthorityNode, acquire, assignRegions, balance, commitHandoff, listHotRegions, register, release, renew, route, transfer, unregister } from "@statemesh/node";
 import { type CallContext, type ServiceBinding, bindService, serverStream, unary } from "@statemesh/service";
 import { deadlineOf } from "./deadlines.ts";
 import { PulledStreams } from "./pulled-streams.ts";
@@ -11,6 +11,7 @@ export function authorityService(node: AuthorityNode, defaultDeadlineMs: number)
   node.mesh.onWatchReadable = (watchId) => watches.note(watchId);
   return bindService(AuthorityDirectoryServiceService, {
     register: unary((request, context) => register(node, request, deadline(context))),
+    unregister: unary((request, context) => unregister(node, request, deadline(context))),
     route: unary((request, context) => route(node, request, deadline(context))),
     acquire: unary((request, context) => acquire(node, request, deadline(context))),
     renew: unary((request, context) => renew(node, request, deadline(context))),

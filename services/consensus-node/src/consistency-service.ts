@@ -1,7 +1,7 @@
 // The calls of a game shard.
 import { MeshError } from "@statemesh/contract";
 import { isBulkRead, type MeshNode } from "@statemesh/mesh";
-import { type Answer, publishInSession, readInSession, readSnapshotFrom } from "@statemesh/node";
+import { type Answer, listContainersFrom, publishInSession, readInSession, readSnapshotFrom } from "@statemesh/node";
 import { SystemTimers } from "@statemesh/ports";
 import { type CallContext, type Respond, type ServiceBinding, bidiStream, bindService, serverStream, unaryCallback } from "@statemesh/service";
 import type { BulkCalls } from "./bulk-calls.ts";
@@ -51,6 +51,10 @@ export function consistencyService(node: ConsistencyNode): ServiceBinding {
     readSnapshot: unaryCallback((request, context, respond) => {
       const slices = bulk.slices(context, respond);
       readSnapshotFrom(mesh, request, deadline(context), answerOf(slices.respond, context), slices.turn);
+    }),
+    listContainers: unaryCallback((request, context, respond) => {
+      const slices = bulk.slices(context, respond);
+      listContainersFrom(mesh, request, deadline(context), answerOf(slices.respond, context), slices.turn);
     }),
   });
 }

@@ -88,7 +88,7 @@ export const program = defineProgram({
     serverInFlight: integer({ default: 16_384, min: 1, max: 65_536, doc: "Strong operations of one game server that this node holds unanswered. Beyond it the server gets QUOTA_EXCEEDED." }),
     serverOperationsPerSecond: integer({ default: 0, min: 0, max: 10_000_000, doc: "Strong operations that one game server may bring to this node a second, and as many at once. 0: as many as there is room for." }),
     serverUpdatesPerSecond: integer({ default: 0, min: 0, max: 10_000_000, doc: "Eventual updates and events that one game server may publish on this node a second, and as many at once. 0: as many as there is room for." }),
-    bulkCalls: integer({ default: 8, min: 1, max: 1_024, doc: "Bulk calls at work at a time: `Read` with more than 256 entities a page, eventual values or containers, `ReadSnapshot`, `VerifyConservation`, heal reports. Each has its place until its answer is sent." }),
+    bulkCalls: integer({ default: 8, min: 1, max: 1_024, doc: "Bulk calls at work at a time: `Read` with more than 256 entities a page, eventual values or containers, `ReadSnapshot`, `ListContainers`, `VerifyConservation`, heal reports. Each has its place until its answer is sent." }),
     bulkCallsWaiting: integer({ default: 64, min: 0, max: 65_536, doc: "Bulk calls that wait for a place, connections in turns. Beyond it callers get OVERLOADED with the delay after which there is one." }),
     bulkWaitMs: integer({ default: 2_000, min: 1, max: 60_000, unit: "ms", doc: "How long a bulk call waits for a place before it gets OVERLOADED." }),
     snapshotLogBytes: integer({ default: 67_108_864, min: 65_536, max: 1_099_511_627_776, unit: "bytes", doc: "Log of one group since its last snapshot that makes the next one due." }),

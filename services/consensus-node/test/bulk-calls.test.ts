@@ -29,7 +29,7 @@ describe("bulk calls", () => {
       config: { listenAddress: "127.0.0.1:0", metricsAddress: "127.0.0.1:0", logLevel: "info", maxMessageBytes: 65_536, maxStreamsPerConnection: 64, keepaliveMs: 20_000, drainDelayMs: 0, shutdownLimitMs: 5_000 },
       services: [
         bindService(ConsistencyServiceService, {
-          execute: unary(refuse), executeStream: bidiStream(refuse), transact: unary(refuse), publish: unary(refuse), subscribe: serverStream(refuse), subscribeStream: bidiStream(refuse), read: unary(refuse),
+          execute: unary(refuse), executeStream: bidiStream(refuse), transact: unary(refuse), publish: unary(refuse), subscribe: serverStream(refuse), subscribeStream: bidiStream(refuse), read: unary(refuse), listContainers: unary(refuse),
           readSnapshot: bulk.unary(async () => {
             const answer = Promise.withResolvers<ReadSnapshotResponse>();
             begun.push(answer);

@@ -21,13 +21,16 @@ export function validateRegion(region: Region | undefined, path: () => string): 
   if (!within21Bits(region.z)) throw MeshError.field(`${path()}.z`, "-1048576..1048575");
 }
 
+/** How each class is sent. */
+const WAY: Readonly<Record<string, string>> = { strong: "send it with Execute", eventual: "send it with Publish, as an update", causal: "send it with Publish, as an event" };
+
 /** Refuses a type that the table does not have, or has in another class. */
 export function validateClass(type: string, consistency: "eventual" | "causal", policy: PublishPolicy, path: () => string): void {
   const found = policy.typeOf(type);
   if (found?.consistency === consistency) return;
   const field = path();
   const shown = JSON.stringify(type.slice(0, 64));
-  throw new MeshError("UNKNOWN_TYPE", `${field}: ${shown} is ${found === undefined ? "not in the policy table" : `${found.consistency}, not ${consistency}`}`, {
+  throw new MeshError("UNKNOWN_TYPE", `${field}: ${shown} is ${found === undefined ? "not in the policy table: add it under types of the policy file that all nodes and arbiters are started with" : `${found.consistency}, not ${consistency}: ${WAY[found.consistency] ?? ""}`}`, {
     field,
     metadata: { field, type: shown },
   });

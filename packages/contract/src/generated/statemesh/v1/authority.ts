@@ -135,6 +135,15 @@ export interface RegisterResponse {
   ttlMs: number;
 }
 
+export interface UnregisterRequest {
+  serverId: number;
+  /** That of the start which ends, 1..2^53-1. A registration of another one stays. */
+  incarnation: number;
+}
+
+export interface UnregisterResponse {
+}
+
 export interface RouteRequest {
   place:
     | { $case: "position"; value: Position }
@@ -989,6 +998,147 @@ export const RegisterResponse: MessageFns<RegisterResponse> = {
       ? GameServer.fromPartial(object.server)
       : undefined;
     message.ttlMs = object.ttlMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseUnregisterRequest(): UnregisterRequest {
+  return { serverId: 0, incarnation: 0 };
+}
+
+export const UnregisterRequest: MessageFns<UnregisterRequest> = {
+  encode(message: UnregisterRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.serverId !== 0) {
+      writer.uint32(8).uint32(message.serverId);
+    }
+    if (message.incarnation !== 0) {
+      writer.uint32(16).uint64Number(message.incarnation);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnregisterRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnregisterRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.serverId = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.incarnation = reader.uint64Number();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UnregisterRequest {
+    return {
+      serverId: isSet(object.serverId)
+        ? globalThis.Number(object.serverId)
+        : isSet(object.server_id)
+        ? globalThis.Number(object.server_id)
+        : 0,
+      incarnation: isSet(object.incarnation) ? globalThis.Number(object.incarnation) : 0,
+    };
+  },
+
+  toJSON(message: UnregisterRequest): unknown {
+    const obj: any = {};
+    if (message.serverId !== 0) {
+      obj.serverId = Math.round(message.serverId);
+    }
+    if (message.incarnation !== 0) {
+      obj.incarnation = Math.round(message.incarnation);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<UnregisterRequest>): UnregisterRequest {
+    return UnregisterRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UnregisterRequest>): UnregisterRequest {
+    const message = createBaseUnregisterRequest();
+    message.serverId = object.serverId ?? 0;
+    message.incarnation = object.incarnation ?? 0;
+    return message;
+  },
+};
+
+function createBaseUnregisterResponse(): UnregisterResponse {
+  return {};
+}
+
+export const UnregisterResponse: MessageFns<UnregisterResponse> = {
+  encode(_: UnregisterResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnregisterResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnregisterResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): UnregisterResponse {
+    return {};
+  },
+
+  toJSON(_: UnregisterResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create(base?: DeepPartial<UnregisterResponse>): UnregisterResponse {
+    return UnregisterResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<UnregisterResponse>): UnregisterResponse {
+    const message = createBaseUnregisterResponse();
     return message;
   },
 };
@@ -4886,7 +5036,8 @@ export type AuthorityDirectoryServiceService = typeof AuthorityDirectoryServiceS
 export const AuthorityDirectoryServiceService = {
   /**
    * Makes a game server known, or renews it. A server that is not registered can't write. Another live
-   * server's name or id is refused with SERVER_ALREADY_REGISTERED.
+   * server's name or id is refused with SERVER_ALREADY_REGISTERED; also that of an earlier start which did not Unregister, until
+   * its registration runs out.
    */
   register: {
     path: "/statemesh.v1.AuthorityDirectoryService/Register" as const,
@@ -4896,6 +5047,20 @@ export const AuthorityDirectoryServiceService = {
     requestDeserialize: (value: Buffer): RegisterRequest => RegisterRequest.decode(value),
     responseSerialize: (value: RegisterResponse): Buffer => RegisterResponse.encode(value).finish(),
     responseDeserialize: (value: Buffer): RegisterResponse => RegisterResponse.decode(value),
+  },
+  /**
+   * Ends a registration at once: its server has stopped, and writes no more. What leases it still holds end, and handoffs of it are aborted. For
+   * the id and the name to be free for its next start, which otherwise has to wait until the registration runs out. Whether there was one or
+   * not, or one of another start, the answer is the same.
+   */
+  unregister: {
+    path: "/statemesh.v1.AuthorityDirectoryService/Unregister" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: UnregisterRequest): Buffer => UnregisterRequest.encode(value).finish(),
+    requestDeserialize: (value: Buffer): UnregisterRequest => UnregisterRequest.decode(value),
+    responseSerialize: (value: UnregisterResponse): Buffer => UnregisterResponse.encode(value).finish(),
+    responseDeserialize: (value: Buffer): UnregisterResponse => UnregisterResponse.decode(value),
   },
   /** Who owns a place, and which node leads its group. */
   route: {
@@ -5042,9 +5207,16 @@ export const AuthorityDirectoryServiceService = {
 export interface AuthorityDirectoryServiceServer extends UntypedServiceImplementation {
   /**
    * Makes a game server known, or renews it. A server that is not registered can't write. Another live
-   * server's name or id is refused with SERVER_ALREADY_REGISTERED.
+   * server's name or id is refused with SERVER_ALREADY_REGISTERED; also that of an earlier start which did not Unregister, until
+   * its registration runs out.
    */
   register: handleUnaryCall<RegisterRequest, RegisterResponse>;
+  /**
+   * Ends a registration at once: its server has stopped, and writes no more. What leases it still holds end, and handoffs of it are aborted. For
+   * the id and the name to be free for its next start, which otherwise has to wait until the registration runs out. Whether there was one or
+   * not, or one of another start, the answer is the same.
+   */
+  unregister: handleUnaryCall<UnregisterRequest, UnregisterResponse>;
   /** Who owns a place, and which node leads its group. */
   route: handleUnaryCall<RouteRequest, RouteResponse>;
   /**
@@ -5088,7 +5260,8 @@ export interface AuthorityDirectoryServiceServer extends UntypedServiceImplement
 export interface AuthorityDirectoryServiceClient extends Client {
   /**
    * Makes a game server known, or renews it. A server that is not registered can't write. Another live
-   * server's name or id is refused with SERVER_ALREADY_REGISTERED.
+   * server's name or id is refused with SERVER_ALREADY_REGISTERED; also that of an earlier start which did not Unregister, until
+   * its registration runs out.
    */
   register(
     request: RegisterRequest,
@@ -5104,6 +5277,26 @@ export interface AuthorityDirectoryServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: RegisterResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Ends a registration at once: its server has stopped, and writes no more. What leases it still holds end, and handoffs of it are aborted. For
+   * the id and the name to be free for its next start, which otherwise has to wait until the registration runs out. Whether there was one or
+   * not, or one of another start, the answer is the same.
+   */
+  unregister(
+    request: UnregisterRequest,
+    callback: (error: ServiceError | null, response: UnregisterResponse) => void,
+  ): ClientUnaryCall;
+  unregister(
+    request: UnregisterRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: UnregisterResponse) => void,
+  ): ClientUnaryCall;
+  unregister(
+    request: UnregisterRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: UnregisterResponse) => void,
   ): ClientUnaryCall;
   /** Who owns a place, and which node leads its group. */
   route(
