@@ -14,19 +14,19 @@ export interface SentPosition extends Position {
 }
 
 export function encodePosition(position: Position, sentMs: number): Uint8Array {
-  const view = new DataView(new ArrayBuffer(POSITION_BYTES));
-  view.setFloat64(0, position.x);
-  view.setFloat64(8, position.y);
-  view.setFloat64(16, position.z);
-  view.setFloat64(24, sentMs);
-  return new Uint8Array(view.buffer);
+  const bytes = Buffer.allocUnsafe(POSITION_BYTES);
+  bytes.writeDoubleBE(position.x, 0);
+  bytes.writeDoubleBE(position.y, 8);
+  bytes.writeDoubleBE(position.z, 16);
+  bytes.writeDoubleBE(sentMs, 24);
+  return bytes;
 }
 
 /** Undefined where the bytes are something else. */
 export function decodePosition(bytes: Uint8Array): SentPosition | undefined {
   if (bytes.length !== POSITION_BYTES) return undefined;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  return { x: view.getFloat64(0), y: view.getFloat64(8), z: view.getFloat64(16), sentMs: view.getFloat64(24) };
+  const read = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  return { x: read.readDoubleBE(0), y: read.readDoubleBE(8), z: read.readDoubleBE(16), sentMs: read.readDoubleBE(24) };
 }
 
 function update(type: string, region: Region, key: string, value: Uint8Array, now: number, deleted = false): EventualUpdate {

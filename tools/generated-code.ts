@@ -27,14 +27,18 @@ export function typescriptFiles(folder: string): string[] {
     .toSorted();
 }
 
+const NEW_BYTES = "new Uint8Array(0)";
+
 /**
  * The generated code with the reader and writer of packages/contract/src/wire.ts, which read and write 64-bit
  * integers as numbers. ts-proto goes through BigInt and a string for each, and that is most of the cost of a message.
+ * And no bytes are one object: a message that is read begins with one for each of its fields of bytes, and an array of its own costs more than all else of a small message.
  */
 export function withFastWire(code: string, file: string): string {
   const wire = relative(join(file, ".."), "../wire.ts").replaceAll("\\", "/");
   const fast = code
-    .replace('from "@bufbuild/protobuf/wire"', `from "${wire}"`)
+    .replace('{ BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire"', `{ BinaryReader, BinaryWriter${code.includes(NEW_BYTES) ? ", NO_BYTES" : ""} } from "${wire}"`)
+    .replaceAll(NEW_BYTES, "NO_BYTES")
     .replace(/\nfunction longToNumber\(int64: \{ toString\(\): string \}\): number \{\n[^]*?\n\}\n/, "")
     .replaceAll(/longToNumber\(reader\.(u?int64|fixed64)\(\)( as Long)?\)/g, (_whole, kind: string) => `reader.${kind}Number()`)
     .replaceAll(/(writer|writer\.uint32\(\d+\))\.(u?int64|fixed64)\(/g, (_whole, target: string, kind: string) => `${target}.${kind}Number(`)

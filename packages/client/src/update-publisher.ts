@@ -1,8 +1,8 @@
 /** Eventual values of a game loop: the latest of each key, at once after a pause and then a call an interval, one at a time. */
 import { type EventualUpdate, MeshError, type PublishResponse } from "@statemesh/contract";
-import { formatRegion } from "@statemesh/world";
 import { callGame, type OnError, writeError } from "./game-code.ts";
 import { isRetryable } from "./retry.ts";
+import { WaitingUpdates } from "./waiting-updates.ts";
 
 /** Most updates that the contract lets a call have. */
 const UPDATES_A_CALL_MAX = 1_024;
@@ -49,8 +49,7 @@ export class UpdatePublisher {
   readonly #keysMax: number;
   readonly #refused: (error: MeshError, updates: readonly EventualUpdate[]) => void;
   readonly #onError: OnError;
-  /** In the order in which their keys came. */
-  readonly #waiting = new Map<string, EventualUpdate>();
+  readonly #waiting = new WaitingUpdates();
   readonly #intervalMs: number;
   /** When the last call began; monotonic. */
   #lastMs = Number.NEGATIVE_INFINITY;
@@ -98,11 +97,11 @@ export class UpdatePublisher {
     if (typeof update.type !== "string") throw MeshError.field("update.type", "must be a text");
     if (typeof update.key !== "string") throw MeshError.field("update.key", "must be a text");
     if (!(update.value instanceof Uint8Array)) throw MeshError.field("update.value", "must be bytes: eventualType(...).write makes them of a value");
-    const key = keyOf(update);
-    if (this.#waiting.has(key)) this.#counts.replaced += 1;
-    else if (this.#waiting.size >= this.#keysMax) return false;
+    const before = this.#waiting.size;
+    if (before >= this.#keysMax && !this.#waiting.has(update)) return false;
+    this.#waiting.set(update);
+    if (this.#waiting.size === before) this.#counts.replaced += 1;
     this.#counts.taken += 1;
-    this.#waiting.set(key, update);
     if (this.#due === undefined) this.#plan();
     return true;
   }
@@ -221,20 +220,18 @@ export class UpdatePublisher {
   }
 
   #take(atMost: number): EventualUpdate[] {
-    const part: EventualUpdate[] = [];
     let bytes = 0;
-    for (const [key, update] of this.#waiting) {
+    let count = 0;
+    return this.#waiting.take((update) => {
       bytes += UPDATE_BYTES + update.key.length * 3 + update.value.length;
-      if (part.length > 0 && (part.length >= Math.min(atMost, UPDATES_A_CALL_MAX) || bytes > BYTES_A_CALL_MAX)) break;
-      part.push(update);
-      this.#waiting.delete(key);
-    }
-    return part;
+      count += 1;
+      return count === 1 || (count <= Math.min(atMost, UPDATES_A_CALL_MAX) && bytes <= BYTES_A_CALL_MAX);
+    });
   }
 
   /** Waits again, unless its key has a later one by now. More keys than may wait: the limit is for those that come. */
   #putBack(part: readonly EventualUpdate[]): void {
-    for (const update of part) if (!this.#waiting.has(keyOf(update))) this.#waiting.set(keyOf(update), update);
+    for (const update of part) if (!this.#waiting.has(update)) this.#waiting.set(update);
   }
 }
 
@@ -242,8 +239,4 @@ export class UpdatePublisher {
 function placeOf({ field = "" }: MeshError): number {
   const place = /^updates\[(\d+)\]/.exec(field)?.[1];
   return place === undefined ? -1 : Number(place);
-}
-
-function keyOf({ type, region, key }: EventualUpdate): string {
-  return `${type} ${region === undefined ? "" : formatRegion(region)} ${key}`;
 }

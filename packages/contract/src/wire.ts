@@ -4,6 +4,9 @@
 
 import { isUtf8 } from "node:buffer";
 
+/** No bytes: what a field of bytes is before it is read. */
+export const NO_BYTES: Uint8Array = new Uint8Array(0);
+
 const TWO_32 = 0x1_0000_0000;
 const EOF = "the message ends in the middle of a field";
 /** Up to this many bytes the engine's own loop is faster than the decoder. */

@@ -1,6 +1,6 @@
 // Puts what subscribers get into bytes. A change that goes to many of them is put into bytes once: that is most of the work, and what
 // differs between readers (which changes a message holds, and the resume token) is little.
-import { DeliveredEvent, EntityChange, EventualValue, SubscribeResponse, type SubscriptionChanges } from "@statemesh/contract";
+import { DeliveredEvent, EntityChange, EventualValue, SubscribeResponse, SubscriptionChanges } from "@statemesh/contract";
 
 /** Bytes that are kept for the readers of one turn. Beyond, what follows is put into bytes for each. */
 const KEPT_BYTES_MAX = 16 * 1024 * 1024;
@@ -16,6 +16,13 @@ const RESPONSE_TAG = 0x0a;
 /** Messages with the same first change that are kept: readers with other wishes, or who stood elsewhere, get other ones. */
 const BODIES_OF_A_CHANGE_MAX = 8;
 
+/** Where the bytes of a change are, with its tag. */
+interface Piece {
+  readonly bytes: Buffer;
+  readonly start: number;
+  readonly end: number;
+}
+
 /** The changes of a message in bytes, and the last whole message with them. */
 interface Body {
   readonly changes: SubscriptionChanges;
@@ -24,7 +31,7 @@ interface Body {
 }
 
 export class SubscriptionEncoder {
-  readonly #kept = new Map<object, Uint8Array>();
+  readonly #kept = new Map<object, Piece>();
   /** By their first change. */
   readonly #bodies = new Map<object, Body[]>();
   #keptBytes = 0;
@@ -77,8 +84,7 @@ export class SubscriptionEncoder {
     const known = first === undefined ? undefined : this.#bodies.get(first);
     const same = known?.find((each) => isSame(each.changes, changes));
     if (same !== undefined) return same;
-    const parts = this.#partsOf(changes);
-    const body: Body = { changes, bytes: parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts), whole: undefined };
+    const body: Body = { changes, bytes: this.#bytesOf(changes), whole: undefined };
     if (first === undefined || this.#keptBytes >= KEPT_BYTES_MAX) return body;
     this.#keptBytes += body.bytes.length;
     if (known === undefined) this.#bodies.set(first, [body]);
@@ -86,27 +92,44 @@ export class SubscriptionEncoder {
     return body;
   }
 
-  #partsOf({ entities, values, events }: SubscriptionChanges): Uint8Array[] {
-    const parts: Uint8Array[] = [];
-    for (const change of entities) parts.push(this.#once(change, ENTITIES_TAG, EntityChange));
-    for (const value of values) parts.push(this.#once(value, VALUES_TAG, EventualValue));
-    for (const event of events) parts.push(this.#once(event, EVENTS_TAG, DeliveredEvent));
-    return parts;
-  }
-
-  #once<T extends object>(message: T, tag: number, type: { encode(message: T): { finish(): Uint8Array } }): Uint8Array {
-    const known = this.#kept.get(message);
-    if (known !== undefined) return known;
-    const body = type.encode(message).finish();
-    const bytes = new Uint8Array(1 + varintLength(body.length) + body.length);
-    bytes.set(body, putHead(bytes, 0, tag, body.length));
-    if (this.#keptBytes < KEPT_BYTES_MAX) {
-      this.#kept.set(message, bytes);
-      this.#keptBytes += bytes.length;
+  #bytesOf({ entities, values, events }: SubscriptionChanges): Buffer {
+    const items = [...entities, ...values, ...events];
+    const known = items.map((item) => this.#kept.get(item));
+    // What is not known goes into one buffer.
+    const writer = SubscriptionChanges.encode(NO_CHANGES);
+    const ends: number[] = [];
+    for (let at = 0; at < items.length; at += 1) {
+      if (known[at] !== undefined) continue;
+      if (at < entities.length) EntityChange.encode(entities[at] as EntityChange, writer.uint32(ENTITIES_TAG).fork()).join();
+      else if (at < entities.length + values.length) EventualValue.encode(values[at - entities.length] as EventualValue, writer.uint32(VALUES_TAG).fork()).join();
+      else DeliveredEvent.encode(events[at - entities.length - values.length] as DeliveredEvent, writer.uint32(EVENTS_TAG).fork()).join();
+      ends.push(writer.length);
     }
-    return bytes;
+    const isNew = ends.length === items.length;
+    const bytes = writer.finish();
+    let length = 0;
+    let start = 0;
+    const keeps = this.#keptBytes + bytes.length < KEPT_BYTES_MAX;
+    for (let at = 0, fresh = 0; at < items.length; at += 1) {
+      let piece = known[at];
+      if (piece === undefined) {
+        piece = { bytes, start, end: ends[fresh++] as number };
+        start = piece.end;
+        if (keeps) this.#kept.set(items[at] as object, piece);
+        known[at] = piece;
+      }
+      length += piece.end - piece.start;
+    }
+    if (keeps) this.#keptBytes += bytes.length;
+    if (isNew) return bytes;
+    const whole = Buffer.allocUnsafe(length);
+    let at = 0;
+    for (const piece of known as Piece[]) at += piece.bytes.copy(whole, at, piece.start, piece.end);
+    return whole;
   }
 }
+
+const NO_CHANGES: SubscriptionChanges = { entities: [], values: [], events: [] };
 
 /** The same changes, each by identity. */
 function isSame(one: SubscriptionChanges, other: SubscriptionChanges): boolean {

@@ -5,7 +5,7 @@
 // source: statemesh/v1/arbiter.proto
 
 /* eslint-disable */
-import { BinaryReader, BinaryWriter } from "../../../wire.ts";
+import { BinaryReader, BinaryWriter, NO_BYTES } from "../../../wire.ts";
 import {
   type CallOptions,
   type ChannelCredentials,
@@ -953,7 +953,7 @@ export const ResolveRequest: MessageFns<ResolveRequest> = {
 };
 
 function createBaseResolveResponse(): ResolveResponse {
-  return { verdicts: [], digest: new Uint8Array(0) };
+  return { verdicts: [], digest: NO_BYTES };
 }
 
 export const ResolveResponse: MessageFns<ResolveResponse> = {
@@ -1011,7 +1011,7 @@ export const ResolveResponse: MessageFns<ResolveResponse> = {
   fromJSON(object: any): ResolveResponse {
     return {
       verdicts: globalThis.Array.isArray(object?.verdicts) ? object.verdicts.map((e: any) => Verdict.fromJSON(e)) : [],
-      digest: isSet(object.digest) ? bytesFromBase64(object.digest) : new Uint8Array(0),
+      digest: isSet(object.digest) ? bytesFromBase64(object.digest) : NO_BYTES,
     };
   },
 
@@ -1032,7 +1032,7 @@ export const ResolveResponse: MessageFns<ResolveResponse> = {
   fromPartial(object: DeepPartial<ResolveResponse>): ResolveResponse {
     const message = createBaseResolveResponse();
     message.verdicts = object.verdicts?.map((e) => Verdict.fromPartial(e)) || [];
-    message.digest = object.digest ?? new Uint8Array(0);
+    message.digest = object.digest ?? NO_BYTES;
     return message;
   },
 };

@@ -5,7 +5,7 @@
 // source: statemesh/v1/consistency.proto
 
 /* eslint-disable */
-import { BinaryReader, BinaryWriter } from "../../../wire.ts";
+import { BinaryReader, BinaryWriter, NO_BYTES } from "../../../wire.ts";
 import {
   type CallOptions,
   type ChannelCredentials,
@@ -1299,7 +1299,7 @@ export const TransactResponse: MessageFns<TransactResponse> = {
 };
 
 function createBaseEventualUpdate(): EventualUpdate {
-  return { type: "", region: undefined, key: "", value: new Uint8Array(0), deleted: false, timestampMs: 0 };
+  return { type: "", region: undefined, key: "", value: NO_BYTES, deleted: false, timestampMs: 0 };
 }
 
 export const EventualUpdate: MessageFns<EventualUpdate> = {
@@ -1403,7 +1403,7 @@ export const EventualUpdate: MessageFns<EventualUpdate> = {
       type: isSet(object.type) ? globalThis.String(object.type) : "",
       region: isSet(object.region) ? Region.fromJSON(object.region) : undefined,
       key: isSet(object.key) ? globalThis.String(object.key) : "",
-      value: isSet(object.value) ? bytesFromBase64(object.value) : new Uint8Array(0),
+      value: isSet(object.value) ? bytesFromBase64(object.value) : NO_BYTES,
       deleted: isSet(object.deleted) ? globalThis.Boolean(object.deleted) : false,
       timestampMs: isSet(object.timestampMs)
         ? globalThis.Number(object.timestampMs)
@@ -1446,7 +1446,7 @@ export const EventualUpdate: MessageFns<EventualUpdate> = {
       ? Region.fromPartial(object.region)
       : undefined;
     message.key = object.key ?? "";
-    message.value = object.value ?? new Uint8Array(0);
+    message.value = object.value ?? NO_BYTES;
     message.deleted = object.deleted ?? false;
     message.timestampMs = object.timestampMs ?? 0;
     return message;
@@ -1454,7 +1454,7 @@ export const EventualUpdate: MessageFns<EventualUpdate> = {
 };
 
 function createBaseCausalEvent(): CausalEvent {
-  return { type: "", region: undefined, key: "", payload: new Uint8Array(0) };
+  return { type: "", region: undefined, key: "", payload: NO_BYTES };
 }
 
 export const CausalEvent: MessageFns<CausalEvent> = {
@@ -1536,7 +1536,7 @@ export const CausalEvent: MessageFns<CausalEvent> = {
       type: isSet(object.type) ? globalThis.String(object.type) : "",
       region: isSet(object.region) ? Region.fromJSON(object.region) : undefined,
       key: isSet(object.key) ? globalThis.String(object.key) : "",
-      payload: isSet(object.payload) ? bytesFromBase64(object.payload) : new Uint8Array(0),
+      payload: isSet(object.payload) ? bytesFromBase64(object.payload) : NO_BYTES,
     };
   },
 
@@ -1567,7 +1567,7 @@ export const CausalEvent: MessageFns<CausalEvent> = {
       ? Region.fromPartial(object.region)
       : undefined;
     message.key = object.key ?? "";
-    message.payload = object.payload ?? new Uint8Array(0);
+    message.payload = object.payload ?? NO_BYTES;
     return message;
   },
 };
@@ -3357,7 +3357,7 @@ function createBaseEventualValue(): EventualValue {
     type: "",
     region: undefined,
     key: "",
-    value: new Uint8Array(0),
+    value: NO_BYTES,
     deleted: false,
     serverId: 0,
     stamp: undefined,
@@ -3476,7 +3476,7 @@ export const EventualValue: MessageFns<EventualValue> = {
       type: isSet(object.type) ? globalThis.String(object.type) : "",
       region: isSet(object.region) ? Region.fromJSON(object.region) : undefined,
       key: isSet(object.key) ? globalThis.String(object.key) : "",
-      value: isSet(object.value) ? bytesFromBase64(object.value) : new Uint8Array(0),
+      value: isSet(object.value) ? bytesFromBase64(object.value) : NO_BYTES,
       deleted: isSet(object.deleted) ? globalThis.Boolean(object.deleted) : false,
       serverId: isSet(object.serverId)
         ? globalThis.Number(object.serverId)
@@ -3523,7 +3523,7 @@ export const EventualValue: MessageFns<EventualValue> = {
       ? Region.fromPartial(object.region)
       : undefined;
     message.key = object.key ?? "";
-    message.value = object.value ?? new Uint8Array(0);
+    message.value = object.value ?? NO_BYTES;
     message.deleted = object.deleted ?? false;
     message.serverId = object.serverId ?? 0;
     message.stamp = (object.stamp !== undefined && object.stamp !== null)

@@ -5,7 +5,7 @@
 // source: statemesh/v1/operation.proto
 
 /* eslint-disable */
-import { BinaryReader, BinaryWriter } from "../../../wire.ts";
+import { BinaryReader, BinaryWriter, NO_BYTES } from "../../../wire.ts";
 import { Bounds, HybridTimestamp, LogPosition, Position, Region } from "./space.ts";
 
 /** Operations: what a game shard asks for, and what it is told. */
@@ -2792,7 +2792,7 @@ export const ItemStack: MessageFns<ItemStack> = {
 };
 
 function createBaseTerrainModification(): TerrainModification {
-  return { mode: 0, bounds: undefined, material: "", playerId: "", observedVersion: 0, brush: new Uint8Array(0) };
+  return { mode: 0, bounds: undefined, material: "", playerId: "", observedVersion: 0, brush: NO_BYTES };
 }
 
 export const TerrainModification: MessageFns<TerrainModification> = {
@@ -2906,7 +2906,7 @@ export const TerrainModification: MessageFns<TerrainModification> = {
         : isSet(object.observed_version)
         ? globalThis.Number(object.observed_version)
         : 0,
-      brush: isSet(object.brush) ? bytesFromBase64(object.brush) : new Uint8Array(0),
+      brush: isSet(object.brush) ? bytesFromBase64(object.brush) : NO_BYTES,
     };
   },
 
@@ -2945,7 +2945,7 @@ export const TerrainModification: MessageFns<TerrainModification> = {
     message.material = object.material ?? "";
     message.playerId = object.playerId ?? "";
     message.observedVersion = object.observedVersion ?? 0;
-    message.brush = object.brush ?? new Uint8Array(0);
+    message.brush = object.brush ?? NO_BYTES;
     return message;
   },
 };
@@ -3066,7 +3066,7 @@ export const CreatureOwnership: MessageFns<CreatureOwnership> = {
 };
 
 function createBaseCustomAction(): CustomAction {
-  return { entityId: "", state: new Uint8Array(0), toRegion: undefined };
+  return { entityId: "", state: NO_BYTES, toRegion: undefined };
 }
 
 export const CustomAction: MessageFns<CustomAction> = {
@@ -3139,7 +3139,7 @@ export const CustomAction: MessageFns<CustomAction> = {
         : isSet(object.entity_id)
         ? globalThis.String(object.entity_id)
         : "",
-      state: isSet(object.state) ? bytesFromBase64(object.state) : new Uint8Array(0),
+      state: isSet(object.state) ? bytesFromBase64(object.state) : NO_BYTES,
       toRegion: isSet(object.toRegion)
         ? Region.fromJSON(object.toRegion)
         : isSet(object.to_region)
@@ -3168,7 +3168,7 @@ export const CustomAction: MessageFns<CustomAction> = {
   fromPartial(object: DeepPartial<CustomAction>): CustomAction {
     const message = createBaseCustomAction();
     message.entityId = object.entityId ?? "";
-    message.state = object.state ?? new Uint8Array(0);
+    message.state = object.state ?? NO_BYTES;
     message.toRegion = (object.toRegion !== undefined && object.toRegion !== null)
       ? Region.fromPartial(object.toRegion)
       : undefined;
@@ -3425,7 +3425,7 @@ function createBaseEntity(): Entity {
     label: "",
     quantity: 0,
     attributes: new Map(),
-    state: new Uint8Array(0),
+    state: NO_BYTES,
     stamp: undefined,
     epoch: 0,
   };
@@ -3655,7 +3655,7 @@ export const Entity: MessageFns<Entity> = {
           new Map(),
         )
         : new Map(),
-      state: isSet(object.state) ? bytesFromBase64(object.state) : new Uint8Array(0),
+      state: isSet(object.state) ? bytesFromBase64(object.state) : NO_BYTES,
       stamp: isSet(object.stamp) ? HybridTimestamp.fromJSON(object.stamp) : undefined,
       epoch: isSet(object.epoch) ? globalThis.Number(object.epoch) : 0,
     };
@@ -3739,7 +3739,7 @@ export const Entity: MessageFns<Entity> = {
       });
       return m;
     })();
-    message.state = object.state ?? new Uint8Array(0);
+    message.state = object.state ?? NO_BYTES;
     message.stamp = (object.stamp !== undefined && object.stamp !== null)
       ? HybridTimestamp.fromPartial(object.stamp)
       : undefined;

@@ -5,7 +5,7 @@
 // source: statemesh/v1/raft.proto
 
 /* eslint-disable */
-import { BinaryReader, BinaryWriter } from "../../../wire.ts";
+import { BinaryReader, BinaryWriter, NO_BYTES } from "../../../wire.ts";
 import {
   type CallOptions,
   type ChannelCredentials,
@@ -1976,7 +1976,7 @@ export const RaftMessage: MessageFns<RaftMessage> = {
 };
 
 function createBaseLogEntry(): LogEntry {
-  return { term: 0, index: 0, kind: 0, data: new Uint8Array(0) };
+  return { term: 0, index: 0, kind: 0, data: NO_BYTES };
 }
 
 export const LogEntry: MessageFns<LogEntry> = {
@@ -2058,7 +2058,7 @@ export const LogEntry: MessageFns<LogEntry> = {
       term: isSet(object.term) ? globalThis.Number(object.term) : 0,
       index: isSet(object.index) ? globalThis.Number(object.index) : 0,
       kind: isSet(object.kind) ? globalThis.Number(object.kind) : 0,
-      data: isSet(object.data) ? bytesFromBase64(object.data) : new Uint8Array(0),
+      data: isSet(object.data) ? bytesFromBase64(object.data) : NO_BYTES,
     };
   },
 
@@ -2087,13 +2087,13 @@ export const LogEntry: MessageFns<LogEntry> = {
     message.term = object.term ?? 0;
     message.index = object.index ?? 0;
     message.kind = object.kind ?? 0;
-    message.data = object.data ?? new Uint8Array(0);
+    message.data = object.data ?? NO_BYTES;
     return message;
   },
 };
 
 function createBaseInstallSnapshotRequest(): InstallSnapshotRequest {
-  return { header: undefined, meta: undefined, offset: 0, chunk: new Uint8Array(0), crc32c: 0, hello: undefined };
+  return { header: undefined, meta: undefined, offset: 0, chunk: NO_BYTES, crc32c: 0, hello: undefined };
 }
 
 export const InstallSnapshotRequest: MessageFns<InstallSnapshotRequest> = {
@@ -2197,7 +2197,7 @@ export const InstallSnapshotRequest: MessageFns<InstallSnapshotRequest> = {
       header: isSet(object.header) ? RaftMessage.fromJSON(object.header) : undefined,
       meta: isSet(object.meta) ? SnapshotMeta.fromJSON(object.meta) : undefined,
       offset: isSet(object.offset) ? globalThis.Number(object.offset) : 0,
-      chunk: isSet(object.chunk) ? bytesFromBase64(object.chunk) : new Uint8Array(0),
+      chunk: isSet(object.chunk) ? bytesFromBase64(object.chunk) : NO_BYTES,
       crc32c: isSet(object.crc32c) ? globalThis.Number(object.crc32c) : 0,
       hello: isSet(object.hello) ? PeerHello.fromJSON(object.hello) : undefined,
     };
@@ -2238,7 +2238,7 @@ export const InstallSnapshotRequest: MessageFns<InstallSnapshotRequest> = {
       ? SnapshotMeta.fromPartial(object.meta)
       : undefined;
     message.offset = object.offset ?? 0;
-    message.chunk = object.chunk ?? new Uint8Array(0);
+    message.chunk = object.chunk ?? NO_BYTES;
     message.crc32c = object.crc32c ?? 0;
     message.hello = (object.hello !== undefined && object.hello !== null)
       ? PeerHello.fromPartial(object.hello)
@@ -3020,7 +3020,7 @@ export const StampedOperation: MessageFns<StampedOperation> = {
 };
 
 function createBaseForwardedAnswer(): ForwardedAnswer {
-  return { callId: 0, results: [], commandResult: new Uint8Array(0), readIndex: 0, error: undefined, last: false };
+  return { callId: 0, results: [], commandResult: NO_BYTES, readIndex: 0, error: undefined, last: false };
 }
 
 export const ForwardedAnswer: MessageFns<ForwardedAnswer> = {
@@ -3133,7 +3133,7 @@ export const ForwardedAnswer: MessageFns<ForwardedAnswer> = {
         ? bytesFromBase64(object.commandResult)
         : isSet(object.command_result)
         ? bytesFromBase64(object.command_result)
-        : new Uint8Array(0),
+        : NO_BYTES,
       readIndex: isSet(object.readIndex)
         ? globalThis.Number(object.readIndex)
         : isSet(object.read_index)
@@ -3174,7 +3174,7 @@ export const ForwardedAnswer: MessageFns<ForwardedAnswer> = {
     const message = createBaseForwardedAnswer();
     message.callId = object.callId ?? 0;
     message.results = object.results?.map((e) => OperationResult.fromPartial(e)) || [];
-    message.commandResult = object.commandResult ?? new Uint8Array(0);
+    message.commandResult = object.commandResult ?? NO_BYTES;
     message.readIndex = object.readIndex ?? 0;
     message.error = (object.error !== undefined && object.error !== null)
       ? OperationError.fromPartial(object.error)

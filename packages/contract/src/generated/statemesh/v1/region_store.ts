@@ -5,7 +5,7 @@
 // source: statemesh/v1/region_store.proto
 
 /* eslint-disable */
-import { BinaryReader, BinaryWriter } from "../../../wire.ts";
+import { BinaryReader, BinaryWriter, NO_BYTES } from "../../../wire.ts";
 import {
   type CallOptions,
   type ChannelCredentials,
@@ -734,7 +734,7 @@ export const RegionRecord_AttributesEntry: MessageFns<RegionRecord_AttributesEnt
 };
 
 function createBaseRegionLayer(): RegionLayer {
-  return { name: "", data: new Uint8Array(0), contentType: "" };
+  return { name: "", data: NO_BYTES, contentType: "" };
 }
 
 export const RegionLayer: MessageFns<RegionLayer> = {
@@ -803,7 +803,7 @@ export const RegionLayer: MessageFns<RegionLayer> = {
   fromJSON(object: any): RegionLayer {
     return {
       name: isSet(object.name) ? globalThis.String(object.name) : "",
-      data: isSet(object.data) ? bytesFromBase64(object.data) : new Uint8Array(0),
+      data: isSet(object.data) ? bytesFromBase64(object.data) : NO_BYTES,
       contentType: isSet(object.contentType)
         ? globalThis.String(object.contentType)
         : isSet(object.content_type)
@@ -832,7 +832,7 @@ export const RegionLayer: MessageFns<RegionLayer> = {
   fromPartial(object: DeepPartial<RegionLayer>): RegionLayer {
     const message = createBaseRegionLayer();
     message.name = object.name ?? "";
-    message.data = object.data ?? new Uint8Array(0);
+    message.data = object.data ?? NO_BYTES;
     message.contentType = object.contentType ?? "";
     return message;
   },
