@@ -8,7 +8,7 @@ export type { NodeOptions } from "./node-options.ts";
 export { openPageToken } from "./read-page.ts";
 export * from "./reads.ts";
 export { listContainers, startOfContainerList } from "./container-list.ts";
-export { readSnapshot, type SnapshotPart } from "./snapshot-read.ts";
+export { readSnapshot, type SnapshotHold, type SnapshotPart } from "./snapshot-read.ts";
 export { checkSession, isReached, mergedTokens, sessionAfter } from "./session.ts";
 export * from "./causal/index.ts";
 export * from "./eventual/index.ts";

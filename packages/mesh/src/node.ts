@@ -76,6 +76,8 @@ export class MeshNode {
   #ledAnew: GroupReplica[] = [];
   readonly #freshMs: number[];
   readonly #weak: WeakState;
+  /** Snapshots that were begun here. */
+  snapshotsRead = 0;
   #pumpDue = false;
   #stopped = false;
   #votes = false;

@@ -5,12 +5,24 @@
 import { type Balance, type Entity, type EntityKey, MeshError, type Region, type ReadSnapshotResponse, type SnapshotPartResult } from "@statemesh/contract";
 import { accountName, entityName, type GroupState, playerAccount, regionName, type Touch } from "@statemesh/replica";
 import { formatRegion } from "@statemesh/world";
+import { HOLD_MAX_MS } from "./flow/holds.ts";
 import type { ReadNode } from "./reads.ts";
 import { transactionPending } from "./strong/operation-errors.ts";
 import { sizeOfEntity } from "./subscriptions/message-size.ts";
 
+/** What a leader is asked to decide nothing of, for so many milliseconds; 0: it is over. */
+export interface SnapshotHold {
+  readonly holdMs: number;
+  readonly regions: readonly Region[];
+  readonly accounts: readonly string[];
+}
+
 /** What reading a snapshot needs of its node. */
-export type SnapshotNode = Pick<ReadNode, "state" | "barrier" | "whenApplied" | "turn"> & { monotonicMs(): number };
+export type SnapshotNode = Pick<ReadNode, "state" | "barrier" | "whenApplied" | "turn"> & {
+  monotonicMs(): number;
+  /** Asks a group's leader to hold what is read. `done` once it has answered, whatever that was, or by the deadline. Without it nothing is held. */
+  hold?(groupId: number, hold: SnapshotHold, deadlineMs: number, done: () => void): void;
+};
 
 /** What is read of one region, validated. Without entities and accounts: every entity of the region. */
 export interface SnapshotPart {
@@ -29,6 +41,9 @@ const BYTES_MAX = 2 * 1024 * 1024;
 const BALANCE_BYTES = 32;
 /** Looks at something that keeps changing before the caller is told. */
 const LOOKS_MAX = 64;
+/** After so many looks the leaders are asked to let it stand still, and after so many more again: they do not always. */
+const LOOKS_UNHELD = 4;
+const LOOKS_HELD = 8;
 
 /** Where a group stood at the first look. */
 interface Mark {
@@ -48,13 +63,32 @@ class SnapshotRead {
   readonly #deadlineMs: number;
   readonly #done: SnapshotDone;
   #looks = 0;
+  /** The leaders were asked to hold what is read. */
+  #holds = false;
 
   constructor(node: SnapshotNode, parts: readonly SnapshotPart[], deadlineMs: number, done: SnapshotDone) {
     this.#node = node;
     this.#parts = parts;
     this.#groups = new Set(parts.map(({ groupId }) => groupId));
     this.#deadlineMs = deadlineMs;
-    this.#done = done;
+    this.#done = (response, error) => {
+      if (this.#holds) this.#hold(0, () => undefined);
+      done(response, error);
+    };
+  }
+
+  #hold(holdMs: number, then: () => void): void {
+    this.#holds = holdMs > 0;
+    const deadlineMs = Math.min(this.#deadlineMs, this.#node.monotonicMs() + HOLD_MAX_MS);
+    let open = this.#groups.size;
+    for (const groupId of this.#groups) {
+      const parts = this.#parts.filter((part) => part.groupId === groupId);
+      const regions = parts.filter(({ entities, accounts }) => entities.length > 0 || accounts.length === 0).map(({ region }) => region);
+      const hold = { holdMs, regions: holdMs > 0 ? regions : [], accounts: holdMs > 0 ? parts.flatMap(({ accounts }) => accounts) : [] };
+      this.#node.hold?.(groupId, hold, deadlineMs, () => {
+        if (--open === 0) then();
+      });
+    }
   }
 
   /** Whatever was committed before the call is seen. */
@@ -109,7 +143,10 @@ class SnapshotRead {
   /** What was waited for to look twice is fresh enough for another first look. */
   #again(): void {
     const isOver = this.#node.monotonicMs() >= this.#deadlineMs;
-    if (!isOver && ++this.#looks < LOOKS_MAX) return this.#collect();
+    if (!isOver && ++this.#looks < LOOKS_MAX) {
+      const isHoldDue = this.#node.hold !== undefined && this.#looks >= LOOKS_UNHELD && (this.#looks - LOOKS_UNHELD) % LOOKS_HELD === 0;
+      return isHoldDue ? this.#hold(HOLD_MAX_MS, () => this.#inTurn(() => this.#collect())) : this.#collect();
+    }
     this.#done(undefined, new MeshError("SNAPSHOT_CONTENDED", `what the snapshot reads changed each of the ${this.#looks} times that it was looked at`, {
       metadata: { looks: String(this.#looks) }, retryDelayMs: 50,
     }));

@@ -1,7 +1,7 @@
 // Reads of several groups in one cut, beside transactions that move items between these groups.
 import { type MeshError, type ReadSnapshotResponse, type Region } from "@statemesh/contract";
 import { describe, expect, it } from "vitest";
-import { readSnapshot, type SnapshotPart } from "../src/index.ts";
+import { commandOf, readSnapshot, type SnapshotHold, type SnapshotPart } from "../src/index.ts";
 import { claim, give, mint, place, send } from "./operations.ts";
 import { ready } from "./transacting.ts";
 import type { VirtualCluster } from "./virtual-cluster.ts";
@@ -11,7 +11,8 @@ interface Answer {
   error: MeshError | undefined;
 }
 
-function snapshot(cluster: VirtualCluster, nodeId: number, parts: readonly SnapshotPart[], deadlineMs = 10_000): Answer {
+/** `holds`: the leaders are asked to let what is read stand still, where it does not. */
+function snapshot(cluster: VirtualCluster, nodeId: number, parts: readonly SnapshotPart[], deadlineMs = 10_000, holds = false): Answer {
   const answer: Answer = { response: undefined, error: undefined };
   const node = cluster.node(nodeId);
   const port = {
@@ -19,6 +20,12 @@ function snapshot(cluster: VirtualCluster, nodeId: number, parts: readonly Snaps
     barrier: (id: number, untilMs: number, done: (error: MeshError | undefined) => void) => node.barrier(id, untilMs, done),
     whenApplied: (id: number, index: number, untilMs: number, done: (error: MeshError | undefined) => void) => node.group(id).whenApplied(index, untilMs, done),
     monotonicMs: () => cluster.nowMs,
+    ...(holds && {
+      hold: (id: number, { holdMs, regions, accounts }: SnapshotHold, untilMs: number, done: () => void) => {
+        node.relay.command(id, commandOf({ $case: "hold", value: { holdId: `${nodeId} ${parts.length}`, holdMs, regions: [...regions], accounts: [...accounts] } }), untilMs, () => done());
+        node.dirty();
+      },
+    }),
   };
   readSnapshot(port, parts, cluster.nowMs + deadlineMs, (response, error) => {
     if (answer.response !== undefined || answer.error !== undefined) throw new Error("answered twice");
@@ -96,6 +103,28 @@ describe("a snapshot of several groups", () => {
     }
     const { response, error } = until(cluster, snapshot(cluster, 1, [{ region, groupId: 1, entities: [], accounts: [] }]));
     expect([response === undefined, error?.reason]).toEqual([true, "MESSAGE_TOO_LARGE"]);
+  });
+
+  it("succeeds while what it reads is written all the time, and everybody who writes goes on", () => {
+    const cluster = ready();
+    const regions: Region[] = [1, 2, 3].map((groupId) => cluster.regionIn(groupId));
+    cluster.execute(1, regions.map((region, at) => mint(`m${at}`, 1, region, "ada", "ore", 1_000)));
+    let number = 0;
+    const written: Map<string, unknown>[] = [];
+    // So often that nothing stands still for the time of two rounds; who writes elsewhere is held by nobody.
+    const write = (): void => {
+      for (const [at, region] of regions.entries()) written.push(cluster.submit(1 + ((number + at) % 3), [give(`w${++number}`, 1, region, "ada", "bob", "ore", 1)]));
+      cluster.run(1);
+    };
+    for (let n = 0; n < 20; n++) write();
+    const plain = snapshot(cluster, 2, accountsIn(cluster, "ada"), 1_000);
+    for (let n = 0; n < 2_000 && plain.error === undefined && plain.response === undefined; n++) write();
+    expect(plain.error?.reason).toBe("SNAPSHOT_CONTENDED");
+    const held = snapshot(cluster, 2, accountsIn(cluster, "ada"), 1_000, true);
+    for (let n = 0; n < 1_000 && held.error === undefined && held.response === undefined; n++) write();
+    expect(held.error).toBeUndefined();
+    expect(ore(held.response)).toHaveLength(3);
+    expect(cluster.runUntil(() => written.every((answers) => answers.size === 1))).toBe(true);
   });
 
   it("of one group needs no second look", () => {

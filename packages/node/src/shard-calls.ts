@@ -1,6 +1,6 @@
 // What a shard may publish to and read from a node.
 import { type ListContainersRequest, type ListContainersResponse, MeshError, type PublishRequest, type PublishResponse, ReadLevel, type ReadRequest, type ReadResponse, type ReadSnapshotRequest, type ReadSnapshotResponse } from "@statemesh/contract";
-import { listContainers, type MeshNode, openPageToken, read, readSnapshot, type SnapshotPart, startOfContainerList } from "@statemesh/mesh";
+import { commandOf, listContainers, type MeshNode, openPageToken, read, readSnapshot, type SnapshotHold, type SnapshotPart, startOfContainerList } from "@statemesh/mesh";
 import type { Timers } from "@statemesh/ports";
 import { ID_BYTES_MAX, checkInteger, checkList, checkName, checkRegion, formatRegion, groupOf } from "@statemesh/world";
 
@@ -147,11 +147,16 @@ export function readSnapshotFrom(mesh: MeshNode, { parts }: ReadSnapshotRequest,
     seen.add(text);
     asked.push({ region, groupId: groupOf(region, mesh.options.groups), entities, accounts });
   }
+  const holdId = `${mesh.nodeId}-${mesh.options.incarnation}-${++mesh.snapshotsRead}`;
   const node = {
     state: (id: number) => mesh.group(id).state,
     barrier: (id: number, untilMs: number, done: (error: MeshError | undefined) => void) => mesh.barrier(id, untilMs, done),
     whenApplied: (id: number, index: number, untilMs: number, done: (error: MeshError | undefined) => void) => mesh.group(id).whenApplied(index, untilMs, done),
     monotonicMs: () => mesh.host.clock.monotonicMs(),
+    hold: (id: number, hold: SnapshotHold, untilMs: number, done: () => void) => {
+      mesh.relay.command(id, commandOf({ $case: "hold", value: { holdId, holdMs: hold.holdMs, regions: [...hold.regions], accounts: [...hold.accounts] } }), untilMs, () => done());
+      mesh.dirty();
+    },
     ...(turn !== undefined && { turn }),
   };
   readSnapshot(node, asked, deadlineMs, (response, error) => {

@@ -66,17 +66,26 @@ export function bindService<S extends { readonly [K in keyof S]: { readonly path
       for (const [key, generated] of Object.entries(definitions)) {
         const method = (methods as unknown as Readonly<Record<string, AnyMethod>>)[key];
         if (method === undefined) throw new TypeError(`${generated.path} has no method`);
-        definition[key] = guarded(generated, state.maxMessageBytes);
         const name = generated.path.slice(1);
-        implementation[key] = serve(method, { state, metrics: state.metrics.forMethod(name), method: name });
+        const frame = { state, metrics: state.metrics.forMethod(name), method: name, answerBytes: 0 };
+        definition[key] = guarded(generated, state.maxMessageBytes, (bytes) => (frame.answerBytes = bytes));
+        implementation[key] = serve(method, frame);
       }
       return { definition, implementation };
     },
   };
 }
 
-function guarded(generated: GeneratedMethod<unknown, unknown>, maxBytes: number): MethodDefinition<unknown, unknown> {
-  return { ...generated, requestDeserialize: guardedDecoder(generated.requestDeserialize, maxBytes) };
+/** `encoded`: told how large each answer is. */
+function guarded(generated: GeneratedMethod<unknown, unknown>, maxBytes: number, encoded: (bytes: number) => void): MethodDefinition<unknown, unknown> {
+  const requestDeserialize = guardedDecoder(generated.requestDeserialize, maxBytes);
+  if (generated.responseStream) return { ...generated, requestDeserialize };
+  const responseSerialize = (value: unknown): Buffer => {
+    const bytes = generated.responseSerialize(value);
+    encoded(bytes.length);
+    return bytes;
+  };
+  return { ...generated, requestDeserialize, responseSerialize };
 }
 
 function serve(method: AnyMethod, frame: Parameters<typeof serveUnary>[1]): UntypedServiceImplementation[string] {

@@ -79,6 +79,8 @@ interface Frame {
   readonly state: ServerState;
   readonly metrics: MethodMetrics;
   readonly method: string;
+  /** Of the last unary answer, encoded. */
+  answerBytes: number;
 }
 
 /** Why the call must not begin: the caller has gone, or the server goes. */
@@ -106,7 +108,11 @@ export function serveUnary<Request, Response>(method: UnaryMethod<Request, Respo
       return true;
     };
     const respond = ((response: Response) => {
-      if (end(Code.OK)) callback(null, response);
+      if (!end(Code.OK)) return;
+      frame.answerBytes = 0;
+      callback(null, response);
+      const read = frame.state.unread.answered(() => call.getPeer(), frame.answerBytes);
+      if (read !== undefined) context.onEnd(read);
     }) as Respond<Response> & { fail: (error: unknown) => void };
     respond.fail = (thrown) => {
       const error = MeshError.from(thrown);
@@ -120,7 +126,7 @@ export function serveUnary<Request, Response>(method: UnaryMethod<Request, Respo
       respond.fail(request.error);
       return;
     }
-    const refused = refusal(call);
+    const refused = refusal(call) ?? frame.state.unread.refusal(() => call.getPeer());
     if (refused !== undefined) {
       respond.fail(refused);
       return;

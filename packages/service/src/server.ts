@@ -1,5 +1,5 @@
 import { MeshError } from "@statemesh/contract";
-import { collectDefaultMetrics, Registry } from "prom-client";
+import { collectDefaultMetrics, Gauge, Registry } from "prom-client";
 import type { ServiceBinding } from "./binding.ts";
 import { CallMetrics } from "./call-metrics.ts";
 import { type ChannelOptions, Server, ServerCredentials, setLogger } from "./grpc.ts";
@@ -11,6 +11,7 @@ import { OwnedProcess } from "./owned-process.ts";
 import { readContractImage, reflectionBindings } from "./reflection.ts";
 import type { ServerConfiguration } from "./server-options.ts";
 import type { ServerState } from "./server-state.ts";
+import { UnreadAnswers } from "./unread-answers.ts";
 
 /** How often watchers of health hear of a changed readiness. */
 const HEALTH_REFRESH_MS = 250;
@@ -78,10 +79,19 @@ export async function startServer(settings: ServerSettings): Promise<RunningServ
     log,
     metrics: new CallMetrics(registry),
     maxMessageBytes: config.maxMessageBytes,
+    unread: new UnreadAnswers(),
     shuttingDown: false,
     shutdownListeners: new Set(),
     activeCalls: new Set(),
   };
+  new Gauge({
+    name: "statemesh_unread_answer_bytes",
+    help: "Bytes of answers that callers have not read yet, about.",
+    registers: [registry],
+    collect() {
+      this.set(state.unread.bytes);
+    },
+  });
   const notReady = (): readonly string[] => (state.shuttingDown ? ["shutting down"] : (settings.readiness?.() ?? []));
   const health = new Health(
     settings.services.map((service) => service.name),

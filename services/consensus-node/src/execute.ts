@@ -121,6 +121,10 @@ class ExecuteCall implements Waiter {
     for (let at = 0; at < results.length; at += MESSAGE_OPERATIONS) {
       this.#responses.write({ results: at === 0 && results.length <= MESSAGE_OPERATIONS ? results : results.slice(at, at + MESSAGE_OPERATIONS) });
     }
+    if (!this.#paused && !this.#ended && !this.#responses.writable) {
+      this.#paused = true;
+      this.#requests.pause();
+    }
     if (this.#paused && !this.#ended && this.#undecided < STREAM_UNDECIDED / 2) this.#resumeWhenRead();
     this.#maybeEnd();
   }

@@ -62,7 +62,7 @@ export class Decider {
   }
 
   /** Operations that wait for a decision and that are under way, and how many were refused and dropped. */
-  get queue(): Pick<DecisionQueue, "waiting" | "underWay" | "shed" | "expired"> {
+  get queue(): Pick<DecisionQueue, "waiting" | "underWay" | "shed" | "expired" | "holds"> {
     return this.#queue;
   }
 

@@ -1,5 +1,6 @@
 // One batch for the arbiter while it is put together: what does not meet, within what an entry of the log holds.
 import type { Occupancy, Occupant, PendingOperation } from "@statemesh/replica";
+import type { Holds } from "../flow/holds.ts";
 import type { QueuedUnit } from "./decision-queue.ts";
 import { OperationOccupancy, Owners } from "./occupancy.ts";
 
@@ -35,8 +36,8 @@ export class Gathering implements DecisionBatch {
   operations = 0;
   #bytes = 0;
 
-  constructor(inFlight: OperationOccupancy, locks: Occupancy<Occupant>) {
-    this.#scan = new Scan(inFlight, locks);
+  constructor(inFlight: OperationOccupancy, locks: Occupancy<Occupant>, holds: Holds) {
+    this.#scan = new Scan(inFlight, locks, holds);
   }
 
   get isFull(): boolean {
@@ -81,17 +82,21 @@ function isWhole({ transactionId, part, heal }: QueuedUnit): boolean {
 class Scan {
   readonly #inFlight: OperationOccupancy;
   readonly #locks: Occupancy<Occupant>;
+  readonly #holds: Holds;
   readonly #chosen = new OperationOccupancy();
   readonly #owners = new Owners();
   #blocked: OperationOccupancy | undefined;
 
-  constructor(inFlight: OperationOccupancy, locks: Occupancy<Occupant>) {
+  constructor(inFlight: OperationOccupancy, locks: Occupancy<Occupant>, holds: Holds) {
     this.#inFlight = inFlight;
     this.#locks = locks;
+    this.#holds = holds;
   }
 
   admits(unit: QueuedUnit): boolean {
-    if (unit.operations.some((pending) => this.#isBlocked(pending, isWhole(unit)))) {
+    // A part of a transaction that another group began has locks elsewhere, for which the snapshot would wait.
+    const isHeld = !this.#holds.isEmpty && unit.part?.asked === undefined && unit.operations.some((pending) => this.#holds.blocks(pending));
+    if (isHeld || unit.operations.some((pending) => this.#isBlocked(pending, isWhole(unit)))) {
       this.block(unit);
       return false;
     }

@@ -4,6 +4,7 @@
 import { type Decision, type HybridTimestamp, MeshError, type OperationError } from "@statemesh/contract";
 import type { DecisionUnit, Occupancy, Occupant, PendingOperation } from "@statemesh/replica";
 import { FairLanes, type Lane } from "../flow/fair-lanes.ts";
+import { Holds } from "../flow/holds.ts";
 import { InFlight } from "../flow/in-flight.ts";
 import { type StageTimes, stageTimes } from "../flow/stage-times.ts";
 import { type DelayLimits, retryAfterMs } from "../flow/standing-delay.ts";
@@ -82,6 +83,8 @@ export class DecisionQueue {
   #inFlight = new OperationOccupancy();
   readonly #underWay: InFlight<QueuedUnit>;
   readonly #byOperationId = new Map<string, QueuedUnit>();
+  /** What waits for snapshots to be read. */
+  readonly holds = new Holds();
   #dropped: Dropped[] = [];
   /** Whose turn it was found no room in the last batch. */
   #lacksRoom = false;
@@ -212,7 +215,8 @@ export class DecisionQueue {
     if (this.waiting === 0) return undefined;
     const nowMs = this.#nowMs();
     if (!this.#underWay.hasRoom(nowMs)) return undefined;
-    let batch = new Gathering(this.#inFlight, locks);
+    this.holds.expire(nowMs);
+    let batch = new Gathering(this.#inFlight, locks, this.holds);
     // What found no room in the batch before comes first in this one, if nothing that was before it stands in its way.
     if (this.#lacksRoom) {
       this.#lacksRoom = false;
@@ -220,7 +224,7 @@ export class DecisionQueue {
       for (const unit of this.#blocked) batch.pass(unit);
       this.#takeTurns(groupId, batch, nowMs);
       this.#lacksRoom = false;
-      if (batch.operations === 0) batch = new Gathering(this.#inFlight, locks);
+      if (batch.operations === 0) batch = new Gathering(this.#inFlight, locks, this.holds);
     }
     if (batch.operations === 0) this.#takeAll(groupId, batch, nowMs);
     if (batch.operations === 0) return undefined;
@@ -334,6 +338,7 @@ export class DecisionQueue {
     this.#lanes.clear();
     this.#bytes = 0;
     this.removals = 0;
+    this.holds.clear();
     this.#lacksRoom = false;
     this.#byOperationId.clear();
     return [...units];

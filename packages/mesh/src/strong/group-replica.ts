@@ -1,9 +1,10 @@
 // One group on one node: the Raft core and the state that its log builds. What a leader decides is in decider.ts.
 // Everything is an event: a frame, a tick, a completion. `pump` then hands on what the core has to say.
 import { type LogEntry, MeshError, type RaftMessage, type SnapshotMeta } from "@statemesh/contract";
-import { Command, type CommandResult } from "@statemesh/contract/log";
+import { Command, CommandResult, type HoldForSnapshot } from "@statemesh/contract/log";
 import { type HardState, type Loss, RaftCore, type Ready } from "@statemesh/raft";
 import { type Applied, type GroupState, type PendingOperation, encodeSnapshot } from "@statemesh/replica";
+import { formatRegion } from "@statemesh/world";
 import type { GroupWrite, Host } from "../host.ts";
 import { type AppliedDone, AppliedWaiters } from "./applied-waiters.ts";
 import { Decider } from "./decider.ts";
@@ -197,6 +198,7 @@ export class GroupReplica {
     if (body?.$case === "transaction" && body.value.step?.$case === "ask") return this.#decider.prepare(body.value.step.value, done);
     if (body?.$case === "fence" && this.#decider.isHeld(body.value)) return done(undefined, transactionPending(body.value.region));
     if (body?.$case === "transaction" && this.transactions.isEarly(body.value)) return done(undefined, transactionPending(undefined));
+    if (body?.$case === "hold") return done(this.#hold(body.value), undefined);
     const result = this.core.propose(Command.encode(command).finish());
     if (!result.ok) {
       return done(undefined, result.reason === "uncommitted_limit" ? overloaded("bytes not committed", 32 * 1024 * 1024) : notLeader(this.groupId, this.core.leader));
@@ -204,6 +206,16 @@ export class GroupReplica {
     this.#commands.set(result.index, { term: result.term, done });
     if (body?.$case === "fence") this.#decider.noteFence(body.value, result.index);
     this.dirty();
+  }
+
+  /** Nothing of it goes into the log. */
+  #hold({ holdId, holdMs, regions, accounts }: HoldForSnapshot): CommandResult {
+    const { holds } = this.#decider.queue;
+    const nowMs = this.#host.clock.monotonicMs();
+    const isHeld = holdMs > 0 && holds.take(holdId, regions.map(formatRegion), accounts, holdMs, nowMs);
+    if (holdMs === 0) holds.release(holdId, nowMs);
+    this.dirty();
+    return CommandResult.fromPartial({ reason: isHeld || holdMs === 0 ? "" : "OVERLOADED", position: this.#state.position() });
   }
 
   /** The index that a linearizable read must wait for. Leader only. Reads of one pump share one round. */

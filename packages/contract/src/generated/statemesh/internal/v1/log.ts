@@ -50,6 +50,9 @@ export interface Command {
     | //
     /** Needs version 4. */
     { $case: "countFlows"; value: CountFlows }
+    | //
+    /** Never in a log: it asks a leader. A node of an earlier build refuses it. */
+    { $case: "hold"; value: HoldForSnapshot }
     | undefined;
   /** The lowest version that can apply this command; 0 stands for 1. A node that speaks less stops instead of guessing. */
   format: number;
@@ -284,6 +287,18 @@ export interface ExpireLeases {
 export interface ExpiredServer {
   serverId: number;
   incarnation: number;
+}
+
+/** Asks a leader to decide nothing for a moment of what a snapshot reads. It is kept in memory, and nothing that is right depends on it. */
+export interface HoldForSnapshot {
+  /** Of the reader; a hold of the same id takes the place of the earlier one. */
+  holdId: string;
+  /** How long, in milliseconds; the leader holds for less where that is too long. 0: the snapshot is read. */
+  holdMs: number;
+  /** What is decided there waits. */
+  regions: Region[];
+  /** What moves items of these players waits. */
+  accounts: string[];
 }
 
 /** Sets the epoch and owner of a region in the group that holds it. Never lowers an epoch. */
@@ -723,6 +738,9 @@ export const Command: MessageFns<Command> = {
       case "countFlows":
         CountFlows.encode(message.command.value, writer.uint32(90).fork()).join();
         break;
+      case "hold":
+        HoldForSnapshot.encode(message.command.value, writer.uint32(114).fork()).join();
+        break;
     }
     if (message.format !== 0) {
       writer.uint32(120).uint32(message.format);
@@ -807,6 +825,14 @@ export const Command: MessageFns<Command> = {
             message.command = { $case: "countFlows", value: CountFlows.decode(reader, reader.uint32()) };
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.command = { $case: "hold", value: HoldForSnapshot.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 15: {
             if (tag !== 120) {
               break;
@@ -847,6 +873,8 @@ export const Command: MessageFns<Command> = {
         ? { $case: "countFlows", value: CountFlows.fromJSON(object.countFlows) }
         : isSet(object.count_flows)
         ? { $case: "countFlows", value: CountFlows.fromJSON(object.count_flows) }
+        : isSet(object.hold)
+        ? { $case: "hold", value: HoldForSnapshot.fromJSON(object.hold) }
         : undefined,
       format: isSet(object.format) ? globalThis.Number(object.format) : 0,
     };
@@ -870,6 +898,8 @@ export const Command: MessageFns<Command> = {
       obj.heal = HealBatch.toJSON(message.command.value);
     } else if (message.command?.$case === "countFlows") {
       obj.countFlows = CountFlows.toJSON(message.command.value);
+    } else if (message.command?.$case === "hold") {
+      obj.hold = HoldForSnapshot.toJSON(message.command.value);
     }
     if (message.format !== 0) {
       obj.format = Math.round(message.format);
@@ -928,6 +958,12 @@ export const Command: MessageFns<Command> = {
       case "countFlows": {
         if (object.command?.value !== undefined && object.command?.value !== null) {
           message.command = { $case: "countFlows", value: CountFlows.fromPartial(object.command.value) };
+        }
+        break;
+      }
+      case "hold": {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: "hold", value: HoldForSnapshot.fromPartial(object.command.value) };
         }
         break;
       }
@@ -4193,6 +4229,131 @@ export const ExpiredServer: MessageFns<ExpiredServer> = {
     const message = createBaseExpiredServer();
     message.serverId = object.serverId ?? 0;
     message.incarnation = object.incarnation ?? 0;
+    return message;
+  },
+};
+
+function createBaseHoldForSnapshot(): HoldForSnapshot {
+  return { holdId: "", holdMs: 0, regions: [], accounts: [] };
+}
+
+export const HoldForSnapshot: MessageFns<HoldForSnapshot> = {
+  encode(message: HoldForSnapshot, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.holdId !== "") {
+      writer.uint32(10).string(message.holdId);
+    }
+    if (message.holdMs !== 0) {
+      writer.uint32(16).uint32(message.holdMs);
+    }
+    for (const v of message.regions) {
+      Region.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.accounts) {
+      writer.uint32(34).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HoldForSnapshot {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHoldForSnapshot();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.holdId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.holdMs = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.regions.push(Region.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.accounts.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HoldForSnapshot {
+    return {
+      holdId: isSet(object.holdId)
+        ? globalThis.String(object.holdId)
+        : isSet(object.hold_id)
+        ? globalThis.String(object.hold_id)
+        : "",
+      holdMs: isSet(object.holdMs)
+        ? globalThis.Number(object.holdMs)
+        : isSet(object.hold_ms)
+        ? globalThis.Number(object.hold_ms)
+        : 0,
+      regions: globalThis.Array.isArray(object?.regions) ? object.regions.map((e: any) => Region.fromJSON(e)) : [],
+      accounts: globalThis.Array.isArray(object?.accounts) ? object.accounts.map((e: any) => globalThis.String(e)) : [],
+    };
+  },
+
+  toJSON(message: HoldForSnapshot): unknown {
+    const obj: any = {};
+    if (message.holdId !== "") {
+      obj.holdId = message.holdId;
+    }
+    if (message.holdMs !== 0) {
+      obj.holdMs = Math.round(message.holdMs);
+    }
+    if (message.regions?.length) {
+      obj.regions = message.regions.map((e) => Region.toJSON(e));
+    }
+    if (message.accounts?.length) {
+      obj.accounts = message.accounts;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<HoldForSnapshot>): HoldForSnapshot {
+    return HoldForSnapshot.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<HoldForSnapshot>): HoldForSnapshot {
+    const message = createBaseHoldForSnapshot();
+    message.holdId = object.holdId ?? "";
+    message.holdMs = object.holdMs ?? 0;
+    message.regions = object.regions?.map((e) => Region.fromPartial(e)) || [];
+    message.accounts = object.accounts?.map((e) => e) || [];
     return message;
   },
 };
