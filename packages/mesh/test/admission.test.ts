@@ -142,6 +142,15 @@ describe("where all is decided that comes", () => {
     expect(mesh.delaysMs.length - before).toBeLessThan(0.1 * 20 * 1_000);
   });
 
+  it("a burst is taken whole after a while without any load", () => {
+    const mesh = new Mesh();
+    mesh.run(10, [{ serverId: 1, perSecond: 8_000 }]);
+    mesh.run(30, []);
+    const before = mesh.delaysMs.length;
+    mesh.run(0.005, [{ serverId: 1, perSecond: 400_000 }]);
+    expect([mesh.delaysMs.length - before, mesh.admission.inFlight]).toEqual([0, 2_000]);
+  });
+
   it("a burst is taken whole after any load that was", () => {
     const mesh = new Mesh();
     mesh.run(10, [{ serverId: 1, perSecond: 8_000 }]);

@@ -43,6 +43,8 @@ export class Admission {
   readonly #byServer = new Map<number, number>();
   #limit = LIMIT_MAX;
   #inFlight = 0;
+  /** Since when there was nothing under way, where there is nothing. */
+  #emptySinceMs = 0;
   #looks: Look[] = [];
   /** Since the last look. */
   #sinceMs: number;
@@ -104,6 +106,7 @@ export class Admission {
       if (isFirst) this.#noteBest(tookMs, nowMs);
     }
     this.#inFlight -= count;
+    if (this.#inFlight === 0) this.#emptySinceMs = nowMs;
     const left = (this.#byServer.get(serverId) ?? 0) - count;
     if (left > 0) this.#byServer.set(serverId, left);
     else this.#byServer.delete(serverId);
@@ -136,6 +139,8 @@ export class Admission {
     if (this.#probe !== undefined) {
       if (nowMs >= this.#probe.endMs) this.#endProbe(this.#probe, nowMs);
     } else if (this.#decided > 0) this.#adapt(this.#tookMs / this.#decided, (1_000 * sums.decided) / sums.elapsedMs, nowMs);
+    // Without any load it rises too.
+    if (this.#inFlight === 0) this.#limit = Math.min(LIMIT_MAX, this.#limit * RISE ** ((nowMs - Math.max(this.#sinceMs, this.#emptySinceMs)) / LOOK_MS));
     this.#sinceMs = nowMs;
     this.#decided = this.#tookMs = this.#admitted = this.#refused = 0;
   }
