@@ -10,6 +10,7 @@ import { Authority } from "./authority/authority.ts";
 import { FlowKeeper } from "./flow-keeper.ts";
 import type { CausalBehind, CausalLog } from "./causal/index.ts";
 import type { EventualStorage, EventualStore } from "./eventual/index.ts";
+import { Lateness } from "./flow/lateness.ts";
 import { QuotaKeeper } from "./flow/server-quotas.ts";
 import { stageTimes } from "./flow/stage-times.ts";
 import { GroupSchedule } from "./group-schedule.ts";
@@ -41,6 +42,7 @@ export class MeshNode {
   readonly host: Host;
   readonly clock: HybridClock;
   readonly quotas: QuotaKeeper;
+  readonly lateness: Lateness;
   /** Where operations spend their time. */
   readonly stages = stageTimes();
   readonly authority: Authority;
@@ -87,6 +89,7 @@ export class MeshNode {
     this.options = options;
     this.host = host;
     this.quotas = new QuotaKeeper(options.quotas);
+    this.lateness = new Lateness(delayLimits(options));
     this.clock = new HybridClock({ maxOffsetMs: options.policy.maxOffsetMs });
     this.groups = Array.from({ length: options.groups + 1 }, (_, groupId) => this.#makeGroup(groupId, restored.get(groupId)));
     this.#freshMs = this.groups.map(() => Number.NEGATIVE_INFINITY);
@@ -449,18 +452,18 @@ export class MeshNode {
     return this.#materializers.some((materializer, groupId) => materializer.isStoreAhead && this.group(groupId).serves);
   }
 
-  // ---- the pump ----
-
   /** Something is to be done; it is done once, after the events at hand. */
   dirty(): void {
     if (this.#pumpDue || this.#stopped) return;
     this.#pumpDue = true;
+    this.lateness.asked(this.host.clock.monotonicMs());
     this.host.defer(() => this.#pump());
   }
 
   #pump(): void {
     this.#pumpDue = false;
     if (this.#stopped) return;
+    this.lateness.ran(this.host.clock.monotonicMs());
     this.edge.flush();
     this.relay.flush();
     const writes: GroupWrite[] = [];

@@ -28,6 +28,8 @@ export function publish(mesh: MeshNode, timers: Timers, request: PublishRequest,
   checkInteger(request.serverId, 1, 4_294_967_295, "", "server_id");
   checkList(request.updates, UPDATES, "", "updates");
   checkList(request.events, EVENTS, "", "events");
+  const late = mesh.lateness.refusal(request.updates.length + request.events.length);
+  if (late !== undefined) throw late;
   const take = (): void => {
     if (mesh.directory.directory.server(request.serverId) === undefined) {
       throw new MeshError("SERVER_NOT_REGISTERED", `server_id: server ${request.serverId} is not registered`, { field: "server_id" });

@@ -41,7 +41,8 @@ class Lazy {
   ask(): void {
     const stream = this.#session.request({ ":method": "POST", ":path": "/statemesh.v1.ConsistencyService/Read", "content-type": "application/grpc", te: "trailers" });
     const noteStatus = (headers: Record<string, unknown>): void => {
-      if (headers["grpc-status"] !== undefined) this.statuses.push(String(headers["grpc-status"]));
+      const { "grpc-status": status } = headers;
+      if (typeof status === "string") this.statuses.push(status);
     };
     stream.on("response", noteStatus);
     stream.on("trailers", noteStatus);

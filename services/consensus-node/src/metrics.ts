@@ -152,6 +152,7 @@ export function registerMetrics(registry: Registry, node: MeshNode, { storage, r
     { name: "operations_shed_total", help: "Operations refused because those before them had waited too long for a decision, or others had less waiting, or more were under way than are decided in the time that they may take.", value: () => node.edge.gates.refused + node.groups.reduce((sum, { counts }) => sum + counts.shed, 0) },
     { name: "operations_expired_total", help: "Operations that were not decided because their callers had given up.", value: () => node.groups.reduce((sum, { counts }) => sum + counts.expired, 0) },
     { name: "quota_refusals_total", help: "Operations, updates and events refused because their game server had reached its quota.", value: () => node.quotas.refused },
+    { name: "publishes_shed_total", help: "Eventual updates and events refused because the node was late with all it does.", value: () => node.lateness.refused },
     { name: "bulk_calls_refused_total", help: "Bulk calls answered OVERLOADED: too many waited, or they waited too long.", value: () => bulk.load.refused },
     { name: "bulk_calls_expired_total", help: "Bulk calls that nobody waited for any more before they had a place.", value: () => bulk.load.expired },
     { name: "wal_syncs_total", help: "Syncs of the write-ahead log.", value: () => storage.syncs },
