@@ -157,6 +157,16 @@ describe("leases", () => {
     expect(client.authority.leases).toEqual([]);
   });
 
+  it("are over the moment that a stalled event loop goes on, before anything told their holder", async () => {
+    const client = await clientOf({ acquire: lease(400), renew: ({ leases, serverId }: RenewRequest) => ({ renewed: leases.map((each) => ({ ...each, serverId, durationMs: 400 })), lost: [], assigned: [], handoffs: [] }) });
+    const held = await client.authority.acquire(region);
+    const before = held.held;
+    // A long frame, a collection of garbage, a debugger: no timer runs, and no answer comes in.
+    const endMs = performance.now() + 500;
+    while (performance.now() < endMs);
+    expect([before, held.held, held.remainingMs]).toEqual([true, false, 0]);
+  });
+
   it("are over when the directory says that another server holds the region", async () => {
     const client = await clientOf({
       acquire: lease(1_500),

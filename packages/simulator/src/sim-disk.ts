@@ -102,6 +102,13 @@ export class SimDisk {
     if (byte < node.durable.length) node.durable.buffer[byte] = node.durable.buffer[byte]! ^ mask;
   }
 
+  /** What was written at one place of a file stands at another too, for good, over what was there. */
+  misdirect(name: string, from: number, to: number, bytes: number): void {
+    const node = this.#nodeOf(name);
+    node.buffer.copyWithin(to, from, Math.min(from + bytes, node.length - Math.max(0, to - from)));
+    node.durable.buffer.set(node.buffer.subarray(to, Math.min(to + bytes, node.durable.length)), to);
+  }
+
   /** What a reader sees of a file now. */
   peek(name: string): Uint8Array {
     const node = this.#nodeOf(name);

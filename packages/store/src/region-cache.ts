@@ -2,7 +2,7 @@ import type { CacheTierStatistics, LoadRegionResponse } from "@statemesh/contrac
 
 /**
  * What the caches keep: under `r:KEY` a region's record (an answer without record: never stored), under `e:KEY` its
- * entities. KEY is the Morton key. Values are shared: nobody changes one.
+ * entities, with a record that says by its version how new they are, and nothing else. KEY is the Morton key. Values are shared: nobody changes one.
  */
 export type CachedRegion = LoadRegionResponse;
 

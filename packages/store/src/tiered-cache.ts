@@ -154,7 +154,7 @@ export class TieredCache {
   async #fromSql(load: () => Promise<CachedRegion>): Promise<CachedRegion> {
     try {
       const value = await load();
-      if (value.record === undefined && value.entities.length === 0) this.#sql.misses += 1;
+      if (value.record?.region === undefined && value.entities.length === 0) this.#sql.misses += 1;
       else this.#sql.hits += 1;
       return value;
     } catch (error) {
@@ -164,7 +164,7 @@ export class TieredCache {
   }
 }
 
-/** 0 where nothing is stored. */
+/** Of a region's record its own version, of its entities how far the logs of all groups are written down; 0 where nothing is stored. */
 function versionOf(value: CachedRegion): number {
   return value.record?.version ?? 0;
 }

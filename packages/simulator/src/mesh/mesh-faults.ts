@@ -74,10 +74,17 @@ const KINDS: Readonly<Record<(typeof FAULT_CLASSES)[number], Readonly<Record<str
     "store refuses": (random) => ({ ms: lasting(random) }),
     "store commits unheard": (random) => ({ ms: lasting(random) }),
     "failover of the database": (random) => ({ ms: lasting(random) }),
+    "redis down": (random) => ({ ms: lasting(random) }),
+    "redis hangs": (random) => ({ ms: lasting(random) }),
+    "redis flushed": () => ({}),
+    "redis answers lost": (random) => ({ loss: 0.05 + random.next() * 0.3, ms: lasting(random) }),
+    "redis answers old values": (random) => ({ share: 0.1 + random.next() * 0.3, ms: lasting(random) }),
+    "redis messages lost": (random) => ({ share: 0.1 + random.next() * 0.4, ms: lasting(random) }),
   },
   clients: {
     "shards cut off": (random, nodes) => ({ node: node(random, nodes), ms: lasting(random) }),
     "readers move": () => ({}),
+    "idle streams": (random, nodes) => ({ node: node(random, nodes), count: random.pick([100, 1_000, 10_000]), ms: lasting(random) }),
   },
   operators: {
     "leadership transfer": (random, nodes) => ({ node: node(random, nodes), group: random.between(0, 3) }),
@@ -86,6 +93,8 @@ const KINDS: Readonly<Record<(typeof FAULT_CLASSES)[number], Readonly<Record<str
   },
   "loss of data": {
     reformat: (random, nodes) => ({ node: node(random, nodes) }),
+    "snapshot rot": (random, nodes) => ({ node: node(random, nodes), place: random.next(), bit: random.between(0, 7) }),
+    "misdirected write": (random, nodes) => ({ node: node(random, nodes), from: random.next(), to: random.next() }),
     "bit rot": (random, nodes) => ({ node: node(random, nodes), place: random.next(), bit: random.between(0, 7) }),
   },
   members: {

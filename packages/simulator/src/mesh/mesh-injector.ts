@@ -1,28 +1,26 @@
 // Makes the faults of a plan happen, and takes all of them back.
-import { CALM_SQL, type SqlWeather } from "../store/sim-sql.ts";
+import { CALM_SQL } from "../store/sim-sql.ts";
 import { VERSIONS } from "@statemesh/mesh";
 import type { Fault, PlainRecord } from "../tier.ts";
+import { openIdleStreams } from "./idle-streams.ts";
 import type { ArbiterMood } from "./sim-arbiters.ts";
 import { injectShardFault } from "./shard-faults.ts";
 import type { SimMachine } from "./sim-machine.ts";
 import { type MeshWorld, OLD_VERSIONS } from "./mesh-world.ts";
 import type { PathWeather } from "./sim-wire.ts";
+import { injectStoreFault } from "./store-faults.ts";
 
 /** How far ahead of its own clock a node takes eventual values of others. */
 const PEER_OFFSET_MS = 60_000;
+
+/** What a write that goes astray takes with it. */
+const SECTOR_BYTES = 512;
 
 /** As long as the administration drains a node. */
 const DRAIN_MS = 60_000;
 
 const ARBITER_MOODS: Readonly<Record<string, ArbiterMood>> = {
   "arbiter away": "away", "arbiter silent": "silent", "arbiter slow": "slow", "arbiter of another version": "other",
-};
-/** What a database does under each kind of fault; probabilities of one statement each. */
-const SQL_WEATHER: Readonly<Record<string, Partial<SqlWeather>>> = {
-  "store slow": { minDelayMs: 50, maxDelayMs: 400, slowness: 0.02 },
-  "store aborts": { serialization: 0.3 },
-  "store refuses": { refusal: 0.5 },
-  "store commits unheard": { unknownCommit: 0.4 },
 };
 
 export class MeshInjector {
@@ -39,7 +37,7 @@ export class MeshInjector {
   inject(fault: Fault): void {
     if (this.#healed) return;
     const { kind, args } = fault;
-    const done = this.#network(kind, args) || this.#weather(kind, args) || this.#process(kind, args) || this.#disk(kind, args) || this.#clock(kind, args) || this.#store(kind, args) || this.#members(kind, args) || this.#versions(kind, args) || injectShardFault(this.#world.shards, kind, args, (ms, run) => this.#later({ ms }, run)) || this.#others(kind, args);
+    const done = this.#network(kind, args) || this.#weather(kind, args) || this.#process(kind, args) || this.#disk(kind, args) || this.#clock(kind, args) || injectStoreFault(this.#world, kind, args, (run) => this.#later(args, run)) || this.#members(kind, args) || this.#versions(kind, args) || injectShardFault(this.#world.shards, kind, args, (ms, run) => this.#later({ ms }, run)) || this.#others(kind, args);
     if (done) this.#world.recorder.fault(kind, ...Object.values(args).map((value) => (typeof value === "object" ? value.join(",") : String(value))));
   }
 
@@ -58,6 +56,7 @@ export class MeshInjector {
       store.weather.loss = 0;
       store.process.start();
     }
+    this.#world.regionStores?.heal();
     network.cut.clear();
     for (const shard of this.#world.shards) shard.heal();
     for (const machine of machines.values()) {
@@ -365,14 +364,17 @@ export class MeshInjector {
         });
         return true;
       case "bit rot":
-        return this.#rot(machine, args);
+      case "misdirected write":
+        return this.#rot(machine, kind, args);
+      case "snapshot rot":
+        return this.#rotSnapshot(machine, args);
       default:
         return false;
     }
   }
 
-  /** One bit of a log turns over, in what a power cut could not take; what the last write holds may be cut, so it is spared. */
-  #rot(machine: SimMachine, args: PlainRecord): boolean {
+  /** One bit of a log turns over, or a sector goes to another place, in what a power cut could not take; what the last write holds may be cut, so it is spared. */
+  #rot(machine: SimMachine, kind: string, args: PlainRecord): boolean {
     if (!this.#world.members.mayDamage(machine.nodeId)) return false;
     const { wal } = machine.disks;
     const [name] = wal.names;
@@ -380,7 +382,22 @@ export class MeshInjector {
     const bytes = wal.durableBytes(name);
     if (bytes === 0) return false;
     this.#world.members.damaged.add(machine.nodeId);
-    wal.flipBit(name, Math.floor(numberOf(args, "place") * bytes), numberOf(args, "bit"));
+    const placeOf = (share: string): number => Math.floor(numberOf(args, share) * bytes);
+    if (kind === "bit rot") wal.flipBit(name, placeOf("place"), numberOf(args, "bit"));
+    else wal.misdirect(name, placeOf("from"), placeOf("to"), Math.min(SECTOR_BYTES, bytes - placeOf("to")));
+    return true;
+  }
+
+  /** One bit of a snapshot turns over; it is read when the node starts, or when it is sent to another. */
+  #rotSnapshot(machine: SimMachine, args: PlainRecord): boolean {
+    if (!this.#world.members.mayDamage(machine.nodeId)) return false;
+    const { snapshots } = machine.disks;
+    const whole = snapshots.names.filter((name) => !name.endsWith(".tmp") && snapshots.durableBytes(name) > 0);
+    const name = whole[Math.floor(numberOf(args, "place") * whole.length)];
+    if (name === undefined) return false;
+    this.#world.members.damaged.add(machine.nodeId);
+    snapshots.flipBit(name, Math.floor(numberOf(args, "place") * snapshots.durableBytes(name)), numberOf(args, "bit"));
+    machine.kill();
     return true;
   }
 
@@ -414,40 +431,6 @@ export class MeshInjector {
     }
   }
 
-  #store(kind: string, args: PlainRecord): boolean {
-    const { store } = this.#world;
-    if (store === undefined) return false;
-    const weather = SQL_WEATHER[kind];
-    if (weather !== undefined) {
-      Object.assign(store.sql.weather, weather);
-      this.#later(args, () => Object.assign(store.sql.weather, CALM_SQL));
-      return true;
-    }
-    switch (kind) {
-      case "store killed":
-        store.process.crash();
-        this.#later(args, () => store.process.start());
-        return true;
-      case "store cut off":
-        store.weather.cut = true;
-        this.#later(args, () => {
-          store.weather.cut = false;
-        });
-        return true;
-      case "store unheard":
-        store.weather.loss = numberOf(args, "loss");
-        this.#later(args, () => {
-          store.weather.loss = 0;
-        });
-        return true;
-      case "failover of the database":
-        store.sql.failover(numberOf(args, "ms"));
-        return true;
-      default:
-        return false;
-    }
-  }
-
   #others(kind: string, args: PlainRecord): boolean {
     const { arbiters, network, subscribers } = this.#world;
     const machine = this.#machine(args);
@@ -470,6 +453,13 @@ export class MeshInjector {
       case "readers move":
         for (const subscriber of subscribers) subscriber.move();
         return true;
+      case "idle streams": {
+        const runtime = machine?.runtime;
+        if (runtime === undefined) return false;
+        const close = openIdleStreams(runtime, this.#world.regions, numberOf(args, "count"), this.#world.recorder);
+        this.#world.simulation.after(numberOf(args, "ms"), close);
+        return true;
+      }
       case "leadership transfer": {
         const leader = this.#world.machines.get(this.#world.leaderOf(this.#group(args)))?.runtime?.mesh;
         leader?.group(this.#group(args)).transferLeadership(machine?.nodeId ?? 0);

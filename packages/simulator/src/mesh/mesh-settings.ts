@@ -9,6 +9,8 @@ export type MeshSettings = {
   readonly groups: number;
   readonly arbiters: number;
   readonly hasStore: boolean;
+  /** Where there is a store: a second one before the same database, and a Redis between their caches. */
+  readonly hasRedis: boolean;
   readonly shards: number;
   readonly subscribers: number;
   /** Regions of one group that shards fight for. */
@@ -140,10 +142,11 @@ export function drawSettings(random: SimRandom, hints: PlainRecord): MeshSetting
     walking: 0,
     facing: false,
     travellers: 0,
+    hasRedis: false,
   };
   const withMembers = { ...drawn, ...drawMembers(random, drawn) };
   const safetyMs = Math.min(drawn.safetyMs, drawn.paceMs * SAFETY_MS_A_PACE);
-  return overruled({ ...withMembers, ...drawShards(random, withMembers), safetyMs, plots: random.pick([0, 0, 0.3]), containers: random.pick([0, 0, 0.3]), walking: random.pick([0, 0.5, 1]), facing: drawn.borders > 0 && random.chance(0.6), ownTypes: random.pick([0, 0, 0.3]), travellers: random.pick([0, 0.1, 0.4]) }, hints);
+  return overruled({ ...withMembers, ...drawShards(random, withMembers), safetyMs, plots: random.pick([0, 0, 0.3]), containers: random.pick([0, 0, 0.3]), walking: random.pick([0, 0.5, 1]), facing: drawn.borders > 0 && random.chance(0.6), ownTypes: random.pick([0, 0, 0.3]), travellers: random.pick([0, 0.1, 0.4]), hasRedis: drawn.hasStore && random.chance(0.5) }, hints);
 }
 
 /** Who comes and goes, and with which builds. */

@@ -32,6 +32,7 @@ import { ShardNetwork } from "./shard-network.ts";
 import { SimArbiter } from "./sim-arbiters.ts";
 import { SimMachine } from "./sim-machine.ts";
 import { SimOperator } from "./sim-operator.ts";
+import { SimRegionStores } from "./sim-region-stores.ts";
 import { SimShard } from "./sim-shard.ts";
 import { SimSubscriber } from "./sim-subscriber.ts";
 import { StoreOracle } from "./store-oracle.ts";
@@ -60,6 +61,7 @@ const TELLING: Readonly<Record<string, string>> = {
   "region store is far behind: sending a full copy": "materialiser full copy",
   "the log takes no writes: they wait": "log full",
   "cut an unfinished write off the end of the log": "torn tail cut",
+  "the snapshot of a group is damaged": "damaged snapshot refused",
   "the cluster is founded": "cluster founded",
   "this node is on another side of a split": "side of a split changed",
   "a group's log lacks what it once held: it is repaired from the other nodes": "damaged group repaired",
@@ -91,6 +93,8 @@ export class MeshWorld {
   readonly arbiters: readonly SimArbiter[];
   /** The region store's process, its database, and the way to it; undefined where nothing is materialised. */
   readonly store: { readonly process: SimStore; readonly sql: SimSql; readonly weather: StoreWeather } | undefined;
+  /** Region stores with caches and a Redis, whose answers are read; undefined where there are none. */
+  readonly regionStores: SimRegionStores | undefined;
   readonly machines = new Map<number, SimMachine>();
   readonly network: ShardNetwork;
   readonly shards: SimShard[] = [];
@@ -124,13 +128,16 @@ export class MeshWorld {
     this.wire = new SimWire(simulation, recorder, ids, this.fairWeather(), settings.keepaliveMs);
     this.wire.watch = (from, _, frame) => this.observer.sent(this.machines.get(from)?.nodeId ?? 0, frame);
     this.arbiters = Array.from({ length: settings.arbiters }, () => new SimArbiter(simulation, this.policy));
-    this.store = settings.hasStore ? makeStore(simulation) : undefined;
+    this.regions = regionsOf(settings);
+    const sql = new SimSql(simulation, { ...CALM_SQL });
+    this.regionStores = settings.hasStore && settings.hasRedis ? new SimRegionStores({ simulation, recorder, sql, references: this.references, groups: settings.groups, regions: this.regions }) : undefined;
+    this.store = settings.hasStore ? { sql, process: new SimStore(simulation, sql, this.regionStores?.invalidations), weather: { minDelayMs: 0.2, maxDelayMs: 1, loss: 0, cut: false } } : undefined;
     this.oracle = this.store === undefined ? undefined : new StoreOracle(this.store.sql, this.references, settings.decisionWindow, recorder);
     this.history = this.store === undefined ? undefined : new HistoryOracle(this.store.sql, this.causal, settings.groups, recorder);
+    if (this.store !== undefined) this.store.process.watch = (groupId, watermark) => this.regionStores?.taken(groupId, watermark);
     for (const id of ids) this.machines.set(id, this.#machine(id, founders));
     this.network = new ShardNetwork(simulation, this.machines, settings.leaseMs, settings.registrationTtlMs);
     this.operator = new SimOperator({ simulation, recorder, network: this.network, wire: this.wire, machines: this.machines, members: this.members });
-    this.regions = regionsOf(settings);
     this.#people();
   }
 
@@ -286,6 +293,7 @@ export class MeshWorld {
     for (const subscriber of this.subscribers) this.simulation.after(500, () => subscriber.start());
     const { store, history } = this;
     if (store !== undefined && history !== undefined) for (const region of this.regions.slice(0, HISTORY_READERS)) new HistoryReader(this.simulation, store.process, history, region, this.recorder).start();
+    this.regionStores?.start();
     this.#sample();
   }
 
@@ -361,7 +369,7 @@ export class MeshWorld {
     }
     const clearing = this.references.find(({ state }) => !state.transactions.isQuiet);
     if (clearing !== undefined) return `a transaction of group ${clearing.state.groupId} has not ended`;
-    return this.transactions.unrest ?? this.#ledgerUnrest ?? this.#viewUnrest ?? this.#eventualUnrest ?? this.#storeUnrest ?? this.subscribers.map((subscriber) => subscriber.checkFinal()).find((problem) => problem !== undefined);
+    return this.transactions.unrest ?? this.#ledgerUnrest ?? this.#viewUnrest ?? this.#eventualUnrest ?? this.#storeUnrest ?? this.regionStores?.unrest ?? this.subscribers.map((subscriber) => subscriber.checkFinal()).find((problem) => problem !== undefined);
   }
 
   /** What one group sent, another received. */
@@ -406,11 +414,6 @@ export class MeshWorld {
     this.history?.check();
     return this.#memberMachines.map(({ runtime }) => (runtime === undefined ? undefined : this.history?.lacks(runtime))).find((lacking) => lacking !== undefined);
   }
-}
-
-function makeStore(simulation: Simulation): NonNullable<MeshWorld["store"]> {
-  const sql = new SimSql(simulation, { ...CALM_SQL });
-  return { sql, process: new SimStore(simulation, sql), weather: { minDelayMs: 0.2, maxDelayMs: 1, loss: 0, cut: false } };
 }
 
 /** Regions of every group: two of one sector, then others; where shards face each other, also what lies across the border of two groups. */

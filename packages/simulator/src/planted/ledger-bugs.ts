@@ -5,7 +5,7 @@ const EFFECTS = "packages/replica/src/container-effects.ts";
 /** A small mesh of two groups, whose shards do little but move containers. */
 const SMALL = {
   nodes: 3, groups: 2, regionsPerGroup: 1, safetyMs: 6_000, paceMs: 12, shards: 3, arbiters: 0, spares: 0, oldNodes: 0, hasStore: false, subscribers: 0, leasing: false, tickMs: 50, balanceTicks: 0,
-  maxDelayMs: 1, maxSyncMs: 1, names: 3, borders: 0, travellers: 0, plots: 0, mischief: 0, containers: 0.9, decisionWindow: 65_536, queueCapacity: 16_384, snapshotLogBytes: 67_108_864, segmentBytes: 4_194_304, restartMs: 200,
+  maxDelayMs: 1, maxSyncMs: 1, names: 3, borders: 0, travellers: 0, hasRedis: false, plots: 0, mischief: 0, containers: 0.9, decisionWindow: 65_536, queueCapacity: 16_384, snapshotLogBytes: 67_108_864, segmentBytes: 4_194_304, restartMs: 200,
   faultEveryMs: 2_000, faults: "leadership transfer",
 } as const;
 

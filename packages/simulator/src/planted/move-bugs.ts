@@ -35,4 +35,16 @@ export const MOVE_BUGS: readonly PlantedBug[] = [
     hints: { ...TRAVELLED, subscribers: 3 },
     edits: [{ file: "packages/replica/src/group-state.ts", find: "        if (left) changes.push({ entity: before, removed: true, position });\n", replace: "        if (left && position.index < 0) changes.push({ entity: before, removed: true, position });\n" }],
   },
+  {
+    number: 93, name: "left-region-still-remembered", tier: "mesh",
+    breaks: "a region store that wrote down that something left a region for another goes on answering from before it",
+    hints: { ...TRAVELLED, hasStore: true, hasRedis: true, faults: "redis flushed" },
+    edits: [{ file: "packages/store/src/materializer.ts", find: "  note(touched, await rows.writeEntities(groupId, copyId, request.entities));\n", replace: "  await rows.writeEntities(groupId, copyId, request.entities);\n" }],
+  },
+  {
+    number: 94, name: "entities-of-any-age", tier: "mesh",
+    breaks: "a cache cannot tell older entities of a region from newer ones: Redis that did not hear of a change answers those from before, after the newer were shown",
+    hints: { ...TRAVELLED, hasStore: true, hasRedis: true, faults: "redis answers old values,redis messages lost,redis down" },
+    edits: [{ file: "packages/store/src/tiered-cache.ts", find: "  return value.record?.version ?? 0;\n", replace: "  return value.record?.region === undefined ? 0 : value.record.version;\n" }],
+  },
 ];

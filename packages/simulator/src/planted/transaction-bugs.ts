@@ -6,7 +6,7 @@ const COORDINATOR = "packages/mesh/src/strong/coordinator.ts";
 /** A small mesh of three groups, whose shards fight for a few names. */
 const SMALL = {
   nodes: 3, groups: 3, regionsPerGroup: 1, safetyMs: 6_000, paceMs: 15, shards: 3, arbiters: 0, spares: 0, oldNodes: 0, hasStore: false, subscribers: 0, leasing: false, tickMs: 50, balanceTicks: 0,
-  maxDelayMs: 1, maxSyncMs: 1, names: 4, borders: 0, travellers: 0, facing: false, mischief: 0, decisionWindow: 65_536, queueCapacity: 16_384, snapshotLogBytes: 67_108_864, segmentBytes: 4_194_304, restartMs: 200, faultEveryMs: 400,
+  maxDelayMs: 1, maxSyncMs: 1, names: 4, borders: 0, travellers: 0, hasRedis: false, facing: false, mischief: 0, decisionWindow: 65_536, queueCapacity: 16_384, snapshotLogBytes: 67_108_864, segmentBytes: 4_194_304, restartMs: 200, faultEveryMs: 400,
 } as const;
 
 /** Mistakes of transactions across groups. */

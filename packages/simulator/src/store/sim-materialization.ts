@@ -1,4 +1,4 @@
-import type { Balance, Entity, EventualValue, ItemTotal, RegionEpoch } from "@statemesh/contract";
+import type { Balance, Entity, EventualValue, ItemTotal, Region, RegionEpoch } from "@statemesh/contract";
 import { type Caller, type EventualPlace, type MaterializationRows, type MaterializationStore, type TransactionOptions, type WatermarkRow, WorkRunner } from "@statemesh/store";
 import type { Random, Timers } from "@statemesh/ports";
 import { compareWrites } from "@statemesh/mesh";
@@ -76,6 +76,13 @@ export function materializedRows(sql: SimSql, groupId?: number): MaterializedRow
     epochs: sql.committed<RegionEpoch>("epoch/"),
     eventual: sql.committed<EventualValue>("eventual/"),
   };
+}
+
+/** Entities of a region as a statement sees them, and how far the logs of all groups are written down then. */
+export function storedInRegion(rows: Transaction, groupId: number, region: Region): { readonly entities: Entity[]; readonly stands: number } {
+  const key = String(mortonKey(region));
+  const entities = rows.scan<EntityRow>(`entity/${groupId}/`).map(([, { entity }]) => entity).filter((entity) => regionKey(entity) === key);
+  return { entities, stands: rows.scan<GroupWatermark>("watermark/").reduce((sum, [, { logIndex }]) => sum + logIndex, 0) };
 }
 
 class SimRows implements MaterializationRows {

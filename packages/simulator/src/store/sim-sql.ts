@@ -64,6 +64,10 @@ export class SimSql {
     this.#fate = fate;
   }
 
+  get isUp(): boolean {
+    return this.#simulation.nowMs >= this.#upAtMs;
+  }
+
   /** Every connection breaks, and new ones are refused for so long. Nothing that was committed is lost. */
   failover(downMs: number): void {
     this.counts.failovers++;

@@ -50,6 +50,8 @@ export class SimStore {
   readonly #caches: Invalidations;
   #life: Life | undefined;
   #calls = 0;
+  /** Hears of every batch that is answered as taken. */
+  watch: (groupId: number, watermark: number) => void = () => undefined;
 
   constructor(simulation: Simulation, sql: SimSql, caches: Invalidations = NO_CACHES) {
     this.#simulation = simulation;
@@ -92,7 +94,9 @@ export class SimStore {
   async materialize(request: MaterializeRequest): Promise<MaterializeResponse> {
     // As over a wire: what the caller changes later is not changed here.
     const own = MaterializeRequest.decode(MaterializeRequest.encode(request).finish());
-    return await this.#answer(({ materializer }) => materializer.materialize(own));
+    const answer = await this.#answer(({ materializer }) => materializer.materialize(own));
+    this.watch(own.groupId, answer.watermark);
+    return answer;
   }
 
   /** As `materialize`. */

@@ -32,6 +32,24 @@ describe("game worlds", () => {
   });
 });
 
+describe("networks", () => {
+  test("a way on which large messages vanish while small ones pass makes no leader of one that nobody can follow, and heals", async () => {
+    await scenario(
+      { paceMs: 20, subscribers: 2, snapshotLogBytes: 8_192, trailingEntries: 0 },
+      [at(2_000, "large frames stuck", { bytes: 300, ms: 2_500 }), at(2_500, "kill", { node: 2 }), at(5_500, "large frames stuck", { bytes: 1_000, ms: 1_000 })],
+      ["large frames stuck", "snapshot installed"],
+    );
+  });
+
+  test("ten thousand streams that nobody reads keep nobody else from anything", async () => {
+    await scenario(
+      { paceMs: 40, subscribers: 2 },
+      [at(2_000, "idle streams", { node: 1, count: 10_000, ms: 3_000 }), at(2_200, "idle streams", { node: 2, count: 10_000, ms: 20_000 }), at(3_500, "kill of the leader")],
+      ["idle streams all taken", "subscription snapshot", "kill of the leader"],
+    );
+  });
+});
+
 describe("leases in event loops", () => {
   test("an acquisition that is answered late makes no second holder, nor does a release while one is under way", async () => {
     await scenario(

@@ -15,6 +15,15 @@ describe("NATS JetStream", () => {
     );
   });
 
+  test("a snapshot that was damaged deletes nothing: the node refuses it, and gets a copy", async () => {
+    await scenario(
+      { snapshotLogBytes: 8_192, trailingEntries: 8, segmentBytes: 16_384, paceMs: 25 },
+      [at(4_000, "snapshot rot", { node: 2, place: 0.4, bit: 3 }), at(5_200, "power cut for all")],
+      ["snapshot rot", "damaged snapshot refused"],
+      [1, 2, 3],
+    );
+  });
+
   test("a change of the members, a kill and a partition together lose nothing", async () => {
     await scenario(
       { spares: 1, paceMs: 30, safetyMs: 9_000 },

@@ -1,4 +1,4 @@
-import { Entity, MeshError, QueryEntitiesRequest, type QueryEntitiesResponse } from "@statemesh/contract";
+import { Entity, MeshError, QueryEntitiesRequest, type QueryEntitiesResponse, RegionRecord } from "@statemesh/contract";
 import { type CachedRegion, type Caller, checkText, KIND_BYTES_MAX, KINDS_MAX, LOADED_ENTITIES_MAX, LOADED_ENTITY_BYTES_MAX, PAGE_BYTES_MAX } from "@statemesh/store";
 import { makePageToken, pageSizeOf, readPageToken } from "../page-token.ts";
 import { areaCondition, areaValues, rangeValues } from "../spatial/area-condition.ts";
@@ -14,10 +14,11 @@ function withinBudget(columns: string, order: string, rows: string, budget: stri
 }
 
 const BY_REGION = "kind, entity_id, group_id";
-// One walk of the index for each reach, none further than the limit.
+// One walk of the index for each reach, none further than the limit; and in the same snapshot how far the logs of all groups are written down,
+// which never goes back: by that caches tell an older answer from a newer one, also of a region that was emptied.
 const LOAD: Statement = {
   name: "entities_load",
-  text: withinBudget(
+  text: `SELECT w.stands, s.kind, s.entity_id, s.group_id, s.payload FROM (SELECT COALESCE(sum(log_index), 0)::INT8 AS stands FROM watermarks) AS w LEFT JOIN (${withinBudget(
     BY_REGION,
     BY_REGION,
     `SELECT f.kind, f.entity_id, f.group_id, f.payload FROM unnest(ARRAY[0, 1, 2]::INT8[]) AS r(reach), LATERAL (
@@ -25,7 +26,7 @@ const LOAD: Statement = {
         ORDER BY e.kind, e.entity_id, e.group_id LIMIT $2) AS f
       ORDER BY ${BY_REGION} LIMIT $2`,
     "$3",
-  ),
+  )}) AS s ON TRUE ORDER BY s.kind, s.entity_id, s.group_id`,
 };
 
 const BY_PLACE = "reach, place, kind, entity_id, group_id";
@@ -55,11 +56,19 @@ interface Row {
   readonly payload: Buffer | null;
 }
 
-/** The first entities of a region, at most 1,000 and 768 KiB. */
+/** Without entities one row of a load says so. */
+type LoadedRow = Row & { readonly stands: number } | { readonly kind: null; readonly payload: null; readonly stands: number };
+
+function isEntity(row: LoadedRow): row is Row & { readonly stands: number } {
+  return row.kind !== null;
+}
+
+/** The first entities of a region, at most 1,000 and 768 KiB. The version of the answer's record is how far the logs of all groups are written down. */
 export async function loadEntities(database: Sql, regionKey: bigint, caller: Caller | undefined): Promise<CachedRegion> {
-  const rows = await database.read<Row>(LOAD, [regionKey, LOADED_ENTITIES_MAX + 1, LOADED_ENTITY_BYTES_MAX], caller);
+  const loaded = await database.read<LoadedRow>(LOAD, [regionKey, LOADED_ENTITIES_MAX + 1, LOADED_ENTITY_BYTES_MAX], caller);
+  const rows = loaded.filter(isEntity);
   const entities = decode(rows.slice(0, LOADED_ENTITIES_MAX));
-  return { record: undefined, entities, moreEntities: entities.length < rows.length, tier: "" };
+  return { record: RegionRecord.fromPartial({ version: loaded[0]?.stands ?? 0 }), entities, moreEntities: entities.length < rows.length, tier: "" };
 }
 
 /** Entities in a place, paged; those that stay inside their region first, in Morton order of regions. */
