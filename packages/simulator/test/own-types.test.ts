@@ -37,9 +37,9 @@ test("an arbiter of another version refuses types that it does not know, and one
   const arbiter = new SimArbiter(simulation, policyOfRun(POLICY));
   const port = arbiter.port("arbiter-0", () => (run) => run());
   const candidate = (operationId: string): object => ({ operationId, type: "duel", serverId: 1, stamp: { physicalMs: 1, logical: 0 }, keys: ["k"], region: { x: 0, y: 0, z: 0 } });
-  const ask = async (): Promise<string> => {
+  const ask = async (policyDigest = policyOfRun(POLICY).digest): Promise<string> => {
     let answer = "none";
-    const request = ArbitrateRequest.fromPartial({ sets: [{ candidates: [candidate("a"), candidate("b")] }] });
+    const request = ArbitrateRequest.fromPartial({ policyDigest, sets: [{ candidates: [candidate("a"), candidate("b")] }] });
     port.ask(request, 1_000, ({ sets }) => (answer = sets[0]?.verdicts.map(({ outcome }) => outcome).join() ?? ""), (reason) => (answer = reason));
     await simulation.runFor(2_000);
     return answer;
@@ -47,4 +47,14 @@ test("an arbiter of another version refuses types that it does not know, and one
   expect(await ask()).toBe([Outcome.ACCEPTED, Outcome.REJECTED].join());
   arbiter.mood = "other";
   expect(await ask()).toBe("UNKNOWN_TYPE: duel");
+  arbiter.mood = "mismatched";
+  expect(await ask()).toMatch(/^POLICY_MISMATCH/);
+});
+
+test("with an arbiter of another policy a studio's types are decided by the leader's table alone", async () => {
+  const plan = meshTier.plan(5, { ...SMALL, policy: POLICY, arbiters: 2, ownTypes: 0.8, faults: "arbiter of another policy" });
+  const outcome = await meshTier.run(5, { ...plan, faults: [0, 1].map((arbiter) => ({ atMs: 1_500, kind: "arbiter of another policy", args: { arbiter, ms: 20_000 } })) });
+  expect(outcome.violations).toEqual([]);
+  expect(outcome.sometimes["arbiter of another policy passed over"]).toBeGreaterThan(0);
+  for (const type of ["duel", "garden"]) expect(outcome.types[`${type} accepted`], type).toBeGreaterThan(0);
 });

@@ -63,6 +63,7 @@ const KINDS: Readonly<Record<(typeof FAULT_CLASSES)[number], Readonly<Record<str
     "arbiter away": (random) => ({ arbiter: random.between(0, 1), ms: lasting(random) }),
     "arbiter silent": (random) => ({ arbiter: random.between(0, 1), ms: lasting(random) }),
     "arbiter slow": (random) => ({ arbiter: random.between(0, 1), ms: lasting(random) }),
+    "arbiter of another policy": (random) => ({ arbiter: random.between(0, 1), ms: lasting(random) }),
     "arbiter of another version": (random) => ({ arbiter: random.between(0, 1), ms: lasting(random) }),
   },
   store: {

@@ -20,7 +20,7 @@ const SECTOR_BYTES = 512;
 const DRAIN_MS = 60_000;
 
 const ARBITER_MOODS: Readonly<Record<string, ArbiterMood>> = {
-  "arbiter away": "away", "arbiter silent": "silent", "arbiter slow": "slow", "arbiter of another version": "other",
+  "arbiter away": "away", "arbiter silent": "silent", "arbiter slow": "slow", "arbiter of another version": "other", "arbiter of another policy": "mismatched",
 };
 
 export class MeshInjector {

@@ -58,6 +58,7 @@ const TELLING: Readonly<Record<string, string>> = {
   "sending a snapshot": "snapshot sent",
   "a snapshot did not arrive": "snapshot transfer failed",
   "an arbiter did not answer: deciding here": "arbiter fallback",
+  "an arbiter goes by another policy: it decides nothing for this node": "arbiter of another policy passed over",
   "region store is far behind: sending a full copy": "materialiser full copy",
   "the log takes no writes: they wait": "log full",
   "cut an unfinished write off the end of the log": "torn tail cut",

@@ -8,9 +8,9 @@ import type { Simulation } from "../simulation.ts";
 
 /**
  * How an arbiter is: `other` decides by a table of another version, which has no types of a studio's own and refuses them, and is of a
- * build that does not compare its policy with the leader's.
+ * build that does not compare its policy with the leader's. `mismatched` has that table too, compares, and decides nothing.
  */
-export type ArbiterMood = "well" | "away" | "silent" | "slow" | "other";
+export type ArbiterMood = "well" | "away" | "silent" | "slow" | "other" | "mismatched";
 
 /** A slow arbiter takes up to this much longer for every second answer, so that later questions overtake earlier ones. */
 const SLOW_MS = 400;
@@ -53,10 +53,12 @@ export class SimArbiter {
         }
         if (this.mood === "silent") return;
         const bytes = ArbitrateRequest.encode(request).finish();
-        const policy = this.mood === "other" ? OTHER_POLICY : this.#policy;
+        const policy = this.mood === "other" || this.mood === "mismatched" ? OTHER_POLICY : this.#policy;
         const delayMs = 0.5 + this.#random.next() + (this.mood === "slow" && this.#random.chance(0.5) ? this.#random.next() * SLOW_MS : 0);
         this.#simulation.after(delayMs, () => {
-          const { sets } = ArbitrateRequest.decode(bytes);
+          const { sets, policyDigest } = ArbitrateRequest.decode(bytes);
+          // One that does not say which policy it goes by is answered, as the arbiter does.
+          if (this.mood !== "other" && policyDigest !== "" && policyDigest !== policy.digest) return once(() => failed(`POLICY_MISMATCH: ${policy.digest}`, true));
           const unknown = sets.flatMap(({ candidates, incumbents }) => [...candidates, ...incumbents]).find(({ type }) => policy.typeOf(type) === undefined);
           // As the arbiter does: all of the request.
           if (unknown !== undefined) return once(() => failed(`UNKNOWN_TYPE: ${unknown.type}`));
