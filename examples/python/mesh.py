@@ -6,6 +6,7 @@ What the TypeScript SDK does, in the few rules that matter. The stubs are made b
 import random
 import threading
 import time
+import traceback
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
@@ -160,7 +161,19 @@ class Authority:
         return self._mesh.call("authority", method, request, writes=True, deadline_s=deadline_s)
 
     def register(self):
-        self._register()
+        """Waits where an earlier start of this server ended without `close` and is still registered: it runs out."""
+        end = None
+        while True:
+            try:
+                self._register()
+                break
+            except MeshError as error:
+                if error.reason != "SERVER_ALREADY_REGISTERED" or error.metadata.get("same_id") != "true":
+                    raise
+                end = end or time.monotonic() + int(error.metadata["ttl_ms"]) / 1000 + 1
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.25)
         if not self._thread.is_alive():
             self._thread.start()
 
@@ -181,9 +194,15 @@ class Authority:
         return self._call("Release", authority_pb2.ReleaseRequest(server_id=self._server_id, region=lease.region, epoch=lease.epoch)).released
 
     def close(self):
+        """Ends the renewals and the registration: the next start finds the id, the name and the regions free."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
+        with self._lock:
+            leases, self._leases = list(self._leases.values()), {}
+        for lease in leases:
+            lease.end()
+        self._call("Unregister", authority_pb2.UnregisterRequest(server_id=self._server_id, incarnation=self._incarnation))
 
     def _renew_for_ever(self):
         while not self._stop.wait(self._heartbeat_s):
@@ -228,5 +247,9 @@ class Authority:
             if known:
                 del self._leases[(lease.region.x, lease.region.y, lease.region.z)]
         lease.end()
-        if known:
+        if not known:
+            return
+        try:
             self._lost(lease, reason)
+        except Exception:  # The game's own: it must not end the renewals of other leases.
+            traceback.print_exc()

@@ -50,6 +50,17 @@ describe("authority over a region", () => {
     expect(write(cluster, "stale", 1, region, 1)).toMatchObject({ reason: "FENCED", metadata: new Map([["region", "region_0_0_0"], ["current_epoch", "2"], ["owner_server_id", "2"]]) });
   });
 
+  it("is not kept by a later start of its server, which asks for the id of a dead one all the time until that runs out", () => {
+    const cluster = ready();
+    const start = (incarnation: number): string =>
+      cluster.directory(1, { $case: "register", value: { server: { serverId: 9, name: "nine", address: "", priority: 0, incarnation, maxRegions: 0 }, ttlMs: 10_000 } }).reason;
+    expect(start(1)).toBe("");
+    const diedMs = cluster.nowMs;
+    while (start(2) !== "" && cluster.nowMs - diedMs < 60_000) cluster.run(250);
+    expect(cluster.nowMs - diedMs).toBeGreaterThanOrEqual(10_000);
+    expect(cluster.nowMs - diedMs).toBeLessThan(12_000);
+  });
+
   it("keeps epochs and fences across the death of the directory's leader, and never ends a lease early", () => {
     for (let seed = 1; seed <= 5; seed++) {
       const cluster = ready(seed);

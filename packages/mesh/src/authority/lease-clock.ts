@@ -31,8 +31,12 @@ export class LeaseClock {
    */
   expect({ command }: DirectoryCommand, directory: Directory, nowMs: number): void {
     switch (command?.$case) {
-      case "register":
-        return this.#extendServer(command.value.server?.serverId ?? 0, directory, nowMs);
+      case "register": {
+        const { serverId = 0, incarnation = 0 } = command.value.server ?? {};
+        // Another start that asks for the id says nothing of the one that has it: who waits for a dead one must not keep it alive.
+        if (directory.server(serverId)?.incarnation === incarnation) this.#extendServer(serverId, directory, nowMs);
+        return;
+      }
       case "acquire": {
         const { serverId, region, durationMs } = command.value;
         this.#extendServer(serverId, directory, nowMs);
