@@ -20,6 +20,29 @@ type Responses<Response> = Pick<ResponseStream<Response>, "over" | "writable" | 
 /** Bytes that wait in a stream for its reader: one message more goes, and then none until the connection has taken what came before. */
 const WAITING_BYTES = 64 * 1024;
 
+/** How long streams are served before other work has its turn, milliseconds; and how many before the clock is looked at. */
+const SLICE_MS = 5;
+const STREAMS_A_LOOK = 16;
+/**
+ * A round of streams is followed by a pause as long as it took of the processor, at most so long, milliseconds: what changes meanwhile goes together, and readers, however
+ * many, leave half of the node to others.
+ */
+const PAUSE_MAX_MS = 50;
+
+/** Time in milliseconds: that only grows, and that this process has spent of processors. */
+export interface StreamTimes {
+  nowMs(): number;
+  spentMs(): number;
+}
+
+const REAL_TIMES: StreamTimes = {
+  nowMs: () => performance.now(),
+  spentMs: () => {
+    const { user, system } = process.cpuUsage();
+    return (user + system) / 1_000;
+  },
+};
+
 /** The open streams of one kind. A change only marks its readers; they are served after it. */
 export class PulledStreams<Response> {
   readonly #source: MessageSource<Response>;
@@ -31,10 +54,19 @@ export class PulledStreams<Response> {
   readonly #waitingBytes = new Map<number, number>();
   /** Streams that wait for that. */
   readonly #full = new Set<number>();
+  readonly #times: StreamTimes;
+  /** The streams of the round, and the next of them. */
+  #round: readonly number[] = [];
+  #next = 0;
+  /** What the round has taken of the processor so far, milliseconds. */
+  #roundMs = 0;
+  /** The next round does not begin before, monotonic. */
+  #pauseEndMs = 0;
   #due = false;
 
-  constructor(source: MessageSource<Response>) {
+  constructor(source: MessageSource<Response>, times: StreamTimes = REAL_TIMES) {
     this.#source = source;
+    this.#times = times;
   }
 
   /** Serves what the source knows as `id`, until the caller goes or the node does. */
@@ -55,17 +87,43 @@ export class PulledStreams<Response> {
   /** A stream has something to read. */
   note(id: number): void {
     this.#readable.add(id);
-    if (this.#due) return;
-    this.#due = true;
-    setImmediate(() => this.#serve());
+    this.#plan();
   }
 
+  #plan(): void {
+    if (this.#due) return;
+    this.#due = true;
+    const pauseMs = this.#pauseEndMs - this.#times.nowMs();
+    if (pauseMs < 1) setImmediate(() => this.#serve());
+    else setTimeout(() => this.#serve(), pauseMs).unref();
+  }
+
+  /** Goes on with the round, or begins one, for a slice. */
   #serve(): void {
+    const beganMs = this.#times.nowMs();
+    const spentMs = this.#times.spentMs();
+    if (this.#next === this.#round.length) {
+      this.#round = [...this.#readable];
+      this.#readable.clear();
+      this.#next = 0;
+      this.#roundMs = 0;
+    }
+    while (this.#next < this.#round.length) {
+      this.#write(this.#round[this.#next] as number);
+      this.#next += 1;
+      if (this.#next % STREAMS_A_LOOK === 0 && this.#times.nowMs() - beganMs >= SLICE_MS) break;
+    }
+    this.#roundMs += this.#times.spentMs() - spentMs;
+    if (this.#next < this.#round.length) {
+      setImmediate(() => this.#serve());
+      return;
+    }
+    this.#round = [];
+    this.#next = 0;
     this.#due = false;
-    const readable = [...this.#readable];
-    this.#readable.clear();
-    for (const id of readable) this.#write(id);
+    this.#pauseEndMs = this.#times.nowMs() + Math.min(this.#roundMs, PAUSE_MAX_MS);
     this.#source.served?.();
+    if (this.#readable.size > 0) this.#plan();
   }
 
   /** Writes until there is nothing more, or the stream takes nothing more. */
