@@ -52,6 +52,7 @@ export function badOperations(world: KnownWorld): BadOperation[] {
   const stacks = (count: number) => Array.from({ length: count }, (_, at) => ({ itemKind: `kind-${at}`, quantity: 1 }));
   const trade = (fields: object): Body => ({ $case: "trade", value: { firstPlayerId: "a", secondPlayerId: "b", firstGives: stacks(1), secondGives: [], secondRegion: undefined, ...fields } });
 
+  const opening = (fields: object): Body => ({ $case: "escrowOpening", value: { escrowId: "bad-escrow", playerId: "bad-player", itemKind: "bad-kind", quantity: 1, spenderServerId: 1, nodeId: 0, expiresMs: 1, ...fields } });
   const held: ContainerPlace = { place: { $case: "playerId", value: "bad-player" } };
   const containerBase: ContainerAction = { action: ContainerAction_Action.CREATE, containerId: "bad-chest", kind: "chest", from: undefined, to: held, toRegion: undefined, contents: [] };
   const container = (fields: Partial<ContainerAction>): Body => ({ $case: "container", value: { ...containerBase, ...fields } });
@@ -129,6 +130,14 @@ export function badOperations(world: KnownWorld): BadOperation[] {
   body("that mints with a receiving container", "player_inventory.counterparty_container_id", "player_inventory", inventory({ counterpartyContainerId: "bad-chest" }));
   body("that drops out of a container", "player_inventory.container_id", "player_inventory", inventory({ action: PlayerInventory_Action.DROP, itemId: "i", playerId: "", containerId: "bad-chest" }));
   body("that transfers to the giving container", "player_inventory.counterparty_container_id", "player_inventory", inventory({ action: PlayerInventory_Action.TRANSFER, playerId: "", containerId: "bad-chest", counterpartyContainerId: "bad-chest" }));
+  body("that opens an escrow without a name", "escrow_opening.escrow_id", "escrow_opening", opening({ escrowId: "" }));
+  body("that opens an escrow of nobody", "escrow_opening.player_id", "escrow_opening", opening({ playerId: "" }));
+  body("that opens an escrow of nothing", "escrow_opening.item_kind", "escrow_opening", opening({ itemKind: "" }));
+  body("that opens an empty escrow", "escrow_opening.quantity", "escrow_opening", opening({ quantity: 0 }));
+  body("that opens an escrow for no server", "escrow_opening.spender_server_id", "escrow_opening", opening({ spenderServerId: 0 }));
+  body("that opens an escrow with a node that there can be none of", "escrow_opening.node_id", "escrow_opening", opening({ nodeId: 2_000_001 }));
+  body("that opens an escrow without an end", "escrow_opening.expires_ms", "escrow_opening", opening({ expiresMs: 0 }));
+  body("that opens an escrow for longer than 31 days", "escrow_opening.expires_ms", "escrow_opening", opening({ expiresMs: Number.MAX_SAFE_INTEGER }));
   body("that does nothing to a container", "container.action", "container", container({ action: ContainerAction_Action.UNSPECIFIED }));
   body("that makes no container", "container.container_id", "container", container({ containerId: "" }));
   body("that makes a container of no kind", "container.kind", "container", container({ kind: "" }));

@@ -26,7 +26,7 @@ export function badPeerRequests(of: Of): void {
     const header = { groupId: 1, type: 9, from: 2, to: 1, term: 1, logIndex: 1_000_000, logTerm: 1 };
     const meta = { groupId: 1, index: 1_000_000, term: 1, voters: [1, 2, 3], size: 4 };
     const chunk = Buffer.from("junk");
-    const hello = { protocolMin: 1, protocolMax: 4, nodeId: 2, clusterId: LOCAL_CLUSTER, groups: 4, decisionWindow: 131_072 };
+    const hello = { protocolMin: 1, protocolMax: 99, nodeId: 2, clusterId: LOCAL_CLUSTER, groups: 4, decisionWindow: 131_072 };
     const add = (name: string, reason: Reason, field: string | undefined, object: object): void => cases.add<InstallSnapshotRequest>(InstallSnapshotRequest, name, reason, field, { hello, ...object });
     cases.raw("nothing", "INVALID_FIELD", "meta", []);
     add("no hello", "PEER_REFUSED", undefined, { header, meta, chunk, crc32c: CRC_OF_JUNK, hello: undefined });

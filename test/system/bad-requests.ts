@@ -8,6 +8,7 @@ import {
 import { LOCAL_CLUSTER } from "../../tools/mesh-processes.ts";
 import { badEventualRequests } from "./bad-eventual-requests.ts";
 import { badHandoffRequests } from "./bad-handoff-requests.ts";
+import { badEscrowRequests } from "./bad-escrow-requests.ts";
 import { badHealingRequests } from "./bad-healing-requests.ts";
 import { badMemberRequests } from "./bad-member-requests.ts";
 import { badPeerRequests } from "./bad-peer-requests.ts";
@@ -257,7 +258,7 @@ function authority(of: Of, world: KnownWorld): void {
     add("epoch 0", "INVALID_FIELD", "epoch", { epoch: 0 });
     cases.raw("an epoch beyond 2^53", "MALFORMED_MESSAGE", undefined, [varintField(3, PAST_2_53)]);
   });
-  for (const fill of [badHandoffRequests, badViewRequests, badEventualRequests, badMemberRequests, badHealingRequests]) fill(of, world);
+  for (const fill of [badHandoffRequests, badViewRequests, badEventualRequests, badMemberRequests, badHealingRequests, badEscrowRequests]) fill(of, world);
 }
 
 function admin(of: Of): void {

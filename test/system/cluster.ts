@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { credentials } from "@grpc/grpc-js";
 import { connect, type MeshClient } from "@statemesh/client";
 import {
-  AuthorityDirectoryServiceClient, ClusterAdminServiceClient, ClusterAdminServiceService, ConflictArbiterServiceClient, ConsistencyServiceClient,
+  AuthorityDirectoryServiceClient, ClusterAdminServiceClient, ClusterAdminServiceService, ConflictArbiterServiceClient, ConsistencyServiceClient, EscrowServiceClient,
   type GetStatusResponse, type GroupStatus, MeshError, type Region, RegionStoreServiceClient,
 } from "@statemesh/contract";
 import { call, clientOptions } from "@statemesh/service";
@@ -35,6 +35,7 @@ export interface Stubs {
   readonly authority: AuthorityDirectoryServiceClient;
   readonly admin: ClusterAdminServiceClient;
   readonly arbiter: ConflictArbiterServiceClient;
+  readonly escrow: EscrowServiceClient;
   readonly store: RegionStoreServiceClient;
 }
 
@@ -95,6 +96,7 @@ export class Cluster {
       authority: new AuthorityDirectoryServiceClient(address, insecure, { channelOverride }),
       admin: new ClusterAdminServiceClient(address, insecure, { channelOverride }),
       arbiter: new ConflictArbiterServiceClient(address, insecure, { channelOverride }),
+      escrow: new EscrowServiceClient(address, insecure, { channelOverride }),
       store: new RegionStoreServiceClient(address, insecure, { channelOverride }),
     };
     this.#stubs.set(address, made);

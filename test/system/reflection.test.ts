@@ -18,7 +18,7 @@ const run = promisify(execFile);
 
 /** What each server says that it serves. */
 const SERVED = {
-  "consensus-node": ["statemesh.v1.ConsistencyService", "statemesh.v1.AuthorityDirectoryService", "statemesh.v1.ClusterAdminService", "statemesh.v1.ViewService", "statemesh.v1.HealingService", "statemesh.v1.RaftPeerService"],
+  "consensus-node": ["statemesh.v1.ConsistencyService", "statemesh.v1.AuthorityDirectoryService", "statemesh.v1.ClusterAdminService", "statemesh.v1.ViewService", "statemesh.v1.HealingService", "statemesh.v1.EscrowService", "statemesh.v1.RaftPeerService"],
   "conflict-arbiter": ["statemesh.v1.ConflictArbiterService", "statemesh.v1.PartitionService"],
   "region-store": ["statemesh.v1.RegionStoreService"],
 } as const;

@@ -93,6 +93,29 @@ test("a studio's own code compiles against the declarations, those checked too",
   expect(lines.filter((line) => /\berror TS\d+/.test(line))).toEqual([]);
 });
 
+test("escrow: what was set apart is paid by a node that is cut off, and what is left comes back", async () => {
+  const leader = await running().leaderOf(1);
+  const alone = running().nodes.find((node) => node !== leader);
+  if (alone === undefined) throw new Error("no node to cut off");
+  const others = running().nodes.filter((node) => node !== alone);
+  let stopped = false;
+  let resumed = false;
+  const { status, output } = await example("escrow", [alone.clientAddress], (heard) => {
+    if (!stopped && heard.includes("set apart")) {
+      stopped = true;
+      for (const node of others) node.pause();
+    }
+    if (!resumed && heard.includes("paid 10, 10 left")) {
+      resumed = true;
+      for (const node of others) node.resume();
+    }
+  });
+  if (!resumed) for (const node of others) node.resume();
+  expect(output).toContain("4 payments were promised before they were in the log");
+  expect(output).toMatch(/closed: 10 came back to the shop|closing: what is left comes back later/);
+  expect(status, output).toBe(0);
+});
+
 test("partition: what a cut-off node keeps is decided after the partition", async () => {
   const leader = await running().leaderOf(1);
   const alone = running().nodes.find((node) => node !== leader);

@@ -67,7 +67,7 @@ describe("the report", () => {
       worldName: "w", bots: 2, shards: 1, nodes: 3, groups: 4, seconds: 2, structuresPlaced: 1, structuresFound: 0, measure, arrived: 7, questSteps: 5,
       arbiter: { batches: 1, candidates: 3, accepted: 1, merged: 2, rejected: 0, conflictsByType: new Map([["terrain_overlap", 2]]), decisionsByRule: new Map([["merge", 2]]), conflictsByRegion: new Map(), p50Us: 10, p99Us: 20, startedAtMs: 0, latency: undefined, latencyByType: new Map(), latencyByRule: new Map(), latencyByRegion: new Map(), policyDigest: "", policyRefusals: 0 },
       arbiterFallbacks: 0, cache: new Map([["memory", tier]]), redis: false,
-      conservation: { conserved: true, items: [{ itemKind: "ore", minted: 9, burned: 1, held: 5, onGround: 3, conserved: true, inTransit: 0, exactMinted: "9", exactBurned: "1", exactHeld: "5", exactOnGround: "3", exactInTransit: "0", difference: "0" }], positions: [], flows: [] },
+      conservation: { conserved: true, items: [{ itemKind: "ore", minted: 9, burned: 1, held: 5, onGround: 3, conserved: true, inEscrow: 0, inTransit: 0, exactMinted: "9", exactBurned: "1", exactHeld: "5", exactOnGround: "3", exactInTransit: "0", difference: "0" }], positions: [], flows: [] },
       notes: [], checks: [{ name: "all is well", ok: true, detail: "d" }, { name: "or not", ok: false, detail: "e" }],
     }).join("\n");
     expect(text).toMatch(/terrain_modification +3 +2 +2\.00 +30\.0 +1 +2 +0 +0/);

@@ -1,5 +1,6 @@
 // The SDK for game servers: routing, retries, streams, leases, subscriptions.
 export { connect, MeshClient, type PublishSpec, type ReadSpec, type ShutdownLimits, type SnapshotSpec } from "./mesh-client.ts";
+export { Escrows, type EscrowSpec, HeldEscrow, type OpenedEscrow, type SpendSpec } from "./escrows.ts";
 export { Healing } from "./healing.ts";
 export { MeshSession } from "./mesh-session.ts";
 export type { ClientOptions } from "./client-options.ts";

@@ -5,6 +5,7 @@ import {
 import { AuthorityWatch, type WatchTarget } from "./authority-watch.ts";
 import { type ClientOptions, type CompiledClientOptions, compileClientOptions } from "./client-options.ts";
 import { Heartbeats } from "./heartbeats.ts";
+import { Escrows } from "./escrows.ts";
 import { Healing } from "./healing.ts";
 import type { HedgeCounts } from "./hedging.ts";
 import { LeaderTable } from "./leader-table.ts";
@@ -47,6 +48,8 @@ export class MeshClient {
   readonly heartbeats: Heartbeats;
   /** What became of operations that were kept during a partition. */
   readonly healing: Healing;
+  /** Items set apart for this server, to be spent also while its node is cut off. */
+  readonly escrows: Escrows;
   /** The region store; needs `storeEndpoints`. */
   readonly store: RegionStore;
   readonly #ids = new OperationIds();
@@ -77,6 +80,7 @@ export class MeshClient {
     this.heartbeats = new Heartbeats(this.#pool, this.#options);
     this.authority = new LeaseKeeper(this.#caller, this.#options, (isKnown) => (isKnown ? this.heartbeats.start() : this.heartbeats.stop()));
     this.healing = new Healing(this.#caller, this.#pool, this.#options);
+    this.escrows = new Escrows({ caller: this.#caller, pool: this.#pool, operations: this.operations, ids: this.#ids, execute: async (operation, limits) => await this.execute(operation, limits) });
   }
 
   /** A new id for an operation or a transaction. */

@@ -1,6 +1,6 @@
 /** Channels to the nodes of a mesh, and which of them is asked next. */
 import { type ChannelOptions, credentials } from "@grpc/grpc-js";
-import { AuthorityDirectoryServiceClient, ClusterAdminServiceClient, ConsistencyServiceClient, HealingServiceClient, MeshError, RegionStoreServiceClient, ViewServiceClient } from "@statemesh/contract";
+import { AuthorityDirectoryServiceClient, ClusterAdminServiceClient, ConsistencyServiceClient, EscrowServiceClient, HealingServiceClient, MeshError, RegionStoreServiceClient, ViewServiceClient } from "@statemesh/contract";
 
 /** One consensus node, or one region store: the services' stubs share a connection. */
 export interface NodeConnection {
@@ -10,6 +10,7 @@ export interface NodeConnection {
   readonly admin: ClusterAdminServiceClient;
   readonly views: ViewServiceClient;
   readonly healing: HealingServiceClient;
+  readonly escrow: EscrowServiceClient;
   readonly store: RegionStoreServiceClient;
 }
 
@@ -112,6 +113,7 @@ export class NodePool {
       node.admin.close();
       node.views.close();
       node.healing.close();
+      node.escrow.close();
       node.store.close();
     }
     this.#open.clear();
@@ -128,6 +130,7 @@ export class NodePool {
       admin: new ClusterAdminServiceClient(address, credentials.createInsecure(), { channelOverride }),
       views: new ViewServiceClient(address, credentials.createInsecure(), { channelOverride }),
       healing: new HealingServiceClient(address, credentials.createInsecure(), { channelOverride }),
+      escrow: new EscrowServiceClient(address, credentials.createInsecure(), { channelOverride }),
       store: new RegionStoreServiceClient(address, credentials.createInsecure(), { channelOverride }),
     };
     this.#open.set(address, node);

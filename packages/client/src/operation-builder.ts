@@ -204,6 +204,11 @@ export class OperationBuilder {
     return this.custom(type.name, place, { entityId: it.entityId, state: new Uint8Array(0) }, withFootprint(footprint, overrides));
   }
 
+  /** Sets items of a player apart, for this server to spend through a node: see `client.escrows.open`, which asks with it. */
+  escrowOpening(place: Place, it: { escrowId: string; playerId: string; itemKind: string; quantity: number; nodeId: number; expiresMs: number }, overrides?: OperationOverrides): Operation {
+    return this.#make("escrow_opening", place, { $case: "escrowOpening", value: { ...it, spenderServerId: this.serverId } }, overrides);
+  }
+
   #inventory(
     place: Place,
     action: PlayerInventory_Action,

@@ -3,7 +3,7 @@ import { type handleBidiStreamingCall, type handleServerStreamingCall, Server, S
 import {
   AuthorityDirectoryServiceService, ConsistencyServiceService, type Decision, type ExecuteStreamRequest, type ExecuteStreamResponse, MeshError,
   Outcome, RegionStoreServiceService, statusFromMeshError, type SubscribeRequest, type SubscribeResponse, type SubscribeStreamRequest, type SubscribeStreamResponse, ViewServiceService, type WatchRequest, type WatchResponse, type WatchViewRequest,
-  type WatchViewResponse, HealingServiceService, type WatchTentativeRequest, type WatchTentativeResponse,
+  type WatchViewResponse, ClusterAdminServiceService, EscrowServiceService, HealingServiceService, type WatchTentativeRequest, type WatchTentativeResponse,
 } from "@statemesh/contract";
 
 type Answer = (request: never) => unknown;
@@ -68,7 +68,7 @@ export class FakeNode {
 
   static async start(answers: Answers, port = 0): Promise<FakeNode> {
     const server = new Server();
-    for (const definition of [ConsistencyServiceService, AuthorityDirectoryServiceService, ViewServiceService, HealingServiceService, RegionStoreServiceService] as unknown as ServiceDefinition[]) {
+    for (const definition of [ConsistencyServiceService, AuthorityDirectoryServiceService, ViewServiceService, HealingServiceService, EscrowServiceService, ClusterAdminServiceService, RegionStoreServiceService] as unknown as ServiceDefinition[]) {
       server.addService(definition, implementation(definition, answers) as never);
     }
     const bound = await new Promise<number>((resolve, reject) => {

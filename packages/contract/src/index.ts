@@ -10,6 +10,7 @@ export * from "./generated/statemesh/v1/admin.ts";
 export * from "./generated/statemesh/v1/views.ts";
 export * from "./generated/statemesh/v1/partitions.ts";
 export * from "./generated/statemesh/v1/healing.ts";
+export * from "./generated/statemesh/v1/escrow.ts";
 export * from "./grpc-status.ts";
 export * from "./mesh-error.ts";
 export * from "./reasons.ts";

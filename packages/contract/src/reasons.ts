@@ -128,6 +128,18 @@ export const Reasons = {
   WOULD_LOSE_QUORUM: Code.FAILED_PRECONDITION,
   /** The cluster works at a version that does not know of this; metadata holds `cluster_version` and where known the `node_ids` that hold it back. */
   VERSION_TOO_LOW: Code.FAILED_PRECONDITION,
+  /** Another node keeps the spendings of the escrow; metadata holds `node_id` and, where known, `node_address`. */
+  ESCROW_ELSEWHERE: Code.FAILED_PRECONDITION,
+  /** The escrow is for another game server; metadata holds `spender_server_id`. */
+  ESCROW_OF_OTHER_SERVER: Code.PERMISSION_DENIED,
+  /** More than the escrow has left; metadata holds `left`. Nothing was spent. */
+  ESCROW_EXHAUSTED: Code.FAILED_PRECONDITION,
+  /** The escrow is closed, or its node keeps no more spendings; metadata holds `state`: `closing` or `closed`. */
+  ESCROW_CLOSED: Code.FAILED_PRECONDITION,
+  /** The escrow's time is over by the clock of its node; metadata holds `expires_ms`. */
+  ESCROW_EXPIRED: Code.FAILED_PRECONDITION,
+  /** Since its start the node has not made sure yet that it knows of everything that happened to the escrow. */
+  ESCROW_NOT_READY: Code.UNAVAILABLE,
   /** A defect of StateMesh; the log has more. */
   INTERNAL: Code.INTERNAL,
 } as const satisfies Record<string, Code>;

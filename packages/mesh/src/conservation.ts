@@ -2,7 +2,7 @@
 // moment. Each group by itself must add up; and what groups say they sent one another must differ from what those say they
 // received by what transactions that only one of the two has released yet carry, and by nothing else.
 import type { ItemConservation, LogPosition } from "@statemesh/contract";
-import { addModulo, type GroupState, type KindCount, peerGroupOf, type PreparedRow, TransactionState, WideCount } from "@statemesh/replica";
+import { addModulo, escrowAccount, type GroupState, type KindCount, peerGroupOf, type PreparedRow, TransactionState, WideCount } from "@statemesh/replica";
 
 export interface Conservation {
   readonly items: ItemConservation[];
@@ -24,12 +24,14 @@ class KindSum {
   burned = 0n;
   held = 0n;
   onGround = 0n;
+  inEscrow = 0n;
   /** What groups sent less what they received, modulo 2^53. */
   away = 0;
   /** By how much groups do not add up. */
   difference = 0n;
 
-  add({ minted, burned, held, onGround, away }: Readonly<KindCount>): void {
+  add({ minted, burned, held, onGround, escrowed, away }: Readonly<KindCount>): void {
+    this.inEscrow += BigInt(escrowed);
     this.minted += BigInt(minted);
     this.burned += BigInt(burned);
     this.held += held.value;
@@ -49,9 +51,9 @@ class KindSum {
   }
 
   message(itemKind: string): ItemConservation {
-    const { minted, burned, held, onGround, inTransit, difference } = this;
+    const { minted, burned, held, onGround, inEscrow, inTransit, difference } = this;
     return {
-      itemKind, minted: shown(minted), burned: shown(burned), held: shown(held), onGround: shown(onGround), inTransit: shown(inTransit), conserved: difference === 0n, difference: String(difference),
+      itemKind, minted: shown(minted), burned: shown(burned), held: shown(held), onGround: shown(onGround), inEscrow: shown(inEscrow), inTransit: shown(inTransit), conserved: difference === 0n, difference: String(difference),
       exactMinted: String(minted), exactBurned: String(burned), exactHeld: String(held), exactOnGround: String(onGround), exactInTransit: String(inTransit),
     };
   }
@@ -85,17 +87,21 @@ export function conservationOf(states: readonly GroupState[], accounts: readonly
   const sums = new Map<string, KindSum>();
   /** By sender, receiver and kind: what was sent, less what was received and what transactions account for. */
   const open = new Map<string, number>();
-  for (const [at, { ledger, groupId }] of states.entries()) {
+  for (const [at, { ledger, groupId, escrows }] of states.entries()) {
     const astrayHere = accounts[at];
     const counts = ledger.counts();
     for (const itemKind of new Set([...(astrayHere?.keys() ?? []), ...counts.keys()])) {
       const counted = counts.get(itemKind);
       const found = astrayHere?.get(itemKind) ?? counted ?? NONE;
       const sum = sumOf(sums, itemKind);
-      sum.add({ minted: 0, burned: 0, away: 0, ...counted, ...found });
+      sum.add({ minted: 0, burned: 0, away: 0, escrowed: 0, ...counted, ...found });
       // What was counted with the postings is what the accounts hold.
       const astray = (counted?.held.value ?? 0n) - found.held.value + (counted?.onGround.value ?? 0n) - found.onGround.value;
       sum.difference += astray < 0n ? -astray : astray;
+    }
+    // What is set apart and not spent is in the account of the escrow, to the last item.
+    for (const { escrowId, itemKind, quantity, spent } of escrows.openRows()) {
+      sumOf(sums, itemKind).difference += BigInt(Math.abs(quantity - spent - ledger.balance(escrowAccount(escrowId), itemKind)));
     }
     for (const { groupId: peer, itemKind, sent, received } of ledger.transitRows()) {
       count(open, groupId, peer, itemKind, sent);

@@ -17,6 +17,7 @@ import type {
   TentativeOperation,
 } from "@statemesh/contract";
 import type { MeshError } from "@statemesh/contract";
+import type { EscrowLogRecord } from "@statemesh/contract/log";
 import type { Clock, Random } from "@statemesh/ports";
 import type { HardState, Loss } from "@statemesh/raft";
 
@@ -88,6 +89,11 @@ export interface Host {
   keepTentative(operations: readonly TentativeOperation[], done: (error: MeshError | undefined) => void): void;
   /** They need not be kept any longer. */
   dropTentative(operationIds: readonly string[]): void;
+  /**
+   * Writes what this node knows of the escrows that it keeps into a file of their own, durably and in the order of the calls. `done` gets an
+   * error where nothing of it is on the disk; a disk that leaves that open stops the node.
+   */
+  keepEscrow(records: readonly EscrowLogRecord[], done: (error: MeshError | undefined) => void): void;
   /** The node cannot go on: its disk failed, or its replicas have diverged. */
   fail(error: unknown): void;
 }

@@ -18,6 +18,7 @@ export * from "./strong/decision-queue.ts";
 export * from "./strong/edge.ts";
 export * from "./strong/group-replica.ts";
 export * from "./strong/operation-errors.ts";
+export { EscrowNotes } from "./escrow/held-escrow.ts";
 export { ViewKeeper } from "./views/view-keeper.ts";
 export { leastLeaseElectionTicks } from "@statemesh/raft";
 // What callers of a node put into its groups' logs.

@@ -1,6 +1,6 @@
 // What a region, a player or a container holds, and how it came to it, over the groups of one node as they stand at one moment.
 import { type ItemFlow as FlowMessage, MeshError, type Region } from "@statemesh/contract";
-import { addFlows, addModulo, containerAccount, type GroupState, heldBy, type ItemFlow, NO_FLOW, playerAccount, treeOf } from "@statemesh/replica";
+import { addFlows, addModulo, containerAccount, escrowAccount, type GroupState, heldBy, type ItemFlow, NO_FLOW, playerAccount, treeOf } from "@statemesh/replica";
 import { formatRegion, groupOf, sameRegion } from "@statemesh/world";
 import { underWay } from "./conservation.ts";
 
@@ -43,7 +43,11 @@ export function flowsOf(states: readonly GroupState[], scope: FlowScope): FlowMe
 }
 
 function* accountsOf(state: GroupState, scope: FlowScope): Generator<string> {
-  if ("playerId" in scope) return yield playerAccount(scope.playerId);
+  if ("playerId" in scope) {
+    yield playerAccount(scope.playerId);
+    for (const { playerId, escrowId } of state.escrows.openRows()) if (playerId === scope.playerId) yield escrowAccount(escrowId);
+    return;
+  }
   const { entities } = state;
   const outer = "containerId" in scope ? [entities.get("container", scope.containerId)] : [...(entities.inRegion(scope.region)?.values() ?? [])].filter(({ kind, bounds }) => kind === "container" && bounds !== undefined);
   // One that is not here may be on its way.

@@ -3,8 +3,8 @@
 // came together. Nothing here reads a clock or touches a socket or a disk: all of that is the host's.
 import { HybridClock } from "@statemesh/clocks";
 import { MeshError, type RaftMessage, RaftMessageType, type SnapshotMeta, type StreamRequest, type TentativeOperation } from "@statemesh/contract";
-import type { Command, CommandResult } from "@statemesh/contract/log";
-import { commandOf, CONTAINERS_VERSION, type GroupState, GroupState as State, type Membership, type PendingOperation, recordOf, FOOTPRINTS_VERSION, TRANSACTIONS_VERSION, type VersionRange, VERSIONS } from "@statemesh/replica";
+import type { Command, CommandResult, EscrowLogRecord } from "@statemesh/contract/log";
+import { commandOf, CONTAINERS_VERSION, ESCROW_VERSION, type GroupState, GroupState as State, type Membership, type PendingOperation, recordOf, FOOTPRINTS_VERSION, TRANSACTIONS_VERSION, type VersionRange, VERSIONS } from "@statemesh/replica";
 import { DIRECTORY_GROUP, groupOf } from "@statemesh/world";
 import { Authority } from "./authority/authority.ts";
 import { FlowKeeper } from "./flow-keeper.ts";
@@ -14,6 +14,7 @@ import { Lateness } from "./flow/lateness.ts";
 import { QuotaKeeper } from "./flow/server-quotas.ts";
 import { stageTimes } from "./flow/stage-times.ts";
 import { GroupSchedule } from "./group-schedule.ts";
+import { EscrowKeeper } from "./escrow/escrow-keeper.ts";
 import { CutOff } from "./healing/cut-off.ts";
 import type { GroupWrite, Host } from "./host.ts";
 import { Leadership, tellLeaders } from "./leadership.ts";
@@ -54,6 +55,7 @@ export class MeshNode {
   readonly repairs: Repairs;
   /** Whether this node is cut off from those who decide, and what it keeps until it is not. */
   readonly cutOff: CutOff;
+  readonly escrows: EscrowKeeper;
   readonly groups: readonly GroupReplica[];
   readonly #coordinator: Coordinator;
   readonly #flows: FlowKeeper;
@@ -85,7 +87,7 @@ export class MeshNode {
   #votes = false;
   #ticks = 0;
 
-  constructor(options: NodeOptions, host: Host, restored: ReadonlyMap<number, RestoredGroup>, kept: readonly TentativeOperation[] = []) {
+  constructor(options: NodeOptions, host: Host, restored: ReadonlyMap<number, RestoredGroup>, kept: readonly TentativeOperation[] = [], escrows: readonly EscrowLogRecord[] = []) {
     this.options = options;
     this.host = host;
     this.quotas = new QuotaKeeper(options.quotas);
@@ -117,31 +119,28 @@ export class MeshNode {
       isConnected: (peer: number) => this.#connected.has(peer),
       ...this.cutOff.answers,
       sendCall: (peer: number, call: Parameters<PeerFrames["call"]>[0], bytes: number) => this.#peer(peer).call(call, bytes),
-      answer: (peer: number, answer: Parameters<PeerFrames["answer"]>[0]) => {
-        this.#peer(peer).answer(answer);
-        this.dirty();
-      },
+      answer: (peer: number, answer: Parameters<PeerFrames["answer"]>[0]) => (this.#peer(peer).answer(answer), this.dirty()),
       submit: (groupId: number, operations: readonly PendingOperation[], transactionId: string, waiter: Waiter, deadlineMs: number) =>
         this.group(groupId).submit(operations, transactionId, waiter, deadlineMs),
       localCommand: (groupId: number, command: Command, done: (result: CommandResult | undefined, error: MeshError | undefined) => void) =>
         this.#command(groupId, command, done),
-      localReadIndex: (groupId: number, done: (index: number | undefined, error: MeshError | undefined) => void) =>
-        this.group(groupId).readIndex(done),
+      localReadIndex: (groupId: number, done: Parameters<GroupReplica["readIndex"]>[0]) => this.group(groupId).readIndex(done),
       spansGroups: () => this.membership.version >= TRANSACTIONS_VERSION,
       spansFootprints: () => this.membership.version >= FOOTPRINTS_VERSION,
       hasContainers: () => this.membership.version >= CONTAINERS_VERSION,
+      hasEscrows: () => this.membership.version >= ESCROW_VERSION,
       knowsServer: (serverId: number) => this.directory.directory.server(serverId) !== undefined,
       addressOf: (serverId: number) => this.directory.directory.server(serverId)?.address ?? "",
       refreshDirectory: (deadlineMs: number, done: (error: MeshError | undefined) => void) => this.barrier(DIRECTORY_GROUP, deadlineMs, done),
     };
     this.relay = new Relay(shared);
+    this.escrows = new EscrowKeeper(this, escrows);
     this.edge = new Edge(shared);
     this.repairs = new Repairs(this.groups, this.relay, host.clock);
     this.#coordinator = new Coordinator(this);
     this.#flows = new FlowKeeper(this);
     this.#remote = new RemoteCalls(shared);
-    const membership = (): Membership => this.membership;
-    const view = { nodeId: options.nodeId, groups: this.groups, membership, monotonicMs: shared.monotonicMs };
+    const view = { nodeId: options.nodeId, groups: this.groups, membership: (): Membership => this.membership, monotonicMs: shared.monotonicMs };
     this.leadership = new Leadership({ ...view, balanceTicks: options.balanceTicks, claimTicks: options.heartbeatTicks, connected: this.#connected, isInView: (peer) => this.views.mayLead(peer), dirty: () => this.dirty() });
     this.members = new MembershipKeeper({
       ...view,
@@ -196,7 +195,7 @@ export class MeshNode {
     const state =
       restored?.state ?? new State({ groupId, decisionWindow: options.decisionWindow, touchCapacity: options.touchCapacity, versions: this.versions });
     const group = new GroupReplica(
-      { ...options, groupId, voters: options.members, stages: this.stages },
+      { ...options, groupId, voters: options.members, stages: this.stages, isMember: (nodeId) => this.membership.mayKeep(nodeId) },
       host,
       {
         changed: (id, { index, term }, changes) => this.subscriptions.onStrongChange(id, index, term, changes),
@@ -272,6 +271,7 @@ export class MeshNode {
     this.#ticks++;
     this.#schedule.tick(this.#votes);
     this.cutOff.tick();
+    this.escrows.tick();
     this.repairs.tick();
     this.edge.expire();
     this.relay.expire();
@@ -494,6 +494,7 @@ export class MeshNode {
     if (this.#stopped) return;
     this.edge.close();
     this.relay.close();
+    this.escrows.stop();
     this.#stopped = true;
   }
 }

@@ -122,3 +122,7 @@ export function stow(id: string, serverId: number, region: Region, from: Holder 
   const value = { action, ...first, itemKind, quantity, counterpartyId: second.playerId, counterpartyContainerId: second.containerId, itemId: "", position: undefined, counterpartyRegion: there };
   return operation(id, serverId, region, "player_inventory", { $case: "playerInventory", value });
 }
+
+export function open(id: string, serverId: number, region: Region, escrowId: string, playerId: string, itemKind: string, quantity: number, nodeId: number, expiresMs: number): Operation {
+  return operation(id, serverId, region, "escrow_opening", { $case: "escrowOpening", value: { escrowId, playerId, itemKind, quantity, spenderServerId: serverId, nodeId, expiresMs: Math.floor(expiresMs) } });
+}

@@ -1,11 +1,7 @@
 // Nodes of the mesh over a host of nothing but queues: virtual time, a network that loses what the test says, disks
 // that keep what was written. One seed, no waiting.
 import {
-  type ArbitrateRequest,
-  type ArbitrateResponse,
-  type MaterializeRequest,
-  type MaterializeResponse,
-  MemberState,
+  type ArbitrateRequest, type ArbitrateResponse, type MaterializeRequest, type MaterializeResponse, MemberState,
   type Operation,
 
   type SnapshotMeta,
@@ -171,6 +167,12 @@ export class VirtualCluster {
       dropTentative: (operationIds) => {
         for (const operationId of operationIds) disk.tentative.delete(operationId);
       },
+      keepEscrow: (records, done) =>
+        this.at(0.5, () => {
+          if (!alive()) return;
+          disk.escrows.push(...records);
+          done(undefined);
+        }),
       fail: (error) => this.failures.push(error instanceof Error ? error : new Error("a node failed", { cause: error })),
     };
     const nodeOptions: NodeOptions = {
@@ -204,7 +206,7 @@ export class VirtualCluster {
         return [groupId, { hardState: group.hardState, snapshot: group.snapshot, entries: [...group.entries], state, ...(group.loss === undefined ? {} : { loss: group.loss }) }];
       }),
     );
-    const node: MeshNode = new MeshNode(nodeOptions, host, restored, [...disk.tentative.values()]);
+    const node: MeshNode = new MeshNode(nodeOptions, host, restored, [...disk.tentative.values()], [...disk.escrows]);
     this.#nodes.set(id, node);
     node.members.foundedBy(this.members.map((nodeId) => ({ nodeId, address: `node-${nodeId}:1`, folderId: nodeId, state: MemberState.VOTER })));
     node.onMembers = () => {

@@ -1,4 +1,5 @@
 import type { LogEntry, SnapshotMeta, TentativeOperation } from "@statemesh/contract";
+import type { EscrowLogRecord } from "@statemesh/contract/log";
 import type { GroupWrite } from "@statemesh/mesh";
 import type { HardState, Loss } from "@statemesh/raft";
 
@@ -18,6 +19,8 @@ export interface StoredSnapshot {
 export class Disk {
   readonly groups = new Map<number, StoredGroup>();
   readonly snapshots = new Map<number, StoredSnapshot>();
+  /** What the node noted of the escrows that it keeps. */
+  readonly escrows: EscrowLogRecord[] = [];
   /** Operations that are kept during a partition, by id. */
   readonly tentative = new Map<string, TentativeOperation>();
 

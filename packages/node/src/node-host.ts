@@ -1,8 +1,10 @@
 // The host of a node: what the protocols ask for, done with the node's ports.
 import type { ArbitrateRequest, ArbitrateResponse, CausalGroupEvents, EventualValue, InstallSnapshotRequest, LoadEventualValuesResponse, MaterializeRequest, MaterializeResponse, MeshError, PeerHello, RaftMessage, SnapshotMeta, StoreCausalEventsResponse, StreamRequest, TentativeOperation } from "@statemesh/contract";
+import type { EscrowLogRecord } from "@statemesh/contract/log";
 import type { GroupWrite, Host, Log, SnapshotHeading } from "@statemesh/mesh";
 import { type Clock, DiskError, type Random } from "@statemesh/ports";
 import type { ArbiterPool } from "./arbiter-pool.ts";
+import type { EscrowLog } from "./escrow-log.ts";
 import type { NodePorts } from "./node-ports.ts";
 import type { PeerLink } from "./peer-link.ts";
 import type { SnapshotSender } from "./snapshot-sender.ts";
@@ -15,6 +17,7 @@ const CHUNKS_PER_TURN = 1;
 export interface HostParts {
   readonly storage: Storage;
   readonly tentative: TentativeLog;
+  readonly escrows: EscrowLog;
   readonly sender: SnapshotSender;
   /** What this node says of itself with a snapshot for a peer; undefined where it does not say it. */
   hello(peer: number): PeerHello | undefined;
@@ -171,6 +174,10 @@ export class NodeHost implements Host {
 
   dropTentative(operationIds: readonly string[]): void {
     this.#parts.tentative.drop(operationIds);
+  }
+
+  keepEscrow(records: readonly EscrowLogRecord[], done: (error: MeshError | undefined) => void): void {
+    this.#parts.escrows.keep(records, done);
   }
 
   fail(error: unknown): void {

@@ -5,8 +5,10 @@ import { type Cancel, DiskError } from "@statemesh/ports";
 import { type GroupStateOptions, SNAPSHOT_HELLO_VERSION, VERSIONS, commandOf } from "@statemesh/replica";
 import { DIRECTORY_GROUP } from "@statemesh/world";
 import type { WalOptions } from "@statemesh/wal";
+import type { EscrowLogRecord } from "@statemesh/contract/log";
 import { ArbiterPool } from "./arbiter-pool.ts";
 import { ArbiterReports } from "./arbiter-reports.ts";
+import { EscrowLog } from "./escrow-log.ts";
 import { Founding } from "./founding.ts";
 import { type FolderRecord, type KnownMember, beginStart, claimFolder, takePlace } from "./identity.ts";
 import { NodeHost } from "./node-host.ts";
@@ -54,6 +56,9 @@ interface OnDisk {
   readonly tentative: TentativeLog;
   /** Operations that it kept during a partition. */
   readonly kept: readonly TentativeOperation[];
+  readonly escrows: EscrowLog;
+  /** What it knows of the escrows that it keeps. */
+  readonly held: readonly EscrowLogRecord[];
 }
 
 /** How long a node tries to have its new address put on record before it tries anew. */
@@ -70,6 +75,7 @@ export class NodeRuntime {
   readonly #ports: NodePorts;
   readonly #host: NodeHost;
   readonly #tentative: TentativeLog;
+  readonly #escrows: EscrowLog;
   readonly #arbiters: ArbiterPool;
   readonly #clientAddresses = new Map<number, string>();
   /** By node, as it said last. */
@@ -91,15 +97,17 @@ export class NodeRuntime {
     const hasPeers = ports.peers.size > 0 || claimed.members.some((member) => member.nodeId !== claimed.nodeId);
     const { storage, restored } = await Storage.open(ports, (groupId) => stateOptions(options, groupId), hasPeers ? groups : undefined, claimed.founded && !claimed.isUnused, options.wal);
     const { tentative, kept } = await TentativeLog.open(ports.disks.folder, ports.log, (error) => ports.fail(error));
+    const { escrows, held } = await EscrowLog.open(ports.disks.folder, ports.log, (error) => ports.fail(error));
     const record = await beginStart(ports.disks.folder, claimed, options.incarnation);
-    return new NodeRuntime({ ...options, nodeId: record.nodeId, incarnation: record.incarnation }, ports, record, { storage, restored, tentative, kept });
+    return new NodeRuntime({ ...options, nodeId: record.nodeId, incarnation: record.incarnation }, ports, record, { storage, restored, tentative, kept, escrows, held });
   }
 
-  private constructor(options: RuntimeOptions, ports: NodePorts, record: FolderRecord, { storage, restored, tentative, kept }: OnDisk) {
+  private constructor(options: RuntimeOptions, ports: NodePorts, record: FolderRecord, { storage, restored, tentative, kept, escrows, held }: OnDisk) {
     this.#options = options;
     this.#ports = ports;
     this.storage = storage;
     this.#tentative = tentative;
+    this.#escrows = escrows;
     this.#clientAddresses.set(options.nodeId, options.clientAddress);
     this.#arbiters = new ArbiterPool(ports.arbiters, options.arbiterTimeoutMs, ports.clock, (task) => ports.defer(task), ports.log);
     const events = {
@@ -116,8 +124,8 @@ export class NodeRuntime {
     });
     this.sender = new SnapshotSender({ ...ports, snapshots: storage.snapshots }, options.snapshotBytesPerSecond);
     const hello = (peer: number): PeerHello | undefined => (this.mesh.versions.max < SNAPSHOT_HELLO_VERSION ? undefined : this.#helloFor(peer));
-    this.#host = new NodeHost({ storage, tentative, sender: this.sender, hello, links: this.peers.links, arbiters: this.#arbiters, ports });
-    this.mesh = new MeshNode({ ...options, members: record.founders, materialize: ports.store !== undefined }, this.#host, restored, kept);
+    this.#host = new NodeHost({ storage, tentative, escrows, sender: this.sender, hello, links: this.peers.links, arbiters: this.#arbiters, ports });
+    this.mesh = new MeshNode({ ...options, members: record.founders, materialize: ports.store !== undefined }, this.#host, restored, kept, held);
     const reports = new ArbiterReports(ports.arbiters, this.mesh, options.clusterId);
     this.mesh.views.onBeat = (heartbeats) => reports.send(heartbeats);
     this.mesh.onMembers = () => ports.defer(() => this.#membersChanged());
@@ -375,6 +383,7 @@ export class NodeRuntime {
     this.#arbiters.close();
     this.#ports.store?.close();
     await this.#tentative.close();
+    await this.#escrows.close();
     await this.storage.close();
   }
 }

@@ -1,6 +1,6 @@
-import type { Command, DirectoryCommand, TransactionCommand } from "@statemesh/contract/log";
+import type { Command, DecidedOperation, DirectoryCommand, TransactionCommand } from "@statemesh/contract/log";
 import { hasFootprints } from "./footprint-table.ts";
-import { AUTHORITY_VERSION, FLOWS_VERSION, FOOTPRINTS_VERSION, HEALING_VERSION, MEMBERSHIP_VERSION, TRANSACTIONS_VERSION, VIEWS_VERSION } from "./versions.ts";
+import { AUTHORITY_VERSION, ESCROW_VERSION, FLOWS_VERSION, FOOTPRINTS_VERSION, HEALING_VERSION, MEMBERSHIP_VERSION, TRANSACTIONS_VERSION, VIEWS_VERSION } from "./versions.ts";
 
 /** A command with the lowest version that can apply it. Commands are made here and nowhere else. */
 export function commandOf(body: NonNullable<Command["command"]>): Command {
@@ -11,11 +11,24 @@ function formatOf(body: NonNullable<Command["command"]>): number {
   if (body.$case === "membership") return MEMBERSHIP_VERSION;
   if (body.$case === "view") return VIEWS_VERSION;
   if (body.$case === "countFlows") return FLOWS_VERSION;
+  if (body.$case === "escrow" || opensEscrow(body)) return ESCROW_VERSION;
   // What one group decides alone leaves no footprint elsewhere.
   if (body.$case === "operations") return body.value.operations.some(({ clears }) => clears.length > 0) ? FOOTPRINTS_VERSION : 0;
   if (body.$case === "transaction") return stepHasFootprints(body.value) ? FOOTPRINTS_VERSION : TRANSACTIONS_VERSION;
   if (body.$case === "heal") return body.value.operations.some(({ decided }) => decided !== undefined && hasFootprints([decided])) ? FOOTPRINTS_VERSION : HEALING_VERSION;
   return body.$case === "directory" && needsAuthority(body.value) ? AUTHORITY_VERSION : 0;
+}
+
+/** A transaction is decided where it begins or is prepared. */
+function opensEscrow(body: NonNullable<Command["command"]>): boolean {
+  if (body.$case === "operations") return putsEscrow(body.value.operations);
+  if (body.$case !== "transaction") return false;
+  const { step } = body.value;
+  return (step?.$case === "begin" || step?.$case === "prepare" || step?.$case === "decide") && putsEscrow(step.value.decided);
+}
+
+export function putsEscrow(decided: readonly DecidedOperation[]): boolean {
+  return decided.some(({ effects }) => effects.some(({ effect }) => effect?.$case === "escrow"));
 }
 
 function stepHasFootprints({ step }: TransactionCommand): boolean {

@@ -6,6 +6,7 @@ import type { DecidedOperation } from "@statemesh/contract/log";
 import { UNCONTESTED } from "@statemesh/conflict";
 import { type GroupPlace, isKeptHere, type Overlay, type Refusal } from "./effect-parts.ts";
 import { effectsOf } from "./effects.ts";
+import { EscrowOverlay } from "./escrow-overlay.ts";
 import { EntityOverlay } from "./entity-overlay.ts";
 import { NO_CLEARS } from "./footprint-table.ts";
 import type { GroupState } from "./group-state.ts";
@@ -75,7 +76,7 @@ export function decideSet(basis: DecisionBasis, units: readonly DecisionUnit[], 
 }
 
 function overlayOf({ state, place, mintedInFlight, isCut }: DecisionBasis): Overlay & { readonly ledger: LedgerOverlay } {
-  return { place, entities: new EntityOverlay(state, isCut === true), ledger: new LedgerOverlay(state.ledger, mintedInFlight) };
+  return { place, entities: new EntityOverlay(state, isCut === true), ledger: new LedgerOverlay(state.ledger, mintedInFlight), escrows: new EscrowOverlay(state.escrows) };
 }
 
 function verdictOf({ operation }: PendingOperation, asked: ReadonlyMap<string, Verdict>): Verdict {
@@ -186,6 +187,7 @@ function decideOne(pending: PendingOperation, verdict: Verdict, overlay: Overlay
     decided.outcome = Outcome.MERGED;
     if (decided.rule === UNCONTESTED) decided.rule = "merge";
   }
+  overlay.escrows.add(decided);
   overlay.entities.add(decided, pending.type.stateMerge !== undefined);
   return decided;
 }

@@ -2,12 +2,13 @@
 import type { Entity, Region } from "@statemesh/contract";
 import type { Effect, FootprintClearing, Posting } from "@statemesh/contract/log";
 import { groupOf } from "@statemesh/world";
+import type { EscrowOverlay } from "./escrow-overlay.ts";
 import type { EntityOverlay } from "./entity-overlay.ts";
 import type { LedgerOverlay } from "./ledger-overlay.ts";
 
 /** Why an operation is refused by the state of the world. */
 export interface Refusal {
-  readonly rule: "existence" | "balance" | "holder" | "merge" | "containment";
+  readonly rule: "existence" | "balance" | "holder" | "merge" | "containment" | "escrow";
   readonly reason: string;
   readonly winnerOperationId?: string;
 }
@@ -16,12 +17,15 @@ export interface Refusal {
 export interface GroupPlace {
   readonly groupId: number;
   readonly groups: number;
+  /** Unset: every node is. */
+  readonly isMember?: ((nodeId: number) => boolean) | undefined;
 }
 
 /** The state as it will be once what is decided so far is applied. */
 export interface Overlay {
   readonly entities: EntityOverlay;
   readonly ledger: Pick<LedgerOverlay, "tryAll" | "containerHolds">;
+  readonly escrows: EscrowOverlay;
   /** Unset: one group keeps all that the operations reach. */
   readonly place?: GroupPlace | undefined;
 }

@@ -4,6 +4,7 @@ import { type Bounds, type Entity, type Operation, type PlayerInventory, PlayerI
 import type { Effect, Posting } from "@statemesh/contract/log";
 import { MergeLimitError, type StateMerge, StateProblem } from "@statemesh/merge";
 import { groupOf, regionOf, sameRegion, STATE_BYTES_MAX } from "@statemesh/world";
+import { escrowEffects } from "./escrow-effects.ts";
 import { containerEffects, noRoomFor } from "./container-effects.ts";
 import { type EffectsOrRefusal, entity, isKeptHere, type Overlay, post, put } from "./effect-parts.ts";
 import type { EntityOverlay } from "./entity-overlay.ts";
@@ -60,6 +61,8 @@ export function effectsOf(pending: PendingOperation, overlay: Overlay): EffectsO
     }
     case "container":
       return containerEffects(overlay, body.value, operation.homeRegion);
+    case "escrowOpening":
+      return escrowEffects(overlay, body.value);
     case "terrainModification": {
       const { mode, bounds, material, playerId, brush } = body.value;
       const label = terrainLabel(mode, material);
@@ -141,6 +144,11 @@ export function movesItems({ body }: Pick<Operation, "body">): boolean {
 /** Whether nodes that know nothing of containers could not decide it. */
 export function needsContainers({ body }: Pick<Operation, "body">): boolean {
   return body?.$case === "container" || (body?.$case === "playerInventory" && (body.value.containerId !== "" || body.value.counterpartyContainerId !== ""));
+}
+
+/** Whether nodes that know nothing of escrows could not decide it. */
+export function needsEscrows({ body }: Pick<Operation, "body">): boolean {
+  return body?.$case === "escrowOpening";
 }
 
 /** An account as the deciding group sees it: its own, or the way to the group that keeps it. */

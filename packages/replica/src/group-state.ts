@@ -16,10 +16,12 @@ import {
   type ServerLoad,
   type View,
 } from "@statemesh/contract";
-import { Command, CommandResult, type DecidedOperation, type Effect, type Footprint, type ForgottenMark, type MembershipRecord, type RegionFence } from "@statemesh/contract/log";
+import { Command, CommandResult, type DecidedOperation, type Effect, type Footprint, type ForgottenMark, type MembershipRecord, type Posting, type RegionFence } from "@statemesh/contract/log";
 import { sameRegion } from "@statemesh/world";
 import { Directory } from "./directory.ts";
 import { EntityTable, entityKey, lyingItems } from "./entity-table.ts";
+import { applyEscrow } from "./escrow-steps.ts";
+import { type EscrowRow, escrowRow, EscrowTable } from "./escrow-table.ts";
 import { footprintRow, FootprintTable } from "./footprint-table.ts";
 import { ForgottenMarks } from "./forgotten-marks.ts";
 import { type HealReportRow, HealReports } from "./heal-reports.ts";
@@ -98,6 +100,7 @@ export class GroupState {
   /** What entities of other groups take up here. */
   readonly footprints: FootprintTable = new FootprintTable(this.#hash);
   readonly ledger: Ledger = new Ledger(this.#hash);
+  readonly escrows: EscrowTable = new EscrowTable(this.#hash);
   readonly directory: Directory = new Directory(this.#hash);
   readonly membership: Membership = new Membership(this.#hash);
   readonly views: Views = new Views(this.#hash);
@@ -214,6 +217,8 @@ export class GroupState {
         return NOTHING;
       case "heal":
         return applyHeal(this, command.value, entry, report);
+      case "escrow":
+        return applyEscrow(this, command.value, entry, report);
       case "membership": {
         const commandResult = this.membership.apply(command.value);
         commandResult.position = this.position();
@@ -323,20 +328,25 @@ export class GroupState {
         changes.push({ entity, removed: true, position });
         return;
       }
-      case "post": {
-        const posting = body.value;
-        this.ledger.post(posting, index, operation.region === undefined ? "" : regionText(operation.region));
-        const { from, to, itemKind } = posting;
-        if (from === "" || to === "") this.#touches.record(index, { kind: "totals", itemKind });
-        if (from !== "" && peerGroupOf(from) === 0) this.#touches.record(index, { kind: "balance", account: from, itemKind });
-        if (to !== "" && peerGroupOf(to) === 0) this.#touches.record(index, { kind: "balance", account: to, itemKind });
-        return;
-      }
+      case "post":
+        return this.applyPosting(body.value, operation.region);
+      case "escrow":
+        return this.escrows.put(escrowRow({ ...body.value, region: operation.region, openedIndex: index }));
       case "footprint":
         return this.footprints.put(footprintRow(body.value, operation));
       default:
         throw new Error(`group ${this.groupId}: entry ${index} holds an effect of a newer version`);
     }
+  }
+
+  /** For the entry at hand only. */
+  applyPosting(posting: Posting, region: Region | undefined): void {
+    const index = this.#appliedIndex;
+    this.ledger.post(posting, index, region === undefined ? "" : regionText(region));
+    const { from, to, itemKind } = posting;
+    if (from === "" || to === "") this.#touches.record(index, { kind: "totals", itemKind });
+    if (from !== "" && peerGroupOf(from) === 0) this.#touches.record(index, { kind: "balance", account: from, itemKind });
+    if (to !== "" && peerGroupOf(to) === 0) this.#touches.record(index, { kind: "balance", account: to, itemKind });
   }
 
   #applyFence(fence: RegionFence, entry: LogEntry): Applied {
@@ -412,6 +422,7 @@ export class GroupState {
       prepared: [...this.transactions.preparedRows()],
       finished: [...this.transactions.finishedRows()],
       heals: this.heals.rows,
+      escrows: [...this.escrows.openRows(), ...this.escrows.closedRows()],
       ...this.forgotten.capture(),
     };
   }
@@ -466,6 +477,7 @@ export interface StateCapture {
   readonly prepared: readonly PreparedRow[];
   readonly finished: readonly { key: string; value: FinishedRow; recent: boolean }[];
   readonly heals: readonly HealReportRow[];
+  readonly escrows: readonly EscrowRow[];
   readonly forgotten: readonly ForgottenMark[];
   readonly forgottenFloorMs: number;
 }

@@ -54,7 +54,8 @@ export class LedgerOverlay {
 
   #problem({ from, to, itemKind, quantity }: Posting): "INSUFFICIENT_ITEMS" | "BALANCE_OVERFLOW" | undefined {
     if (from !== "" && peerGroupOf(from) === 0 && this.#balance(from, itemKind) < quantity) return "INSUFFICIENT_ITEMS";
-    if (to !== "" && peerGroupOf(to) === 0 && this.#balance(to, itemKind) > Number.MAX_SAFE_INTEGER - quantity) return "BALANCE_OVERFLOW";
+    // What is in escrows comes without being decided here: there is always room for it.
+    if (to !== "" && peerGroupOf(to) === 0 && this.#balance(to, itemKind) > Number.MAX_SAFE_INTEGER - quantity - this.#ledger.escrowed(itemKind)) return "BALANCE_OVERFLOW";
     if (from === "") {
       const minted = this.#ledger.totals(itemKind).minted + this.#ledger.mintsPrepared(itemKind) + (this.#mintedInFlight.get(itemKind) ?? 0) + (this.#deltas.get(mintKey(itemKind)) ?? 0);
       if (minted > Number.MAX_SAFE_INTEGER - quantity) return "BALANCE_OVERFLOW";

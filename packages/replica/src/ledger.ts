@@ -1,6 +1,7 @@
 // Items as double-entry postings. Every posting takes from one account and gives to another; an empty `from`
 // mints and an empty `to` burns. So what all accounts hold is what was minted less what was burned, always.
 import type { Posting } from "@statemesh/contract/log";
+import { isEscrowAccount } from "./escrow-table.ts";
 import { digestOf, flowed, type ItemFlow, NO_FLOW } from "./item-flow.ts";
 import { addModulo } from "./modulo.ts";
 import type { StateHash } from "./state-hash.ts";
@@ -49,6 +50,8 @@ export interface KindCount {
   /** In inventories and containers. */
   readonly held: WideCount;
   readonly onGround: WideCount;
+  /** In escrows; part of what is held. */
+  escrowed: number;
   /** What went to other groups less what came from there, modulo 2^53. */
   away: number;
 }
@@ -245,13 +248,19 @@ export class Ledger {
 
   #countOf(itemKind: string): KindCount {
     let count = this.#kinds.get(itemKind);
-    if (count === undefined) this.#kinds.set(itemKind, (count = { minted: 0, burned: 0, held: new WideCount(), onGround: new WideCount(), away: 0 }));
+    if (count === undefined) this.#kinds.set(itemKind, (count = { minted: 0, burned: 0, held: new WideCount(), onGround: new WideCount(), escrowed: 0, away: 0 }));
     return count;
   }
 
   #count(account: string, itemKind: string, delta: number): void {
-    const { held, onGround } = this.#countOf(itemKind);
-    (account.startsWith("ground:") ? onGround : held).add(delta);
+    const count = this.#countOf(itemKind);
+    (account.startsWith("ground:") ? count.onGround : count.held).add(delta);
+    if (isEscrowAccount(account)) count.escrowed += delta;
+  }
+
+  /** Items of a kind that are in escrows, and may come into any account of the group at any time. */
+  escrowed(itemKind: string): number {
+    return this.#kinds.get(itemKind)?.escrowed ?? 0;
   }
 
   /** Counts that are kept with every posting, by item kind. */

@@ -56,6 +56,12 @@ export class Membership {
     return [...this.#members.values()].sort((a, b) => a.nodeId - b.nodeId);
   }
 
+  /** A member that stays; before any are on record nobody can tell. */
+  mayKeep(nodeId: number): boolean {
+    const member = this.#members.get(nodeId);
+    return !this.isOnRecord || (member !== undefined && member.state !== MemberState.LEAVING);
+  }
+
   /** Whom every group shall have as voters, ascending. */
   voters(): number[] {
     return this.members().filter(({ state }) => state !== MemberState.LEAVING).map(({ nodeId }) => nodeId);

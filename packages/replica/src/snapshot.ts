@@ -4,8 +4,10 @@ import { GroupState, type GroupStateOptions, type StateCapture } from "./group-s
 import { entityKey } from "./entity-table.ts";
 import { NO_FLOW } from "./item-flow.ts";
 import { begunRecord, coordinatedRow, decisionRecord, decisionRow, preparedRecord, preparedRow } from "./transaction-records.ts";
+import { putsEscrow } from "./command.ts";
+import { escrowRow } from "./escrow-table.ts";
 import { hasFootprints } from "./footprint-table.ts";
-import { AUTHORITY_VERSION, FLOWS_VERSION, FOOTPRINTS_VERSION, HEALING_VERSION, MEMBERSHIP_VERSION, NewerVersionError, TRANSACTIONS_VERSION, VIEWS_VERSION } from "./versions.ts";
+import { AUTHORITY_VERSION, ESCROW_VERSION, FLOWS_VERSION, FOOTPRINTS_VERSION, HEALING_VERSION, MEMBERSHIP_VERSION, NewerVersionError, TRANSACTIONS_VERSION, VIEWS_VERSION } from "./versions.ts";
 
 
 /** A chunk is closed when it has reached this size; one record may push it beyond. */
@@ -37,6 +39,7 @@ function* records(capture: StateCapture): Generator<RecordBody> {
     capture.heals.length > 0 ? HEALING_VERSION : 1,
     hasTransactions ? TRANSACTIONS_VERSION : 1,
     capture.flowsSince > 0 ? FLOWS_VERSION : 1,
+    capture.escrows.length > 0 || capture.prepared.some(({ decided }) => putsEscrow(decided)) ? ESCROW_VERSION : 1,
     capture.footprints.length > 0 || capture.coordinated.some(({ clears }) => clears.length > 0) || capture.prepared.some(({ decided }) => hasFootprints(decided)) ? FOOTPRINTS_VERSION : 1,
   ];
   const format = Math.max(...needed);
@@ -62,6 +65,7 @@ function* records(capture: StateCapture): Generator<RecordBody> {
   for (const row of capture.coordinated) yield { $case: "begun", value: begunRecord(row) };
   for (const row of capture.prepared) yield { $case: "prepared", value: preparedRecord(row) };
   for (const { value, recent } of capture.finished) yield { $case: "finished", value: { ...value, recent } };
+  for (const value of capture.escrows) yield { $case: "escrow", value };
   for (const { head, operations } of capture.heals) {
     yield { $case: "healReport", value: head };
     for (const value of operations) yield { $case: "healed", value };
@@ -166,6 +170,8 @@ export class SnapshotLoader {
         const { recent, ...row } = record.value;
         return state.transactions.restoreFinished(row, recent);
       }
+      case "escrow":
+        return record.value.closedIndex === 0 ? state.escrows.put(escrowRow(record.value)) : state.escrows.restoreClosed(escrowRow(record.value));
       case "healReport":
         return state.heals.restore(record.value);
       case "healed":

@@ -279,8 +279,8 @@ function* namesOf({ decided }: PreparedRow): Generator<string> {
         yield accountName(effect.value.to);
         continue;
       }
-      // Nobody reads a footprint.
-      if (effect === undefined || effect.$case === "footprint") continue;
+      // Nobody reads a footprint; of an escrow its account is named.
+      if (effect === undefined || effect.$case === "footprint" || effect.$case === "escrow") continue;
       yield entityName(effect.value.kind, effect.value.entityId);
       const at = (effect.$case === "put" ? effect.value.region : undefined) ?? region;
       if (at !== undefined) yield regionName(regionText(at));

@@ -16,8 +16,9 @@ export interface VersionRange {
  * - 3: views, handoffs, backups that take over, what game servers say of their load; eventual values are repaired in parts; transactions
  *   across groups; who sends a snapshot says who it is; operations that were kept on the losing side of a partition are healed.
  * - 4: footprints that reach into other groups; containers; groups count by account what is minted, burned, received and given.
+ * - 5: escrows.
  */
-export const VERSIONS: VersionRange = { min: 1, max: 4 };
+export const VERSIONS: VersionRange = { min: 1, max: 5 };
 
 /** From this version on the members of a cluster are on record, and can be changed. */
 export const MEMBERSHIP_VERSION = 2;
@@ -48,6 +49,9 @@ export const CONTAINERS_VERSION = 4;
 
 /** From this version on groups count how accounts came to what they hold. */
 export const FLOWS_VERSION = 4;
+
+/** From this version on items can be set apart, and spent through a node that is cut off. */
+export const ESCROW_VERSION = 5;
 
 /** What is to be read was written by a newer version. The node has to stop: guessing would make its state another one than the others'. */
 export class NewerVersionError extends Error {

@@ -42,8 +42,8 @@ export class RecordFile {
     this.#name = name;
   }
 
-  /** Reads the file, if there is one. It is made by the first append. */
-  static async open(disk: Disk, name: string): Promise<OpenedRecords> {
+  /** Reads the file, if there is one. It is made by the first append. `ifDamaged`: is added where something of it cannot be read, with what can. */
+  static async open(disk: Disk, name: string, ifDamaged: readonly Uint8Array[] = []): Promise<OpenedRecords> {
     const file = new RecordFile(disk, name);
     const content = await readIfThere(disk, name);
     const records: Uint8Array[] = [];
@@ -67,7 +67,7 @@ export class RecordFile {
     const tornBytes = content.length - end;
     if (damage.length > 0) {
       await writeFile(disk, `${name}.damaged`, content);
-      await file.#write(records);
+      await file.#write([...records, ...ifDamaged]);
     } else if (content.length > 0) {
       const opened = await file.#open();
       await opened.truncate(end);
@@ -111,6 +111,8 @@ export class RecordFile {
   #run(): void {
     this.#running ??= this.#work().finally(() => {
       this.#running = undefined;
+      // It may have come after the last look.
+      if (this.#queue.length > 0 || this.#rewrite !== undefined) this.#run();
     });
   }
 

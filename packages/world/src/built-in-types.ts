@@ -32,6 +32,7 @@ export const BUILT_IN_TYPES: ReadonlyMap<string, BuiltInType> = new Map([
   ["player_inventory", strong(ConflictType.INVENTORY)],
   ["trade", strong(ConflictType.INVENTORY)],
   ["container", strong(ConflictType.INVENTORY)],
+  ["escrow_opening", strong(ConflictType.INVENTORY)],
   ["terrain_modification", strong(ConflictType.TERRAIN_OVERLAP, "terrain", true)],
   ["creature_ownership", strong(ConflictType.CREATURE_OWNERSHIP)],
   ["creature_position", EVENTUAL],
@@ -43,5 +44,5 @@ export const BUILT_IN_TYPES: ReadonlyMap<string, BuiltInType> = new Map([
 
 /** Names that a type of the operator's own can't have: kinds of built-in entities, layers and account prefixes. */
 export const RESERVED_NAMES: ReadonlySet<string> = new Set([
-  "structure", "claim", "item", "terrain", "terrain_edit", "creature", "player", "ground", "account", "entity", "key", "custom",
+  "structure", "claim", "item", "terrain", "terrain_edit", "creature", "player", "ground", "account", "escrow", "entity", "key", "custom",
 ]);

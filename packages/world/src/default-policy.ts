@@ -29,6 +29,8 @@ types:
     chain: [timestamp, server_id, operation_id]
   container:
     chain: [timestamp, server_id, operation_id]
+  escrow_opening:
+    chain: [timestamp, server_id, operation_id]
   terrain_modification:
     chain: [merge, timestamp, server_id, operation_id]
     tentative: true

@@ -214,6 +214,18 @@ function body(value: NonNullable<Operation["body"]>): void {
       }
       return;
     }
+    case "escrowOpening": {
+      const it = value.value;
+      word(26);
+      text(it.escrowId);
+      text(it.playerId);
+      text(it.itemKind);
+      number(it.quantity);
+      number(it.spenderServerId);
+      number(it.nodeId);
+      number(it.expiresMs);
+      return;
+    }
     case "terrainModification": {
       const it = value.value;
       word(22);

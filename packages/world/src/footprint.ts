@@ -13,11 +13,11 @@ export const REACHED_REGIONS_MAX = 27;
 /** What an operation touches. */
 export interface TouchedSet {
   /**
-   * Names that one operation can win at a time: `structure:ID`, `claim:ID`, `item:ID`, `creature:ID`, `container:ID`,
+   * Names that one operation can win at a time: `structure:ID`, `claim:ID`, `item:ID`, `creature:ID`, `container:ID`, `escrow:ID`,
    * `entity:TYPE:ID` where the type's states merge, and `key:NAME` for the keys of `operation.footprint`.
    */
   readonly keys: string[];
-  /** Names that only order decisions, and never make a conflict: `account:PLAYER`, `holds:CONTAINER`, `containers`, `entity:TYPE:ID`. */
+  /** Names that only order decisions, and never make a conflict: `account:PLAYER`, `holds:CONTAINER`, `containers`, `escrows`, `entity:TYPE:ID`. */
   readonly shared: string[];
   /** The box reached; boxes that overlap conflict within a layer. */
   readonly bounds: QuantizedBounds | undefined;
@@ -99,6 +99,11 @@ export function footprintOf(op: Operation, type: OperationType): TouchedSet {
       if (toRegion !== undefined) addRegions(regions, [toRegion]);
       break;
     }
+    case "escrowOpening":
+      keys.push("escrow:" + body.value.escrowId);
+      // How many there are is counted one by one.
+      shared.push("escrows", "account:" + body.value.playerId);
+      break;
     case "terrainModification":
       if (body.value.bounds !== undefined) bounds = quantizeBounds(body.value.bounds);
       mergeClass = mergeClassOf(body.value.mode, body.value.material);

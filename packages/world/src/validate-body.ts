@@ -1,6 +1,6 @@
 /** Rules of the operations' bodies, as the contract's comments state them. */
 import { MeshError, type Operation, type PlayerInventory, PlayerInventory_Action, type Region, type StructurePlacement, type TerrainModification, TerrainModification_Mode, type Trade } from "@statemesh/contract";
-import type { Bounds, CreatureOwnership, ItemStack } from "@statemesh/contract";
+import type { Bounds, CreatureOwnership, EscrowOpening, ItemStack } from "@statemesh/contract";
 import { quantizeBounds, reachesRegion, SIDE_MAX_CM } from "./bounds.ts";
 import { checkBounds, checkBytes, checkInteger, checkList, checkName, checkPosition, checkRegion, checkText, ID_BYTES_MAX, isMessage, QUANTITY_MAX } from "./field-check.ts";
 import { regionOf, sameRegion } from "./region.ts";
@@ -18,6 +18,8 @@ export const BRUSH_BYTES_MAX = 16_384;
 export const STATE_BYTES_MAX = 65_536;
 /** Highest server id. */
 export const SERVER_ID_MAX = 4_294_967_295;
+/** Highest node id. */
+const NODE_ID_MAX = 2_000_000;
 
 type Body = NonNullable<Operation["body"]>;
 
@@ -32,6 +34,7 @@ export const TYPE_OF_BODY = {
   terrainModification: "terrain_modification",
   creatureOwnership: "creature_ownership",
   container: "container",
+  escrowOpening: "escrow_opening",
   custom: undefined,
 } as const satisfies Record<Body["$case"], string | undefined>;
 
@@ -161,6 +164,16 @@ function checkCreatureOwnership(it: CreatureOwnership, home: Region, path: strin
   if (it.ownerServerId === 0) throw MeshError.field(`${path}.owner_server_id`, "must be a server where to_region is set");
 }
 
+function checkEscrowOpening(it: EscrowOpening, path: string): void {
+  checkName(it.escrowId, 1, ID_BYTES_MAX, path, "escrow_id");
+  checkName(it.playerId, 1, ID_BYTES_MAX, path, "player_id");
+  checkName(it.itemKind, 1, ID_BYTES_MAX, path, "item_kind");
+  checkInteger(it.quantity, 1, QUANTITY_MAX, path, "quantity");
+  checkInteger(it.spenderServerId, 1, SERVER_ID_MAX, path, "spender_server_id");
+  checkInteger(it.nodeId, 0, NODE_ID_MAX, path, "node_id");
+  checkInteger(it.expiresMs, 1, Number.MAX_SAFE_INTEGER, path, "expires_ms");
+}
+
 /**
  * Checks a body by its own rules.
  *
@@ -191,6 +204,8 @@ export function validateBody(body: Body, home: Region, path: string): void {
       return checkCreatureOwnership(body.value, home, `${path}.creature_ownership`);
     case "container":
       return checkContainer(body.value, home, `${path}.container`);
+    case "escrowOpening":
+      return checkEscrowOpening(body.value, `${path}.escrow_opening`);
     case "custom":
       checkName(body.value.entityId, 1, ID_BYTES_MAX, `${path}.custom`, "entity_id");
       checkBytes(body.value.state, STATE_BYTES_MAX, `${path}.custom`, "state");

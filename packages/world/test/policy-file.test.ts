@@ -24,6 +24,7 @@ describe("the default policy", () => {
       player_inventory: "strong: timestamp, server_id, operation_id",
       trade: "strong: timestamp, server_id, operation_id",
       container: "strong: timestamp, server_id, operation_id",
+      escrow_opening: "strong: timestamp, server_id, operation_id",
       terrain_modification: "strong: merge, timestamp, server_id, operation_id",
       creature_ownership: "strong: priority, timestamp, server_id, operation_id",
       creature_position: "eventual: last_write_wins, server_id",

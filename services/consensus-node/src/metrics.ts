@@ -34,8 +34,8 @@ export function itemSeries(node: Pick<MeshNode, "groups">): [{ readonly item_kin
   const kinds = [...countedItems(node.groups.map(({ state }) => state)).values()].sort((a, b) => b.minted - a.minted || (a.itemKind < b.itemKind ? -1 : 1));
   const series: [{ readonly item_kind: string; readonly count: string }, number][] = [];
   const show = (itemKind: string, shown: typeof kinds): void => {
-    const sum = (count: "minted" | "burned" | "held" | "onGround" | "inTransit"): number => shown.reduce((all, each) => all + each[count], 0);
-    for (const [name, count] of [["minted", "minted"], ["burned", "burned"], ["held", "held"], ["on_ground", "onGround"], ["in_transit", "inTransit"]] as const) series.push([{ item_kind: itemKind, count: name }, sum(count)]);
+    const sum = (count: "minted" | "burned" | "held" | "onGround" | "inTransit" | "inEscrow"): number => shown.reduce((all, each) => all + each[count], 0);
+    for (const [name, count] of [["minted", "minted"], ["burned", "burned"], ["held", "held"], ["on_ground", "onGround"], ["in_transit", "inTransit"], ["in_escrow", "inEscrow"]] as const) series.push([{ item_kind: itemKind, count: name }, sum(count)]);
   };
   for (const kind of kinds.slice(0, KINDS_SHOWN)) show(kind.itemKind, [kind]);
   if (kinds.length > KINDS_SHOWN) show("", kinds.slice(KINDS_SHOWN));
@@ -88,7 +88,7 @@ export function registerMetrics(registry: Registry, node: MeshNode, { storage, r
   byGroup("ledger_difference", "Items by which what the group holds differs from what was minted less burned, and went to other groups; 0, or something is wrong.", "sum", (id) => differenceIn(node.group(id).state));
   new Gauge({
     name: "statemesh_items",
-    help: "Items over all groups, by kind and count: minted, burned, held (in inventories and containers), on_ground, in_transit. At most 64 kinds, those of which most was minted; the others are together in item_kind=\"\".",
+    help: "Items over all groups, by kind and count: minted, burned, held (in inventories and containers), on_ground, in_transit, in_escrow (part of held). At most 64 kinds, those of which most was minted; the others are together in item_kind=\"\".",
     labelNames: ["item_kind", "count"],
     registers,
     collect() {
@@ -109,6 +109,8 @@ export function registerMetrics(registry: Registry, node: MeshNode, { storage, r
   );
   single("tentative_operations", "Operations that this node keeps for its callers until they can be decided.", () => node.cutOff.tentative.size);
   single("tentative_not_understood", "Of these, operations of a kind that this build does not know: they stay kept until a newer one decides them.", () => node.cutOff.tentative.notUnderstood);
+  single("escrows", "Escrows whose spendings this node keeps.", () => node.escrows.size);
+  single("escrow_spendings_aside", "Spendings that this node has promised and that are not in the log yet.", () => node.escrows.spendingsAside);
   byGroup("heal_reports", "Heal reports that the group keeps.", "sum", (id) => node.group(id).state.heals.rows.length);
   single("wal_bytes", "Bytes of the write-ahead log.", () => storage.sizeBytes);
   single("snapshot_transfers", "Snapshots on their way to peers, or waiting for their turn.", () => runtime.sender.active);
@@ -155,6 +157,8 @@ export function registerMetrics(registry: Registry, node: MeshNode, { storage, r
     { name: "publishes_shed_total", help: "Eventual updates and events refused because the node was late with all it does.", value: () => node.lateness.refused },
     { name: "bulk_calls_refused_total", help: "Bulk calls answered OVERLOADED: too many waited, or they waited too long.", value: () => bulk.load.refused },
     { name: "bulk_calls_expired_total", help: "Bulk calls that nobody waited for any more before they had a place.", value: () => bulk.load.expired },
+    { name: "escrow_spendings_total", help: "Spendings from escrows that this node promised.", value: () => node.escrows.promised },
+    { name: "escrow_spendings_lost_total", help: "Spendings that were promised and are lost: the file of escrows was damaged, or this node taken for removed.", value: () => node.escrows.lost },
     { name: "wal_syncs_total", help: "Syncs of the write-ahead log.", value: () => storage.syncs },
     { name: "eventual_written_behind_total", help: "Eventual values that the region store took.", value: () => node.eventualStorage?.behind.statistics().written ?? 0 },
     { name: "eventual_write_behind_overflows_total", help: "Times that more eventual keys waited for the region store than may; all are written then.", value: () => node.eventualStorage?.behind.statistics().overflowed ?? 0 },

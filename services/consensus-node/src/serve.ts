@@ -12,6 +12,7 @@ import { ArbiterLink } from "./arbiter-link.ts";
 import { authorityService } from "./authority-service.ts";
 import { BulkCalls } from "./bulk-calls.ts";
 import { consistencyService } from "./consistency-service.ts";
+import { escrowService } from "./escrow-service.ts";
 import { healingService } from "./healing-service.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { JoinRequest } from "./join-request.ts";
@@ -149,6 +150,7 @@ async function serveMember({ config, log, versions, owner, again }: Life, folder
       }),
       viewService(mesh),
       healingService(mesh, bulk, defaultDeadlineMs),
+      escrowService(mesh, clientAddressOf, bulk, defaultDeadlineMs),
       peerService(node, log),
     ],
     readiness: () => node.problems,

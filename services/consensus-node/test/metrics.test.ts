@@ -19,7 +19,7 @@ describe("metrics by group", () => {
 describe("metrics of items", () => {
   it("have 64 kinds with names of their own, those of which most was minted, and one sum for all others", () => {
     const wide = (count: number) => ({ value: BigInt(count), modulo: count });
-    const counts = new Map(Array.from({ length: 100 }, (_, i) => [`kind-${i + 1}`, { minted: i + 1, burned: 0, held: wide(i + 1), onGround: wide(0), away: 0 }]));
+    const counts = new Map(Array.from({ length: 100 }, (_, i) => [`kind-${i + 1}`, { minted: i + 1, burned: 0, held: wide(i + 1), onGround: wide(0), escrowed: 0, away: 0 }]));
     const series = itemSeries({ groups: [{ state: { ledger: { counts: () => counts } } }] } as unknown as Pick<MeshNode, "groups">);
     const minted = series.filter(([{ count }]) => count === "minted");
     expect(minted).toHaveLength(65);

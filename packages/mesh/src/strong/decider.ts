@@ -40,6 +40,7 @@ export class Decider {
   readonly #policy: Policy;
   readonly #queue: DecisionQueue;
   readonly #groups: number;
+  readonly #isMember: DeciderOptions["isMember"];
   /** Those that reach other groups. */
   readonly transactions: GroupTransactions;
   readonly #proposed = new Map<number, { term: number; decided: readonly DecidedOperation[] }>();
@@ -58,6 +59,7 @@ export class Decider {
     this.#policy = policy;
     this.#queue = new DecisionQueue(options.queueCapacity, delayLimits(options), () => host.clock.monotonicMs(), options.stages);
     this.#groups = options.groups;
+    this.#isMember = options.isMember;
     this.transactions = new GroupTransactions(group, this.#queue, policy, options.groups, () => host.clock.wallMs(), () => host.clock.monotonicMs());
   }
 
@@ -300,7 +302,7 @@ export class Decider {
     const decided: DecidedOperation[] = [];
     const parts: DecidedPart[] = [];
     const basis: DecisionBasis = {
-      place: { groupId: this.#group.groupId, groups: this.#groups },
+      place: { groupId: this.#group.groupId, groups: this.#groups, isMember: this.#isMember },
       state: this.#group.state,
       mintedInFlight: this.#mintedInFlight,
       arbitrateAgain: (operations) => resolve(candidateSet(operations, this.#group.state, this.#policy, this.#groups), this.#policy),

@@ -6,6 +6,7 @@ import { MeshError } from "@statemesh/contract";
 import type { HybridClock } from "@statemesh/clocks";
 import { destinationOf, movesItems, needsContainers, type PendingOperation } from "@statemesh/replica";
 import { DIRECTORY_GROUP, type OperationType, type Policy, fingerprintOf, footprintOf, formatRegion, groupOf, validateOperation } from "@statemesh/world";
+import { withKeeper } from "../escrow/opening.ts";
 import { type LosingSide, minorityPartition } from "../healing/losing-side.ts";
 import type { Waiter } from "./decision-queue.ts";
 import { groupsOf } from "./group-transactions.ts";
@@ -47,6 +48,8 @@ export interface EdgeNode {
   spansFootprints(): boolean;
   /** Every node knows of containers. */
   hasContainers(): boolean;
+  /** Every node knows of escrows. */
+  hasEscrows(): boolean;
   /** True where this node's copy of the directory knows the server. */
   knowsServer(serverId: number): boolean;
   /** Where the players of a server connect; empty where it did not say, or is not known. */
@@ -203,7 +206,9 @@ export class Edge {
       });
     }
     const stamp = this.#stamp(operation, path);
-    return { operation, type, touched: footprintOf(operation, type), stamp, fingerprint: fingerprintOf(operation), priority: policy.priorityOf(operation.serverId) };
+    const fingerprint = fingerprintOf(operation);
+    const whole = operation.body?.$case === "escrowOpening" ? withKeeper(this.#node, operation, operation.body.value, path) : operation;
+    return { operation: whole, type, touched: footprintOf(operation, type), stamp, fingerprint, priority: policy.priorityOf(operation.serverId) };
   }
 
   #stamp(operation: Operation, path: string): HybridTimestamp {

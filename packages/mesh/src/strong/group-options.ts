@@ -14,6 +14,8 @@ export interface GroupOptions {
   readonly policy: Policy;
   /** Groups that hold regions. */
   readonly groups: number;
+  /** True where a node is a member, and stays. */
+  readonly isMember?: (nodeId: number) => boolean;
   /** Ticks of a follower's patience, at least; drawn anew between this and twice this. */
   readonly electionTicks: number;
   readonly heartbeatTicks: number;
@@ -58,7 +60,7 @@ export interface GroupListener {
 }
 
 /** What a decider is made with. */
-export type DeciderOptions = Pick<GroupOptions, "queueCapacity" | "queueTargetMs" | "queueIntervalMs" | "groups" | "stages">;
+export type DeciderOptions = Pick<GroupOptions, "queueCapacity" | "queueTargetMs" | "queueIntervalMs" | "groups" | "stages" | "isMember">;
 
 /** An arbiter that does not answer holds a queue up for half a second, and is no load. */
 const QUEUE_TARGET_MS = 250;

@@ -244,12 +244,12 @@ function nameOf(touch: Touch): string {
   }
 }
 
-/** An account's name in the store: a player's id, or `container:ID`. A player whose id looks like the name of an account has the whole name. */
+/** An account's name in the store: a player's id, `container:ID` or `escrow:ID`. A player whose id looks like the name of an account has the whole name. */
 function accountIdOf(account: string): string | undefined {
-  if (account.startsWith("container:")) return account;
+  if (account.startsWith("container:") || account.startsWith("escrow:")) return account;
   if (!account.startsWith("player:")) return undefined;
   const playerId = account.slice("player:".length);
-  return playerId.startsWith("player:") || playerId.startsWith("container:") ? account : playerId;
+  return playerId.startsWith("player:") || playerId.startsWith("container:") || playerId.startsWith("escrow:") ? account : playerId;
 }
 
 function sizeOf(entity: Entity): number {

@@ -89,7 +89,7 @@ export class RemoteCalls {
       return done(undefined, MeshError.from(error));
     }
     const body = command.command;
-    const known = body?.$case === "hold" || (body?.$case === "fence" && body.value.region !== undefined) || ((body?.$case === "directory" || body?.$case === "membership") && body.value.command !== undefined) || (body?.$case === "transaction" && body.value.step !== undefined);
+    const known = body?.$case === "hold" || body?.$case === "escrow" || (body?.$case === "fence" && body.value.region !== undefined) || ((body?.$case === "directory" || body?.$case === "membership") && body.value.command !== undefined) || (body?.$case === "transaction" && body.value.step !== undefined);
     if (known) return this.#node.localCommand(groupId, command, done);
     done(undefined, new MeshError("INTERNAL", "a command of a newer version"));
   }

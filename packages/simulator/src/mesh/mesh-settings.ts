@@ -49,6 +49,8 @@ export type MeshSettings = {
   readonly containers: number;
   /** Share of the operations that send creatures and entities of own types from region to region, and from group to group. */
   readonly travellers: number;
+  /** Share of the operations that have to do with escrows. */
+  readonly escrows: number;
   /** Shards hold regions on both sides of a border between two groups. */
   readonly facing: boolean;
   readonly slowReaderMs: number;
@@ -139,6 +141,7 @@ export function drawSettings(random: SimRandom, hints: PlainRecord): MeshSetting
     tentative: 0,
     plots: 0,
     containers: 0,
+    escrows: 0,
     walking: 0,
     facing: false,
     travellers: 0,
@@ -146,7 +149,7 @@ export function drawSettings(random: SimRandom, hints: PlainRecord): MeshSetting
   };
   const withMembers = { ...drawn, ...drawMembers(random, drawn) };
   const safetyMs = Math.min(drawn.safetyMs, drawn.paceMs * SAFETY_MS_A_PACE);
-  return overruled({ ...withMembers, ...drawShards(random, withMembers), safetyMs, plots: random.pick([0, 0, 0.3]), containers: random.pick([0, 0, 0.3]), walking: random.pick([0, 0.5, 1]), facing: drawn.borders > 0 && random.chance(0.6), ownTypes: random.pick([0, 0, 0.3]), travellers: random.pick([0, 0.1, 0.4]), hasRedis: drawn.hasStore && random.chance(0.5) }, hints);
+  return overruled({ ...withMembers, ...drawShards(random, withMembers), safetyMs, plots: random.pick([0, 0, 0.3]), containers: random.pick([0, 0, 0.3]), walking: random.pick([0, 0.5, 1]), facing: drawn.borders > 0 && random.chance(0.6), ownTypes: random.pick([0, 0, 0.3]), travellers: random.pick([0, 0.1, 0.4]), hasRedis: drawn.hasStore && random.chance(0.5), escrows: random.pick([0, 0.2]) }, hints);
 }
 
 /** Who comes and goes, and with which builds. */

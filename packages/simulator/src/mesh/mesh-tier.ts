@@ -26,7 +26,7 @@ const SOMETIMES: readonly string[] = [
   "operation accepted", "operation merged", "operation rejected", "operation tried again", "outcome never heard", "published", "publish TOKEN_AHEAD",
   "backup took a region over", "handoff aborted", "handoff committed", "handoff committed by its owner", "operation kept back in a handoff", "operation kept while its node was cut off", "kept operation listed in a heal report", "kept operation that may have been decided before", "region changed its owner",
   "read at level 1", "read at level 2", "read at level 3", "read at level 4", "store compared", "subscriber lagged",
-  "subscription moved", "subscription resumed", "subscription snapshot", "transaction answered", "transaction across groups aborted", "transaction across groups committed", "footprint left in another group", "footprint cleared", "rival lost to a footprint", "entity moved to another region", "entity moved to another group", "move refused with NOT_FOUND", "view without a member", "member removed from the view", "view that some enter and some leave",
+  "subscription moved", "subscription resumed", "subscription snapshot", "escrow closed", "escrow opened", "escrow spent from", "escrow spent from while its node was cut off", "spending promised", "transaction answered", "transaction across groups aborted", "transaction across groups committed", "footprint left in another group", "footprint cleared", "rival lost to a footprint", "entity moved to another region", "entity moved to another group", "move refused with NOT_FOUND", "view without a member", "member removed from the view", "view that some enter and some leave",
 ];
 
 export const meshTier: Tier<MeshSettings> = {
@@ -92,5 +92,7 @@ export async function comeToRest(world: MeshWorld, injector: MeshInjector): Prom
   if (!recorder.isOver) world.merges.checkFinal();
   if (!recorder.isOver) world.travellers.checkFinal(world.references.map(({ state }) => state), world.stored);
   if (!recorder.isOver) world.footprints.checkFinal(world.references.map(({ state }) => state));
-  if (!recorder.isOver) world.book.checkFinal((nodeId) => world.members.lost.has(nodeId) || world.members.damaged.has(nodeId) || world.members.removed.has(nodeId));
+  const isGone = (nodeId: number): boolean => world.members.lost.has(nodeId) || world.members.damaged.has(nodeId) || world.members.removed.has(nodeId);
+  if (!recorder.isOver) world.book.checkFinal(isGone);
+  if (!recorder.isOver) world.escrows.checkFinal(isGone);
 }

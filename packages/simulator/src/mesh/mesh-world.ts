@@ -15,6 +15,7 @@ import type { Simulation } from "../simulation.ts";
 import { AuthorityBook } from "./authority-book.ts";
 import { CallBook } from "./call-book.ts";
 import { CausalObserver } from "./causal-observer.ts";
+import { EscrowBook } from "./escrow-book.ts";
 import { EventualObserver } from "./eventual-observer.ts";
 import { HistoryOracle } from "./history-oracle.ts";
 import { HistoryReader } from "./history-reader.ts";
@@ -80,6 +81,7 @@ export class MeshWorld {
   readonly random: SimRandom;
   readonly transactions: TransactionBook;
   readonly footprints: FootprintBook;
+  readonly escrows: EscrowBook;
   readonly merges: MergeBook;
   readonly travellers: TravellerBook;
   readonly references: readonly ReferenceGroup[];
@@ -115,6 +117,7 @@ export class MeshWorld {
     const fail = (kind: string, message: string): void => recorder.violation(kind, message);
     this.transactions = new TransactionBook(fail, (what) => recorder.sometimes(what));
     this.footprints = new FootprintBook(settings.groups, fail, (what) => recorder.sometimes(what));
+    this.escrows = new EscrowBook(fail, (what) => recorder.sometimes(what));
     const requests = new MeshRequests(() => simulation.nowMs, settings.groups);
     this.merges = new MergeBook(this.policy, (operationId) => requests.sentOf(operationId), fail);
     this.travellers = new TravellerBook((operationId) => requests.operationOf(operationId), (groupId, name) => this.transactions.isHeld(groupId, name), fail);
@@ -275,7 +278,7 @@ export class MeshWorld {
       this.shards.push(
         new SimShard(serverId, {
           simulation, recorder, network: this.network, book: this.book, leases, nodes: [...machines.keys()], groups: settings.groups, leaseMs: settings.leaseMs,
-          regions: this.regions, paceMs: settings.paceMs, mischief: settings.mischief, leasing: settings.leasing, handoffs: settings.handoffs, maxRegions: settings.maxRegions, tentative: settings.tentative, servers, names: settings.names, borders: settings.borders, plots: settings.plots, containers: settings.containers, travellers: settings.travellers, policy: this.policy, ownTypes: settings.ownTypes,
+          regions: this.regions, paceMs: settings.paceMs, mischief: settings.mischief, leasing: settings.leasing, handoffs: settings.handoffs, maxRegions: settings.maxRegions, tentative: settings.tentative, servers, names: settings.names, borders: settings.borders, plots: settings.plots, containers: settings.containers, travellers: settings.travellers, escrows: settings.escrows, escrowBook: this.escrows, policy: this.policy, ownTypes: settings.ownTypes,
         }),
       );
     }
@@ -361,6 +364,8 @@ export class MeshWorld {
       if (runtime === undefined) return `node ${id} is down`;
       const kept = runtime.mesh.cutOff.tentative.size;
       if (kept > 0) return `node ${id} keeps ${kept} operations that are not decided`;
+      const aside = runtime.mesh.escrows.spendingsAside;
+      if (aside > 0) return `node ${id} has promised ${aside} spendings that are not in the log`;
       for (const group of runtime.mesh.groups) {
         const last = this.references[group.groupId]?.last ?? 0;
         if (group.state.appliedIndex !== last) return `node ${id} has applied ${group.state.appliedIndex} of group ${group.groupId}, committed is ${last}`;

@@ -2,11 +2,12 @@
 // replicas are held against it. Besides the production state it keeps a ledger and fences of its own, so that a
 // defect of the state machine that all replicas share is found as well.
 import { type EntityChange, type LogEntry, Outcome } from "@statemesh/contract";
-import { type BeginTransaction, Command, type DecidedOperation, type RegionFence, type TransactionCommand } from "@statemesh/contract/log";
+import { type BeginTransaction, Command, type DecidedOperation, type EscrowStep, type RegionFence, type TransactionCommand } from "@statemesh/contract/log";
 import { addModulo, type Applied, type DirectoryChange, GroupState, type GroupStateOptions, heldBy, lyingItems, peerGroupOf } from "@statemesh/replica";
 import { formatRegion } from "@statemesh/world";
 import { crc32c } from "@node-rs/crc32";
 import { ContainerBook } from "./container-book.ts";
+import type { EscrowBook, RowBefore } from "./escrow-book.ts";
 import type { FootprintBook } from "./footprint-book.ts";
 import type { MergeBook } from "./merge-book.ts";
 import type { TransactionBook } from "./transaction-book.ts";
@@ -41,6 +42,7 @@ export interface GroupBooks {
   readonly footprints: FootprintBook;
   readonly merges: MergeBook;
   readonly travellers: TravellerBook;
+  readonly escrows: EscrowBook;
 }
 
 export class ReferenceGroup {
@@ -68,15 +70,17 @@ export class ReferenceGroup {
   readonly #footprints: FootprintBook;
   readonly #merges: MergeBook;
   readonly #travellers: TravellerBook;
+  readonly #escrows: EscrowBook;
   readonly #fail: (kind: string, message: string) => void;
   /** Sees what commands of the directory did. */
   watch: (index: number, change: DirectoryChange) => void = () => undefined;
 
-  constructor(options: GroupStateOptions, { transactions, footprints, merges, travellers }: GroupBooks, fail: (kind: string, message: string) => void) {
+  constructor(options: GroupStateOptions, { transactions, footprints, merges, travellers, escrows }: GroupBooks, fail: (kind: string, message: string) => void) {
     this.#merges = merges;
     this.#transactions = transactions;
     this.#footprints = footprints;
     this.#travellers = travellers;
+    this.#escrows = escrows;
     this.state = new GroupState(options);
     this.digests = [this.state.digest];
     this.#fail = fail;
@@ -92,6 +96,8 @@ export class ReferenceGroup {
     this.committedIn.push(term);
     this.checksums.push(crc32c(entry.data));
     this.entries.push(entry);
+    const step = entry.kind === 0 ? Command.decode(entry.data).command : undefined;
+    const before = step?.$case === "escrow" ? this.#escrows.before(this.state, step.value) : undefined;
     const applied = this.#apply(entry);
     if (applied === undefined) return;
     this.digests.push(this.state.digest);
@@ -102,11 +108,18 @@ export class ReferenceGroup {
     if (command?.$case === "operations") {
       for (const operation of this.#decide(entry.index, command.value.operations)) this.#transactions.touched(this.state.groupId, operation);
     } else if (command?.$case === "heal") this.#decide(entry.index, command.value.operations.flatMap(({ decided, decidedBefore }) => (decided === undefined || decidedBefore ? [] : [decided])), true);
+    else if (command?.$case === "escrow") this.#escrowStep(entry.index, command.value, before, applied);
     else if (command?.$case === "transaction") this.#step(entry.index, command.value, applied);
     else if (command?.$case === "fence" && !this.#isHeld(command.value, applied)) this.#fence(entry.index, command.value);
     const problem = this.#containers.problem();
     if (problem !== undefined) this.#fail("containers", `group ${this.state.groupId} at ${entry.index}: ${problem}`);
     this.#footprints.check(this.state, entry.index);
+  }
+
+  #escrowStep(index: number, step: EscrowStep, before: RowBefore, { operations }: Applied): void {
+    for (const posting of this.#escrows.stepped(this.state, step, before)) this.#post(index, posting);
+    // Under whose id it stands from now on.
+    for (const { operationId, decision } of operations) if (decision !== undefined) this.decisions.set(operationId, { index, outcome: decision.outcome, winnerOperationId: decision.winnerOperationId, transactionId: "" });
   }
 
   /** An entry that contradicts what stands was decided by somebody who did not know it. */
@@ -233,6 +246,7 @@ export class ReferenceGroup {
       this.decisions.set(operationId, { index, outcome: operation.outcome, winnerOperationId: operation.winnerOperationId, transactionId: operation.transactionId });
       for (const { effect } of operation.effects) {
         if (effect?.$case === "post") this.#post(index, effect.value);
+        else if (effect?.$case === "escrow") this.#escrows.opened(this.state.groupId, index, effect.value);
         else if (effect?.$case === "footprint") this.#footprints.left(this.state.groupId, operationId, effect.value);
       }
       this.#merges.decided(this.state.groupId, index, operation);

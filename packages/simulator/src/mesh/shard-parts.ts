@@ -4,6 +4,7 @@ import type { Policy } from "@statemesh/world";
 import type { Recorder } from "../recorder.ts";
 import type { Simulation } from "../simulation.ts";
 import type { CallBook } from "./call-book.ts";
+import type { EscrowBook } from "./escrow-book.ts";
 import type { LeaseBook } from "./lease-book.ts";
 import type { ShardNetwork } from "./shard-network.ts";
 
@@ -40,6 +41,9 @@ export interface ShardParts {
   readonly containers: number;
   /** Share of the operations that have to do with what goes from region to region. */
   readonly travellers: number;
+  /** Share of the operations that have to do with escrows, and who watches what is promised of them. */
+  readonly escrows: number;
+  readonly escrowBook: EscrowBook;
   /** What nodes and arbiters decide by; its own types are among what shards do. */
   readonly policy: Policy;
   /** Share of the operations, and of what is published, that are of the policy's own types. */

@@ -37,13 +37,14 @@ export class ShardWay {
     return this.#runs;
   }
 
-  /** Asks some node. `answered` is called once, with what it said or with why it did not; never where the process ends before. */
+  /** Asks some node, or the one `asked`. `answered` is called once, with what it said or with why it did not; never where the process ends before. */
   ask<Response>(
     work: (node: AnsweringNode, deadlineMs: number, done: (response: Response) => void, fail: (reason: unknown) => void) => void,
     answered: (response: Response | undefined, reason: string | undefined) => void,
+    asked?: number,
   ): void {
     const enter = this.#entrance();
-    const nodeId = this.#random.pick(this.#parts.nodes);
+    const nodeId = asked ?? this.#random.pick(this.#parts.nodes);
     const unheard = (): void => enter(() => answered(undefined, "OUTCOME_UNKNOWN"));
     if (this.isCut) {
       this.#parts.simulation.after(CALL_TIMEOUT_MS, unheard);

@@ -12,6 +12,7 @@ import { reasonOf } from "./call-book.ts";
 import { asNobodyShould } from "./mischief.ts";
 import { ShardBuiltIn } from "./shard-built-in.ts";
 import { newsOfContainer, ShardContainers } from "./shard-containers.ts";
+import { ShardEscrows } from "./shard-escrows.ts";
 import { ShardLeases } from "./shard-leases.ts";
 import { ShardOwnTypes } from "./shard-own-types.ts";
 import type { ShardParts } from "./shard-parts.ts";
@@ -36,6 +37,7 @@ export class SimShard {
   readonly #way: ShardWay;
   readonly #leases: ShardLeases;
   readonly #containers: ShardContainers;
+  readonly #escrows: ShardEscrows;
   readonly #own: ShardOwnTypes;
   readonly #builtIn: ShardBuiltIn;
   readonly #travellers: ShardTravellers;
@@ -51,6 +53,7 @@ export class SimShard {
     this.#random = parts.simulation.random.fork();
     this.#way = new ShardWay(parts, this.#random);
     this.#containers = new ShardContainers(this.#random, parts.regions, parts.names);
+    this.#escrows = new ShardEscrows(serverId, parts, this.#way, this.#random);
     this.#own = new ShardOwnTypes(this.#random, parts.policy, parts.ownTypes, parts);
     this.#builtIn = new ShardBuiltIn(serverId, this.#random, parts);
     this.#travellers = new ShardTravellers(serverId, this.#random, parts);
@@ -73,7 +76,7 @@ export class SimShard {
   }
 
   get isQuiet(): boolean {
-    return this.#underWay === 0;
+    return this.#underWay + this.#escrows.underWay === 0;
   }
 
   // ---- faults ----
@@ -84,6 +87,7 @@ export class SimShard {
     this.#way.end();
     this.#leases.lost();
     this.#underWay = 0;
+    this.#escrows.underWay = 0;
     this.#sessions.clear();
     this.#token = undefined;
     this.#parts.simulation.after(downMs, () => this.#begin());
@@ -119,7 +123,8 @@ export class SimShard {
   }
 
   #act(): void {
-    const { leasing, handoffs, regions, containers } = this.#parts;
+    const { leasing, handoffs, regions, containers, escrows } = this.#parts;
+    if (escrows > 0 && this.#random.chance(escrows / 3)) this.#escrows.act();
     const dice = this.#random.next();
     const { own } = this.#leases;
     const region = this.#random.pick(own.length > 0 && this.#random.chance(0.8) ? own : regions);
@@ -149,6 +154,10 @@ export class SimShard {
     const { containers, travellers } = this.#parts;
     if (containers > 0 && this.#random.chance(containers)) {
       const asked = this.#containers.operation(region, place.position);
+      return this.#make(id, region, asked.type, asked.body);
+    }
+    if (this.#parts.escrows > 0 && this.#random.chance(this.#parts.escrows / 2)) {
+      const asked = this.#escrows.operation();
       return this.#make(id, region, asked.type, asked.body);
     }
     const asked = (travellers > 0 && this.#random.chance(travellers) ? this.#travellers.operation(region, id) : undefined) ?? this.#own.operation(region, id) ?? this.#builtIn.operation(region, id, this.#serial, place);
@@ -217,6 +226,7 @@ export class SimShard {
           return done("OUTCOME_UNKNOWN");
         }
         this.#parts.book.decided(open, decision);
+        this.#escrows.decided(operation, decision);
         this.#heard(operation, decision);
         const { groupId, index } = decision.position ?? { groupId: open.groupId, index: 0 };
         this.#sessions.set(groupId, Math.max(this.#sessions.get(groupId) ?? 0, index));

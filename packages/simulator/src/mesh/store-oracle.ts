@@ -50,7 +50,7 @@ function entityProblem({ entities }: MaterializedRows, state: GroupState): strin
 
 function ledgerProblem({ balances, totals }: MaterializedRows, state: GroupState): string | undefined {
   for (const { accountId, itemKind, quantity } of balances) {
-    const held = state.ledger.balance(accountId.startsWith("container:") ? accountId : `player:${accountId}`, itemKind);
+    const held = state.ledger.balance(accountId.startsWith("container:") || accountId.startsWith("escrow:") ? accountId : `player:${accountId}`, itemKind);
     if (held !== quantity) return `${accountId} is stored with ${quantity} ${itemKind}, it holds ${held}`;
   }
   let held = 0;

@@ -101,7 +101,7 @@ function* namesOf(groupId: number, decided: readonly DecidedOperation[]): Genera
     for (const { effect } of effects) {
       if (effect?.$case !== "post") {
         // Nobody reads a footprint, and its name may be that of something else here.
-        if (effect !== undefined && effect.$case !== "footprint") yield `${groupId} ${effect.value.kind}/${effect.value.entityId}`;
+        if (effect !== undefined && effect.$case !== "footprint" && effect.$case !== "escrow") yield `${groupId} ${effect.value.kind}/${effect.value.entityId}`;
         continue;
       }
       for (const account of [effect.value.from, effect.value.to]) if (account !== "" && !account.startsWith("group:")) yield `${groupId} ${account}`;

@@ -32,7 +32,7 @@ const CROWDED = { ...SMALL_MESH, groups: 2, regionsPerGroup: 1, subscribers: 6, 
 /** Mistakes of subscriptions that share what they get. */
 export const CROWD_BUGS: readonly PlantedBug[] = [
   {
-    number: 96, name: "what-a-neighbour-lacked", tier: "mesh",
+    number: 98, name: "what-a-neighbour-lacked", tier: "mesh",
     breaks: "a reader gets what one that wants the same has just got, though it stood further back",
     hints: CROWDED,
     edits: [{ file: PARTS, find: "shared.from === readThrough && ", replace: "shared.from >= readThrough && " }],

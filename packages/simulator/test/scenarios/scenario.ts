@@ -10,7 +10,7 @@ const BASE: MeshSettings = {
   tickMs: 50, electionTicks: 10, heartbeatTicks: 2, balanceTicks: 0, leaseReads: false,
   snapshotLogBytes: 67_108_864, trailingEntries: 8, segmentBytes: 131_072, decisionWindow: 65_536, touchCapacity: 4_096, queueCapacity: 256,
   leaseMs: 1_500, registrationTtlMs: 10_000, arbiterTimeoutMs: 50, safetyMs: 7_000, paceMs: 60, mischief: 0, leasing: false, handoffs: false, maxRegions: 0, tentative: 0, names: 4, borders: 0,
-  slowReaderMs: 1, keepaliveMs: 500, restartMs: 300, maxDelayMs: 2, maxSyncMs: 3, faults: "", faultClasses: 0, faultEveryMs: 1_000, spares: 0, oldNodes: 0, plots: 0, containers: 0, walking: 0, facing: false, policy: "", ownTypes: 0, travellers: 0, hasRedis: false,
+  slowReaderMs: 1, keepaliveMs: 500, restartMs: 300, maxDelayMs: 2, maxSyncMs: 3, faults: "", faultClasses: 0, faultEveryMs: 1_000, spares: 0, oldNodes: 0, plots: 0, containers: 0, walking: 0, facing: false, policy: "", ownTypes: 0, travellers: 0, hasRedis: false, escrows: 0,
 };
 
 export function settingsOf(settings: Partial<MeshSettings>): MeshSettings {

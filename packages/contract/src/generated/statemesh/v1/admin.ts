@@ -353,7 +353,10 @@ export interface VerifyConservationRequest {
     /** What lies on the ground of a region, and what is in containers there. */
     { $case: "region"; value: Region }
     | //
-    /** A player's accounts in all groups. 1..64 bytes. Containers that the player holds are not among them. */
+    /**
+     * A player's accounts in all groups, and what of the player's items is set apart in open escrows. 1..64 bytes. Containers that the
+     * player holds are not among them.
+     */
     { $case: "playerId"; value: string }
     | //
     /** A container with everything in it, in whatever group it is. 1..64 bytes. */
@@ -436,6 +439,8 @@ export interface ItemConservation {
   exactInTransit: string;
   /** By how much groups do not add up by themselves, each taken as positive, as a decimal: `0` where all do. */
   difference: string;
+  /** Of what is held: set apart in escrows, and not spent in the log. */
+  inEscrow: number;
 }
 
 /** A node of the cluster. A node id stands for one data folder for ever and is never used again. */
@@ -2723,6 +2728,7 @@ function createBaseItemConservation(): ItemConservation {
     exactOnGround: "",
     exactInTransit: "",
     difference: "",
+    inEscrow: 0,
   };
 }
 
@@ -2766,6 +2772,9 @@ export const ItemConservation: MessageFns<ItemConservation> = {
     }
     if (message.difference !== "") {
       writer.uint32(106).string(message.difference);
+    }
+    if (message.inEscrow !== 0) {
+      writer.uint32(112).uint64Number(message.inEscrow);
     }
     return writer;
   },
@@ -2887,6 +2896,14 @@ export const ItemConservation: MessageFns<ItemConservation> = {
             message.difference = reader.string();
             continue;
           }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.inEscrow = reader.uint64Number();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2946,6 +2963,11 @@ export const ItemConservation: MessageFns<ItemConservation> = {
         ? globalThis.String(object.exact_in_transit)
         : "",
       difference: isSet(object.difference) ? globalThis.String(object.difference) : "",
+      inEscrow: isSet(object.inEscrow)
+        ? globalThis.Number(object.inEscrow)
+        : isSet(object.in_escrow)
+        ? globalThis.Number(object.in_escrow)
+        : 0,
     };
   },
 
@@ -2990,6 +3012,9 @@ export const ItemConservation: MessageFns<ItemConservation> = {
     if (message.difference !== "") {
       obj.difference = message.difference;
     }
+    if (message.inEscrow !== 0) {
+      obj.inEscrow = Math.round(message.inEscrow);
+    }
     return obj;
   },
 
@@ -3011,6 +3036,7 @@ export const ItemConservation: MessageFns<ItemConservation> = {
     message.exactOnGround = object.exactOnGround ?? "";
     message.exactInTransit = object.exactInTransit ?? "";
     message.difference = object.difference ?? "";
+    message.inEscrow = object.inEscrow ?? 0;
     return message;
   },
 };

@@ -237,6 +237,7 @@ export interface Operation {
     | { $case: "creatureOwnership"; value: CreatureOwnership }
     | { $case: "custom"; value: CustomAction }
     | { $case: "container"; value: ContainerAction }
+    | { $case: "escrowOpening"; value: EscrowOpening }
     | undefined;
 }
 
@@ -526,6 +527,30 @@ export interface ContainerContents {
   items: ItemStack[];
 }
 
+/**
+ * Sets items of a player apart in an escrow, for one game server to spend through one node, also while that node is cut off from those
+ * who decide: see EscrowService. Needs cluster version 5.
+ */
+export interface EscrowOpening {
+  /** Unique in the group of the home region while it is open or remembered, 1..64 bytes. */
+  escrowId: string;
+  /** Whose items, and who gets back what is left. 1..64 bytes. */
+  playerId: string;
+  /** The kind of item, 1..64 bytes. */
+  itemKind: string;
+  /** 1..9007199254740991. */
+  quantity: number;
+  /** The server that may spend it. 1..4294967295. */
+  spenderServerId: number;
+  /** The node that keeps its spendings: that which the server is connected to. 0: the node that takes this operation. */
+  nodeId: number;
+  /**
+   * From then on, by its clock, the node keeps no more spendings and closes it. Milliseconds since the Unix epoch; required, at most 31
+   * days ahead.
+   */
+  expiresMs: number;
+}
+
 /** Swaps items between two players: both sides or neither. */
 export interface Trade {
   firstPlayerId: string;
@@ -666,7 +691,7 @@ export interface Decision {
   outcome: Outcome;
   /**
    * The rule that decided: `uncontested`, a rule of the chain (`priority`, `timestamp`, `server_id`,
-   * `operation_id`, `merge`, `last_write_wins`), `incumbent`, or an invariant (`balance`, `existence`, `holder`, `containment`).
+   * `operation_id`, `merge`, `last_write_wins`), `incumbent`, or an invariant (`balance`, `existence`, `holder`, `containment`, `escrow`).
    */
   rule: string;
   /** Who won what this operation asked for: its own id where it won. */
@@ -681,7 +706,7 @@ export interface Decision {
   /**
    * For OUTCOME_REJECTED: `CONFLICT`, `NOT_FOUND`, `ALREADY_EXISTS`, `NOT_HOLDER`, `INSUFFICIENT_ITEMS`,
    * `BALANCE_OVERFLOW`, `MERGE_LIMIT`, `NOT_MERGEABLE`, `TRANSACTION_ABORTED`, of containers also `NOT_EMPTY`, `CONTENTS_CHANGED`,
-   * `CONTAINER_CYCLE`, `CONTAINER_TOO_DEEP` and `CONTAINER_FULL`. Where several groups took part also what another group refused it for: `FENCED`,
+   * `CONTAINER_CYCLE`, `CONTAINER_TOO_DEEP` and `CONTAINER_FULL`, of escrows also `ESCROW_LIMIT` and `UNKNOWN_MEMBER`. Where several groups took part also what another group refused it for: `FENCED`,
    * `OPERATION_ID_REUSED`, `DECISION_FORGOTTEN`, `OVERLOADED`; and with the rule `deadline` it did not come to a decision in time.
    */
   reason: string;
@@ -737,8 +762,8 @@ export interface Entity_AttributesEntry {
 /** What an account holds of one kind. */
 export interface Balance {
   /**
-   * A player id. In the region store also `container:ID` of a container; a player id that begins with `container:` or `player:`
-   * has `player:` before it there.
+   * A player id. In the region store also `container:ID` of a container and `escrow:ID` of an escrow; a player id that begins with
+   * `container:`, `escrow:` or `player:` has `player:` before it there.
    */
   accountId: string;
   itemKind: string;
@@ -821,6 +846,9 @@ export const Operation: MessageFns<Operation> = {
         break;
       case "container":
         ContainerAction.encode(message.body.value, writer.uint32(202).fork()).join();
+        break;
+      case "escrowOpening":
+        EscrowOpening.encode(message.body.value, writer.uint32(210).fork()).join();
         break;
     }
     return writer;
@@ -991,6 +1019,14 @@ export const Operation: MessageFns<Operation> = {
             message.body = { $case: "container", value: ContainerAction.decode(reader, reader.uint32()) };
             continue;
           }
+          case 26: {
+            if (tag !== 210) {
+              break;
+            }
+
+            message.body = { $case: "escrowOpening", value: EscrowOpening.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1072,6 +1108,10 @@ export const Operation: MessageFns<Operation> = {
         ? { $case: "custom", value: CustomAction.fromJSON(object.custom) }
         : isSet(object.container)
         ? { $case: "container", value: ContainerAction.fromJSON(object.container) }
+        : isSet(object.escrowOpening)
+        ? { $case: "escrowOpening", value: EscrowOpening.fromJSON(object.escrowOpening) }
+        : isSet(object.escrow_opening)
+        ? { $case: "escrowOpening", value: EscrowOpening.fromJSON(object.escrow_opening) }
         : undefined,
     };
   },
@@ -1125,6 +1165,8 @@ export const Operation: MessageFns<Operation> = {
       obj.custom = CustomAction.toJSON(message.body.value);
     } else if (message.body?.$case === "container") {
       obj.container = ContainerAction.toJSON(message.body.value);
+    } else if (message.body?.$case === "escrowOpening") {
+      obj.escrowOpening = EscrowOpening.toJSON(message.body.value);
     }
     return obj;
   },
@@ -1205,6 +1247,12 @@ export const Operation: MessageFns<Operation> = {
       case "container": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "container", value: ContainerAction.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "escrowOpening": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "escrowOpening", value: EscrowOpening.fromPartial(object.body.value) };
         }
         break;
       }
@@ -2543,6 +2591,195 @@ export const ContainerContents: MessageFns<ContainerContents> = {
     message.inContainerId = object.inContainerId ?? "";
     message.kind = object.kind ?? "";
     message.items = object.items?.map((e) => ItemStack.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseEscrowOpening(): EscrowOpening {
+  return { escrowId: "", playerId: "", itemKind: "", quantity: 0, spenderServerId: 0, nodeId: 0, expiresMs: 0 };
+}
+
+export const EscrowOpening: MessageFns<EscrowOpening> = {
+  encode(message: EscrowOpening, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.escrowId !== "") {
+      writer.uint32(10).string(message.escrowId);
+    }
+    if (message.playerId !== "") {
+      writer.uint32(18).string(message.playerId);
+    }
+    if (message.itemKind !== "") {
+      writer.uint32(26).string(message.itemKind);
+    }
+    if (message.quantity !== 0) {
+      writer.uint32(32).uint64Number(message.quantity);
+    }
+    if (message.spenderServerId !== 0) {
+      writer.uint32(40).uint32(message.spenderServerId);
+    }
+    if (message.nodeId !== 0) {
+      writer.uint32(48).uint32(message.nodeId);
+    }
+    if (message.expiresMs !== 0) {
+      writer.uint32(56).int64Number(message.expiresMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EscrowOpening {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEscrowOpening();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.escrowId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.playerId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.itemKind = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.quantity = reader.uint64Number();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.spenderServerId = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.nodeId = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.expiresMs = reader.int64Number();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EscrowOpening {
+    return {
+      escrowId: isSet(object.escrowId)
+        ? globalThis.String(object.escrowId)
+        : isSet(object.escrow_id)
+        ? globalThis.String(object.escrow_id)
+        : "",
+      playerId: isSet(object.playerId)
+        ? globalThis.String(object.playerId)
+        : isSet(object.player_id)
+        ? globalThis.String(object.player_id)
+        : "",
+      itemKind: isSet(object.itemKind)
+        ? globalThis.String(object.itemKind)
+        : isSet(object.item_kind)
+        ? globalThis.String(object.item_kind)
+        : "",
+      quantity: isSet(object.quantity) ? globalThis.Number(object.quantity) : 0,
+      spenderServerId: isSet(object.spenderServerId)
+        ? globalThis.Number(object.spenderServerId)
+        : isSet(object.spender_server_id)
+        ? globalThis.Number(object.spender_server_id)
+        : 0,
+      nodeId: isSet(object.nodeId)
+        ? globalThis.Number(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.Number(object.node_id)
+        : 0,
+      expiresMs: isSet(object.expiresMs)
+        ? globalThis.Number(object.expiresMs)
+        : isSet(object.expires_ms)
+        ? globalThis.Number(object.expires_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: EscrowOpening): unknown {
+    const obj: any = {};
+    if (message.escrowId !== "") {
+      obj.escrowId = message.escrowId;
+    }
+    if (message.playerId !== "") {
+      obj.playerId = message.playerId;
+    }
+    if (message.itemKind !== "") {
+      obj.itemKind = message.itemKind;
+    }
+    if (message.quantity !== 0) {
+      obj.quantity = Math.round(message.quantity);
+    }
+    if (message.spenderServerId !== 0) {
+      obj.spenderServerId = Math.round(message.spenderServerId);
+    }
+    if (message.nodeId !== 0) {
+      obj.nodeId = Math.round(message.nodeId);
+    }
+    if (message.expiresMs !== 0) {
+      obj.expiresMs = Math.round(message.expiresMs);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EscrowOpening>): EscrowOpening {
+    return EscrowOpening.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EscrowOpening>): EscrowOpening {
+    const message = createBaseEscrowOpening();
+    message.escrowId = object.escrowId ?? "";
+    message.playerId = object.playerId ?? "";
+    message.itemKind = object.itemKind ?? "";
+    message.quantity = object.quantity ?? 0;
+    message.spenderServerId = object.spenderServerId ?? 0;
+    message.nodeId = object.nodeId ?? 0;
+    message.expiresMs = object.expiresMs ?? 0;
     return message;
   },
 };

@@ -53,6 +53,9 @@ export interface Command {
     | //
     /** Never in a log: it asks a leader. A node of an earlier build refuses it. */
     { $case: "hold"; value: HoldForSnapshot }
+    | //
+    /** Needs version 5. */
+    { $case: "escrow"; value: EscrowStep }
     | undefined;
   /** The lowest version that can apply this command; 0 stands for 1. A node that speaks less stops instead of guessing. */
   format: number;
@@ -60,6 +63,102 @@ export interface Command {
 
 /** From this entry on the group counts, by account and kind, what is minted, burned, received and given. Once a group. */
 export interface CountFlows {
+}
+
+/**
+ * What the node that keeps an escrow tells of it: spendings in the order of their numbers, and its end. Replicas take what follows the
+ * last number that took effect, and stop at a gap. Needs version 5.
+ */
+export interface EscrowStep {
+  escrowId: string;
+  /** Which of all escrows of that id. */
+  openedIndex: number;
+  spendings: EscrowSpending[];
+  end:
+    | EscrowEnd
+    | undefined;
+  /** Begins the heal report of spendings that were kept while their node was cut off. */
+  nowMs: number;
+}
+
+export interface EscrowEnd {
+  /** The number of the last spending; while another one is the last, it does not end. */
+  lastNumber: number;
+  /** Its node does not belong to the cluster any more, and cannot speak for itself. */
+  nodeRemoved: boolean;
+}
+
+/** A spending, in the log and on the disk of the node that keeps it. */
+export interface EscrowSpending {
+  /** 1, 2, 3 and so on in each escrow. */
+  number: number;
+  operationId: string;
+  fingerprint: number;
+  quantity: number;
+  /** Empty: burned. */
+  toPlayerId: string;
+  stamp:
+    | HybridTimestamp
+    | undefined;
+  /** What the caller claimed. */
+  claimedMs: number;
+  /** Set where the node was cut off when it kept it. */
+  side:
+    | PartitionSide
+    | undefined;
+  /** On disk only: of which escrow. */
+  escrowId: string;
+  openedIndex: number;
+  groupId: number;
+}
+
+/** An escrow as a group replicates it. */
+export interface EscrowRecord {
+  escrowId: string;
+  /** Home region of its opening. */
+  region: Region | undefined;
+  playerId: string;
+  itemKind: string;
+  quantity: number;
+  spenderServerId: number;
+  nodeId: number;
+  expiresMs: number;
+  /** Filled in on apply. */
+  openedIndex: number;
+  /** Through the last spending that took effect: its number, and the sum of all. */
+  lastNumber: number;
+  spent: number;
+  /** Of a closed one: where in the log, 0 while it is open; what went back; whether its node was removed. */
+  closedIndex: number;
+  returned: number;
+  nodeRemoved: boolean;
+}
+
+/** The file in which a node keeps the escrows that it may spend from. */
+export interface EscrowLogRecord {
+  record:
+    | //
+    /** An escrow as the node last noted it; spendings up to its last number are done. */
+    { $case: "held"; value: HeldEscrow }
+    | { $case: "spending"; value: EscrowSpending }
+    | //
+    /** It is closed in the log, and nothing of it is kept. */
+    { $case: "released"; value: HeldEscrow }
+    | //
+    /** True: the file was damaged, and escrows that it does not name may have been spent from. False: each group was looked at since. */
+    { $case: "damaged"; value: boolean }
+    | undefined;
+}
+
+export interface HeldEscrow {
+  groupId: number;
+  escrow:
+    | EscrowRecord
+    | undefined;
+  /** No more spendings are kept. */
+  closing: boolean;
+  /** The latest time that the caller of a spending claimed that is done: what is not later may be one of those. */
+  doneClaimedMs: number;
 }
 
 /** Decided operations with their effects. Replicas apply the effects and never run a rule. */
@@ -175,6 +274,9 @@ export interface Effect {
     | //
     /** Keeps the footprint of an entity of another group. Needs version 4. */
     { $case: "footprint"; value: Footprint }
+    | //
+    /** Puts an escrow on record; the posting that fills its account is beside it. Needs version 5. */
+    { $case: "escrow"; value: EscrowRecord }
     | undefined;
 }
 
@@ -185,7 +287,7 @@ export interface EntityRef {
 
 /**
  * Moves items from one account to another. An empty `from` mints, an empty `to` burns. Accounts are
- * `player:ID` and `ground:ID`; `group:N` is what comes from group N or goes there, in a transaction.
+ * `player:ID`, `container:ID`, `escrow:ID` and `ground:ID`; `group:N` is what comes from group N or goes there, in a transaction.
  */
 export interface Posting {
   from: string;
@@ -570,6 +672,9 @@ export interface SnapshotRecord {
     | //
     /** Needs version 4. What lies on the ground of a region. */
     { $case: "regionItems"; value: RegionItems }
+    | //
+    /** Needs version 5. Open ones, and closed ones in the order in which they were closed. */
+    { $case: "escrow"; value: EscrowRecord }
     | undefined;
 }
 
@@ -741,6 +846,9 @@ export const Command: MessageFns<Command> = {
       case "hold":
         HoldForSnapshot.encode(message.command.value, writer.uint32(114).fork()).join();
         break;
+      case "escrow":
+        EscrowStep.encode(message.command.value, writer.uint32(98).fork()).join();
+        break;
     }
     if (message.format !== 0) {
       writer.uint32(120).uint32(message.format);
@@ -833,6 +941,14 @@ export const Command: MessageFns<Command> = {
             message.command = { $case: "hold", value: HoldForSnapshot.decode(reader, reader.uint32()) };
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.command = { $case: "escrow", value: EscrowStep.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 15: {
             if (tag !== 120) {
               break;
@@ -875,6 +991,8 @@ export const Command: MessageFns<Command> = {
         ? { $case: "countFlows", value: CountFlows.fromJSON(object.count_flows) }
         : isSet(object.hold)
         ? { $case: "hold", value: HoldForSnapshot.fromJSON(object.hold) }
+        : isSet(object.escrow)
+        ? { $case: "escrow", value: EscrowStep.fromJSON(object.escrow) }
         : undefined,
       format: isSet(object.format) ? globalThis.Number(object.format) : 0,
     };
@@ -900,6 +1018,8 @@ export const Command: MessageFns<Command> = {
       obj.countFlows = CountFlows.toJSON(message.command.value);
     } else if (message.command?.$case === "hold") {
       obj.hold = HoldForSnapshot.toJSON(message.command.value);
+    } else if (message.command?.$case === "escrow") {
+      obj.escrow = EscrowStep.toJSON(message.command.value);
     }
     if (message.format !== 0) {
       obj.format = Math.round(message.format);
@@ -967,6 +1087,12 @@ export const Command: MessageFns<Command> = {
         }
         break;
       }
+      case "escrow": {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: "escrow", value: EscrowStep.fromPartial(object.command.value) };
+        }
+        break;
+      }
     }
     message.format = object.format ?? 0;
     return message;
@@ -1021,6 +1147,1119 @@ export const CountFlows: MessageFns<CountFlows> = {
   },
   fromPartial(_: DeepPartial<CountFlows>): CountFlows {
     const message = createBaseCountFlows();
+    return message;
+  },
+};
+
+function createBaseEscrowStep(): EscrowStep {
+  return { escrowId: "", openedIndex: 0, spendings: [], end: undefined, nowMs: 0 };
+}
+
+export const EscrowStep: MessageFns<EscrowStep> = {
+  encode(message: EscrowStep, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.escrowId !== "") {
+      writer.uint32(10).string(message.escrowId);
+    }
+    if (message.openedIndex !== 0) {
+      writer.uint32(16).uint64Number(message.openedIndex);
+    }
+    for (const v of message.spendings) {
+      EscrowSpending.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.end !== undefined) {
+      EscrowEnd.encode(message.end, writer.uint32(34).fork()).join();
+    }
+    if (message.nowMs !== 0) {
+      writer.uint32(40).int64Number(message.nowMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EscrowStep {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEscrowStep();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.escrowId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.openedIndex = reader.uint64Number();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.spendings.push(EscrowSpending.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.end = EscrowEnd.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.nowMs = reader.int64Number();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EscrowStep {
+    return {
+      escrowId: isSet(object.escrowId)
+        ? globalThis.String(object.escrowId)
+        : isSet(object.escrow_id)
+        ? globalThis.String(object.escrow_id)
+        : "",
+      openedIndex: isSet(object.openedIndex)
+        ? globalThis.Number(object.openedIndex)
+        : isSet(object.opened_index)
+        ? globalThis.Number(object.opened_index)
+        : 0,
+      spendings: globalThis.Array.isArray(object?.spendings)
+        ? object.spendings.map((e: any) => EscrowSpending.fromJSON(e))
+        : [],
+      end: isSet(object.end) ? EscrowEnd.fromJSON(object.end) : undefined,
+      nowMs: isSet(object.nowMs)
+        ? globalThis.Number(object.nowMs)
+        : isSet(object.now_ms)
+        ? globalThis.Number(object.now_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: EscrowStep): unknown {
+    const obj: any = {};
+    if (message.escrowId !== "") {
+      obj.escrowId = message.escrowId;
+    }
+    if (message.openedIndex !== 0) {
+      obj.openedIndex = Math.round(message.openedIndex);
+    }
+    if (message.spendings?.length) {
+      obj.spendings = message.spendings.map((e) => EscrowSpending.toJSON(e));
+    }
+    if (message.end !== undefined) {
+      obj.end = EscrowEnd.toJSON(message.end);
+    }
+    if (message.nowMs !== 0) {
+      obj.nowMs = Math.round(message.nowMs);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EscrowStep>): EscrowStep {
+    return EscrowStep.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EscrowStep>): EscrowStep {
+    const message = createBaseEscrowStep();
+    message.escrowId = object.escrowId ?? "";
+    message.openedIndex = object.openedIndex ?? 0;
+    message.spendings = object.spendings?.map((e) => EscrowSpending.fromPartial(e)) || [];
+    message.end = (object.end !== undefined && object.end !== null) ? EscrowEnd.fromPartial(object.end) : undefined;
+    message.nowMs = object.nowMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseEscrowEnd(): EscrowEnd {
+  return { lastNumber: 0, nodeRemoved: false };
+}
+
+export const EscrowEnd: MessageFns<EscrowEnd> = {
+  encode(message: EscrowEnd, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.lastNumber !== 0) {
+      writer.uint32(8).uint64Number(message.lastNumber);
+    }
+    if (message.nodeRemoved !== false) {
+      writer.uint32(16).bool(message.nodeRemoved);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EscrowEnd {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEscrowEnd();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.lastNumber = reader.uint64Number();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.nodeRemoved = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EscrowEnd {
+    return {
+      lastNumber: isSet(object.lastNumber)
+        ? globalThis.Number(object.lastNumber)
+        : isSet(object.last_number)
+        ? globalThis.Number(object.last_number)
+        : 0,
+      nodeRemoved: isSet(object.nodeRemoved)
+        ? globalThis.Boolean(object.nodeRemoved)
+        : isSet(object.node_removed)
+        ? globalThis.Boolean(object.node_removed)
+        : false,
+    };
+  },
+
+  toJSON(message: EscrowEnd): unknown {
+    const obj: any = {};
+    if (message.lastNumber !== 0) {
+      obj.lastNumber = Math.round(message.lastNumber);
+    }
+    if (message.nodeRemoved !== false) {
+      obj.nodeRemoved = message.nodeRemoved;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EscrowEnd>): EscrowEnd {
+    return EscrowEnd.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EscrowEnd>): EscrowEnd {
+    const message = createBaseEscrowEnd();
+    message.lastNumber = object.lastNumber ?? 0;
+    message.nodeRemoved = object.nodeRemoved ?? false;
+    return message;
+  },
+};
+
+function createBaseEscrowSpending(): EscrowSpending {
+  return {
+    number: 0,
+    operationId: "",
+    fingerprint: 0,
+    quantity: 0,
+    toPlayerId: "",
+    stamp: undefined,
+    claimedMs: 0,
+    side: undefined,
+    escrowId: "",
+    openedIndex: 0,
+    groupId: 0,
+  };
+}
+
+export const EscrowSpending: MessageFns<EscrowSpending> = {
+  encode(message: EscrowSpending, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.number !== 0) {
+      writer.uint32(8).uint64Number(message.number);
+    }
+    if (message.operationId !== "") {
+      writer.uint32(18).string(message.operationId);
+    }
+    if (message.fingerprint !== 0) {
+      writer.uint32(24).uint64Number(message.fingerprint);
+    }
+    if (message.quantity !== 0) {
+      writer.uint32(32).uint64Number(message.quantity);
+    }
+    if (message.toPlayerId !== "") {
+      writer.uint32(42).string(message.toPlayerId);
+    }
+    if (message.stamp !== undefined) {
+      HybridTimestamp.encode(message.stamp, writer.uint32(50).fork()).join();
+    }
+    if (message.claimedMs !== 0) {
+      writer.uint32(56).int64Number(message.claimedMs);
+    }
+    if (message.side !== undefined) {
+      PartitionSide.encode(message.side, writer.uint32(66).fork()).join();
+    }
+    if (message.escrowId !== "") {
+      writer.uint32(74).string(message.escrowId);
+    }
+    if (message.openedIndex !== 0) {
+      writer.uint32(80).uint64Number(message.openedIndex);
+    }
+    if (message.groupId !== 0) {
+      writer.uint32(88).uint32(message.groupId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EscrowSpending {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEscrowSpending();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.number = reader.uint64Number();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.operationId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.fingerprint = reader.uint64Number();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.quantity = reader.uint64Number();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.toPlayerId = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.stamp = HybridTimestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.claimedMs = reader.int64Number();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.side = PartitionSide.decode(reader, reader.uint32());
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.escrowId = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.openedIndex = reader.uint64Number();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.groupId = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EscrowSpending {
+    return {
+      number: isSet(object.number) ? globalThis.Number(object.number) : 0,
+      operationId: isSet(object.operationId)
+        ? globalThis.String(object.operationId)
+        : isSet(object.operation_id)
+        ? globalThis.String(object.operation_id)
+        : "",
+      fingerprint: isSet(object.fingerprint) ? globalThis.Number(object.fingerprint) : 0,
+      quantity: isSet(object.quantity) ? globalThis.Number(object.quantity) : 0,
+      toPlayerId: isSet(object.toPlayerId)
+        ? globalThis.String(object.toPlayerId)
+        : isSet(object.to_player_id)
+        ? globalThis.String(object.to_player_id)
+        : "",
+      stamp: isSet(object.stamp) ? HybridTimestamp.fromJSON(object.stamp) : undefined,
+      claimedMs: isSet(object.claimedMs)
+        ? globalThis.Number(object.claimedMs)
+        : isSet(object.claimed_ms)
+        ? globalThis.Number(object.claimed_ms)
+        : 0,
+      side: isSet(object.side) ? PartitionSide.fromJSON(object.side) : undefined,
+      escrowId: isSet(object.escrowId)
+        ? globalThis.String(object.escrowId)
+        : isSet(object.escrow_id)
+        ? globalThis.String(object.escrow_id)
+        : "",
+      openedIndex: isSet(object.openedIndex)
+        ? globalThis.Number(object.openedIndex)
+        : isSet(object.opened_index)
+        ? globalThis.Number(object.opened_index)
+        : 0,
+      groupId: isSet(object.groupId)
+        ? globalThis.Number(object.groupId)
+        : isSet(object.group_id)
+        ? globalThis.Number(object.group_id)
+        : 0,
+    };
+  },
+
+  toJSON(message: EscrowSpending): unknown {
+    const obj: any = {};
+    if (message.number !== 0) {
+      obj.number = Math.round(message.number);
+    }
+    if (message.operationId !== "") {
+      obj.operationId = message.operationId;
+    }
+    if (message.fingerprint !== 0) {
+      obj.fingerprint = Math.round(message.fingerprint);
+    }
+    if (message.quantity !== 0) {
+      obj.quantity = Math.round(message.quantity);
+    }
+    if (message.toPlayerId !== "") {
+      obj.toPlayerId = message.toPlayerId;
+    }
+    if (message.stamp !== undefined) {
+      obj.stamp = HybridTimestamp.toJSON(message.stamp);
+    }
+    if (message.claimedMs !== 0) {
+      obj.claimedMs = Math.round(message.claimedMs);
+    }
+    if (message.side !== undefined) {
+      obj.side = PartitionSide.toJSON(message.side);
+    }
+    if (message.escrowId !== "") {
+      obj.escrowId = message.escrowId;
+    }
+    if (message.openedIndex !== 0) {
+      obj.openedIndex = Math.round(message.openedIndex);
+    }
+    if (message.groupId !== 0) {
+      obj.groupId = Math.round(message.groupId);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EscrowSpending>): EscrowSpending {
+    return EscrowSpending.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EscrowSpending>): EscrowSpending {
+    const message = createBaseEscrowSpending();
+    message.number = object.number ?? 0;
+    message.operationId = object.operationId ?? "";
+    message.fingerprint = object.fingerprint ?? 0;
+    message.quantity = object.quantity ?? 0;
+    message.toPlayerId = object.toPlayerId ?? "";
+    message.stamp = (object.stamp !== undefined && object.stamp !== null)
+      ? HybridTimestamp.fromPartial(object.stamp)
+      : undefined;
+    message.claimedMs = object.claimedMs ?? 0;
+    message.side = (object.side !== undefined && object.side !== null)
+      ? PartitionSide.fromPartial(object.side)
+      : undefined;
+    message.escrowId = object.escrowId ?? "";
+    message.openedIndex = object.openedIndex ?? 0;
+    message.groupId = object.groupId ?? 0;
+    return message;
+  },
+};
+
+function createBaseEscrowRecord(): EscrowRecord {
+  return {
+    escrowId: "",
+    region: undefined,
+    playerId: "",
+    itemKind: "",
+    quantity: 0,
+    spenderServerId: 0,
+    nodeId: 0,
+    expiresMs: 0,
+    openedIndex: 0,
+    lastNumber: 0,
+    spent: 0,
+    closedIndex: 0,
+    returned: 0,
+    nodeRemoved: false,
+  };
+}
+
+export const EscrowRecord: MessageFns<EscrowRecord> = {
+  encode(message: EscrowRecord, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.escrowId !== "") {
+      writer.uint32(10).string(message.escrowId);
+    }
+    if (message.region !== undefined) {
+      Region.encode(message.region, writer.uint32(18).fork()).join();
+    }
+    if (message.playerId !== "") {
+      writer.uint32(26).string(message.playerId);
+    }
+    if (message.itemKind !== "") {
+      writer.uint32(34).string(message.itemKind);
+    }
+    if (message.quantity !== 0) {
+      writer.uint32(40).uint64Number(message.quantity);
+    }
+    if (message.spenderServerId !== 0) {
+      writer.uint32(48).uint32(message.spenderServerId);
+    }
+    if (message.nodeId !== 0) {
+      writer.uint32(56).uint32(message.nodeId);
+    }
+    if (message.expiresMs !== 0) {
+      writer.uint32(64).int64Number(message.expiresMs);
+    }
+    if (message.openedIndex !== 0) {
+      writer.uint32(72).uint64Number(message.openedIndex);
+    }
+    if (message.lastNumber !== 0) {
+      writer.uint32(80).uint64Number(message.lastNumber);
+    }
+    if (message.spent !== 0) {
+      writer.uint32(88).uint64Number(message.spent);
+    }
+    if (message.closedIndex !== 0) {
+      writer.uint32(96).uint64Number(message.closedIndex);
+    }
+    if (message.returned !== 0) {
+      writer.uint32(104).uint64Number(message.returned);
+    }
+    if (message.nodeRemoved !== false) {
+      writer.uint32(112).bool(message.nodeRemoved);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EscrowRecord {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEscrowRecord();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.escrowId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.region = Region.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.playerId = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.itemKind = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.quantity = reader.uint64Number();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.spenderServerId = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.nodeId = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.expiresMs = reader.int64Number();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.openedIndex = reader.uint64Number();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.lastNumber = reader.uint64Number();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.spent = reader.uint64Number();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.closedIndex = reader.uint64Number();
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.returned = reader.uint64Number();
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.nodeRemoved = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EscrowRecord {
+    return {
+      escrowId: isSet(object.escrowId)
+        ? globalThis.String(object.escrowId)
+        : isSet(object.escrow_id)
+        ? globalThis.String(object.escrow_id)
+        : "",
+      region: isSet(object.region) ? Region.fromJSON(object.region) : undefined,
+      playerId: isSet(object.playerId)
+        ? globalThis.String(object.playerId)
+        : isSet(object.player_id)
+        ? globalThis.String(object.player_id)
+        : "",
+      itemKind: isSet(object.itemKind)
+        ? globalThis.String(object.itemKind)
+        : isSet(object.item_kind)
+        ? globalThis.String(object.item_kind)
+        : "",
+      quantity: isSet(object.quantity) ? globalThis.Number(object.quantity) : 0,
+      spenderServerId: isSet(object.spenderServerId)
+        ? globalThis.Number(object.spenderServerId)
+        : isSet(object.spender_server_id)
+        ? globalThis.Number(object.spender_server_id)
+        : 0,
+      nodeId: isSet(object.nodeId)
+        ? globalThis.Number(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.Number(object.node_id)
+        : 0,
+      expiresMs: isSet(object.expiresMs)
+        ? globalThis.Number(object.expiresMs)
+        : isSet(object.expires_ms)
+        ? globalThis.Number(object.expires_ms)
+        : 0,
+      openedIndex: isSet(object.openedIndex)
+        ? globalThis.Number(object.openedIndex)
+        : isSet(object.opened_index)
+        ? globalThis.Number(object.opened_index)
+        : 0,
+      lastNumber: isSet(object.lastNumber)
+        ? globalThis.Number(object.lastNumber)
+        : isSet(object.last_number)
+        ? globalThis.Number(object.last_number)
+        : 0,
+      spent: isSet(object.spent) ? globalThis.Number(object.spent) : 0,
+      closedIndex: isSet(object.closedIndex)
+        ? globalThis.Number(object.closedIndex)
+        : isSet(object.closed_index)
+        ? globalThis.Number(object.closed_index)
+        : 0,
+      returned: isSet(object.returned) ? globalThis.Number(object.returned) : 0,
+      nodeRemoved: isSet(object.nodeRemoved)
+        ? globalThis.Boolean(object.nodeRemoved)
+        : isSet(object.node_removed)
+        ? globalThis.Boolean(object.node_removed)
+        : false,
+    };
+  },
+
+  toJSON(message: EscrowRecord): unknown {
+    const obj: any = {};
+    if (message.escrowId !== "") {
+      obj.escrowId = message.escrowId;
+    }
+    if (message.region !== undefined) {
+      obj.region = Region.toJSON(message.region);
+    }
+    if (message.playerId !== "") {
+      obj.playerId = message.playerId;
+    }
+    if (message.itemKind !== "") {
+      obj.itemKind = message.itemKind;
+    }
+    if (message.quantity !== 0) {
+      obj.quantity = Math.round(message.quantity);
+    }
+    if (message.spenderServerId !== 0) {
+      obj.spenderServerId = Math.round(message.spenderServerId);
+    }
+    if (message.nodeId !== 0) {
+      obj.nodeId = Math.round(message.nodeId);
+    }
+    if (message.expiresMs !== 0) {
+      obj.expiresMs = Math.round(message.expiresMs);
+    }
+    if (message.openedIndex !== 0) {
+      obj.openedIndex = Math.round(message.openedIndex);
+    }
+    if (message.lastNumber !== 0) {
+      obj.lastNumber = Math.round(message.lastNumber);
+    }
+    if (message.spent !== 0) {
+      obj.spent = Math.round(message.spent);
+    }
+    if (message.closedIndex !== 0) {
+      obj.closedIndex = Math.round(message.closedIndex);
+    }
+    if (message.returned !== 0) {
+      obj.returned = Math.round(message.returned);
+    }
+    if (message.nodeRemoved !== false) {
+      obj.nodeRemoved = message.nodeRemoved;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EscrowRecord>): EscrowRecord {
+    return EscrowRecord.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EscrowRecord>): EscrowRecord {
+    const message = createBaseEscrowRecord();
+    message.escrowId = object.escrowId ?? "";
+    message.region = (object.region !== undefined && object.region !== null)
+      ? Region.fromPartial(object.region)
+      : undefined;
+    message.playerId = object.playerId ?? "";
+    message.itemKind = object.itemKind ?? "";
+    message.quantity = object.quantity ?? 0;
+    message.spenderServerId = object.spenderServerId ?? 0;
+    message.nodeId = object.nodeId ?? 0;
+    message.expiresMs = object.expiresMs ?? 0;
+    message.openedIndex = object.openedIndex ?? 0;
+    message.lastNumber = object.lastNumber ?? 0;
+    message.spent = object.spent ?? 0;
+    message.closedIndex = object.closedIndex ?? 0;
+    message.returned = object.returned ?? 0;
+    message.nodeRemoved = object.nodeRemoved ?? false;
+    return message;
+  },
+};
+
+function createBaseEscrowLogRecord(): EscrowLogRecord {
+  return { record: undefined };
+}
+
+export const EscrowLogRecord: MessageFns<EscrowLogRecord> = {
+  encode(message: EscrowLogRecord, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.record?.$case) {
+      case "held":
+        HeldEscrow.encode(message.record.value, writer.uint32(10).fork()).join();
+        break;
+      case "spending":
+        EscrowSpending.encode(message.record.value, writer.uint32(18).fork()).join();
+        break;
+      case "released":
+        HeldEscrow.encode(message.record.value, writer.uint32(26).fork()).join();
+        break;
+      case "damaged":
+        writer.uint32(32).bool(message.record.value);
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EscrowLogRecord {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEscrowLogRecord();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.record = { $case: "held", value: HeldEscrow.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.record = { $case: "spending", value: EscrowSpending.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.record = { $case: "released", value: HeldEscrow.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.record = { $case: "damaged", value: reader.bool() };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EscrowLogRecord {
+    return {
+      record: isSet(object.held)
+        ? { $case: "held", value: HeldEscrow.fromJSON(object.held) }
+        : isSet(object.spending)
+        ? { $case: "spending", value: EscrowSpending.fromJSON(object.spending) }
+        : isSet(object.released)
+        ? { $case: "released", value: HeldEscrow.fromJSON(object.released) }
+        : isSet(object.damaged)
+        ? { $case: "damaged", value: globalThis.Boolean(object.damaged) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: EscrowLogRecord): unknown {
+    const obj: any = {};
+    if (message.record?.$case === "held") {
+      obj.held = HeldEscrow.toJSON(message.record.value);
+    } else if (message.record?.$case === "spending") {
+      obj.spending = EscrowSpending.toJSON(message.record.value);
+    } else if (message.record?.$case === "released") {
+      obj.released = HeldEscrow.toJSON(message.record.value);
+    } else if (message.record?.$case === "damaged") {
+      obj.damaged = message.record.value;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EscrowLogRecord>): EscrowLogRecord {
+    return EscrowLogRecord.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EscrowLogRecord>): EscrowLogRecord {
+    const message = createBaseEscrowLogRecord();
+    switch (object.record?.$case) {
+      case "held": {
+        if (object.record?.value !== undefined && object.record?.value !== null) {
+          message.record = { $case: "held", value: HeldEscrow.fromPartial(object.record.value) };
+        }
+        break;
+      }
+      case "spending": {
+        if (object.record?.value !== undefined && object.record?.value !== null) {
+          message.record = { $case: "spending", value: EscrowSpending.fromPartial(object.record.value) };
+        }
+        break;
+      }
+      case "released": {
+        if (object.record?.value !== undefined && object.record?.value !== null) {
+          message.record = { $case: "released", value: HeldEscrow.fromPartial(object.record.value) };
+        }
+        break;
+      }
+      case "damaged": {
+        if (object.record?.value !== undefined && object.record?.value !== null) {
+          message.record = { $case: "damaged", value: object.record.value };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseHeldEscrow(): HeldEscrow {
+  return { groupId: 0, escrow: undefined, closing: false, doneClaimedMs: 0 };
+}
+
+export const HeldEscrow: MessageFns<HeldEscrow> = {
+  encode(message: HeldEscrow, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.groupId !== 0) {
+      writer.uint32(8).uint32(message.groupId);
+    }
+    if (message.escrow !== undefined) {
+      EscrowRecord.encode(message.escrow, writer.uint32(18).fork()).join();
+    }
+    if (message.closing !== false) {
+      writer.uint32(24).bool(message.closing);
+    }
+    if (message.doneClaimedMs !== 0) {
+      writer.uint32(32).int64Number(message.doneClaimedMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HeldEscrow {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHeldEscrow();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.groupId = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.escrow = EscrowRecord.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.closing = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.doneClaimedMs = reader.int64Number();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HeldEscrow {
+    return {
+      groupId: isSet(object.groupId)
+        ? globalThis.Number(object.groupId)
+        : isSet(object.group_id)
+        ? globalThis.Number(object.group_id)
+        : 0,
+      escrow: isSet(object.escrow) ? EscrowRecord.fromJSON(object.escrow) : undefined,
+      closing: isSet(object.closing) ? globalThis.Boolean(object.closing) : false,
+      doneClaimedMs: isSet(object.doneClaimedMs)
+        ? globalThis.Number(object.doneClaimedMs)
+        : isSet(object.done_claimed_ms)
+        ? globalThis.Number(object.done_claimed_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: HeldEscrow): unknown {
+    const obj: any = {};
+    if (message.groupId !== 0) {
+      obj.groupId = Math.round(message.groupId);
+    }
+    if (message.escrow !== undefined) {
+      obj.escrow = EscrowRecord.toJSON(message.escrow);
+    }
+    if (message.closing !== false) {
+      obj.closing = message.closing;
+    }
+    if (message.doneClaimedMs !== 0) {
+      obj.doneClaimedMs = Math.round(message.doneClaimedMs);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<HeldEscrow>): HeldEscrow {
+    return HeldEscrow.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<HeldEscrow>): HeldEscrow {
+    const message = createBaseHeldEscrow();
+    message.groupId = object.groupId ?? 0;
+    message.escrow = (object.escrow !== undefined && object.escrow !== null)
+      ? EscrowRecord.fromPartial(object.escrow)
+      : undefined;
+    message.closing = object.closing ?? false;
+    message.doneClaimedMs = object.doneClaimedMs ?? 0;
     return message;
   },
 };
@@ -2429,6 +3668,9 @@ export const Effect: MessageFns<Effect> = {
       case "footprint":
         Footprint.encode(message.effect.value, writer.uint32(34).fork()).join();
         break;
+      case "escrow":
+        EscrowRecord.encode(message.effect.value, writer.uint32(42).fork()).join();
+        break;
     }
     return writer;
   },
@@ -2478,6 +3720,14 @@ export const Effect: MessageFns<Effect> = {
             message.effect = { $case: "footprint", value: Footprint.decode(reader, reader.uint32()) };
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.effect = { $case: "escrow", value: EscrowRecord.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2500,6 +3750,8 @@ export const Effect: MessageFns<Effect> = {
         ? { $case: "post", value: Posting.fromJSON(object.post) }
         : isSet(object.footprint)
         ? { $case: "footprint", value: Footprint.fromJSON(object.footprint) }
+        : isSet(object.escrow)
+        ? { $case: "escrow", value: EscrowRecord.fromJSON(object.escrow) }
         : undefined,
     };
   },
@@ -2514,6 +3766,8 @@ export const Effect: MessageFns<Effect> = {
       obj.post = Posting.toJSON(message.effect.value);
     } else if (message.effect?.$case === "footprint") {
       obj.footprint = Footprint.toJSON(message.effect.value);
+    } else if (message.effect?.$case === "escrow") {
+      obj.escrow = EscrowRecord.toJSON(message.effect.value);
     }
     return obj;
   },
@@ -2545,6 +3799,12 @@ export const Effect: MessageFns<Effect> = {
       case "footprint": {
         if (object.effect?.value !== undefined && object.effect?.value !== null) {
           message.effect = { $case: "footprint", value: Footprint.fromPartial(object.effect.value) };
+        }
+        break;
+      }
+      case "escrow": {
+        if (object.effect?.value !== undefined && object.effect?.value !== null) {
+          message.effect = { $case: "escrow", value: EscrowRecord.fromPartial(object.effect.value) };
         }
         break;
       }
@@ -7468,6 +8728,9 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
       case "regionItems":
         RegionItems.encode(message.record.value, writer.uint32(274).fork()).join();
         break;
+      case "escrow":
+        EscrowRecord.encode(message.record.value, writer.uint32(282).fork()).join();
+        break;
     }
     return writer;
   },
@@ -7653,6 +8916,14 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
             message.record = { $case: "regionItems", value: RegionItems.decode(reader, reader.uint32()) };
             continue;
           }
+          case 35: {
+            if (tag !== 282) {
+              break;
+            }
+
+            message.record = { $case: "escrow", value: EscrowRecord.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -7713,6 +8984,8 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
         ? { $case: "regionItems", value: RegionItems.fromJSON(object.regionItems) }
         : isSet(object.region_items)
         ? { $case: "regionItems", value: RegionItems.fromJSON(object.region_items) }
+        : isSet(object.escrow)
+        ? { $case: "escrow", value: EscrowRecord.fromJSON(object.escrow) }
         : undefined,
     };
   },
@@ -7761,6 +9034,8 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
       obj.footprint = Footprint.toJSON(message.record.value);
     } else if (message.record?.$case === "regionItems") {
       obj.regionItems = RegionItems.toJSON(message.record.value);
+    } else if (message.record?.$case === "escrow") {
+      obj.escrow = EscrowRecord.toJSON(message.record.value);
     }
     return obj;
   },
@@ -7894,6 +9169,12 @@ export const SnapshotRecord: MessageFns<SnapshotRecord> = {
       case "regionItems": {
         if (object.record?.value !== undefined && object.record?.value !== null) {
           message.record = { $case: "regionItems", value: RegionItems.fromPartial(object.record.value) };
+        }
+        break;
+      }
+      case "escrow": {
+        if (object.record?.value !== undefined && object.record?.value !== null) {
+          message.record = { $case: "escrow", value: EscrowRecord.fromPartial(object.record.value) };
         }
         break;
       }
