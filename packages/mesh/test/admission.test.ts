@@ -1,6 +1,6 @@
 // What a node takes of its callers where more comes than is decided: whatever it is that is slow.
 import { describe, expect, it } from "vitest";
-import { Admission, FREE } from "../src/flow/admission.ts";
+import { Admission, FREE, NodeLoad } from "../src/flow/admission.ts";
 
 const TARGET_MS = 250;
 const STEP_MS = 5;
@@ -22,13 +22,17 @@ class Mesh {
   nowMs = 0;
   perSecond = 2_000;
   besidesMs = 10;
-  readonly admission = new Admission(TARGET_MS, 0);
+  readonly admission: Admission;
   readonly decided: Done[] = [];
   readonly delaysMs: number[] = [];
   readonly refused = new Map<number, number>();
   #freeAtMs = 0;
   #underWay: Done[] = [];
   readonly #due = new Map<number, number>();
+
+  constructor(node = new NodeLoad()) {
+    this.admission = new Admission(TARGET_MS, 0, node);
+  }
 
   run(seconds: number, bringers: readonly Bringer[]): void {
     for (const endMs = this.nowMs + seconds * 1_000; this.nowMs < endMs; this.nowMs += STEP_MS) {
@@ -90,6 +94,19 @@ describe("where more comes than is decided", () => {
     mesh.perSecond = 400;
     mesh.run(600, [{ serverId: 1, perSecond: 1_600 }]);
     expect(p99(mesh.waits(590_000))).toBeLessThan(2 * TARGET_MS);
+  });
+
+  it("of one group, no other group of the node takes its waits for those without load", () => {
+    const node = new NodeLoad();
+    const busy = new Mesh(node);
+    const other = new Mesh(node);
+    const load = [{ serverId: 1, perSecond: 8_000 }];
+    // Both are slow for the same reason, and begin at the same time.
+    for (let second = 0; second < 60; second++) {
+      busy.run(1, load);
+      other.run(1, load);
+    }
+    for (const each of [busy, other]) expect(p99(each.waits(55_000))).toBeLessThan(2 * TARGET_MS);
   });
 
   it("who is refused is told to come again later the more is offered", () => {

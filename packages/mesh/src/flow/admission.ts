@@ -1,14 +1,14 @@
 // How many operations a node has on their way to a group at a time. Whatever they wait for, a turn, a disk, a processor that others use: what is under
 // way is what is decided a second, times how long each takes (Little 1961). So while operations take longer than they may, no more are taken than
 // are decided in the time that they may take. That bounds the wait wherever it arises, and what is refused is refused before anything is done for it.
-// They may take as long as without load and a little. How long that is, is measured as congestion control does (Brakmo and Peterson, "TCP Vegas", 1995;
-// Cardwell et al., "BBR", 2016): while little is under way, and where that is never so, by taking little for a moment now and then.
+// They may take as long as without load and a little. How long that is, is measured while the whole node has little under way (as Brakmo and Peterson,
+// "TCP Vegas", 1995, do for a path), and where even the least seems too much by taking little for a moment ("BBR", Cardwell et al., 2016).
 import { BestTime } from "./best-time.ts";
 import { RETRY_MAX_MS, RETRY_MIN_MS } from "./standing-delay.ts";
 
 /** Operations that may always be on their way. */
 export const FREE = 128;
-/** With no more than these under way, operations take as long as they do without load. */
+/** With fewer than these under way on a node, operations take as long as they do without load. */
 const FEW = 16;
 /** Beyond this the limit does not rise. */
 const LIMIT_MAX = 65_536;
@@ -16,11 +16,12 @@ const LIMIT_MAX = 65_536;
 const LOOK_MS = 100;
 /** Looks that a rate is the mean of. */
 const RATE_LOOKS = 10;
-/** How long the best of what is done without load counts, at least. After as long without any it is looked for; sooner where the limit is at its least. */
+/** How long the best of what is done without load counts, at least. After as long at the least limit it is looked for. */
 const BEST_MS = 10_000;
-const BEST_AT_LEAST_MS = 2_000;
 /** Looking for it ends after so many operations. */
 const PROBED = 16;
+/** What counts as without load, at most, in targets: the wait is bounded even where that was measured wrong. */
+const BEST_TARGETS = 4;
 /** A limit that is not too high rises by this much a look. */
 const RISE = 1.1;
 
@@ -31,11 +32,14 @@ interface Look {
   readonly refused: number;
 }
 
-/** While as little is taken as it needs to see how long operations take without load. */
-interface Probe {
-  readonly endMs: number;
-  bestMs: number;
-  seen: number;
+/** What all groups of a node have in common: a processor and a disk. */
+export class NodeLoad {
+  /** Operations under way to all groups. */
+  inFlight = 0;
+  /** While little is taken, so that it is seen how long operations take without load. */
+  probeFromMs = Number.NEGATIVE_INFINITY;
+  probeUntilMs = Number.NEGATIVE_INFINITY;
+  probed = 0;
 }
 
 export class Admission {
@@ -55,11 +59,14 @@ export class Admission {
   /** What is offered, as a multiple of what is taken. */
   #pressure = 1;
   readonly #best: BestTime;
-  #probe: Probe | undefined;
+  readonly #node: NodeLoad;
+  /** Which probe the best is of. */
+  #probeFromMs = Number.NEGATIVE_INFINITY;
 
   /** @param targetMs how much longer than without load operations may take */
-  constructor(targetMs: number, nowMs: number) {
+  constructor(targetMs: number, nowMs: number, node: NodeLoad = new NodeLoad()) {
     this.#targetMs = targetMs;
+    this.#node = node;
     this.#best = new BestTime(BEST_MS, nowMs);
     this.#sinceMs = nowMs;
   }
@@ -70,7 +77,7 @@ export class Admission {
 
   /** How long operations may take, ms. */
   get #mayTakeMs(): number {
-    return this.#targetMs + this.#best.ms;
+    return this.#targetMs + Math.min(this.#best.ms, BEST_TARGETS * this.#targetMs);
   }
 
   /**
@@ -79,7 +86,8 @@ export class Admission {
    */
   refusal(serverId: number, count: number, nowMs: number): number | undefined {
     this.#look(nowMs);
-    if (this.#inFlight < (this.#probe === undefined ? this.#limit : FEW) || this.#isPolite(serverId, count)) return undefined;
+    const hasRoom = nowMs < this.#node.probeUntilMs ? this.#node.inFlight < FEW : this.#inFlight < this.#limit;
+    if (hasRoom || this.#isPolite(serverId, count)) return undefined;
     this.#refused += count;
     return Math.min(RETRY_MAX_MS, Math.max(RETRY_MIN_MS, Math.ceil(this.#mayTakeMs * this.#pressure)));
   }
@@ -91,7 +99,8 @@ export class Admission {
 
   /** True where so little was before them that they will take as long as they do without load. */
   began(serverId: number, count: number): boolean {
-    const isFirst = this.#inFlight < FEW;
+    const isFirst = this.#node.inFlight < FEW;
+    this.#node.inFlight += count;
     this.#inFlight += count;
     this.#admitted += count;
     this.#byServer.set(serverId, (this.#byServer.get(serverId) ?? 0) + count);
@@ -105,6 +114,7 @@ export class Admission {
       this.#tookMs += tookMs * count;
       if (isFirst) this.#noteBest(tookMs, nowMs);
     }
+    this.#node.inFlight -= count;
     this.#inFlight -= count;
     if (this.#inFlight === 0) this.#emptySinceMs = nowMs;
     const left = (this.#byServer.get(serverId) ?? 0) - count;
@@ -114,18 +124,14 @@ export class Admission {
   }
 
   #noteBest(tookMs: number, nowMs: number): void {
-    const probe = this.#probe;
-    if (probe === undefined) return this.#best.note(tookMs, nowMs);
-    probe.bestMs = Math.min(probe.bestMs, tookMs);
-    if (++probe.seen >= PROBED) this.#endProbe(probe, nowMs);
-  }
-
-  /** What was seen counts, and not what was before it; where nothing was, that goes on to count. */
-  #endProbe({ bestMs, seen }: Probe, nowMs: number): void {
-    this.#probe = undefined;
-    const { ms } = this.#best;
-    if (seen > 0) this.#best.forget(nowMs);
-    this.#best.note(seen > 0 ? bestMs : ms, nowMs);
+    const node = this.#node;
+    // What a probe sees counts, and not what was before it.
+    if (this.#probeFromMs < node.probeFromMs && nowMs - tookMs >= node.probeFromMs) {
+      this.#probeFromMs = node.probeFromMs;
+      this.#best.forget(nowMs);
+    }
+    this.#best.note(tookMs, nowMs);
+    if (nowMs < node.probeUntilMs && ++node.probed >= PROBED) node.probeUntilMs = nowMs;
   }
 
   #look(nowMs: number): void {
@@ -136,9 +142,7 @@ export class Admission {
     const sums = { elapsedMs: 0, decided: 0, admitted: 0, refused: 0 };
     for (const look of this.#looks) for (const key of ["elapsedMs", "decided", "admitted", "refused"] as const) sums[key] += look[key];
     this.#pressure = (sums.admitted + sums.refused) / Math.max(1, sums.admitted);
-    if (this.#probe !== undefined) {
-      if (nowMs >= this.#probe.endMs) this.#endProbe(this.#probe, nowMs);
-    } else if (this.#decided > 0) this.#adapt(this.#tookMs / this.#decided, (1_000 * sums.decided) / sums.elapsedMs, nowMs);
+    if (this.#decided > 0 && this.#inFlight > 0 && nowMs >= this.#node.probeUntilMs) this.#adapt(this.#tookMs / this.#decided, (1_000 * sums.decided) / sums.elapsedMs, nowMs);
     // Without any load it rises too.
     if (this.#inFlight === 0) this.#limit = Math.min(LIMIT_MAX, this.#limit * RISE ** ((nowMs - Math.max(this.#sinceMs, this.#emptySinceMs)) / LOOK_MS));
     this.#sinceMs = nowMs;
@@ -152,6 +156,10 @@ export class Admission {
       return;
     }
     this.#limit = Math.max(FREE, Math.min(this.#limit, (perSecond * mayTakeMs) / 1_000));
-    if (nowMs - this.#best.notedAtMs >= (this.#limit === FREE ? BEST_AT_LEAST_MS : BEST_MS)) this.#probe = { endMs: nowMs + 4 * tookMs, bestMs: Number.POSITIVE_INFINITY, seen: 0 };
+    const node = this.#node;
+    if (this.#limit > FREE || nowMs - Math.max(this.#best.notedAtMs, node.probeUntilMs) < BEST_MS) return;
+    node.probeFromMs = nowMs;
+    node.probeUntilMs = nowMs + 4 * tookMs;
+    node.probed = 0;
   }
 }

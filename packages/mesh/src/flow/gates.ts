@@ -2,7 +2,7 @@
 import { MeshError, type Operation, type OperationError } from "@statemesh/contract";
 import { groupOf } from "@statemesh/world";
 import { operationError } from "../strong/operation-errors.ts";
-import { Admission } from "./admission.ts";
+import { Admission, NodeLoad } from "./admission.ts";
 
 class Gate {
   readonly admission: Admission;
@@ -28,6 +28,7 @@ export class Gates {
   readonly #groups: number;
   readonly #targetMs: number;
   readonly #gates = new Map<number, Gate>();
+  readonly #load = new NodeLoad();
   /** Operations that were refused. */
   refused = 0;
 
@@ -39,7 +40,7 @@ export class Gates {
   #gate(groupId: number, isTransaction: boolean, nowMs: number): Gate {
     const key = 2 * groupId + (isTransaction ? 1 : 0);
     let gate = this.#gates.get(key);
-    if (gate === undefined) this.#gates.set(key, (gate = new Gate(new Admission(this.#targetMs, nowMs))));
+    if (gate === undefined) this.#gates.set(key, (gate = new Gate(new Admission(this.#targetMs, nowMs, this.#load))));
     return gate;
   }
 
