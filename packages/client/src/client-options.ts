@@ -72,6 +72,11 @@ function makeIncarnation(): number {
  * @throws MeshError INVALID_FIELD, naming the option
  */
 export function compileClientOptions(options: ClientOptions): CompiledClientOptions {
+  if (typeof options !== "object" || options === null) throw MeshError.field("options", "must be an object with endpoints, serverId and name");
+  for (const name of ["endpoints", "storeEndpoints"] as const) {
+    const addresses: unknown = options[name];
+    if (addresses !== undefined && !Array.isArray(addresses)) throw MeshError.field(name, 'must be a list, such as ["127.0.0.1:7401"]');
+  }
   const compiled: CompiledClientOptions = {
     endpoints: [...new Set(options.endpoints)],
     storeEndpoints: [...new Set(options.storeEndpoints)],
@@ -91,12 +96,14 @@ export function compileClientOptions(options: ClientOptions): CompiledClientOpti
     messageBytesMax: options.messageBytesMax ?? 16 * 1024 * 1024,
     onError: options.onError ?? writeError,
   };
+  // A name with a slip of the pen would be an option that does nothing.
+  for (const name of Object.keys(options)) if (!Object.hasOwn(compiled, name)) throw MeshError.field(name, "is no option of connect");
   if (compiled.endpoints.length < 1 || compiled.endpoints.length > 64) throw MeshError.field("endpoints", "must name 1..64 nodes");
   if (compiled.storeEndpoints.length > 64) throw MeshError.field("storeEndpoints", "must name at most 64 region stores");
   for (const name of ["endpoints", "storeEndpoints"] as const) {
-    for (const endpoint of compiled[name]) if (!/^\S+:\d{1,5}$/.test(endpoint)) throw MeshError.field(name, `must be host:port, not ${JSON.stringify(endpoint)}`);
+    for (const endpoint of compiled[name]) if (!/^[^\s/]+:\d{1,5}$/.test(endpoint)) throw MeshError.field(name, `must be host:port without a scheme, not ${JSON.stringify(endpoint)}`);
   }
-  if (compiled.name === "") throw MeshError.field("name", "is required");
+  if (typeof compiled.name !== "string" || compiled.name === "") throw MeshError.field("name", "is required");
   checkNumber("serverId", compiled.serverId, 1, 4_294_967_295);
   checkNumber("incarnation", compiled.incarnation, 1, Number.MAX_SAFE_INTEGER);
   checkNumber("heartbeatMs", compiled.heartbeatMs, 50, 60_000);

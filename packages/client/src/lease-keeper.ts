@@ -7,6 +7,7 @@ import { formatRegion } from "@statemesh/world";
 import type { CompiledClientOptions } from "./client-options.ts";
 import { callGame } from "./game-code.ts";
 import { HeldLease } from "./held-lease.ts";
+import { checkRegionShape } from "./operation-builder.ts";
 import { transportError } from "./transport-error.ts";
 import { type CallLimits, REPEATABLE_WRITE, sleep, type UnaryCaller } from "./unary-caller.ts";
 
@@ -177,6 +178,7 @@ export class LeaseKeeper {
    * @throws MeshError LEASE_HELD while another server's lease runs; SERVER_NOT_REGISTERED
    */
   async acquire(region: Region, limits?: CallLimits): Promise<HeldLease> {
+    checkRegionShape(region, "region");
     return await this.#inTurn(region, () => this.#acquire(region, limits));
   }
 

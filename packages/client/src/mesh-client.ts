@@ -11,7 +11,7 @@ import type { HedgeCounts } from "./hedging.ts";
 import { LeaderTable } from "./leader-table.ts";
 import { LeaseKeeper } from "./lease-keeper.ts";
 import { NodePool } from "./node-pool.ts";
-import { OperationBuilder, type Place } from "./operation-builder.ts";
+import { checkRegionShape, OperationBuilder, type Place } from "./operation-builder.ts";
 import { type PlaceActions, placeActions } from "./place-actions.ts";
 import { OperationIds } from "./operation-id.ts";
 import { OperationStream, type StreamOptions } from "./operation-stream.ts";
@@ -191,6 +191,7 @@ export class MeshClient {
 
   /** Reads entities, balances and eventual values of a region. A read that takes longer than most may be asked of a second node too. */
   async read(spec: ReadSpec, limits?: CallLimits): Promise<ReadResponse> {
+    checkRegionShape(spec.region, "region");
     const request: ReadRequest = {
       region: spec.region,
       level: spec.level ?? 0,

@@ -1,6 +1,6 @@
 /** Typed builders: one a strong type of the policy table. Each fills in id, server, place, epoch and time. */
 import {
-  type Bounds, type ContainerAction, ContainerAction_Action, type ContainerContents, type ContainerPlace, type Footprint, type ItemStack, type Operation, PlayerInventory_Action, type Position, type Region, TerrainModification_Mode,
+  type Bounds, type ContainerAction, ContainerAction_Action, type ContainerContents, type ContainerPlace, type Footprint, type ItemStack, MeshError, type Operation, PlayerInventory_Action, type Position, type Region, TerrainModification_Mode,
 } from "@statemesh/contract";
 import { OperationIds } from "./operation-id.ts";
 import type { MergingType, StrongType } from "./studio-types.ts";
@@ -237,7 +237,9 @@ export class OperationBuilder {
     return this.#make("terrain_modification", place, { $case: "terrainModification", value }, overrides);
   }
 
+  /** @throws MeshError INVALID_FIELD where the place is none */
   #make(type: string, place: Place, body: Body, overrides: OperationOverrides | undefined): Operation {
+    checkPlace(place);
     return {
       operationId: overrides?.operationId ?? this.#ids.next(),
       type,
@@ -250,6 +252,18 @@ export class OperationBuilder {
       body,
     };
   }
+}
+
+/** JavaScript lets a region's text or a forgotten argument pass, and the mesh could not say what was meant. */
+function checkPlace(place: Place): void {
+  checkRegionShape(place.region, "place.region");
+  if (typeof place.epoch !== "number") throw MeshError.field("place.epoch", "must be a number: a lease is a place, or { region, epoch: 0 } where nobody owns the region");
+}
+
+/** @throws MeshError INVALID_FIELD where it has no three whole numbers */
+export function checkRegionShape(region: Region | undefined, field: string): void {
+  const { x, y, z }: Partial<Region> = typeof region === "object" ? region : {};
+  if (!Number.isInteger(x) || !Number.isInteger(y) || !Number.isInteger(z)) throw MeshError.field(field, "must be { x, y, z } of whole numbers; parseRegion reads a text, regionOf a position");
 }
 
 /** What the caller says beats what the type says. */

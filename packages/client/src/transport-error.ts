@@ -37,6 +37,11 @@ export function transportError(error: ServiceError, call: FailedCall, address: s
   if (details.startsWith(TOO_LARGE_TO_SEND)) return new MeshError("MESSAGE_TOO_LARGE", `${details}: send less at a time`, { cause: error });
   if (details.startsWith(TOO_LARGE_TO_TAKE) && !call.writes) return new MeshError("MESSAGE_TOO_LARGE", `${details}: ask for less at a time, or raise messageBytesMax`, { cause: error });
   const known = meshErrorFromServiceError(error, call);
+  const isAnswered = (error.metadata?.get("grpc-status-details-bin").length ?? 0) > 0;
+  if (!isAnswered && known.reason === "OUTCOME_UNKNOWN") {
+    const how = error.code === status.DEADLINE_EXCEEDED ? "did not answer in time" : error.code === status.CANCELLED ? "was asked, and its answer was not waited for" : "was asked, and the connection broke";
+    return new MeshError("OUTCOME_UNKNOWN", `${address} ${how} (${known.message}): it may have been done, the same id asks again`, { cause: error });
+  }
   // With details of the mesh's own it is an answer to keep as it is.
   if (known.reason !== "PEER_REFUSED" || error.code !== status.UNIMPLEMENTED) return known;
   return new MeshError("PEER_REFUSED", `${address} does not serve this call (${known.message}): is it the client port of a consensus node, of the version that this SDK is for?`, { cause: error });

@@ -252,7 +252,9 @@ describe("leases", () => {
     refusals = Number.MAX_SAFE_INTEGER;
     isSameId = true;
     await expect(client.authority.register({ deadlineMs: 300 })).rejects.toMatchObject({ reason: "SERVER_ALREADY_REGISTERED" });
-    await expect(client.authority.register({ signal: AbortSignal.timeout(50) })).rejects.toMatchObject({ reason: "CANCELLED" });
+    // Given up between two attempts, or in the middle of one.
+    const givenUp = await client.authority.register({ signal: AbortSignal.timeout(50) }).then(() => undefined, MeshError.from);
+    expect(["CANCELLED", "OUTCOME_UNKNOWN"]).toContain(givenUp?.reason);
   });
 
   it("end with the registration, and nothing registers the server again", async () => {

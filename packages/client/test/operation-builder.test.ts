@@ -1,7 +1,7 @@
 import { DEFAULT_POLICY, validateOperation } from "@statemesh/world";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { OperationBuilder, OperationIds } from "../src/index.ts";
+import { connect, OperationBuilder, OperationIds } from "../src/index.ts";
 
 const place = { region: { x: 0, y: 0, z: 0 }, epoch: 3 };
 const bounds = { minX: 1, minY: 1, minZ: 1, maxX: 2, maxY: 2, maxZ: 2 };
@@ -66,5 +66,24 @@ describe("operation ids", () => {
     const first = new OperationIds(() => 1_000);
     const second = new OperationIds(() => 1_000);
     expect(first.next()).not.toBe(second.next());
+  });
+
+  it("say what is wrong with a place that JavaScript lets pass", () => {
+    const operations = new OperationBuilder(7);
+    const claim = { resourceId: "vein", playerId: "ann" };
+    expect(() => operations.resourceClaim({ region: "region_0_0_0" as never, epoch: 0 }, claim)).toThrow("place.region: must be { x, y, z } of whole numbers; parseRegion reads a text");
+    expect(() => operations.resourceClaim({ region: { x: 0.5, y: 0, z: 0 }, epoch: 0 }, claim)).toThrow("place.region");
+    expect(() => operations.resourceClaim({ region: { x: 0, y: 0, z: 0 } } as never, claim)).toThrow("place.epoch: must be a number: a lease is a place");
+  });
+
+  it("connect only with options that there are, and addresses that are some", () => {
+    const options = { endpoints: ["127.0.0.1:7401"], serverId: 7, name: "seven" };
+    for (const [wrong, message] of [
+      [{ deadLineMs: 5 }, "deadLineMs: is no option of connect"], [{ endpoints: "127.0.0.1:7401" }, "endpoints: must be a list"], [{ endpoints: ["http://127.0.0.1:7401"] }, "must be host:port without a scheme"],
+      [{ name: undefined }, "name: is required"], [{ endpoints: undefined }, "endpoints: must name 1..64 nodes"], [{ serverId: "7" }, "serverId: must be a whole number"], [{ onError: 5 }, "onError: must be a function"],
+    ] as const) {
+      expect(() => connect({ ...options, ...wrong } as never)).toThrow(message);
+    }
+    expect(() => connect(undefined as never)).toThrow("options: must be an object");
   });
 });

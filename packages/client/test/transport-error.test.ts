@@ -68,6 +68,14 @@ describe("an error says that nothing was sent, and what to look at", () => {
     expect(execute).toMatchObject({ reason: "UNREACHABLE", message: expect.stringContaining("no-such-host.invalid:7401 cannot be reached") as string });
   });
 
+  it("or that it may have been done, where a node was asked and its answer did not come", async () => {
+    const node = await FakeNode.start({ slow: { execute: async () => new Promise(() => undefined) } });
+    closing.push(() => node.kill());
+    const client = clientOf(node.address, 300);
+    const operation = client.operations.resourceClaim({ region, epoch: 0 }, { resourceId: "vein", playerId: "ann" });
+    await expect(client.execute(operation)).rejects.toMatchObject({ reason: "OUTCOME_UNKNOWN", message: expect.stringMatching(/did not answer in time .*it may have been done, the same id asks again/) as string });
+  });
+
   it("where another gRPC server is", async () => {
     const node = await FakeNode.start({});
     closing.push(() => node.kill());
