@@ -29,7 +29,7 @@ class Queue {
     const operation = claim(`op-${++this.#number}`, serverId, REGION, resource, "ada");
     const type = validateOperation(operation, DEFAULT_POLICY);
     const pending: PendingOperation = { operation, type, touched: footprintOf(operation, type), stamp: { physicalMs: 1, logical: 0 }, fingerprint: fingerprintOf(operation), priority: 0 };
-    return { operations: [pending], transactionId: "", waiters: [], sizeBytes, cameMs: this.nowMs, deadlineMs, proposed: false };
+    return { operations: [pending], transactionId: "", waiters: [], sizeBytes, cameMs: this.nowMs, deadlineMs, proposed: false, reserves: false };
   }
 
   /** Offers an operation; false where it is refused. */
@@ -46,7 +46,7 @@ class Queue {
 
   /** Decides one batch at once; answers how many operations it held. */
   decide(): number {
-    const batch = this.queue.takeBatch(1, NO_LOCKS);
+    const batch = this.queue.takeBatch(1, NO_LOCKS, NO_LOCKS);
     for (const { unit, error } of this.queue.takeDropped()) this.dropped.push(`${unit.operations[0]?.operation.operationId}: ${error.reason}`);
     for (const unit of batch?.singles ?? []) {
       const serverId = unit.operations[0]?.operation.serverId ?? 0;
@@ -141,7 +141,7 @@ describe("what may leave something on record for other groups to clear", () => {
     queue.offer(7);
     expect(queue.queue.removals).toBe(3);
     queue.nowMs = 20;
-    expect(queue.queue.takeBatch(1, NO_LOCKS)?.singles).toHaveLength(3);
+    expect(queue.queue.takeBatch(1, NO_LOCKS, NO_LOCKS)?.singles).toHaveLength(3);
     expect(queue.queue.removals).toBe(2);
     const [first] = units;
     if (first !== undefined) queue.queue.release(first);
@@ -171,7 +171,7 @@ describe("an operation in the queue", () => {
         let taken = 0;
         let decided = 0;
         const settle = (): void => {
-          const batch = queue.queue.takeBatch(1, NO_LOCKS);
+          const batch = queue.queue.takeBatch(1, NO_LOCKS, NO_LOCKS);
           const names = (batch?.singles ?? []).map((unit) => `${unit.operations[0]?.operation.serverId} ${unit.operations[0]?.touched.keys.join()}`);
           // Two of one server on one name never compete.
           expect(new Set(names).size).toBe(names.length);

@@ -20,7 +20,7 @@ function pend(operation: Operation, atMs: number): PendingOperation {
 }
 
 function unit(pending: PendingOperation): QueuedUnit {
-  return { operations: [pending], transactionId: "", waiters: [], sizeBytes: 1, cameMs: 0, deadlineMs: 1_000, proposed: false };
+  return { operations: [pending], transactionId: "", waiters: [], sizeBytes: 1, cameMs: 0, deadlineMs: 1_000, proposed: false, reserves: false };
 }
 
 function decide(state: GroupState, operations: readonly PendingOperation[]): DecidedOperation[] {

@@ -38,7 +38,7 @@ describe("one id for two transactions", () => {
   const stuck = (cluster: VirtualCluster, groupId: number, account: string, ms: number): void => {
     const leader = cluster.node(cluster.leaderOf(groupId));
     const transaction = { key: "t:stuck", coordinatorGroup: 1, beginIndex: 1 };
-    const locks = [{ keys: [], shared: [`account:${account}`], layer: "", bounds: [] }];
+    const locks = [{ keys: ["key:stuck"], shared: [`account:${account}`], layer: "", bounds: [] }];
     leader.group(groupId).command(
       commandOf({ $case: "transaction", value: { nowMs: 0, step: { $case: "prepare", value: { transaction, stamp: { physicalMs: 1, logical: 0 }, deadlineMs: Math.floor(cluster.nowMs) + ms, groups: [1, groupId], decided: [], locks, index: 0 } } } }),
       () => undefined,

@@ -300,7 +300,7 @@ describe("a transaction whose leaders fail", () => {
     cluster.execute(1, [mint("m", 1, two, "bob", "ore", 10)]);
     // Something in the second group holds bob's account for ever: a transaction of group 3 that nobody finishes.
     const leader = cluster.node(cluster.leaderOf(2));
-    const lock = { keys: [], shared: ["account:bob"], layer: "", bounds: [] };
+    const lock = { keys: ["key:bob"], shared: ["account:bob"], layer: "", bounds: [] };
     const transaction = { key: "t:stuck", coordinatorGroup: 3, beginIndex: 1 };
     leader.group(2).command(
       commandOf({ $case: "transaction", value: { nowMs: 0, step: { $case: "prepare", value: { transaction, stamp: { physicalMs: 1, logical: 0 }, deadlineMs: Math.floor(cluster.nowMs) + 8_000, groups: [2, 3], decided: [], locks: [lock], index: 0 } } } }),

@@ -12,6 +12,7 @@ import { NO_CLEARS } from "./footprint-table.ts";
 import type { GroupState } from "./group-state.ts";
 import { LedgerOverlay } from "./ledger-overlay.ts";
 import type { PendingOperation } from "./pending-operation.ts";
+import type { Reservations } from "./reservations.ts";
 
 /** Operations that are decided together; a transaction is a unit of several. */
 export interface DecisionUnit {
@@ -26,6 +27,8 @@ export interface DecisionBasis {
   readonly place: GroupPlace;
   /** What other batches that are not yet applied mint, by item kind, so that totals never pass 2^53-1. */
   readonly mintedInFlight: ReadonlyMap<string, number>;
+  /** What other transactions that are not yet applied set apart of accounts. */
+  readonly reservedInFlight?: Reservations;
   /** The decisions may come into force one by one, and some of them not: each writes down the whole state that it merges into. */
   readonly isCut?: boolean;
   /** The verdicts on what is left of the set, in its order, where some of it turned out to be impossible. */
@@ -75,8 +78,8 @@ export function decideSet(basis: DecisionBasis, units: readonly DecisionUnit[], 
   }
 }
 
-function overlayOf({ state, place, mintedInFlight, isCut }: DecisionBasis): Overlay & { readonly ledger: LedgerOverlay } {
-  return { place, entities: new EntityOverlay(state, isCut === true), ledger: new LedgerOverlay(state.ledger, mintedInFlight), escrows: new EscrowOverlay(state.escrows) };
+function overlayOf({ state, place, mintedInFlight, reservedInFlight, isCut }: DecisionBasis): Overlay & { readonly ledger: LedgerOverlay } {
+  return { place, entities: new EntityOverlay(state, isCut === true), ledger: new LedgerOverlay(state.ledger, mintedInFlight, reservedInFlight), escrows: new EscrowOverlay(state.escrows) };
 }
 
 function verdictOf({ operation }: PendingOperation, asked: ReadonlyMap<string, Verdict>): Verdict {

@@ -19,6 +19,7 @@ export * from "./incumbents.ts";
 export { addFlows, heldBy, type ItemFlow, NO_FLOW } from "./item-flow.ts";
 export * from "./ledger.ts";
 export * from "./pending-operation.ts";
+export { accountNamed, needsOf, onlyPosts, Reservations } from "./reservations.ts";
 export * from "./snapshot.ts";
 export * from "./spatial-index.ts";
 export * from "./occupancy.ts";

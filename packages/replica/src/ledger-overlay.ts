@@ -1,5 +1,6 @@
 import type { Posting } from "@statemesh/contract/log";
 import { type Ledger, peerGroupOf } from "./ledger.ts";
+import type { Reservations } from "./reservations.ts";
 
 /** Balances as they will be once the postings decided so far are applied. */
 export class LedgerOverlay {
@@ -8,10 +9,12 @@ export class LedgerOverlay {
   /** Kinds with a delta, by container. */
   #containerKinds: Map<string, Set<string>> | undefined;
   readonly #mintedInFlight: ReadonlyMap<string, number>;
+  readonly #reservedInFlight: Reservations | undefined;
 
-  constructor(ledger: Ledger, mintedInFlight: ReadonlyMap<string, number>) {
+  constructor(ledger: Ledger, mintedInFlight: ReadonlyMap<string, number>, reservedInFlight?: Reservations) {
     this.#ledger = ledger;
     this.#mintedInFlight = mintedInFlight;
+    this.#reservedInFlight = reservedInFlight;
   }
 
   /** Takes all postings, or answers why not and takes none. */
@@ -53,14 +56,19 @@ export class LedgerOverlay {
   }
 
   #problem({ from, to, itemKind, quantity }: Posting): "INSUFFICIENT_ITEMS" | "BALANCE_OVERFLOW" | undefined {
-    if (from !== "" && peerGroupOf(from) === 0 && this.#balance(from, itemKind) < quantity) return "INSUFFICIENT_ITEMS";
+    if (from !== "" && peerGroupOf(from) === 0 && this.#balance(from, itemKind) - this.#reservedOf("debits", from, itemKind) < quantity) return "INSUFFICIENT_ITEMS";
     // What is in escrows comes without being decided here: there is always room for it.
-    if (to !== "" && peerGroupOf(to) === 0 && this.#balance(to, itemKind) > Number.MAX_SAFE_INTEGER - quantity - this.#ledger.escrowed(itemKind)) return "BALANCE_OVERFLOW";
+    if (to !== "" && peerGroupOf(to) === 0 && this.#balance(to, itemKind) + this.#reservedOf("credits", to, itemKind) > Number.MAX_SAFE_INTEGER - quantity - this.#ledger.escrowed(itemKind)) return "BALANCE_OVERFLOW";
     if (from === "") {
       const minted = this.#ledger.totals(itemKind).minted + this.#ledger.mintsPrepared(itemKind) + (this.#mintedInFlight.get(itemKind) ?? 0) + (this.#deltas.get(mintKey(itemKind)) ?? 0);
       if (minted > Number.MAX_SAFE_INTEGER - quantity) return "BALANCE_OVERFLOW";
     }
     return undefined;
+  }
+
+  /** What is set apart is nobody else's, whether it is taken in the end or not; and what may come is not there yet, but has its room. */
+  #reservedOf(side: "debits" | "credits", account: string, itemKind: string): number {
+    return this.#ledger.reserved[side](account, itemKind) + (this.#reservedInFlight?.[side](account, itemKind) ?? 0);
   }
 
   #balance(account: string, itemKind: string): number {

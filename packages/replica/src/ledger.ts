@@ -4,6 +4,7 @@ import type { Posting } from "@statemesh/contract/log";
 import { isEscrowAccount } from "./escrow-table.ts";
 import { digestOf, flowed, type ItemFlow, NO_FLOW } from "./item-flow.ts";
 import { addModulo } from "./modulo.ts";
+import { Reservations } from "./reservations.ts";
 import type { StateHash } from "./state-hash.ts";
 import { WideCount } from "./wide-count.ts";
 
@@ -92,6 +93,8 @@ export class Ledger {
   #flowsSince = 0;
   /** Minted by what is prepared and not decided. */
   readonly #mintsPrepared = new Map<string, number>();
+  /** What is prepared sets apart of accounts. */
+  readonly reserved: Reservations = new Reservations();
   readonly #hash: StateHash;
 
   constructor(hash: StateHash) {

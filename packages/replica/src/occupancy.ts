@@ -37,6 +37,11 @@ export class Occupancy<T extends Occupant> {
     else this.#keys.set(key, count - 1);
   }
 
+  /** True where the name is held. */
+  has(name: string): boolean {
+    return this.#keys.has(name);
+  }
+
   /** True where a name is shared or boxes of one layer overlap. */
   meets(other: Occupant): boolean {
     const { keys, shared, bounds } = other.touched;

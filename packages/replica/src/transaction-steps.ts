@@ -66,7 +66,9 @@ function begin(state: SteppingState, { key, stamp, operations, homeGroups, group
   if (reason !== undefined) return { ...NOTHING, decided, commandResult: result(state, {}, reason), transaction: { step: "begin", key, coordinatorGroup: groupId, beginIndex, tookEffect: false } };
   const at = stamp ?? { physicalMs: 0, logical: 0 };
   transactions.coordinate({ key, beginIndex, stamp: at, operations, homeGroups, groups, deadlineMs, state: TransactionState.UNDECIDED, clears: [] });
-  transactions.prepare({ key, coordinatorGroup: groupId, beginIndex, stamp: at, groups, deadlineMs, decided, locks, index: entry.index });
+  const row = { key, coordinatorGroup: groupId, beginIndex, stamp: at, groups, deadlineMs, decided, locks, index: entry.index };
+  transactions.prepare(row);
+  transactions.checkCovered(row);
   return { ...NOTHING, decided, commandResult: result(state, {}), transaction: { step: "begin", key, coordinatorGroup: groupId, beginIndex, tookEffect: true } };
 }
 
@@ -83,7 +85,9 @@ function prepare(state: SteppingState, { transaction, stamp, deadlineMs, groups,
   }
   const tookEffect = known === undefined && reason === undefined;
   if (tookEffect) {
-    transactions.prepare({ key, coordinatorGroup, beginIndex, stamp: stamp ?? { physicalMs: 0, logical: 0 }, groups, deadlineMs, decided, locks, index: entry.index });
+    const row = { key, coordinatorGroup, beginIndex, stamp: stamp ?? { physicalMs: 0, logical: 0 }, groups, deadlineMs, decided, locks, index: entry.index };
+    transactions.prepare(row);
+    transactions.checkCovered(row);
   }
   const prepared = reason === undefined;
   return {

@@ -7,6 +7,7 @@ import { entityKey } from "./entity-table.ts";
 import type { Ledger } from "./ledger.ts";
 import { Occupancy, type Occupant } from "./occupancy.ts";
 import { regionText } from "./region-text.ts";
+import { needsOf, reservesOnly } from "./reservations.ts";
 import type { StateHash } from "./state-hash.ts";
 import { TwoGenerations } from "./two-generations.ts";
 
@@ -106,8 +107,10 @@ export class TransactionTable {
   readonly #operations = new Map<string, string>();
   /** By coordinating group and key: two callers may use one id for transactions of different groups. */
   readonly #finished: TwoGenerations<FinishedRow>;
-  /** The footprints of everything that is prepared here. What meets them waits. */
+  /** The footprints of what is prepared here and needs them for itself. What meets them waits. */
   readonly locks: Occupancy<Occupant> = new Occupancy();
+  /** Those of what is prepared and has set apart what it takes: others on the same accounts go on with the rest. */
+  readonly reserving: Occupancy<Occupant> = new Occupancy();
 
   constructor(groupId: number, hash: StateHash, ledger: Ledger, window: number) {
     this.#groupId = groupId;
@@ -200,18 +203,31 @@ export class TransactionTable {
     this.#hash.add("prepared", row.key, row.beginIndex, row.index);
     const occupants = row.locks.map(occupantOf);
     this.#occupants.set(row.key, occupants);
-    for (const occupant of occupants) this.locks.add(occupant);
+    const holds = reservesOnly(row) ? this.reserving : this.locks;
+    for (const occupant of occupants) holds.add(occupant);
+    this.#ledger.reserved.change(needsOf(row.decided), 1);
     for (const name of namesOf(row)) this.#names.set(name, (this.#names.get(name) ?? 0) + 1);
     this.#reserveMints(row, 1);
     if (row.coordinatorGroup === this.#groupId) return;
     for (const { operationId } of row.decided) this.#operations.set(operationId, row.key);
   }
 
+  /** For what has just been prepared. Throws where more is set apart of an account than it holds: a leader promised the same twice. */
+  checkCovered({ decided, index }: PreparedRow): void {
+    for (const { account, itemKind } of needsOf(decided)) {
+      const held = this.#ledger.balance(account, itemKind);
+      const apart = this.#ledger.reserved.debits(account, itemKind);
+      if (apart > held) throw new Error(`group ${this.#groupId}: ${apart} ${itemKind} of ${account} are set apart at index ${index}, and it holds ${held}`);
+    }
+  }
+
   /** Takes the locks away. What was prepared is in force by now, or is not to be. */
   unprepare(row: PreparedRow): void {
     this.#prepared.delete(row.key);
     this.#hash.remove("prepared", row.key, row.beginIndex, row.index);
-    for (const occupant of this.#occupants.get(row.key) ?? []) this.locks.remove(occupant);
+    const holds = reservesOnly(row) ? this.reserving : this.locks;
+    for (const occupant of this.#occupants.get(row.key) ?? []) holds.remove(occupant);
+    this.#ledger.reserved.change(needsOf(row.decided), -1);
     this.#occupants.delete(row.key);
     for (const name of namesOf(row)) {
       const count = this.#names.get(name) ?? 0;

@@ -45,12 +45,15 @@ describe("one key of two coordinating groups", () => {
   it("begins nothing over what is prepared, which is committed as it was promised", () => {
     const state = new GroupState(OPTIONS);
     expect(prepare(state, ofOne, "a").transaction?.prepared).toBe(true);
-    expect(state.transactions.locks.meets(BOB)).toBe(true);
+    // It brings something, and keeps nobody from the account.
+    expect([state.transactions.locks.meets(BOB), state.transactions.reserving.meets(BOB)]).toEqual([false, true]);
+    expect([state.ledger.reserved.debits("player:bob", "gold"), state.ledger.reserved.credits("player:bob", "gold")]).toEqual([0, 10]);
     expect(begin(state).reason).toBe("OPERATION_ID_REUSED");
     expect(release(state, ofOne).reason).toBe("");
     expect(state.ledger.balance("player:bob", "gold")).toBe(10);
     expect(state.transactions.isQuiet).toBe(true);
-    expect(state.transactions.locks.meets(BOB)).toBe(false);
+    expect(state.transactions.reserving.meets(BOB)).toBe(false);
+    expect(state.ledger.reserved.has("player:bob")).toBe(false);
   });
 
   it("prepares nothing over what is begun, also where both began at one index", () => {

@@ -49,6 +49,8 @@ interface Drive {
   readonly cleared: Set<number>;
   /** Groups that were asked and have not answered; with a minus sign those that clear. */
   readonly underWay: Set<number>;
+  /** Its callers have heard; who asks from now on asks again. */
+  told: boolean;
   /** A decision, or the end, is on its way into the log. */
   proposed: boolean;
   notBeforeMs: number;
@@ -94,7 +96,7 @@ export class Coordinator {
     if (drives === undefined) return;
     let drive = drives.get(row.key);
     if (drive?.beginIndex !== row.beginIndex) {
-      drive = { beginIndex: row.beginIndex, votes: new Map(), released: new Map(), cleared: new Set(), underWay: new Set(), proposed: false, notBeforeMs: 0 };
+      drive = { beginIndex: row.beginIndex, votes: new Map(), released: new Map(), cleared: new Set(), underWay: new Set(), told: false, proposed: false, notBeforeMs: 0 };
       drives.set(row.key, drive);
     }
     if (drive.proposed || drive.notBeforeMs > this.#node.host.clock.monotonicMs()) return;
@@ -154,8 +156,11 @@ export class Coordinator {
       }, () => this.#again(group, row.key, drive));
     }
     if (!this.#clearAll(group, row, drive)) isComplete = false;
+    // It is decided. What others have not released yet is prepared there, so that a linearizable read waits for it; only the places of what was done are theirs to tell.
+    const isKnown = !commit || row.homeGroups.every((groupId) => groupId === group.groupId || drive.released.has(groupId));
+    if (isKnown && row.clears.length === 0) drive.told = group.transactions.conclude(row, drive.released, drive.told);
     if (!isComplete || drive.proposed) return;
-    group.transactions.conclude(row, drive.released);
+    group.transactions.conclude(row, drive.released, drive.told);
     this.#propose(group, drive, { $case: "finish", value: { key: row.key, beginIndex: row.beginIndex, released: [...drive.released.values()] } });
   }
 

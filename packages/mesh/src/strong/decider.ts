@@ -1,28 +1,27 @@
 // What a leader decides: operations wait, go to the arbiter in batches, and come back as entries of the log. Nothing is
 // decided against anything that is not applied, but for the fences that are in the log already.
-import { type ArbitrateRequest, type ArbitrateResponse, type Decision, type LogEntry, MeshError, Outcome, type Region } from "@statemesh/contract";
-import { type AskToPrepare, Command, type DecidedOperation, type RegionFence } from "@statemesh/contract/log";
+import { type ArbitrateRequest, type ArbitrateResponse, type Decision, type LogEntry, MeshError, Outcome } from "@statemesh/contract";
+import { type AskToPrepare, Command, type DecidedOperation } from "@statemesh/contract/log";
 import { resolve } from "@statemesh/conflict";
 import type { RaftCore } from "@statemesh/raft";
-import { admits, type Applied, clearingKey, commandOf, contentOf, type DecisionBasis, decideSet, fenceFollows, type FenceRow, type GroupState, isClearing, type PendingOperation, transactionKey } from "@statemesh/replica";
-import { type Policy, formatRegion, groupOf } from "@statemesh/world";
+import { type Applied, clearingKey, commandOf, contentOf, type DecisionBasis, decideSet, type GroupState, isClearing, onlyPosts, type PendingOperation, transactionKey } from "@statemesh/replica";
+import { type Policy, groupOf } from "@statemesh/world";
 import { decideUnderstood } from "../healing/decide-kept.ts";
 import { type HealHeading, HealUnit } from "../healing/heal-unit.ts";
 import type { KeptOperation } from "../healing/kept-operation.ts";
 import type { Host } from "../host.ts";
 import { lastDeadlineMs } from "./decision-batch.ts";
 import { allOf, type DecisionBatch, DecisionQueue, type QueuedUnit, type Waiter } from "./decision-queue.ts";
+import { FencesAhead } from "./fences-ahead.ts";
 import { type DeciderOptions, delayLimits } from "./group-options.ts";
 import { GroupTransactions, type StepDone } from "./group-transactions.ts";
 import { fenced, notLeader, operationError, operationIdReused, overloaded, transactionIdReused } from "./operation-errors.ts";
 import { candidateSet, type DecidePart, Question } from "./question.ts";
 import { failAll, failUnit, unitBytes } from "./unit-answers.ts";
+import { Unsure } from "./unsure.ts";
 
 /** Batches that one group has with the arbiter at a time. More would only make them smaller. */
 const ARBITRATIONS_IN_FLIGHT = 4;
-
-/** Milliseconds for which a fence that had to wait is taken for in force: it is tried again much sooner. */
-const FENCE_WANTED_MS = 500;
 
 /** The group that a decider decides for. */
 export interface DecidingGroup {
@@ -45,10 +44,9 @@ export class Decider {
   readonly transactions: GroupTransactions;
   readonly #proposed = new Map<number, { term: number; decided: readonly DecidedOperation[] }>();
   readonly #mintedInFlight = new Map<string, number>();
-  /** Fences of this leadership that are in the log and not applied, by region; the last of a region counts. */
-  readonly #fencesInFlight = new Map<string, { index: number; row: FenceRow }>();
-  /** Fences that wait for a transaction to end, by region. */
-  readonly #fencesWanted = new Map<string, { untilMs: number; row: FenceRow }>();
+  /** What was decided in one entry, by its index, until it is applied. */
+  readonly #setsInFlight = new Map<number, readonly DecidedOperation[]>();
+  readonly fences: FencesAhead;
   #arbitrating = 0;
   /** Batches decided here because no arbiter answered. */
   fallbacks = 0;
@@ -60,6 +58,7 @@ export class Decider {
     this.#queue = new DecisionQueue(options.queueCapacity, delayLimits(options), () => host.clock.monotonicMs(), options.stages);
     this.#groups = options.groups;
     this.#isMember = options.isMember;
+    this.fences = new FencesAhead(group, options.groups, () => host.clock.monotonicMs());
     this.transactions = new GroupTransactions(group, this.#queue, policy, options.groups, () => host.clock.wallMs(), () => host.clock.monotonicMs());
   }
 
@@ -86,7 +85,7 @@ export class Decider {
     const part = this.transactions.partOf(operations, transactionId);
     if (part !== undefined && part.groups[0] !== this.#group.groupId) return failAll(operations, waiter, new MeshError("INTERNAL", `group ${part.groups[0]} coordinates, not ${this.#group.groupId}`));
     const here = part === undefined ? operations : this.transactions.here(operations);
-    const unit: QueuedUnit = { operations: here, transactionId, waiters: [waiter], sizeBytes: unitBytes(operations, this.#group.state), cameMs: this.#host.clock.monotonicMs(), deadlineMs, proposed: false, ...(part === undefined ? {} : { part }) };
+    const unit: QueuedUnit = { operations: here, transactionId, waiters: [waiter], sizeBytes: unitBytes(operations, this.#group.state), cameMs: this.#host.clock.monotonicMs(), deadlineMs, proposed: false, reserves: here.every(onlyPosts), ...(part === undefined ? {} : { part }) };
     if (part !== undefined && this.transactions.isTaken(part.key)) return failAll(operations, waiter, new MeshError("OPERATION_ID_REUSED", `${part.key} is under way with other operations`));
     this.transactions.queued(unit);
     this.#queue.push(unit);
@@ -183,7 +182,8 @@ export class Decider {
   /** Sends what can be decided now to the arbiter. */
   start(): void {
     while (this.#group.serves && this.#arbitrating < ARBITRATIONS_IN_FLIGHT) {
-      const batch = this.#queue.takeBatch(this.#group.groupId, this.#group.state.transactions.locks);
+      const { locks, reserving } = this.#group.state.transactions;
+      const batch = this.#queue.takeBatch(this.#group.groupId, locks, reserving);
       if (batch === undefined) break;
       for (const unit of batch.heals) this.#heal(unit);
       if (batch.singles.length + batch.transactions.length > 0) this.#arbitrate(batch);
@@ -208,7 +208,7 @@ export class Decider {
     const { transactions } = this.#group.state;
     const free = kept.filter(({ operationId }) => this.#queue.unitOf(operationId) === undefined && transactions.keyOfOperation(operationId) === undefined);
     const operations = free.flatMap(({ pending }) => (pending === undefined ? [] : [pending]));
-    const unit: QueuedUnit = { operations, transactionId: "", waiters: [], sizeBytes: unitBytes(operations, this.#group.state), cameMs: this.#host.clock.monotonicMs(), deadlineMs: Number.POSITIVE_INFINITY, proposed: false, heal: new HealUnit(free, heading, done) };
+    const unit: QueuedUnit = { operations, transactionId: "", waiters: [], sizeBytes: unitBytes(operations, this.#group.state), cameMs: this.#host.clock.monotonicMs(), deadlineMs: Number.POSITIVE_INFINITY, proposed: false, reserves: false, heal: new HealUnit(free, heading, done) };
     if (operations.length === 0) return this.#heal(unit);
     this.#queue.push(unit);
     this.#group.dirty();
@@ -259,38 +259,18 @@ export class Decider {
     return undefined;
   }
 
-  /** The fences as they will stand where the next entry is applied: what is in the log of this leadership counts. */
-  #admits({ operation }: PendingOperation): boolean {
-    const region = operation.homeRegion;
-    if (region === undefined || groupOf(region, this.#groups) !== this.#group.groupId) return true;
-    return admits(this.#fenceAhead(region), operation.authorityEpoch, operation.serverId);
-  }
-
-  #fenceAhead(region: Region): FenceRow | undefined {
-    const text = this.#fencesInFlight.size + this.#fencesWanted.size === 0 ? "" : formatRegion(region);
-    const ahead = text === "" ? undefined : (this.#fencesInFlight.get(text) ?? this.#wanted(text));
-    return ahead?.row ?? this.#group.state.fence(region);
-  }
-
-  #wanted(text: string): { readonly row: FenceRow } | undefined {
-    const wanted = this.#fencesWanted.get(text);
-    if (wanted === undefined || wanted.untilMs > this.#host.clock.monotonicMs()) return wanted;
-    this.#fencesWanted.delete(text);
-    return undefined;
-  }
-
   /**
    * Takes out the units whose region was fenced since they were queued. None of them may get into the log: what was
    * decided beside it could live off it, and could not be applied without it. The others are decided anew.
    */
   #withoutFenced(batch: DecisionBatch): DecisionBatch | undefined {
-    const isGood = (unit: QueuedUnit): boolean => unit.operations.every((pending) => this.#admits(pending));
+    const isGood = (unit: QueuedUnit): boolean => unit.operations.every((pending) => this.fences.admits(pending));
     if (batch.singles.every(isGood) && batch.transactions.every(isGood)) return undefined;
     for (const unit of [...batch.singles, ...batch.transactions]) {
-      const region = unit.operations.find((pending) => !this.#admits(pending))?.operation.homeRegion;
+      const region = unit.operations.find((pending) => !this.fences.admits(pending))?.operation.homeRegion;
       if (region === undefined) continue;
       this.transactions.release(unit);
-      this.transactions.fenceRefusal(unit, this.#fenceAhead(region) ?? { region, epoch: 0, ownerServerId: 0 });
+      this.transactions.fenceRefusal(unit, this.fences.of(region) ?? { region, epoch: 0, ownerServerId: 0 });
     }
     return { singles: batch.singles.filter(isGood), transactions: batch.transactions.filter(isGood), heals: [] };
   }
@@ -305,20 +285,27 @@ export class Decider {
       place: { groupId: this.#group.groupId, groups: this.#groups, isMember: this.#isMember },
       state: this.#group.state,
       mintedInFlight: this.#mintedInFlight,
+      reservedInFlight: this.#queue.reservations,
       arbitrateAgain: (operations) => resolve(candidateSet(operations, this.#group.state, this.#policy, this.#groups), this.#policy),
     };
+    const unsure = new Unsure(this.#group.state.ledger.reserved, this.#queue.reservations);
     const decide: DecidePart = (units, verdicts) => {
-      let set = decideSet(basis, units, verdicts);
+      let set = unsure.leaveOut(units, decideSet(basis, units, verdicts));
       const unit = units[0];
+      if (set.length === 0) return;
       if (unit?.part !== undefined) {
         const holds = set.every(({ outcome }) => outcome !== Outcome.REJECTED);
         if (holds || unit.part.asked !== undefined) {
-          if (holds) this.#reserveMints(set, 1);
+          if (holds) {
+            this.#reserveMints(set, 1);
+            if (unit.reserves) this.#queue.reserve(unit, set);
+          }
           return void parts.push({ unit, set, holds });
         }
         set = this.transactions.rejected(unit, set);
       }
       this.#reserveMints(set, 1);
+      if (units.some(({ reserves }) => reserves)) this.#queue.reserve(decided, set);
       for (const operation of set) decided.push(operation);
     };
     try {
@@ -338,11 +325,14 @@ export class Decider {
         return this.#giveUp(batch, this.#notProposed(result.reason));
       }
       this.#proposed.set(result.index, { term: result.term, decided });
+      this.#setsInFlight.set(result.index, decided);
     }
-    const apart = new Set(parts.map(({ unit }) => unit));
-    for (const unit of batch.singles) this.#queue.proposed(unit);
+    const apart = new Set(unsure.units);
+    for (const { unit } of parts) apart.add(unit);
+    for (const unit of batch.singles) if (!apart.has(unit)) this.#queue.proposed(unit);
     for (const unit of batch.transactions) if (!apart.has(unit)) this.#queue.proposed(unit);
     for (const part of parts) this.#proposePart(part);
+    this.#queue.waitAlone([...unsure.units]);
   }
 
   /** The part of this group in a transaction across groups is an entry of its own. */
@@ -386,6 +376,7 @@ export class Decider {
   /** Nothing of what was decided gets into the log. */
   #freeMints(decided: readonly DecidedOperation[], parts: readonly DecidedPart[]): void {
     this.#reserveMints(decided, -1);
+    this.#queue.unreserve(decided);
     for (const { set, holds } of parts) if (holds) this.#reserveMints(set, -1);
   }
 
@@ -401,36 +392,6 @@ export class Decider {
     }
   }
 
-  /**
-   * A transaction is prepared under the fence that stands: the next one has to wait for its end. What comes from now on is held against
-   * the fence that is wanted, so that the wait is short. A late fence of an earlier owner waits for nothing: it changes nothing.
-   */
-  isHeld({ region, epoch, ownerServerId }: RegionFence): boolean {
-    if (region === undefined) return false;
-    const text = formatRegion(region);
-    const row: FenceRow = { region, epoch, ownerServerId };
-    if (!this.#group.state.transactions.holdsRegion(text) || !fenceFollows(this.#fenceInLog(region, text), row)) return false;
-    if (epoch >= (this.#wanted(text)?.row.epoch ?? 0)) this.#fencesWanted.set(text, { untilMs: this.#host.clock.monotonicMs() + FENCE_WANTED_MS, row });
-    return true;
-  }
-
-  /** What stands once all fences in the log are applied, whatever else is wanted. */
-  #fenceInLog(region: Region, text: string): FenceRow | undefined {
-    return this.#fencesInFlight.get(text)?.row ?? this.#group.state.fence(region);
-  }
-
-  /** A fence went into the log: it counts for what follows it there. */
-  noteFence({ region, epoch, ownerServerId }: RegionFence, index: number): void {
-    if (region === undefined) return;
-    const row: FenceRow = { region, epoch, ownerServerId };
-    const text = formatRegion(region);
-    // Not against the fence that is wanted: that may be this very one, after its wait.
-    if (!fenceFollows(this.#fenceInLog(region, text), row)) return;
-    // In order of their indexes, so that those applied are the first.
-    this.#fencesInFlight.delete(text);
-    this.#fencesInFlight.set(text, { index, row });
-  }
-
   /** An entry was applied: its operations are answered, and what it held is free. */
   applied(entry: LogEntry, applied: Applied): void {
     for (const { operationId, decision, fence } of applied.operations) {
@@ -441,12 +402,11 @@ export class Decider {
     }
     if (applied.transaction !== undefined) this.transactions.applied(applied.transaction, applied.commandResult);
     if (this.#mintedInFlight.size > 0) this.#reserveMints(applied.decided, -1);
-    if (this.#fencesInFlight.size > 0) {
-      for (const [region, { index }] of this.#fencesInFlight) {
-        if (index > entry.index) break;
-        this.#fencesInFlight.delete(region);
-      }
-    }
+    this.fences.applied(entry.index);
+    const set = this.#setsInFlight.get(entry.index);
+    if (set === undefined) return;
+    this.#setsInFlight.delete(entry.index);
+    this.#queue.unreserve(set);
   }
 
   /**
@@ -478,9 +438,9 @@ export class Decider {
     }
     this.transactions.stop(unknown);
     this.#mintedInFlight.clear();
-    this.#fencesInFlight.clear();
-    this.#fencesWanted.clear();
+    this.fences.clear();
     this.#proposed.clear();
+    this.#setsInFlight.clear();
   }
 }
 

@@ -21,6 +21,22 @@ export function lastDeadlineMs({ singles, transactions }: DecisionBatch): number
   return lastMs;
 }
 
+/** What is held already. */
+export interface Held {
+  /** By what is not applied. */
+  readonly inFlight: OperationOccupancy;
+  /** By what is in the log, not applied, and has set apart what it takes. */
+  readonly reservingInFlight: OperationOccupancy;
+  /** By what is prepared. */
+  readonly locks: Occupancy<Occupant>;
+  /** By what is prepared and has set apart what it takes. */
+  readonly reserving: Occupancy<Occupant>;
+  /** For snapshots. */
+  readonly holds: Holds;
+  /** True where one of the names was held without a pause for too long. */
+  mustRest(names: readonly string[]): boolean;
+}
+
 /** Operations in one batch, at most. */
 const BATCH_OPERATIONS = 1_024;
 /** Transactions in one batch, at most: each is a set of its own, beside the one of single operations, and a question to the arbiter holds 64. */
@@ -36,8 +52,8 @@ export class Gathering implements DecisionBatch {
   operations = 0;
   #bytes = 0;
 
-  constructor(inFlight: OperationOccupancy, locks: Occupancy<Occupant>, holds: Holds) {
-    this.#scan = new Scan(inFlight, locks, holds);
+  constructor(held: Held) {
+    this.#scan = new Scan(held);
   }
 
   get isFull(): boolean {
@@ -80,31 +96,38 @@ function isWhole({ transactionId, part, heal }: QueuedUnit): boolean {
 
 /** One look through the waiting units. */
 class Scan {
-  readonly #inFlight: OperationOccupancy;
-  readonly #locks: Occupancy<Occupant>;
-  readonly #holds: Holds;
+  readonly #held: Held;
+  /** Chosen, and need what they name. */
   readonly #chosen = new OperationOccupancy();
+  /** Chosen, and set apart what they take; of these the transactions. */
+  readonly #reserving = new OperationOccupancy();
+  readonly #reservingWhole = new OperationOccupancy();
   readonly #owners = new Owners();
   #blocked: OperationOccupancy | undefined;
 
-  constructor(inFlight: OperationOccupancy, locks: Occupancy<Occupant>, holds: Holds) {
-    this.#inFlight = inFlight;
-    this.#locks = locks;
-    this.#holds = holds;
+  constructor(held: Held) {
+    this.#held = held;
   }
 
   admits(unit: QueuedUnit): boolean {
+    const whole = isWhole(unit);
+    const { holds } = this.#held;
     // A part of a transaction that another group began has locks elsewhere, for which the snapshot would wait.
-    const isHeld = !this.#holds.isEmpty && unit.part?.asked === undefined && unit.operations.some((pending) => this.#holds.blocks(pending));
-    if (isHeld || unit.operations.some((pending) => this.#isBlocked(pending, isWhole(unit)))) {
+    const isHeld = !holds.isEmpty && unit.part?.asked === undefined && unit.operations.some((pending) => holds.blocks(pending));
+    if (isHeld || unit.operations.some((pending) => (unit.reserves ? this.#mayNotReserve(pending, unit) : this.#isBlocked(pending, whole)))) {
       this.block(unit);
       return false;
     }
     for (const pending of unit.operations) {
+      if (unit.reserves) {
+        this.#reserving.add(pending);
+        if (whole) this.#reservingWhole.add(pending);
+        continue;
+      }
       this.#chosen.add(pending);
       this.#owners.add(pending);
       // A transaction is decided as a set of its own, so nothing that meets it may be chosen beside it.
-      if (isWhole(unit)) (this.#blocked ??= new OperationOccupancy()).add(pending);
+      if (whole) (this.#blocked ??= new OperationOccupancy()).add(pending);
     }
     return true;
   }
@@ -114,8 +137,19 @@ class Scan {
     for (const pending of unit.operations) this.#blocked.add(pending);
   }
 
+  /** What others have set apart is no obstacle, unless that has to end once. Single operations are decided as one set, whatever they need. */
+  #mayNotReserve(pending: PendingOperation, unit: QueuedUnit): boolean {
+    const { inFlight, locks, mustRest } = this.#held;
+    if (inFlight.meets(pending) || locks.meets(pending) || this.#blocked?.meets(pending) === true) return true;
+    if (isWhole(unit) && this.#chosen.meets(pending)) return true;
+    return unit.part !== undefined && mustRest(pending.touched.shared);
+  }
+
   #isBlocked(pending: PendingOperation, isTransaction: boolean): boolean {
-    if (this.#inFlight.meets(pending) || this.#locks.meets(pending) || this.#blocked?.meets(pending) === true) return true;
-    return isTransaction ? this.#chosen.meets(pending) : this.#chosen.meetsOwn(pending, this.#owners);
+    const { inFlight, reservingInFlight, locks, reserving } = this.#held;
+    if (inFlight.meets(pending) || locks.meets(pending) || this.#blocked?.meets(pending) === true) return true;
+    if (reservingInFlight.meets(pending) || reserving.meets(pending)) return true;
+    if (isTransaction) return this.#chosen.meets(pending) || this.#reserving.meets(pending);
+    return this.#reservingWhole.meets(pending) || this.#chosen.meetsOwn(pending, this.#owners);
   }
 }

@@ -2,7 +2,8 @@
 // other; others side by side. So a decision never needs to see anything that is not applied yet. Servers take turns, so
 // that one with much to do waits for itself (flow/fair-lanes.ts); what comes faster than it can be decided is refused.
 import { type Decision, type HybridTimestamp, MeshError, type OperationError } from "@statemesh/contract";
-import type { DecisionUnit, Occupancy, Occupant, PendingOperation } from "@statemesh/replica";
+import type { DecidedOperation } from "@statemesh/contract/log";
+import { type DecisionUnit, needsOf, type Occupancy, type Occupant, type PendingOperation, Reservations } from "@statemesh/replica";
 import { FairLanes, type Lane } from "../flow/fair-lanes.ts";
 import { Holds } from "../flow/holds.ts";
 import { InFlight } from "../flow/in-flight.ts";
@@ -11,6 +12,7 @@ import { type DelayLimits, retryAfterMs } from "../flow/standing-delay.ts";
 import { type DecisionBatch, Gathering } from "./decision-batch.ts";
 import type { AskedToPrepare } from "./group-transactions.ts";
 import type { HealUnit } from "../healing/heal-unit.ts";
+import { HeldNames } from "./held-names.ts";
 import { OperationOccupancy } from "./occupancy.ts";
 import { overloaded } from "./operation-errors.ts";
 
@@ -50,6 +52,10 @@ export interface QueuedUnit extends DecisionUnit {
   proposedMs?: number;
   /** In the log, so that its outcome is unknown until it is applied. */
   proposed: boolean;
+  /** It only moves items between accounts: it sets apart what it takes, and goes on beside others that have set apart something of the same. */
+  reserves: boolean;
+  /** It had its turn, and waits no more in the lane of its server. */
+  hadTurn?: boolean;
   /** Operations that were kept during a partition, and are decided as a whole. */
   readonly heal?: HealUnit;
 }
@@ -81,6 +87,12 @@ export class DecisionQueue {
   /** They met something, and are looked at first, in the order in which they were. */
   #blocked: QueuedUnit[] = [];
   #inFlight = new OperationOccupancy();
+  /** Of what is in the log and has set apart what it takes, until that is applied. */
+  #reserving = new OperationOccupancy();
+  /** What those set apart. */
+  readonly reservations: Reservations = new Reservations();
+  readonly #needs = new Map<object, ReturnType<typeof needsOf>>();
+  readonly #held = new HeldNames();
   readonly #underWay: InFlight<QueuedUnit>;
   readonly #byOperationId = new Map<string, QueuedUnit>();
   /** What waits for snapshots to be read. */
@@ -209,14 +221,16 @@ export class DecisionQueue {
    * The next batch, or undefined where everything that waits meets something in flight. Servers take turns; of one server, first
    * come, first served; and a unit that had its turn is never passed by another that it meets. Two operations of one server never
    * compete: the second waits until the first is decided. Those whose states merge do not compete. What meets `locks` waits for the
-   * transaction that holds them. Nobody waits any more for what is past its deadline: it is dropped.
+   * transaction that holds them; what meets `reserving`, unless it only moves items. Nobody waits any more for what is past its deadline: it is dropped.
    */
-  takeBatch(groupId: number, locks: Occupancy<Occupant>): DecisionBatch | undefined {
+  takeBatch(groupId: number, locks: Occupancy<Occupant>, reserving: Occupancy<Occupant>): DecisionBatch | undefined {
     if (this.waiting === 0) return undefined;
     const nowMs = this.#nowMs();
     if (!this.#underWay.hasRoom(nowMs)) return undefined;
     this.holds.expire(nowMs);
-    let batch = new Gathering(this.#inFlight, locks, this.holds);
+    const mustRest = (names: readonly string[]): boolean => this.#held.mustRest(names, (name) => this.#reserving.has(name) || reserving.has(name), nowMs);
+    const held = { inFlight: this.#inFlight, reservingInFlight: this.#reserving, locks, reserving, holds: this.holds, mustRest };
+    let batch = new Gathering(held);
     // What found no room in the batch before comes first in this one, if nothing that was before it stands in its way.
     if (this.#lacksRoom) {
       this.#lacksRoom = false;
@@ -224,7 +238,7 @@ export class DecisionQueue {
       for (const unit of this.#blocked) batch.pass(unit);
       this.#takeTurns(groupId, batch, nowMs);
       this.#lacksRoom = false;
-      if (batch.operations === 0) batch = new Gathering(this.#inFlight, locks, this.holds);
+      if (batch.operations === 0) batch = new Gathering(held);
     }
     if (batch.operations === 0) this.#takeAll(groupId, batch, nowMs);
     if (batch.operations === 0) return undefined;
@@ -311,20 +325,56 @@ export class DecisionQueue {
     for (const pending of unit.operations) this.#inFlight.add(pending);
   }
 
-  /** The decision of a unit went into the log. */
+  /** Decided, and about to be put into the log: what it takes is not there for others any more. `holder`: whose end gives it free. */
+  reserve(holder: object, decided: readonly DecidedOperation[]): void {
+    const needs = needsOf(decided);
+    this.#needs.set(holder, [...(this.#needs.get(holder) ?? []), ...needs]);
+    this.reservations.change(needs, 1);
+  }
+
+  /** It is applied, or will never be. */
+  unreserve(holder: object): void {
+    const needs = this.#needs.get(holder);
+    if (needs === undefined) return;
+    this.#needs.delete(holder);
+    this.reservations.change(needs, -1);
+  }
+
+  /** It is in the log. Where it has set apart what it takes, others may go on with the rest. */
   proposed(unit: QueuedUnit): void {
     const nowMs = this.#nowMs();
     unit.proposed = true;
     unit.proposedMs = nowMs;
     this.#stages.decide.observe(nowMs - (unit.takenMs ?? nowMs));
+    if (!unit.reserves) return;
+    for (const pending of unit.operations) {
+      this.#inFlight.remove(pending);
+      this.#reserving.add(pending);
+    }
+  }
+
+  /** Not decided after all: the units wait, before all others and in their order, until they have what they name to themselves. */
+  waitAlone(units: readonly QueuedUnit[]): void {
+    for (const unit of units) {
+      this.#leave(unit);
+      unit.reserves = false;
+      unit.hadTurn = true;
+    }
+    if (units.length > 0) this.#blocked = [...units, ...this.#blocked];
+  }
+
+  #leave(unit: QueuedUnit): void {
+    const nowMs = this.#nowMs();
+    this.#underWay.ended(unit, nowMs);
+    if (unit.proposedMs !== undefined) this.#stages.log.observe(nowMs - unit.proposedMs);
+    const held = unit.proposed && unit.reserves ? this.#reserving : this.#inFlight;
+    for (const pending of unit.operations) held.remove(pending);
+    this.unreserve(unit);
   }
 
   /** The unit was applied or given up: what it held is free. */
   release(unit: QueuedUnit): void {
-    const nowMs = this.#nowMs();
-    this.#underWay.ended(unit, nowMs);
-    if (unit.proposedMs !== undefined) this.#stages.log.observe(nowMs - unit.proposedMs);
-    for (const pending of unit.operations) this.#inFlight.remove(pending);
+    this.#leave(unit);
     this.#forget(unit);
   }
 
@@ -332,6 +382,10 @@ export class DecisionQueue {
   drain(): QueuedUnit[] {
     const units = new Set(this.#byOperationId.values());
     this.#inFlight = new OperationOccupancy();
+    this.#reserving = new OperationOccupancy();
+    this.reservations.clear();
+    this.#needs.clear();
+    this.#held.clear();
     this.#underWay.clear();
     this.#blocked = [];
     this.#first = [];
@@ -353,8 +407,8 @@ function mayClear({ operations, part, heal }: QueuedUnit): boolean {
 }
 
 /** Whose turn a unit takes; undefined: it goes before all turns. */
-function laneOf({ operations, part, heal }: QueuedUnit): number | undefined {
-  if (heal !== undefined || part?.asked !== undefined) return undefined;
+function laneOf({ operations, part, heal, hadTurn }: QueuedUnit): number | undefined {
+  if (heal !== undefined || part?.asked !== undefined || hadTurn === true) return undefined;
   return (operations[0] ?? part?.all?.[0])?.operation.serverId;
 }
 

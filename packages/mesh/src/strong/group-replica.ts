@@ -196,7 +196,7 @@ export class GroupReplica {
     if (!this.serves) return done(undefined, notLeader(this.groupId, this.core.leader));
     const body = command.command;
     if (body?.$case === "transaction" && body.value.step?.$case === "ask") return this.#decider.prepare(body.value.step.value, done);
-    if (body?.$case === "fence" && this.#decider.isHeld(body.value)) return done(undefined, transactionPending(body.value.region));
+    if (body?.$case === "fence" && this.#decider.fences.isHeld(body.value)) return done(undefined, transactionPending(body.value.region));
     if (body?.$case === "transaction" && this.transactions.isEarly(body.value)) return done(undefined, transactionPending(undefined));
     if (body?.$case === "hold") return done(this.#hold(body.value), undefined);
     const result = this.core.propose(Command.encode(command).finish());
@@ -204,7 +204,7 @@ export class GroupReplica {
       return done(undefined, result.reason === "uncommitted_limit" ? overloaded("bytes not committed", 32 * 1024 * 1024) : notLeader(this.groupId, this.core.leader));
     }
     this.#commands.set(result.index, { term: result.term, done });
-    if (body?.$case === "fence") this.#decider.noteFence(body.value, result.index);
+    if (body?.$case === "fence") this.#decider.fences.note(body.value, result.index);
     this.dirty();
   }
 

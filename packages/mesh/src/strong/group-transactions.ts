@@ -2,7 +2,7 @@
 // takes a transaction from step to step is the coordinator (coordinator.ts); what the steps do is in packages/replica.
 import { ConflictType, type Decision, type LogPosition, MeshError, Outcome } from "@statemesh/contract";
 import { type AskToPrepare, type Command, CommandResult, type DecidedOperation, type TransactionCommand, type TransactionRef } from "@statemesh/contract/log";
-import { type AppliedStep, commandOf, type CoordinatedRow, lockOf, type PendingOperation, transactionKey, TransactionState, verdictsOf } from "@statemesh/replica";
+import { type AppliedStep, commandOf, type CoordinatedRow, lockOf, onlyPosts, type PendingOperation, transactionKey, TransactionState, verdictsOf } from "@statemesh/replica";
 import { groupOf, type Policy } from "@statemesh/world";
 import type { DecidingGroup } from "./decider.ts";
 import { allOf, type DecisionQueue, type GroupPart, type QueuedUnit, type Waiter } from "./decision-queue.ts";
@@ -144,7 +144,7 @@ export class GroupTransactions {
     const limit = this.#queue.refusal(groupId, 0) ?? this.refusal();
     if (limit !== undefined) return done(undefined, limit);
     const unit: QueuedUnit = {
-      operations: pending, transactionId: key.startsWith("t:") ? key.slice(2) : "", waiters: [], sizeBytes: unitBytes(pending, state), cameMs: this.#monotonicMs(), deadlineMs: Number.POSITIVE_INFINITY, proposed: false,
+      operations: pending, transactionId: key.startsWith("t:") ? key.slice(2) : "", waiters: [], sizeBytes: unitBytes(pending, state), cameMs: this.#monotonicMs(), deadlineMs: Number.POSITIVE_INFINITY, proposed: false, reserves: pending.every(onlyPosts),
       part: { key, stamp, groups, all: undefined, asked: { transaction, deadlineMs, done: [done] } },
     };
     this.queued(unit);
@@ -235,10 +235,10 @@ export class GroupTransactions {
     }
   }
 
-  /** Every group has released: the callers hear. */
-  conclude(row: CoordinatedRow, released: ReadonlyMap<number, LogPosition>): void {
+  /** It is decided, and the places of all that was done are known: the callers hear. `repeated`: others have heard before. True. */
+  conclude(row: CoordinatedRow, released: ReadonlyMap<number, LogPosition>, repeated: boolean): true {
     const begun = this.#begun.get(row.key);
-    if (begun === undefined) return;
+    if (begun === undefined) return true;
     this.#begun.delete(row.key);
     const { state } = this.#group;
     for (const [i, { operation }] of row.operations.entries()) {
@@ -246,9 +246,10 @@ export class GroupTransactions {
       if (decision === undefined) continue;
       // What was rejected took effect nowhere: its place is where that was decided.
       const elsewhere = row.state === TransactionState.COMMITTED ? released.get(row.homeGroups[i] ?? 0) : undefined;
-      const heard: Decision = state.decisionOf(elsewhere === undefined ? decision : { ...decision, elsewhere }, false);
+      const heard: Decision = state.decisionOf(elsewhere === undefined ? decision : { ...decision, elsewhere }, repeated);
       for (const waiter of begun.waiters) waiter.decided(heard);
     }
+    return true;
   }
 
   /** Who asked again between the answer and the end. */

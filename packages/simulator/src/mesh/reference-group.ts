@@ -61,6 +61,7 @@ export class ReferenceGroup {
   /** The same by entity: the index of each change, and the version it left; 0: removed. */
   readonly history = new Map<string, { index: number; version: number }[]>();
   readonly #balances = new Map<string, number>();
+  readonly #balanceOf = (account: string, itemKind: string): number => this.#balances.get(`${account} ${itemKind}`) ?? 0;
   readonly #containers = new ContainerBook();
   readonly #fences = new Map<string, Fence>();
   readonly #prepared = new Map<string, { readonly beginIndex: number; readonly decided: readonly DecidedOperation[] }>();
@@ -106,7 +107,7 @@ export class ReferenceGroup {
     if (entry.kind !== 0) return;
     const { command } = Command.decode(entry.data);
     if (command?.$case === "operations") {
-      for (const operation of this.#decide(entry.index, command.value.operations)) this.#transactions.touched(this.state.groupId, operation);
+      for (const operation of this.#decide(entry.index, command.value.operations)) this.#transactions.touched(this.state.groupId, operation, this.#balanceOf);
     } else if (command?.$case === "heal") this.#decide(entry.index, command.value.operations.flatMap(({ decided, decidedBefore }) => (decided === undefined || decidedBefore ? [] : [decided])), true);
     else if (command?.$case === "escrow") this.#escrowStep(entry.index, command.value, before, applied);
     else if (command?.$case === "transaction") this.#step(entry.index, command.value, applied);
@@ -185,12 +186,12 @@ export class ReferenceGroup {
     const held = this.#prepared.get(key);
     switch (step.$case) {
       case "begin":
-        this.#transactions.begun(groupId, key, beginIndex, step.value.groups, step.value.decided);
+        this.#transactions.begun(groupId, key, beginIndex, step.value.groups, step.value.decided, this.#balanceOf);
         this.#prepared.set(key, { beginIndex, decided: step.value.decided });
         this.#begun.set(key, step.value);
         return;
       case "prepare":
-        this.#transactions.prepared(groupId, key, beginIndex, step.value.decided);
+        this.#transactions.prepared(groupId, key, beginIndex, step.value.decided, this.#balanceOf);
         this.#prepared.set(key, { beginIndex, decided: step.value.decided });
         return;
       case "decide":

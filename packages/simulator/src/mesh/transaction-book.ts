@@ -1,5 +1,6 @@
 // Transactions across groups, as the committed logs tell of them: one outcome in all groups, decided before anything of it is in
-// force, by a coordinating group that every other had promised; and while a group holds something for one, nothing else touches it.
+// force, by a coordinating group that every other had promised; and while a group holds something for one, nothing else touches it, but for
+// players' accounts: of these nothing else takes what is set apart.
 import type { DecidedOperation } from "@statemesh/contract/log";
 
 interface Known {
@@ -9,10 +10,15 @@ interface Known {
   readonly released: Set<number>;
 }
 
+/** What a group's account holds of a kind, by the entries so far. */
+export type BalanceOf = (account: string, itemKind: string) => number;
+
 export class TransactionBook {
   readonly #known = new Map<string, Known>();
   /** By group: who holds a name. */
   readonly #held = new Map<string, string>();
+  /** By group, account and kind: what is set apart for each transaction. */
+  readonly #apart = new Map<string, Map<string, number>>();
   readonly #fail: (kind: string, message: string) => void;
   readonly #sometimes: (what: string) => void;
 
@@ -21,17 +27,17 @@ export class TransactionBook {
     this.#sometimes = sometimes;
   }
 
-  begun(groupId: number, key: string, beginIndex: number, groups: readonly number[], decided: readonly DecidedOperation[]): void {
+  begun(groupId: number, key: string, beginIndex: number, groups: readonly number[], decided: readonly DecidedOperation[], balanceOf: BalanceOf): void {
     this.#known.set(`${key} ${beginIndex}`, { groups, prepared: new Set([groupId]), outcome: "open", released: new Set() });
-    this.#hold(groupId, key, decided);
+    this.#hold(groupId, key, decided, balanceOf);
   }
 
-  prepared(groupId: number, key: string, beginIndex: number, decided: readonly DecidedOperation[]): void {
+  prepared(groupId: number, key: string, beginIndex: number, decided: readonly DecidedOperation[], balanceOf: BalanceOf): void {
     const known = this.#known.get(`${key} ${beginIndex}`);
     if (known === undefined) return this.#fail("transactions", `group ${groupId} is prepared for ${key}, which nobody began at ${beginIndex}`);
     known.prepared.add(groupId);
     if (known.outcome !== "open") this.#sometimes("transaction prepared too late");
-    this.#hold(groupId, key, decided);
+    this.#hold(groupId, key, decided, balanceOf);
   }
 
   decided(key: string, beginIndex: number, commit: boolean, decided: readonly DecidedOperation[]): void {
@@ -61,14 +67,21 @@ export class TransactionBook {
   }
 
   /** What an entry of a group did besides. */
-  touched(groupId: number, decided: DecidedOperation): void {
+  touched(groupId: number, decided: DecidedOperation, balanceOf: BalanceOf): void {
+    this.#checkApart(groupId, decided.operationId, [decided], balanceOf);
     for (const name of namesOf(groupId, [decided])) {
       const holder = this.#held.get(name);
       if (holder !== undefined) this.#fail("locks hold", `${decided.operationId} changed ${name}, which ${holder} holds`);
     }
   }
 
-  #hold(groupId: number, key: string, decided: readonly DecidedOperation[]): void {
+  #hold(groupId: number, key: string, decided: readonly DecidedOperation[], balanceOf: BalanceOf): void {
+    for (const [name, needed] of needsOf(groupId, decided)) {
+      const apart = this.#apart.get(name) ?? new Map<string, number>();
+      if (apart.size > 0) this.#sometimes("account in several transactions across groups");
+      this.#apart.set(name, apart.set(key, needed));
+    }
+    this.#checkApart(groupId, key, decided, balanceOf);
     for (const name of namesOf(groupId, decided)) {
       const holder = this.#held.get(name);
       if (holder !== undefined && holder !== key) this.#fail("locks hold", `${key} takes ${name}, which ${holder} holds`);
@@ -76,7 +89,26 @@ export class TransactionBook {
     }
   }
 
+  /** Whatever becomes of those that are prepared, each finds what it was promised. */
+  #checkApart(groupId: number, who: string, decided: readonly DecidedOperation[], balanceOf: BalanceOf): void {
+    for (const { effects } of decided) {
+      for (const { effect } of effects) {
+        if (effect?.$case !== "post") continue;
+        const { from, itemKind } = effect.value;
+        if (!from.startsWith("player:")) continue;
+        let apart = 0;
+        for (const needed of this.#apart.get(nameOf(groupId, from, itemKind))?.values() ?? []) apart += needed;
+        const held = balanceOf(from, itemKind);
+        if (apart > held) this.#fail("locks hold", `${who} leaves ${held} ${itemKind} in ${from} of group ${groupId}, of which ${apart} are set apart`);
+      }
+    }
+  }
+
   #free(groupId: number, key: string, decided: readonly DecidedOperation[]): void {
+    for (const [name] of needsOf(groupId, decided)) {
+      const apart = this.#apart.get(name);
+      if (apart?.delete(key) === true && apart.size === 0) this.#apart.delete(name);
+    }
     for (const name of namesOf(groupId, decided)) if (this.#held.get(name) === key) this.#held.delete(name);
   }
 
@@ -92,7 +124,9 @@ export class TransactionBook {
       if (outcome === "committed" && groups.some((groupId) => !released.has(groupId))) return `transaction ${key} is not in force in every group`;
     }
     const [held] = this.#held;
-    return held === undefined ? undefined : `${held[1]} still holds ${held[0]}`;
+    if (held !== undefined) return `${held[1]} still holds ${held[0]}`;
+    const [apart] = this.#apart.keys();
+    return apart === undefined ? undefined : `something is still set apart of ${apart}`;
   }
 }
 
@@ -104,7 +138,31 @@ function* namesOf(groupId: number, decided: readonly DecidedOperation[]): Genera
         if (effect !== undefined && effect.$case !== "footprint" && effect.$case !== "escrow") yield `${groupId} ${effect.value.kind}/${effect.value.entityId}`;
         continue;
       }
-      for (const account of [effect.value.from, effect.value.to]) if (account !== "" && !account.startsWith("group:")) yield `${groupId} ${account}`;
+      for (const account of [effect.value.from, effect.value.to]) if (account !== "" && !account.startsWith("group:") && !account.startsWith("player:")) yield `${groupId} ${account}`;
     }
   }
+}
+
+function nameOf(groupId: number, account: string, itemKind: string): string {
+  return `${groupId} ${account} ${itemKind}`;
+}
+
+/** What must be there of players' accounts, one posting after the other. */
+function needsOf(groupId: number, decided: readonly DecidedOperation[]): Map<string, number> {
+  const sums = new Map<string, number>();
+  const needs = new Map<string, number>();
+  for (const { effects } of decided) {
+    for (const { effect } of effects) {
+      if (effect?.$case !== "post") continue;
+      const { from, to, itemKind, quantity } = effect.value;
+      for (const [account, delta] of [[from, -quantity], [to, quantity]] as const) {
+        if (!account.startsWith("player:")) continue;
+        const name = nameOf(groupId, account, itemKind);
+        const sum = (sums.get(name) ?? 0) + delta;
+        sums.set(name, sum);
+        needs.set(name, Math.max(needs.get(name) ?? 0, -sum));
+      }
+    }
+  }
+  return needs;
 }

@@ -15,8 +15,8 @@ import type { PlantedBug } from "./planted-bug.ts";
 import { RAFT_BUGS } from "./raft-bugs.ts";
 import { SNAPSHOT_BUGS } from "./snapshot-bugs.ts";
 import { CROWD_BUGS, SUBSCRIPTION_BUGS } from "./subscription-bugs.ts";
-import { TRANSACTION_BUGS } from "./transaction-bugs.ts";
+import { RESERVATION_BUGS, TRANSACTION_BUGS } from "./transaction-bugs.ts";
 
 export * from "./planted-bug.ts";
 
-export const PLANTED: readonly PlantedBug[] = [...RAFT_BUGS, ...LOG_BUGS, ...MESH_BUGS, ...AUTHORITY_BUGS, ...TRANSACTION_BUGS, ...MEMBER_BUGS, ...LEDGER_BUGS, ...SUBSCRIPTION_BUGS, ...FOOTPRINT_BUGS, ...SNAPSHOT_BUGS, ...FLOW_BUGS, ...HEALING_BUGS, ...DISK_BUGS, ...MERGE_BUGS, ...MOVE_BUGS, ...HISTORY_BUGS, ...CROWD_BUGS, ...ESCROW_BUGS];
+export const PLANTED: readonly PlantedBug[] = [...RAFT_BUGS, ...LOG_BUGS, ...MESH_BUGS, ...AUTHORITY_BUGS, ...TRANSACTION_BUGS, ...MEMBER_BUGS, ...LEDGER_BUGS, ...SUBSCRIPTION_BUGS, ...FOOTPRINT_BUGS, ...SNAPSHOT_BUGS, ...FLOW_BUGS, ...HEALING_BUGS, ...DISK_BUGS, ...MERGE_BUGS, ...MOVE_BUGS, ...HISTORY_BUGS, ...CROWD_BUGS, ...ESCROW_BUGS, ...RESERVATION_BUGS];

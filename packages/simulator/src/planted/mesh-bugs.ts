@@ -3,6 +3,7 @@ import { SMALL_MESH as SMALL } from "./small-mesh.ts";
 
 const STATE = "packages/replica/src/group-state.ts";
 const DECIDER = "packages/mesh/src/strong/decider.ts";
+const FENCES_AHEAD = "packages/mesh/src/strong/fences-ahead.ts";
 const HUB = "packages/mesh/src/subscriptions/subscription-hub.ts";
 const DELIVERY = "packages/mesh/src/causal/delivery.ts";
 const MATERIALIZER = "packages/store/src/materializer.ts";
@@ -78,7 +79,7 @@ export const MESH_BUGS: readonly PlantedBug[] = [
     edits: [
       { file: STATE, find: "    if (admits(fence, operation.epoch, operation.serverId)) return undefined;", replace: "    if (operation.serverId > 0) return undefined;" },
       { file: DECIDER, find: "      if (!state.admits(region, operation.authorityEpoch, operation.serverId)) {", replace: "      if (operation.serverId < 0) {" },
-      { file: DECIDER, find: "    return admits(this.#fenceAhead(region), operation.authorityEpoch, operation.serverId);", replace: "    return true;" },
+      { file: FENCES_AHEAD, find: "    return admits(this.of(region), operation.authorityEpoch, operation.serverId);", replace: "    return true;" },
     ],
   },
   {

@@ -16,8 +16,8 @@ export const TRANSACTION_BUGS: readonly PlantedBug[] = [
     breaks: "a leader keeps what a transaction holds only where it prepared it itself: under the next one anybody takes it",
     hints: { ...SMALL, faults: "leadership transfer,step down,kill of the leader" },
     edits: [
-      { file: "packages/mesh/src/strong/decider.ts", find: "const batch = this.#queue.takeBatch(this.#group.groupId, this.#group.state.transactions.locks);", replace: "const batch = this.#queue.takeBatch(this.#group.groupId, this.transactions.leadsSince(this.#group.core.term) ? this.#group.state.transactions.locks : new Occupancy());" },
-      { file: "packages/mesh/src/strong/decider.ts", find: "type GroupState, isClearing, type PendingOperation, transactionKey }", replace: "type GroupState, isClearing, Occupancy, type PendingOperation, transactionKey }" },
+      { file: "packages/mesh/src/strong/decider.ts", find: "const batch = this.#queue.takeBatch(this.#group.groupId, locks, reserving);", replace: "const isOwn = this.transactions.leadsSince(this.#group.core.term);\n      const batch = this.#queue.takeBatch(this.#group.groupId, isOwn ? locks : new Occupancy(), isOwn ? reserving : new Occupancy());" },
+      { file: "packages/mesh/src/strong/decider.ts", find: "type GroupState, isClearing, onlyPosts, type PendingOperation, transactionKey }", replace: "type GroupState, isClearing, Occupancy, onlyPosts, type PendingOperation, transactionKey }" },
       { file: "packages/mesh/src/strong/group-transactions.ts", find: "  /** Somebody waits to hear", replace: "  leadsSince(term: number): boolean {\n    return [...this.#group.state.transactions.preparedRows()].every(({ index }) => this.#group.core.termOf(index) === term);\n  }\n\n  /** Somebody waits to hear" },
     ],
   },
@@ -41,5 +41,21 @@ export const TRANSACTION_BUGS: readonly PlantedBug[] = [
       file: COORDINATOR, find: "    if (next === undefined) return this.#decide(group, row, drive, true, homeLast([...drive.votes.values()].flat()));",
       replace: "    if (next === undefined) this.#releaseAll(group, { ...row, state: TransactionState.COMMITTED }, drive);\n    if (next === undefined) return this.#decide(group, row, drive, true, homeLast([...drive.votes.values()].flat()));",
     }],
+  },
+];
+
+/** Mistakes of what is set apart of accounts. */
+export const RESERVATION_BUGS: readonly PlantedBug[] = [
+  {
+    number: 103, name: "set-apart-for-nobody", tier: "mesh",
+    breaks: "what is prepared and set apart of an account counts as there: it is promised once more",
+    hints: { ...SMALL, containers: 0, faults: "leadership transfer" },
+    edits: [{ file: "packages/replica/src/ledger-overlay.ts", find: "    return this.#ledger.reserved[side](account, itemKind) + (this", replace: "    return (this" }],
+  },
+  {
+    number: 104, name: "refused-on-a-guess", tier: "mesh",
+    breaks: "who finds too little beside what others have set apart is refused, though that may come back",
+    hints: { ...SMALL, containers: 0, faults: "leadership transfer,step down" },
+    edits: [{ file: "packages/mesh/src/strong/unsure.ts", find: "    if (this.#names.size === 0 && !set.some(isShort)) return set;\n", replace: "    if (set.length >= 0) return set;\n" }],
   },
 ];
