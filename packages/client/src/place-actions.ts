@@ -6,7 +6,7 @@ import type { MergingType, StrongType } from "./studio-types.ts";
 /** The builders that begin with a place. */
 const BUILDERS = [
   "structurePlacement", "structureRemoval", "resourceClaim", "resourceRelease", "itemPickup", "mint", "burn", "transfer", "drop", "spawn", "trade", "containerCreate", "containerMove",
-  "containerDestroy", "dig", "fill", "paint", "creatureOwnership", "creatureHandoff",
+  "containerDestroy", "dig", "fill", "paint", "creatureOwnership", "creatureHandoff", "escrowOpening",
 ] as const satisfies readonly (keyof OperationBuilder)[];
 
 type Builder = (typeof BUILDERS)[number];
