@@ -24,8 +24,8 @@ const WAITING_BYTES = 64 * 1024;
 const SLICE_MS = 5;
 const STREAMS_A_LOOK = 16;
 /**
- * A round of streams is followed by a pause as long as it took of the processor, at most so long, milliseconds: what changes meanwhile goes together, and readers, however
- * many, leave half of the node to others.
+ * A round of streams that took more than a slice is followed by a pause as long as it took of the processor, at most so long, milliseconds: what changes meanwhile goes
+ * together, and readers, however many, leave half of the node to others. After a short one there is none: on a busy machine it is long until a process that sleeps has its turn.
  */
 const PAUSE_MAX_MS = 50;
 
@@ -121,7 +121,7 @@ export class PulledStreams<Response> {
     this.#round = [];
     this.#next = 0;
     this.#due = false;
-    this.#pauseEndMs = this.#times.nowMs() + Math.min(this.#roundMs, PAUSE_MAX_MS);
+    this.#pauseEndMs = this.#roundMs < SLICE_MS ? 0 : this.#times.nowMs() + Math.min(this.#roundMs, PAUSE_MAX_MS);
     this.#source.served?.();
     if (this.#readable.size > 0) this.#plan();
   }

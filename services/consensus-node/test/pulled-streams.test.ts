@@ -170,3 +170,12 @@ it("pauses after a round for as long as it took, at most 50 ms, and serves what 
     vi.useRealTimers();
   }
 });
+
+it("makes no pause after a round that took less than 5 ms", async () => {
+  const { callers, change } = crowd(4, 1);
+  for (let round = 1; round <= 5; round += 1) {
+    change();
+    await turn();
+    expect(callers.map(({ read }) => read.length)).toEqual([round, round, round, round]);
+  }
+});
