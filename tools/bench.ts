@@ -13,6 +13,7 @@ import { measureTransfers } from "./bench-transfers.ts";
 import { type AuthorityTimes, measureFailovers, measureHandoffs } from "./bench-authority.ts";
 import { type ArbitrationResult, measureArbitration } from "./bench-arbitration.ts";
 import { type Comparison, comparisonLine, measureBesideEtcd } from "./bench-etcd.ts";
+import { type ConvergenceResult, measureConvergence } from "./bench-convergence.ts";
 import { measureOverload, type OverloadResult } from "./bench-overload.ts";
 import { measurePlayers, type PlayersResult } from "./bench-players.ts";
 import { measurePublish, type PublishResult } from "./bench-publish.ts";
@@ -40,14 +41,14 @@ interface Options {
 }
 
 const options = new Command("./dev bench")
-  .description("Measures a mesh of three consensus nodes and an arbiter, real processes with fsync on: strong operations unary and streamed, transfers within groups and across them, the rules in process and through an arbiter, the time from kill -9 of a leader to the next commit, regions handed over and taken over from killed owners, what a thousand groups cost beside four, how soon ten thousand subscribers have a change, how soon five nodes notice that links between them are cut, how many walking players hear of each other in time, and what becomes of more load than can be decided. Memory of each process follows the load.")
+  .description("Measures a mesh of three consensus nodes and an arbiter, real processes with fsync on: strong operations unary and streamed, transfers within groups and across them, the rules in process and through an arbiter, the time from kill -9 of a leader to the next commit, regions handed over and taken over from killed owners, what a thousand groups cost beside four, how soon ten thousand subscribers have a change, how soon five nodes notice that links between them are cut, how soon eight nodes hold the same eventual values and causal events and what that costs on the wire, how many walking players hear of each other in time, and what becomes of more load than can be decided. Memory of each process follows the load.")
   .option("--seconds <n>", "length of each measurement", wholeIn(1, 600), 8)
   .option("--kills <n>", "leaders to kill, and owners of regions", wholeIn(0, 1_000), 20)
   .option("--handoffs <n>", "regions to hand over", wholeIn(1, 100_000), 1_000)
   .option("--cuts <n>", "partitions to make and repair", wholeIn(1, 1_000), 8)
   .option("--subscribers <n>", "subscriptions to open", wholeIn(3, 50_000), 10_000)
   .option("--seed <n>", "walks and wishes of players; left out: by the time", wholeIn(0, 4_294_967_295), Date.now() % 1_000_000)
-  .addOption(new Option("--only <part>", "one part").choices(["unary", "stream", "transfers", "arbitration", "kills", "handoff", "failover", "groups", "detection", "publish", "subscribers", "players", "overload", "etcd"]))
+  .addOption(new Option("--only <part>", "one part").choices(["unary", "stream", "transfers", "arbitration", "kills", "handoff", "failover", "groups", "detection", "publish", "convergence", "subscribers", "players", "overload", "etcd"]))
   .option("--beside-etcd", "also the same work beside etcd (Debian's etcd-server), in turns, with ratios of medians", false)
   .option("--rounds <n>", "turns of the comparison with etcd", wholeIn(1, 100), 3)
   .option("--json", "print one JSON object", false)
@@ -171,6 +172,7 @@ let arbitration: ArbitrationResult | undefined;
 let authority: AuthorityTimes = { handoffMs: [], gapMs: [], failoverMs: [] };
 let detection: DetectionResult | undefined;
 let publish: PublishResult | undefined;
+let convergence: ConvergenceResult | undefined;
 let subscribers: SubscribersResult | undefined;
 let players: PlayersResult | undefined;
 let overload: OverloadResult | undefined;
@@ -185,6 +187,7 @@ try {
       say(`Publish with ${what}: ${perSecond.toFixed(0)}/s, p50 ${p50Ms.toFixed(2)} ms, p99 ${p99Ms.toFixed(2)} ms`);
     }
   }
+  if (wants("convergence")) convergence = await measureConvergence(dataDir, options.seconds, say);
   if (wants("subscribers")) subscribers = await measureSubscribers(dataDir, options.subscribers, options.seconds, say);
   if (wants("players")) {
     players = await measurePlayers(dataDir, { seconds: options.seconds, seed: options.seed, say });
@@ -269,7 +272,7 @@ function adminOf(node: Mesh["nodes"][number]): ClusterAdminServiceClient {
   return new ClusterAdminServiceClient(node.clientAddress, credentials.createInsecure(), clientOptions({ ownConnection: true }));
 }
 
-if (options.json) process.stdout.write(`${JSON.stringify({ results, outagesMs: outages, memoryMiB, authority, arbitration, groups: groupsResults, detection, publish, subscribers, players, overload, besideEtcd: comparisons }, undefined, 2)}\n`);
+if (options.json) process.stdout.write(`${JSON.stringify({ results, outagesMs: outages, memoryMiB, authority, arbitration, groups: groupsResults, detection, publish, convergence, subscribers, players, overload, besideEtcd: comparisons }, undefined, 2)}\n`);
 process.exit();
 
 /** Ascending milliseconds in a line. */

@@ -24,6 +24,29 @@ describe("repair of a region that differs in little", () => {
     expect(cluster.bytes).toBeLessThan(whole * 0.05);
   }, 120_000);
 
+  it("waits for a node that is filled from elsewhere: then what that lacked costs under 5%, and nobody has asked it for what it had not got yet", () => {
+    const before = new EventualCluster(2);
+    for (let i = 0; i < 2_000; i += 500) before.publishAll(0, Array.from({ length: 500 }, (_, at) => [`creature/${i + at}`, `position ${i + at}`]));
+    before.run(1_000);
+    const whole = before.bytes;
+    const values = before.stores[0]?.valuesOf(HOME) ?? [];
+    const cluster = new EventualCluster(3);
+    for (const node of [0, 1]) cluster.stores[node]?.restore(values, cluster.nowMs);
+    cluster.restart(2);
+    let isFilled = false;
+    cluster.stores[2]?.compareOnce(() => isFilled);
+    cluster.bytes = 0;
+    cluster.stores[2]?.restore(values.slice(0, 900), cluster.nowMs);
+    cluster.run(4_000);
+    expect(Object.keys(cluster.holds(2))).toHaveLength(900);
+    cluster.stores[2]?.restore(values.slice(900, 1_990), cluster.nowMs);
+    isFilled = true;
+    cluster.run(5_000);
+    expect(cluster.holds(2)).toEqual(cluster.holds(0));
+    expect(Object.keys(cluster.holds(2))).toHaveLength(2_000);
+    expect(cluster.bytes).toBeLessThan(whole * 0.05);
+  });
+
   it("finds out again where parts looked the same by chance: every sketch has a salt of its own", () => {
     const cluster = new EventualCluster(2);
     for (let i = 0; i < 200; i += 1) cluster.publish(0, `k${i}`, "1");

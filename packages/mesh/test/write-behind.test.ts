@@ -164,7 +164,13 @@ describe("a node that starts", () => {
       },
       (values) => taken.push(...values.map(({ key }) => key)),
     );
-    for (let nowMs = 0; nowMs < 10_000 && !restore.isDone; nowMs += TICK_MS) restore.tick(nowMs);
+    const filling: boolean[] = [restore.isFilling];
+    for (let nowMs = 0; nowMs < 10_000 && !restore.isDone; nowMs += TICK_MS) {
+      restore.tick(nowMs);
+      filling.push(restore.isFilling);
+    }
+    // While the store does not answer, peers are asked.
+    expect(filling.filter((is, at) => is !== filling[at - 1])).toEqual([true, false, true, false]);
     expect(taken).toEqual(["k0", "k1", "k2", "k3", "k4"]);
     expect(restore).toMatchObject({ isDone: true, restored: 5 });
   });

@@ -31,6 +31,8 @@ export class AntiEntropy {
   #requests = 0;
   /** Registers that may still be gone through in this tick. */
   #budget: number;
+  /** The node is filled from elsewhere, and compares nothing until it is: all that it does not have yet would be a difference, to every peer. */
+  isFilling: () => boolean = () => false;
 
   constructor(options: AntiEntropyOptions) {
     this.#options = options;
@@ -72,6 +74,7 @@ export class AntiEntropy {
   /** The next digests of the round. Regions that changed after `settledMs` are passed over: what is on its way would show. */
   addDigests(outbox: PeerOutbox, delta: EventualDelta, settledMs: number): void {
     const { regions } = this.#table;
+    if (this.isFilling()) return;
     const visits = Math.min(regions.length, this.#limits.maxDigests);
     for (let i = 0; i < visits; i += 1) {
       if (outbox.digestCursor >= regions.length) outbox.digestCursor = 0;
@@ -90,7 +93,7 @@ export class AntiEntropy {
 
   /** Compares a peer's digest with the own, and asks for what differs where it goes on to. */
   compare(peer: number, outbox: PeerOutbox, theirs: RegionDigest, elapsedMs: number): void {
-    if (theirs.region === undefined) return;
+    if (theirs.region === undefined || this.isFilling()) return;
     const known = this.#table.regionOf(theirs.region);
     if (theirs.digest === (known?.digest.digest ?? 0) && theirs.count === (known?.digest.count ?? 0)) {
       outbox.differsSinceMs.delete(theirs.region);

@@ -22,6 +22,7 @@ export class EventualStorage {
       store: (values, forgetBeforeMs, done) => host.storeEventual(values, forgetBeforeMs, done),
       horizonMs: store.limits.tombstoneHorizonMs,
     });
+    store.compareOnce(() => !this.restore.isFilling);
     store.listenBehind((value, register) => this.behind.changed(value, register));
   }
 

@@ -101,6 +101,11 @@ export class EventualStore {
     this.#listener = listener;
   }
 
+  /** Digests are compared with peers only while this holds: a node that starts first takes what the region store has. */
+  compareOnce(isFilled: () => boolean): void {
+    this.#repair.isFilling = () => !isFilled();
+  }
+
   /** A peer can be reached: it gets changes from now on, and digests of everything. */
   peerUp(peer: number): void {
     if (!this.#spreading.peerUp(peer)) return;

@@ -3,10 +3,12 @@ import { ElapsedTime } from "./elapsed-time.ts";
 
 /** From a page that did not come to the next try, milliseconds. */
 const RETRY_MS = 1_000;
+/** For so long at most peers are not asked for what may still come from the store, milliseconds: within 10 s sessions count on what peers have. */
+const FILLING_MS = 5_000;
 
 /**
  * Fills a node that starts with the eventual values that the region store has. They are merged with what peers and writers
- * bring meanwhile, so nothing waits for it. Pure: time is passed in.
+ * bring meanwhile, so nobody waits for it; only the comparison with peers does. Pure: time is passed in.
  */
 export class Restore {
   readonly #load: (pageToken: string, done: (page: LoadEventualValuesResponse | undefined) => void) => void;
@@ -15,6 +17,7 @@ export class Restore {
   #token = "";
   #isAsking = false;
   #isDone = false;
+  #isAway = false;
   #nextMs = 0;
   /** Values that came. */
   restored = 0;
@@ -29,6 +32,11 @@ export class Restore {
     return this.#isDone;
   }
 
+  /** The store answers, and has more. */
+  get isFilling(): boolean {
+    return !this.#isDone && !this.#isAway && this.#elapsed.ms < FILLING_MS;
+  }
+
   tick(nowMs: number): void {
     const elapsedMs = this.#elapsed.advance(nowMs);
     if (this.#isDone || this.#isAsking || elapsedMs < this.#nextMs) return;
@@ -39,6 +47,7 @@ export class Restore {
     this.#isAsking = true;
     this.#load(this.#token, (page) => {
       this.#isAsking = false;
+      this.#isAway = page === undefined;
       if (page === undefined) {
         this.#nextMs = this.#elapsed.ms + RETRY_MS;
         return;
