@@ -102,7 +102,7 @@ export class RegionStore {
    * asked for as they are read; it ends where there is no more by now. What was published lately may not be stored yet: about a second.
    *
    * @param from `resumeToken` of a page of `historyPage`; empty: from the oldest event that is kept
-   * @throws MeshError HISTORY_TRIMMED where what follows `from` is kept no more
+   * @throws MeshError HISTORY_TRIMMED where what follows `from` is kept no more; PEER_REFUSED where the region store is too old to have it
    */
   async *history(region: Region, from = "", limits?: CallLimits): AsyncGenerator<StoredCausalEvent, void, undefined> {
     for (let pageToken = from, more = true; more; more = pageToken !== "") {

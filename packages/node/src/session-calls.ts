@@ -4,7 +4,7 @@ import { MeshError, type PublishRequest, type PublishResponse, type ReadRequest,
 import { checkSession, isReached, type MeshNode, mergedTokens, sessionAfter, type SubscriptionRequest } from "@statemesh/mesh";
 import type { Timers } from "@statemesh/ports";
 import { groupOf } from "@statemesh/world";
-import { type Answer, publish, readFrom, type Turn } from "./shard-calls.ts";
+import { type Answer, publish, readFrom, type Turn, waitsUntilMs } from "./shard-calls.ts";
 import { subscribe } from "./subscribe-calls.ts";
 
 /** How often a call looks whether what its session has seen has come, milliseconds. */
@@ -73,12 +73,13 @@ function whenCaughtUp(mesh: MeshNode, timers: Timers, request: SubscriptionReque
   look();
 }
 
-/** Runs `then` once this node has what the session has seen; of groups' logs only `groupId`'s counts. TOKEN_AHEAD at the deadline. */
+/** Runs `then` once this node has what the session has seen; of groups' logs only `groupId`'s counts. TOKEN_AHEAD shortly before the deadline. */
 function whenReached(mesh: MeshNode, timers: Timers, session: SessionToken, groupId: number | undefined, deadlineMs: number, answer: Answer<never>, then: () => void): void {
+  const untilMs = waitsUntilMs(mesh.host.clock.monotonicMs(), deadlineMs);
   const look = (): void => {
     if (answer.isGone()) return answer.fail(new MeshError("CANCELLED", "the caller went away"));
     if (!isReached(mesh, session, groupId)) {
-      if (mesh.host.clock.monotonicMs() + POLL_MS < deadlineMs) timers.after(POLL_MS, look);
+      if (mesh.host.clock.monotonicMs() + POLL_MS < untilMs) timers.after(POLL_MS, look);
       else answer.fail(new MeshError("TOKEN_AHEAD", "session: it has seen what this node does not have yet", { retryDelayMs: mesh.causal.limits.retryDelayMs }));
       return;
     }

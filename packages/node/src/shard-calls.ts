@@ -14,6 +14,8 @@ export interface Answer<Response> {
 
 /** How often a publish looks whether the events of its token have come. */
 const TOKEN_POLL_MS = 10;
+/** A call that waits for what its token names gives up so long before its deadline, or a fifth of its time. */
+const ANSWER_MS = 250;
 const UPDATES = 1_024;
 const EVENTS = 256;
 const READ_NAMES = 256;
@@ -22,6 +24,14 @@ const SNAPSHOT_PARTS = 64;
 const PAGE_MAX = 1_000;
 const STALENESS_MAX_MS = 600_000;
 const POSITIONS = 64;
+
+/**
+ * Until when a call with a deadline may wait for what it needs, monotonic: its refusal, which says that nothing was done, has to be with the caller before
+ * the caller gives up, or nobody there knows what was done.
+ */
+export function waitsUntilMs(nowMs: number, deadlineMs: number): number {
+  return deadlineMs - Math.min(ANSWER_MS, Math.max(0, deadlineMs - nowMs) / 5);
+}
 
 /** Takes updates and events; `answer.isGone` where nobody waits for the answer any more. Throws where the request is not valid. */
 export function publish(mesh: MeshNode, timers: Timers, request: PublishRequest, deadlineMs: number, answer: Answer<PublishResponse>): void {
@@ -45,7 +55,7 @@ export function publish(mesh: MeshNode, timers: Timers, request: PublishRequest,
   };
   const attempt = (): void => {
     try {
-      whenCovered(mesh, timers, request, deadlineMs, take, answer);
+      whenCovered(mesh, timers, request, waitsUntilMs(mesh.host.clock.monotonicMs(), deadlineMs), take, answer);
     } catch (refused) {
       answer.fail(refused);
     }
@@ -55,16 +65,16 @@ export function publish(mesh: MeshNode, timers: Timers, request: PublishRequest,
 }
 
 /** A token of another node may be a tick ahead of this one: its events are on their way, so the call waits for them. */
-function whenCovered(mesh: MeshNode, timers: Timers, request: PublishRequest, deadlineMs: number, take: () => void, answer: Answer<PublishResponse>): void {
+function whenCovered(mesh: MeshNode, timers: Timers, request: PublishRequest, untilMs: number, take: () => void, answer: Answer<PublishResponse>): void {
   if (answer.isGone()) return answer.fail(new MeshError("CANCELLED", "the caller went away"));
   const { causalToken } = request;
   if (causalToken !== undefined) mesh.causal.validateToken(causalToken, "causal_token");
-  const late = mesh.host.clock.monotonicMs() + TOKEN_POLL_MS >= deadlineMs;
-  // Past the deadline `take` answers TOKEN_AHEAD.
+  const late = mesh.host.clock.monotonicMs() + TOKEN_POLL_MS >= untilMs;
+  // Past that `take` answers TOKEN_AHEAD.
   if (causalToken === undefined || late || mesh.causal.covers(causalToken)) return take();
   timers.after(TOKEN_POLL_MS, () => {
     try {
-      whenCovered(mesh, timers, request, deadlineMs, take, answer);
+      whenCovered(mesh, timers, request, untilMs, take, answer);
     } catch (refused) {
       answer.fail(refused);
     }

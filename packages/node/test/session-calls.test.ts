@@ -1,6 +1,7 @@
-import { type MeshError, MeshError as MeshErrorClass } from "@statemesh/contract";
+import { type MeshError, MeshError as MeshErrorClass, PublishRequest } from "@statemesh/contract";
 import type { MeshNode } from "@statemesh/mesh";
 import { describe, expect, it } from "vitest";
+import { publish } from "../src/shard-calls.ts";
 import { subscribeInSession } from "../src/session-calls.ts";
 
 /** A node that has not yet what the others had when it started, and one reader that begins there. */
@@ -51,5 +52,29 @@ describe("a reader that begins on a node that has just started", () => {
     gone.is = true;
     pass();
     expect(answers).toEqual([expect.objectContaining({ reason: "CANCELLED" })]);
+  });
+});
+
+describe("a publish whose token names what has not come yet", () => {
+  it.each([[2_000, 1_750], [100, 80], [30_000, 29_750]])("is refused in time for its caller to hear that nothing was done: of %i ms after %i", (timeMs, refusedMs) => {
+    let nowMs = 0;
+    const timers: (() => void)[] = [];
+    const answers: unknown[] = [];
+    const mesh = {
+      host: { clock: { monotonicMs: () => nowMs, wallMs: () => 0 } }, directory: { directory: { server: () => ({}) } }, options: {}, quotas: { takeUpdates: () => undefined }, eventual: { admit: () => undefined },
+      causal: {
+        validateToken: () => undefined, covers: () => false,
+        publish: () => {
+          throw new MeshErrorClass("TOKEN_AHEAD", "not yet");
+        },
+      },
+    } as unknown as MeshNode;
+    const after = (delayMs: number, run: () => void) => timers.push(() => ((nowMs += delayMs), run()));
+    const request = PublishRequest.fromPartial({ serverId: 1, causalToken: { entries: [] } });
+    publish(mesh, { after } as never, request, timeMs, { done: (done) => answers.push(done), fail: (error) => answers.push(error), isGone: () => false });
+    while (timers.length > 0) timers.shift()?.();
+    expect(answers).toEqual([expect.objectContaining({ reason: "TOKEN_AHEAD" })]);
+    expect(nowMs).toBeGreaterThan(refusedMs - 30);
+    expect(nowMs).toBeLessThanOrEqual(refusedMs);
   });
 });

@@ -408,7 +408,7 @@ export interface ReadRequest {
    * accounts. Values that change meanwhile are read as they stand when their page is read. A node that is older pages none, and returns 1,024 at most.
    */
   includeEventual: boolean;
-  /** The session, at any level: the node answers once it has what the session has seen, or TOKEN_AHEAD at the deadline. */
+  /** The session, at any level: the node answers once it has what the session has seen, or TOKEN_AHEAD shortly before the deadline. */
   session:
     | SessionToken
     | undefined;
