@@ -184,6 +184,19 @@ describe("causal events written behind", () => {
     expect(world.behind[0]?.statistics()).toMatchObject({ waiting: 0, missing: 80, lagMs: 0 });
   });
 
+  it("are written though more was kept than may wait, and more comes all the time", () => {
+    const world = new World({ maxWaiting: 10, maxEvents: 5, flushEveryMs: 100, retryMs: 100 }, 300);
+    world.elect(0, 1, true);
+    for (let at = 0; at < 200; at += 1) world.publish(0, 1);
+    for (let at = 0; at < 150; at += 1) {
+      if (at % 4 === 0) world.publish(0, 1);
+      world.tick(0);
+      while (world.calls.length > 0) world.answer(true, true);
+    }
+    expect(world.store.keys(1).length).toBeGreaterThan(230);
+    expect(world.store.missing).toBe(0);
+  });
+
   it("say of an origin how far it has come though nothing of it is the group's, so that who comes to lead later misses nothing", () => {
     const world = new World({ flushEveryMs: 100, markEvents: 10, markEveryMs: 500 }, 30);
     world.elect(0, 1, true);

@@ -41,7 +41,7 @@ import { SqlMaterialization } from "./entities/sql-materialization.ts";
 import { PURGE } from "./regions/answered-requests.ts";
 import { RegionReader } from "./regions/region-reader.ts";
 import { RegionWriter } from "./regions/region-writer.ts";
-import { Database, type WorkKind } from "./sql/database.ts";
+import { Database, type Sql, type WorkKind } from "./sql/database.ts";
 import { MIGRATIONS_FOLDER, type Migration, type MigrationError, readMigrations } from "./sql/migrations.ts";
 
 /** Hears what goes on behind the calls. */
@@ -67,6 +67,8 @@ export class RegionStore {
   readonly #materializer: Materializer;
   readonly #eventual: EventualValues;
   readonly #causal: CausalHistory;
+  /** For large pages. */
+  readonly #causalBulk: CausalHistory;
   readonly #monitor: DatabaseMonitor;
   readonly #nowMs: () => number;
   readonly #events: StoreEvents;
@@ -106,7 +108,10 @@ export class RegionStore {
     const rows = new SqlMaterialization(this.#database.consensus);
     this.#materializer = new Materializer(rows, this.#cache);
     this.#eventual = new EventualValues(rows);
-    this.#causal = new CausalHistory(new SqlCausal(this.#database.consensus, this.#database.query), nowMs, { keepMs: settings.causalRetentionMs, keepEvents: settings.causalRetentionEvents });
+    const history = (reads: Sql): CausalHistory =>
+      new CausalHistory(new SqlCausal(this.#database.consensus, reads), nowMs, { keepMs: settings.causalRetentionMs, keepEvents: settings.causalRetentionEvents });
+    this.#causal = history(this.#database.query);
+    this.#causalBulk = history(this.#database.bulk);
     this.#monitor = new DatabaseMonitor(this.#database, migrations, nowMs, {
       onChange: events.databaseChanged,
       onWrongSchema: events.wrongSchema,
@@ -196,7 +201,7 @@ export class RegionStore {
   }
 
   async readCausalHistory(request: ReadCausalHistoryRequest, caller?: Caller): Promise<ReadCausalHistoryResponse> {
-    return await this.#causal.read(request, caller);
+    return await (request.pageSize > PAGE_SIZE_DEFAULT ? this.#causalBulk : this.#causal).read(request, caller);
   }
 
   getCacheStatistics(): GetCacheStatisticsResponse {

@@ -27,7 +27,10 @@ export interface CausalBehindLimits {
   readonly maxOrigins: number;
   readonly maxEvents: number;
   readonly maxBytes: number;
-  /** Events that wait, and about their bytes. Reached: none waits any more, and once the store answers, those go that are kept for peers too. */
+  /**
+   * Events that wait, and about their bytes, beside what was kept for peers when the store last said where it stands. Reached: none waits any more, and once
+   * the store answers, those go that are kept for peers then.
+   */
   readonly maxWaiting: number;
   readonly maxWaitingBytes: number;
   /** How far an origin gets, and how long a group waits, before the store is told that nothing of it was the group's. */
@@ -101,6 +104,8 @@ export class CausalBehind {
   readonly #counters = { written: 0, failed: 0, overflowed: 0, missing: 0 };
   #waiting = 0;
   #waitingBytes = 0;
+  /** What may wait: more than the limits while what was kept for peers is written. */
+  #mayWait: { events: number; bytes: number };
   #isWriting = false;
   #isAway = false;
   #isMore = false;
@@ -109,6 +114,7 @@ export class CausalBehind {
   constructor(options: CausalBehindOptions) {
     this.#options = options;
     this.limits = { ...DEFAULT_CAUSAL_BEHIND_LIMITS, ...options.limits };
+    this.#mayWait = { events: this.limits.maxWaiting, bytes: this.limits.maxWaitingBytes };
   }
 
   statistics(): CausalBehindStatistics {
@@ -145,7 +151,7 @@ export class CausalBehind {
       this.#look(led, origin);
     }
     this.#wait(led, event);
-    if (this.#waiting <= this.limits.maxWaiting && this.#waitingBytes <= this.limits.maxWaitingBytes) return;
+    if (this.#waiting <= this.#mayWait.events && this.#waitingBytes <= this.#mayWait.bytes) return;
     this.#counters.overflowed += 1;
     for (const each of this.#led.values()) this.#forget(each);
   }
@@ -218,6 +224,7 @@ export class CausalBehind {
       const led = wanted.get(this.#options.groupOf(event.event?.region as Region));
       return led !== undefined && !isThere(led, event);
     }).events.forEach((event) => this.#wait(wanted.get(this.#options.groupOf(event.event?.region as Region)) as LedGroup, event));
+    this.#mayWait = { events: this.#waiting + this.limits.maxWaiting, bytes: this.#waitingBytes + this.limits.maxWaitingBytes };
   }
 
   #wait(led: LedGroup, event: DeliveredEvent): void {
@@ -230,6 +237,7 @@ export class CausalBehind {
   #drop(led: LedGroup, count: number): void {
     for (const { event } of led.queue.slice(led.head, led.head + count)) this.#waitingBytes -= sizeOfEvent(event);
     this.#waiting -= count;
+    if (this.#waiting === 0) this.#mayWait = { events: this.limits.maxWaiting, bytes: this.limits.maxWaitingBytes };
     led.head += count;
     if (led.head * 2 < led.queue.length) return;
     led.queue = led.queue.slice(led.head);
