@@ -61,7 +61,7 @@ describe("a publish whose token names what has not come yet", () => {
     const timers: (() => void)[] = [];
     const answers: unknown[] = [];
     const mesh = {
-      host: { clock: { monotonicMs: () => nowMs, wallMs: () => 0 } }, directory: { directory: { server: () => ({}) } }, options: {}, quotas: { takeUpdates: () => undefined }, eventual: { admit: () => undefined },
+      host: { clock: { monotonicMs: () => nowMs, wallMs: () => 0 } }, directory: { directory: { server: () => ({}) } }, options: {}, lateness: { refusal: () => undefined }, quotas: { takeUpdates: () => undefined }, eventual: { admit: () => undefined },
       causal: {
         validateToken: () => undefined, covers: () => false,
         publish: () => {
