@@ -3,7 +3,7 @@ import { MeshError, type Reason } from "@statemesh/contract";
 
 /** Refused before anything was done: any call may ask again. */
 export const REFUSED_FOR_NOW: ReadonlySet<Reason> = new Set([
-  "NO_QUORUM", "MINORITY_PARTITION", "NOT_LEADER", "SHUTTING_DOWN", "OVERLOADED", "QUOTA_EXCEEDED", "LOG_FULL", "STORE_UNAVAILABLE", "TOKEN_AHEAD", "TRANSACTION_PENDING",
+  "NO_QUORUM", "MINORITY_PARTITION", "NOT_LEADER", "SHUTTING_DOWN", "OVERLOADED", "QUOTA_EXCEEDED", "LOG_FULL", "STORE_UNAVAILABLE", "TOKEN_AHEAD", "TRANSACTION_PENDING", "ESCROW_NOT_READY",
 ]);
 /** Nobody knows what was done: only a call that may be repeated can ask again. */
 export const OPEN: ReadonlySet<Reason> = new Set(["OUTCOME_UNKNOWN", "UNREACHABLE", "DEADLINE_EXCEEDED"]);

@@ -38,7 +38,7 @@ class Bench extends VirtualCluster {
   trySpend(nodeId: number, operationId: string, escrowId: string, quantity: number, fields: Partial<SpendEscrowRequest> = {}): Answer<SpendEscrowResponse> | undefined {
     let answer: Answer<SpendEscrowResponse> | undefined;
     const request = { operationId, serverId: SERVER, region: this.region, escrowId, quantity, toPlayerId: "bob", timestampMs: Math.floor(this.nowMs), ...fields };
-    this.node(nodeId).escrows.spend(request, (response, error) => (answer = { response, error }));
+    this.node(nodeId).escrows.spend(request, this.nowMs + 900, (response, error) => (answer = { response, error }));
     this.runUntil(() => answer !== undefined, 1_000);
     return answer;
   }

@@ -13,7 +13,7 @@ export function escrowService(mesh: MeshNode, addressOf: (nodeId: number) => str
     else respond(response);
   };
   return bindService(EscrowServiceService, {
-    spendEscrow: unaryCallback((request, _, respond) => mesh.escrows.spend(request, answer(respond))),
+    spendEscrow: unaryCallback((request, context, respond) => mesh.escrows.spend(request, deadline(context), answer(respond))),
     closeEscrow: unaryCallback((request, context, respond) => mesh.escrows.close(request, deadline(context), answer(respond))),
     listEscrows: unaryCallback((request, context, respond) => {
       bulk.admit(context, respond, () => mesh.escrows.list(request, deadline(context), answer(respond)));

@@ -90,13 +90,30 @@ export class EscrowKeeper {
 
   // ---- callers ----
 
-  spend(request: SpendAsk["request"], done: EscrowDone<SpendEscrowResponse>): void {
-    this.#ask(done, () => this.#desk.spend(this.#groupOf(checkSpending(request)), request, done));
+  /** `deadlineMs`, monotonic: until then the call may wait for what was committed before it. */
+  spend(request: SpendAsk["request"], deadlineMs: number, done: EscrowDone<SpendEscrowResponse>): void {
+    this.#ask(done, () => {
+      const groupId = this.#groupOf(checkSpending(request));
+      this.#whenKnown(groupId, request.escrowId, deadlineMs, done, () => this.#desk.spend(groupId, request, done));
+    });
   }
 
   /** `deadlineMs`, monotonic: until then the call may wait for the log. */
   close(request: CloseAsk["request"], deadlineMs: number, done: EscrowDone<CloseEscrowResponse>): void {
-    this.#ask(done, () => this.#desk.close(this.#groupOf(checkNamed(request)), request, deadlineMs, done));
+    this.#ask(done, () => {
+      const groupId = this.#groupOf(checkNamed(request));
+      this.#whenKnown(groupId, request.escrowId, deadlineMs, done, () => this.#desk.close(groupId, request, deadlineMs, done));
+    });
+  }
+
+  /** An escrow that this node knows nothing of may have been opened a moment ago, or before its start: it asks what was committed first. */
+  #whenKnown(groupId: number, escrowId: string, deadlineMs: number, done: EscrowDone<never>, run: () => void): void {
+    const isKnown = (): boolean => this.#held.has(heldKey(groupId, escrowId)) || (this.#isCurrent(groupId) && this.#state(groupId).escrows.find(escrowId) !== undefined);
+    if (isKnown()) return run();
+    this.#node.barrier(groupId, deadlineMs, (error) => {
+      if (error === undefined || isKnown()) this.#ask(done, run);
+      else done(undefined, error);
+    });
   }
 
   #ask(done: EscrowDone<never>, ask: () => void): void {

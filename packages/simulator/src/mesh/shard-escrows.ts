@@ -92,7 +92,7 @@ export class ShardEscrows {
     this.#way.ask<SpendEscrowResponse>(
       (node, deadlineMs, done, fail) => {
         askedNode = node.mesh.nodeId;
-        node.mesh.escrows.spend(request, (response, error) => {
+        node.mesh.escrows.spend(request, deadlineMs, (response, error) => {
           if (response === undefined) return fail(reasonOf(error));
           // An id may have been opened anew meanwhile: which one it was spent from is what stands at the node now.
           if (!response.repeated) node.mesh.escrows.list({ region, escrowId, serverId: 0, playerId: "", includeClosed: false, stale: true, pageSize: 0, pageToken: "" }, deadlineMs, (listed) => (openedIndex = listed?.escrows[0]?.openedIndex ?? 0));
