@@ -8,6 +8,8 @@ import type { Shrunk, SimAnswer, SimRequest, SimTask } from "./sim-worker.ts";
 const RUN_LIMIT_MS = 180_000;
 /** A shrunk plan takes many runs. */
 const SHRINK_LIMIT_MS = 600_000;
+/** What is shown of a process that ended: an error with its stack and its cause. */
+const LAST_LINES = 30;
 
 /** Arguments of a worker process with a bug in it, or none. */
 export function workerArguments(planted: string | undefined): { execArgv: string[]; env: NodeJS.ProcessEnv } {
@@ -38,10 +40,10 @@ export class SimProcess {
     return { seed: task.seed, simulatedMs: 0, events: 0, operations: 0, faults: {}, sometimes: {}, types: {}, hash: "", violations: [{ kind: "process", message: answer, atMs: 0 }] };
   }
 
-  /** Undefined where the process does not survive the run. */
-  async shrink(task: SimTask, violation: string, runs: number, tailLines: number): Promise<Shrunk | undefined> {
+  /** What became of the process where it does not survive the run. */
+  async shrink(task: SimTask, violation: string, runs: number, tailLines: number): Promise<Shrunk | string> {
     const answer = await this.#ask({ kind: "shrink", task, violation, runs, tailLines }, SHRINK_LIMIT_MS);
-    return typeof answer === "string" ? undefined : (answer as { shrunk: Shrunk }).shrunk;
+    return typeof answer === "string" ? answer : (answer as { shrunk: Shrunk }).shrunk;
   }
 
   stop(): void {
@@ -69,20 +71,27 @@ export class SimProcess {
     return typeof ready === "string" ? ready : child;
   }
 
+  /** What it said last, each line indented. */
+  get #lastWords(): string {
+    const lines = this.#stderr.trim().split("\n").slice(-LAST_LINES);
+    return lines[0] === "" ? ", and said nothing" : `:${lines.map((line) => `\n    ${line}`).join("")}`;
+  }
+
   #answer(child: ChildProcess, limitMs: number, request?: SimRequest): Promise<SimAnswer | string> {
     return new Promise((resolve) => {
       const done = (answer: SimAnswer | string): void => {
         clearTimeout(limit);
-        child.off("message", done).off("exit", ended).off("error", failed);
+        child.off("message", done).off("close", ended).off("error", failed);
         resolve(answer);
       };
-      const ended = (code: number | null, signal: string | null): void => done(`the process ended with ${signal ?? code}: ${this.#stderr.trim().split("\n").slice(-12).join(" | ")}`);
+      const ended = (code: number | null, signal: string | null): void => done(`the process ended with ${signal ?? code}${this.#lastWords}`);
       const failed = (error: Error): void => done(`the process failed: ${error.message}`);
       const limit = setTimeout(() => {
         child.kill("SIGKILL");
         done(`the run did not come to its end in ${limitMs / 1000} s`);
       }, limitMs);
-      child.on("message", done).on("exit", ended).on("error", failed);
+      // Its end alone comes before the last that it says.
+      child.on("message", done).on("close", ended).on("error", failed);
       if (request !== undefined) child.send(request);
     });
   }

@@ -1,5 +1,6 @@
 // A process that runs simulations for sim-pool.ts: seeds one after the other, with a planted bug in it where sim-plant.ts was loaded before it.
 import { readFileSync } from "node:fs";
+import { inspect } from "node:util";
 import { loadTier, shrink } from "@statemesh/simulator/load-tier";
 import { TRACED } from "./sim-pool.ts";
 import type { Fault, Outcome, PlainRecord, Plan, Tier } from "@statemesh/simulator/load-tier";
@@ -32,6 +33,9 @@ export type SimAnswer = { readonly kind: "ready" } | { readonly kind: "outcome";
 // Refusals are errors too, and come by the thousand: a long stack for each costs more than the refusal.
 Error.stackTraceLimit = 3;
 
+/** What the process is about, for the case that it ends of it. */
+let running: SimTask | undefined;
+
 /** A task that comes by the standard input is traced to the standard output: a policy in it may be longer than an argument may be. */
 if (process.argv[2] === TRACED) await trace(JSON.parse(readFileSync(0, "utf8")) as SimTask);
 else serve();
@@ -62,6 +66,10 @@ function serve(): void {
   // Without its parent it has nothing to do.
   process.on("disconnect", () => process.exit());
   process.on("message", (request: SimRequest) => void answer(request));
+  // Also where a promise is rejected that nobody waits for.
+  process.on("uncaughtException", (error) => {
+    process.stderr.write(`${running === undefined ? "before any run" : `tier ${running.tier}, seed ${running.seed}`}: ${inspect(error)}\n`, () => process.exit(1));
+  });
   say({ kind: "ready" });
 }
 
@@ -71,6 +79,7 @@ function say(message: SimAnswer): void {
 
 async function answer(request: SimRequest): Promise<void> {
   const { task } = request;
+  running = task;
   const tier = await loadTier(task.tier);
   if (request.kind === "run") say({ kind: "outcome", outcome: await tier.run(task.seed, planOf(tier, task)) });
   else say({ kind: "shrunk", shrunk: await shrunkOf(tier, task, request.violation, request.runs, request.tailLines) });

@@ -165,7 +165,8 @@ async function shrinkSome(tier: Tier, result: SearchResult): Promise<Shrunk[]> {
     const runner = new SimProcess(undefined);
     const small = await runner.shrink({ tier: tier.name, seed, hints }, violations[0]?.kind ?? "", SHRINK_RUNS, TAIL_LINES);
     runner.stop();
-    if (small !== undefined) shrunk.push(small);
+    if (typeof small === "string") progress.line(`${tier.name}, seed ${seed}: its plan could not be made smaller: ${small}`);
+    else shrunk.push(small);
   }
   progress.clear();
   return shrunk;

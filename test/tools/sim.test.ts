@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { nodeProgram } from "../../tools/service-process.ts";
 import { ROOT } from "../../tools/step.ts";
 
@@ -48,6 +48,21 @@ test("a planted bug is found, shrunk and replayed to its last byte; without it t
   expect((await sim(...replay)).output).toBe(first.output);
   const clean = await sim("--tier", "raft", "--seed", seed);
   expect(clean.code, clean.output).toBe(0);
+});
+
+test("a run that ends its process is told with its seed and with what the process said last", async () => {
+  const crash = "process.on('message', ({ task }) => { if (task?.seed === 8) setImmediate(() => { throw new Error('no rule for this', { cause: new Error('a disk without a name') }); }); });";
+  vi.stubEnv("NODE_OPTIONS", `--import=data:text/javascript,${encodeURIComponent(crash)}`);
+  try {
+    const ended = await sim("--tier", "cache", "--seeds", "3", "--from", "7");
+    expect(ended.code).toBe(1);
+    expect(ended.output).toContain("cache, seed 8: process: the process ended with 1:");
+    expect(ended.output).toContain("tier cache, seed 8: Error: no rule for this");
+    expect(ended.output).toContain("a disk without a name");
+    expect(ended.output).toContain("cache, seed 8: its plan could not be made smaller: the process ended with 1:");
+  } finally {
+    vi.unstubAllEnvs();
+  }
 });
 
 test("planted bugs of every tier are found within few seeds", async () => {

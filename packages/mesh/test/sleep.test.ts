@@ -30,6 +30,25 @@ function give(cluster: VirtualCluster, through: number, id: string): number {
   return cluster.nowMs - startMs;
 }
 
+/** How often a disk is asked for nothing from now on, with nothing under way that it could be waited for. */
+function countNeedless(cluster: VirtualCluster): () => number {
+  let needless = 0;
+  for (const id of cluster.members) {
+    const { host } = cluster.node(id);
+    const persist = host.persist.bind(host);
+    let underWay = 0;
+    host.persist = (writes, done) => {
+      if (writes.length === 0 && underWay === 0) needless++;
+      underWay++;
+      persist(writes, (error) => {
+        underWay--;
+        done(error);
+      });
+    };
+  }
+  return () => needless;
+}
+
 describe("a cluster with nothing to do", () => {
   it("sends one small frame a pair and heartbeat, however many groups it has", () => {
     for (const groups of [2, 200]) {
@@ -41,6 +60,21 @@ describe("a cluster with nothing to do", () => {
       expect(cluster.frameBytes - frameBytes).toBeLessThan(30_000);
       expect(allSleep(cluster)).toBe(true);
     }
+  });
+
+  it("asks its disks for nothing, also while its groups are awake: heartbeats promise nothing", () => {
+    const cluster = new VirtualCluster();
+    cluster.settle();
+    const needless = countNeedless(cluster);
+    cluster.register(1);
+    cluster.run(ELECTION_MS);
+    expect(allSleep(cluster)).toBe(false);
+    for (let n = 0; n < 5; n++) {
+      give(cluster, 1 + (n % 3), `m-${n}`);
+      cluster.run(ELECTION_MS / 2);
+    }
+    cluster.run(REST_MS);
+    expect(needless()).toBe(0);
   });
 
   it("decides the next operation at once, through any node", () => {

@@ -26,6 +26,7 @@ export class Membership {
   #version = 1;
   #lastNodeId = 0;
   readonly #members = new Map<number, Member>();
+  #sorted: readonly Member[] | undefined;
   /** The oldest first; at most the last one runs. */
   #changes: readonly MemberChange[] = [];
 
@@ -51,9 +52,9 @@ export class Membership {
     return this.#members.get(nodeId);
   }
 
-  /** By node id. */
-  members(): Member[] {
-    return [...this.#members.values()].sort((a, b) => a.nodeId - b.nodeId);
+  /** By node id. The same list until it changes: it is looked at with every tick. */
+  members(): readonly Member[] {
+    return (this.#sorted ??= [...this.#members.values()].sort((a, b) => a.nodeId - b.nodeId));
   }
 
   /** A member that stays; before any are on record nobody can tell. */
@@ -243,6 +244,7 @@ export class Membership {
   #put(member: Member): void {
     this.#drop(member.nodeId);
     this.#members.set(member.nodeId, member);
+    this.#sorted = undefined;
     this.#hash.add(...hashedMember(member));
   }
 
@@ -250,13 +252,14 @@ export class Membership {
     const member = this.#members.get(nodeId);
     if (member === undefined) return;
     this.#members.delete(nodeId);
+    this.#sorted = undefined;
     this.#hash.remove(...hashedMember(member));
   }
 
   /** What a snapshot holds; undefined where nothing is on record. */
   capture(): MembershipRecord | undefined {
     if (this.#version === 1) return undefined;
-    return { version: this.#version, members: this.members(), changes: [...this.#changes], lastNodeId: this.#lastNodeId };
+    return { version: this.#version, members: [...this.members()], changes: [...this.#changes], lastNodeId: this.#lastNodeId };
   }
 
   restore({ version, members, changes, lastNodeId }: MembershipRecord): void {

@@ -28,7 +28,7 @@ const DRAIN_MS = 60_000;
 const DRAIN_LOOK_MS = 20;
 
 export function listMembers({ mesh }: MemberNode): ListMembersResponse {
-  return { members: mesh.membership.members(), clusterVersion: mesh.membership.version };
+  return { members: [...mesh.membership.members()], clusterVersion: mesh.membership.version };
 }
 
 /** The node as the calls that change something see it, and by when they have to answer. */

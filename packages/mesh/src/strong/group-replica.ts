@@ -289,11 +289,17 @@ export class GroupReplica {
       });
       for (const entry of entries) this.#logBytesSinceSnapshot += logBytes(entry);
     }
-    afterPersist.push(() => {
-      for (const message of ready.messagesAfterPersist) this.#send(message);
-      this.core.persisted(ready.sequence);
+    // Heartbeats and their answers promise nothing that is not durable: the disk is left alone.
+    if (ready.mustSync || ready.messagesAfterPersist.length > 0) {
+      afterPersist.push(() => {
+        for (const message of ready.messagesAfterPersist) this.#send(message);
+        this.core.persisted(ready.sequence);
+        this.dirty();
+      });
+    } else if (ready.committed.length > 0 || ready.readStates.length > 0 || ready.abortedReads.length > 0) {
+      // Who waited for it may have gone on, and asked for more.
       this.dirty();
-    });
+    }
     for (const entry of ready.committed) if (!this.#failed) this.#apply(entry);
     if (this.#failed) return;
     const last = ready.committed.at(-1);
@@ -353,6 +359,7 @@ export class GroupReplica {
     if (this.core.leader === this.#leaderSeen) return;
     this.#leaderSeen = this.core.leader;
     this.#listener.leaderChanged(this.groupId, this.core.leader);
+    this.dirty();
   }
 
   /** What waits is sent back, for another leader; what is in the log may still be committed, and is said to be unknown. */

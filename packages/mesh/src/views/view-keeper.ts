@@ -1,7 +1,7 @@
 // Keeps the cluster's picture of who is there: hears the others, says whom it hears, votes, and has the next view put into the
 // log where this node leads group 0. What it knows of a split serves callers here; what is agreed on stands in group 0.
-import { type Heartbeat, Side as SideCode, type ViewState } from "@statemesh/contract";
-import { quorumOf } from "@statemesh/raft";
+import { type Heartbeat, type Member, Side as SideCode, type ViewState } from "@statemesh/contract";
+import { type Configuration, quorumOf } from "@statemesh/raft";
 import { type AgreedView, type GroupState, recordOf, VIEWS_VERSION } from "@statemesh/replica";
 import { heartbeatOf, LinkWatch, reportOf, type Side, type SuspicionOptions, type View } from "@statemesh/views";
 import type { GroupReplica } from "../strong/group-replica.ts";
@@ -48,6 +48,9 @@ export class ViewKeeper {
   /** What the state was made from, to tell whether it is another. */
   #picture = "";
   #seen = -1;
+  /** From which the watch has its members. */
+  #configuration: Configuration | undefined;
+  #onRecord: readonly Member[] | undefined;
   #unheard: readonly number[] = [];
   /** Set by the node: this was said to the peers. */
   onBeat: (heartbeats: readonly Heartbeat[]) => void = () => undefined;
@@ -154,7 +157,12 @@ export class ViewKeeper {
   #takeMembers(): void {
     const { configuration } = this.#node.directory().core;
     const { membership } = this.#state;
-    const members = membership.isOnRecord ? membership.members().map(({ nodeId }) => nodeId) : [...configuration.voters, ...configuration.learners];
+    const onRecord = membership.members();
+    // Both are other objects once they are changed, and seldom are.
+    if (configuration === this.#configuration && onRecord === this.#onRecord) return;
+    this.#configuration = configuration;
+    this.#onRecord = onRecord;
+    const members = membership.isOnRecord ? onRecord.map(({ nodeId }) => nodeId) : [...configuration.voters, ...configuration.learners];
     if (configuration.voters.length > 0) this.#watch.setMembers(members, quorumOf("weighted", configuration));
   }
 
