@@ -42,7 +42,7 @@ export function publish(mesh: MeshNode, timers: Timers, request: PublishRequest,
   if (late !== undefined) throw late;
   const take = (): void => {
     if (mesh.directory.directory.server(request.serverId) === undefined) {
-      throw new MeshError("SERVER_NOT_REGISTERED", `server_id: server ${request.serverId} is not registered`, { field: "server_id" });
+      throw new MeshError("SERVER_NOT_REGISTERED", `server_id: server ${request.serverId} is not registered: call AuthorityDirectoryService/Register first`, { field: "server_id" });
     }
     mesh.quotas.takeUpdates(request.serverId, request.updates.length + request.events.length, mesh.host.clock.monotonicMs());
     const { policy } = mesh.options;

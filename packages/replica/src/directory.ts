@@ -244,5 +244,5 @@ export class Directory {
 }
 
 function notRegistered(serverId: number): ChangeMaking {
-  return refused("SERVER_NOT_REGISTERED", `server ${serverId} is not registered`);
+  return refused("SERVER_NOT_REGISTERED", `server ${serverId} is not registered: call AuthorityDirectoryService/Register first`);
 }

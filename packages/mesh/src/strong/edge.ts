@@ -201,7 +201,7 @@ export class Edge {
     const { policy } = this.#node;
     const type: OperationType = validateOperation(operation, policy, path);
     if (!this.#node.knowsServer(operation.serverId)) {
-      throw new MeshError("SERVER_NOT_REGISTERED", `${path}.server_id: server ${operation.serverId} is not registered`, {
+      throw new MeshError("SERVER_NOT_REGISTERED", `${path}.server_id: server ${operation.serverId} is not registered: call AuthorityDirectoryService/Register first`, {
         field: `${path}.server_id`,
       });
     }
