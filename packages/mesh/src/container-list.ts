@@ -29,15 +29,18 @@ interface Start {
 }
 
 /**
- * @param onlyGroup the group to look in; undefined: in all
+ * @param onlyGroup the group to look in; undefined: in all, 1 to `groups`
  * @throws MeshError INVALID_PAGE_TOKEN where the token is of another player, or of another choice of groups
  */
-export function startOfContainerList({ playerId, pageToken }: ListContainersRequest, onlyGroup: number | undefined): Start {
+export function startOfContainerList({ playerId, pageToken }: ListContainersRequest, onlyGroup: number | undefined, groups: number): Start {
   if (pageToken === "") return { groupId: onlyGroup ?? 1, after: "" };
   // An id may hold any character, and comes last.
   const [, mark = "", groupId = "", after = ""] = /^([^.]*)\.(\d{1,9})\.(.*)$/s.exec(pageToken) ?? [];
   if (mark === "" || mark !== pageChecksum(contextOf(playerId, onlyGroup), `${groupId}.${after}`)) throw foreignPageToken();
-  return { groupId: Number(groupId), after };
+  // A checksum is no signature: whatever a token says is looked at as what a stranger says.
+  const start = { groupId: Number(groupId), after };
+  if (onlyGroup === undefined ? start.groupId < 1 || start.groupId > groups : start.groupId !== onlyGroup) throw foreignPageToken();
+  return start;
 }
 
 function tokenOf(playerId: string, onlyGroup: number | undefined, { groupId, after }: Start): string {
@@ -83,7 +86,7 @@ export function listContainers(node: ContainerListNode, request: ListContainersR
     const fail = (error: MeshError): void => done(undefined, error);
     node.barrier(groupId, deadlineMs, (error) => (error === undefined ? whenSettled(node, groupId, playerId, deadlineMs, () => takeFrom(groupId, after), fail) : fail(error)));
   };
-  const { groupId, after } = startOfContainerList(request, onlyGroup);
+  const { groupId, after } = startOfContainerList(request, onlyGroup, node.groups);
   lookIn(groupId, after);
 }
 

@@ -400,15 +400,14 @@ export class MeshNode {
 
   /** Waits until this node has applied everything that was committed in a group before the call. */
   barrier(groupId: number, deadlineMs: number, done: (error: MeshError | undefined) => void): void {
+    const group = this.group(groupId);
     const askedMs = this.host.clock.monotonicMs();
     const applied = (error: MeshError | undefined): void => {
       if (error === undefined) this.#freshMs[groupId] = Math.max(this.#freshMs[groupId] ?? Number.NEGATIVE_INFINITY, askedMs);
       done(error);
     };
-    this.relay.readIndex(groupId, deadlineMs, (index, error) => {
-      if (index === undefined) done(error ?? new MeshError("INTERNAL", "a read index without an answer"));
-      else this.group(groupId).whenApplied(index, deadlineMs, applied);
-    });
+    this.relay.readIndex(groupId, deadlineMs, (index, error) =>
+      index === undefined ? done(error ?? new MeshError("INTERNAL", "a read index without an answer")) : group.whenApplied(index, deadlineMs, applied));
     this.dirty();
   }
 

@@ -1,6 +1,7 @@
 import { type ListContainersResponse, MeshError, Outcome, type Operation, type Region } from "@statemesh/contract";
 import { listContainers } from "@statemesh/mesh";
 import { describe, expect, it } from "vitest";
+import { pageChecksum } from "../src/page-token.ts";
 import { createContainer, destroyContainer, moveContainer } from "./operations.ts";
 import { ready } from "./transacting.ts";
 import { isDecision, type VirtualCluster } from "./virtual-cluster.ts";
@@ -117,6 +118,19 @@ describe("the containers of a player", () => {
     for (const asked of [{ playerId: "bob" }, { only: 1 }, { pageToken: `${nextPageToken}x` }, { pageToken: "1.1.1" }]) {
       expect(() => world.begin({ pageToken: nextPageToken, ...asked })).toThrow(expect.objectContaining({ reason: "INVALID_PAGE_TOKEN" }) as Error);
     }
+  });
+
+  it("are not looked for in groups that there are not, whoever makes a token with a right checksum", () => {
+    const world = new World();
+    const forged = (context: string, groupId: number): string => `${pageChecksum(`containers of ada in ${context}`, `${groupId}.`)}.${groupId}.`;
+    expect(world.ids({ pageToken: forged("all", 2) })).toEqual([]);
+    for (const groupId of [0, 3, 999_999_999]) expect(() => world.begin({ pageToken: forged("all", groupId) })).toThrow(expect.objectContaining({ reason: "INVALID_PAGE_TOKEN" }) as Error);
+    for (const groupId of [0, 2]) expect(() => world.begin({ pageToken: forged("1", groupId), only: 1 })).toThrow(expect.objectContaining({ reason: "INVALID_PAGE_TOKEN" }) as Error);
+  });
+
+  it("leave a node up that is asked to wait for a group that there is not", () => {
+    const { cluster } = new World();
+    expect(() => cluster.node(1).barrier(3, cluster.nowMs + 1_000, () => undefined)).toThrow(expect.objectContaining({ reason: "INVALID_FIELD" }) as Error);
   });
 
   it("are told once it is decided where they are, while one goes from group to group", () => {

@@ -1,5 +1,5 @@
 // Escrow from the caller's view: what is set apart, what a node that is cut off promises, and that each promise counts once.
-import { type CloseEscrowResponse, type Escrow, EscrowState, MemberChangeKind, type MeshError, type Operation, Outcome, type SpendEscrowRequest, type SpendEscrowResponse } from "@statemesh/contract";
+import { type CloseEscrowResponse, type Escrow, EscrowState, type ListEscrowsRequest, type ListEscrowsResponse, MemberChangeKind, type MeshError, type Operation, Outcome, type SpendEscrowRequest, type SpendEscrowResponse } from "@statemesh/contract";
 import { BeginMemberChange } from "@statemesh/contract/log";
 import { describe, expect, it } from "vitest";
 import { conservationOf, flowsOf } from "../src/index.ts";
@@ -269,4 +269,51 @@ it("escrows come with a snapshot, and a node that was restored from one goes on 
   expect(bench.listed(nodeId)).toMatchObject([{ escrowId: "e", spent: 20 }, { escrowId: "f", state: EscrowState.CLOSED }]);
   bench.converge();
   bench.proves();
+});
+
+describe("who asks about an escrow", () => {
+  it("and was told by another node that it is open finds it at its own at once, and hears which side stands alone where that cannot be known", () => {
+    const bench = new Bench();
+    const nodeId = bench.follower;
+    const leader = bench.leaderOf(1);
+    for (let i = 0; i < 5; i++) {
+      bench.ask(open(`open-${i}`, SERVER, bench.region, `e${i}`, "ann", "gold", 10, nodeId, bench.nowMs + 3_600_000), leader);
+      expect(bench.spend(nodeId, `s${i}`, `e${i}`, 1)).toMatchObject({ left: 9, repeated: false });
+    }
+    expect(bench.refused(nodeId, "x", "nothing", 1)).toBe("NOT_FOUND");
+    bench.cutOff(nodeId);
+    expect(bench.refused(nodeId, "y", "nothing", 1)).toBe("MINORITY_PARTITION");
+  });
+
+  it("hears at another node of a spending of before what the log has left of it", () => {
+    const bench = new Bench();
+    const nodeId = bench.follower;
+    bench.opened("e", nodeId);
+    const timestampMs = Math.floor(bench.nowMs);
+    bench.spend(nodeId, "s", "e", 20, { timestampMs });
+    bench.run(1_000);
+    const other = bench.members.find((id) => id !== nodeId) ?? 0;
+    expect(bench.spend(other, "s", "e", 20, { timestampMs })).toMatchObject({ left: 30, repeated: true });
+    bench.close(nodeId, "e");
+    bench.run(1_000);
+    expect(bench.spend(other, "s", "e", 20, { timestampMs })).toMatchObject({ left: 0, repeated: true });
+  });
+
+  it("reads page by page, with tokens that are for these wishes alone", () => {
+    const bench = new Bench();
+    const nodeId = bench.follower;
+    for (const id of ["a", "b", "c"]) bench.opened(id, nodeId, 10);
+    const page = (fields: Partial<ListEscrowsRequest>): ListEscrowsResponse | string => {
+      let answer: Answer<ListEscrowsResponse> | undefined;
+      const request = { region: bench.region, escrowId: "", serverId: 0, playerId: "", includeClosed: false, stale: true, pageSize: 2, pageToken: "", ...fields };
+      bench.node(nodeId).escrows.list(request, 0, (response, error) => (answer = { response, error }));
+      return answer?.response ?? answer?.error?.reason ?? "nothing";
+    };
+    const first = page({});
+    if (typeof first === "string") throw new Error(first);
+    const { nextPageToken: pageToken } = first;
+    expect(page({ pageToken })).toMatchObject({ escrows: [{ escrowId: "c" }], nextPageToken: "" });
+    expect(page({ pageToken, pageSize: 1 })).toMatchObject({ escrows: [{ escrowId: "c" }] });
+    for (const other of [{ playerId: "ann" }, { serverId: SERVER }, { includeClosed: true }, { region: { x: 0, y: 0, z: 7 } }, { pageToken: "e.b" }, { pageToken: `${pageToken}x` }]) expect(page({ pageToken, ...other })).toBe("INVALID_PAGE_TOKEN");
+  });
 });

@@ -118,7 +118,7 @@ export function listContainersFrom(mesh: MeshNode, request: ListContainersReques
   if (region !== undefined) checkRegion(region, "region");
   checkInteger(request.pageSize, 0, PAGE_MAX, "", "page_size");
   const onlyGroup = region === undefined ? undefined : groupOf(region, mesh.options.groups);
-  startOfContainerList(request, onlyGroup);
+  startOfContainerList(request, onlyGroup, mesh.options.groups);
   const node = {
     groups: mesh.options.groups,
     state: (id: number) => mesh.group(id).state,

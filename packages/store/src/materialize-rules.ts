@@ -6,6 +6,8 @@ import { ENTITY_ID_BYTES_MAX, KIND_BYTES_MAX, MATERIALIZE_ROWS_MAX } from "./lim
 const CLUSTER_ID_BYTES_MAX = 64;
 const LABEL_BYTES_MAX = 256;
 const OWNER_BYTES_MAX = 64;
+/** Of what is not a player's, an account's name says what it is of: the longest is `container:ID`. */
+const ACCOUNT_BYTES_MAX = "container:".length + ENTITY_ID_BYTES_MAX;
 
 /** Throws INVALID_FIELD. */
 export function checkClusterId(clusterId: string): void {
@@ -33,7 +35,7 @@ export function checkMaterialize(request: MaterializeRequest): void {
     checkText(removed.entityId, 1, ENTITY_ID_BYTES_MAX, `removed[${at}].entity_id`);
   });
   request.balances.forEach((balance, at) => {
-    checkText(balance.accountId, 1, OWNER_BYTES_MAX, `balances[${at}].account_id`);
+    checkText(balance.accountId, 1, ACCOUNT_BYTES_MAX, `balances[${at}].account_id`);
     checkText(balance.itemKind, 1, KIND_BYTES_MAX, `balances[${at}].item_kind`);
   });
   request.epochs.forEach((epoch, at) => requireRegion(epoch.region, `epochs[${at}].region`));

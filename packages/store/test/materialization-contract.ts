@@ -93,6 +93,15 @@ export function materializationContract(name: string, make: () => Promise<StoreU
       expect(await of()).toMatchObject({ watermark: 9, entities: ["a@8"] });
     });
 
+    it("takes accounts whose names are as long as the mesh makes them: of players, containers and escrows with ids of 64 bytes", async () => {
+      const { groupId, send } = newGroup();
+      const names = ["", "player:", "container:", "escrow:"].map((prefix) => prefix + `g${groupId}-`.padEnd(64, "x"));
+      const balances = names.map((accountId): Balance => ({ accountId, itemKind: "k".repeat(64), quantity: 1, version: 1 }));
+      expect(await send(0, 1, { balances })).toEqual({ applied: true, watermark: 1 });
+      const { balances: stored } = await sql.rows();
+      expect(stored.map(({ accountId }) => accountId)).toEqual(expect.arrayContaining(names));
+    });
+
     it("keeps a row that is newer than what a batch brings", async () => {
       const { send, of, at, balance, gone } = newGroup();
       await send(0, 5, { entities: [at("a", 9)], balances: [balance("ann", 3, 9), balance("bob", 4, 9)] });

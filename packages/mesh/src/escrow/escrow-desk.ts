@@ -193,7 +193,7 @@ export class EscrowDesk {
   #repeats({ groupId, request, fingerprint, done }: SpendAsk, state: GroupState): boolean {
     const { operationId, escrowId } = request;
     const known = this.#byOperation.get(operationId);
-    const left = (): number => this.#held.get(heldKey(groupId, escrowId))?.left ?? 0;
+    const left = (): number => this.#held.get(heldKey(groupId, escrowId))?.left ?? leftInLog(state.escrows.find(escrowId));
     const row = state.decisions.get(operationId);
     const healed = row === undefined ? state.heals.find(operationId) : undefined;
     const spent = known?.kept.spending.fingerprint ?? row?.fingerprint ?? healed?.fingerprint;
@@ -287,4 +287,9 @@ export class EscrowDesk {
     for (const ask of this.#asks.splice(0)) if (ask.kind === "spend" || ask.kind === "close") ask.done(undefined, new MeshError("SHUTTING_DOWN", "the node is going down"));
     for (const run of (this.#writing?.undo ?? []).reverse()) run(new MeshError("OUTCOME_UNKNOWN", "the node is going down; ask it again with the same id"));
   }
+}
+
+/** As far as the log says: another node keeps it, and may have promised more of it. */
+function leftInLog(row: EscrowRow | undefined): number {
+  return row === undefined || row.closedIndex > 0 ? 0 : row.quantity - row.spent;
 }

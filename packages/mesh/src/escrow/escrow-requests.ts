@@ -2,6 +2,7 @@
 import { type Escrow, EscrowState, type ListEscrowsRequest, MeshError, type Region, type SpendEscrowRequest } from "@statemesh/contract";
 import type { EscrowRow } from "@statemesh/replica";
 import { checkInteger, checkName, checkRegion, fingerprintOf, ID_BYTES_MAX, QUANTITY_MAX, SERVER_ID_MAX } from "@statemesh/world";
+import { foreignPageToken, pageChecksum } from "../page-token.ts";
 import type { HeldEscrow } from "./held-escrow.ts";
 
 const PAGE_DEFAULT = 100;
@@ -32,21 +33,36 @@ export function checkSpending(request: SpendEscrowRequest): Region {
 }
 
 /** Throws INVALID_FIELD. */
-export function checkList({ region, escrowId, serverId, playerId, pageSize, pageToken }: ListEscrowsRequest): Region {
+export function checkList(request: ListEscrowsRequest): Region {
+  const { region, escrowId, serverId, playerId, pageSize } = request;
   checkRegion(region, "region");
   checkName(escrowId, 0, ID_BYTES_MAX, "", "escrow_id");
   checkInteger(serverId, 0, SERVER_ID_MAX, "", "server_id");
   checkName(playerId, 0, ID_BYTES_MAX, "", "player_id");
   checkInteger(pageSize, 0, PAGE_MAX, "", "page_size");
-  if (pageToken !== "" && !pageToken.startsWith("e.")) throw new MeshError("INVALID_PAGE_TOKEN", "page_token: is not from this call", { field: "page_token" });
+  afterOf(request);
   return region;
 }
 
-export function pageOf(escrows: readonly Escrow[], { pageSize, pageToken }: ListEscrowsRequest): { escrows: Escrow[]; nextPageToken: string } {
-  const after = pageToken.slice(2);
-  const size = pageSize === 0 ? PAGE_DEFAULT : pageSize;
-  const rest = pageToken === "" ? escrows : escrows.filter(({ escrowId }) => escrowId > after);
-  return { escrows: rest.slice(0, size), nextPageToken: rest.length > size ? `e.${rest[size - 1]?.escrowId ?? ""}` : "" };
+/** The escrow behind which a page begins. Throws INVALID_PAGE_TOKEN where the token is not of these wishes. */
+function afterOf(request: ListEscrowsRequest): string {
+  const { pageToken } = request;
+  if (pageToken === "") return "";
+  const dot = pageToken.indexOf(".");
+  const after = pageToken.slice(dot + 1);
+  if (dot < 0 || pageToken !== tokenOf(request, after)) throw foreignPageToken();
+  return after;
+}
+
+function tokenOf({ region, escrowId, serverId, playerId, includeClosed }: ListEscrowsRequest, after: string): string {
+  return `${pageChecksum(`escrows ${JSON.stringify([region?.x, region?.y, region?.z, escrowId, serverId, playerId, includeClosed])}`, after)}.${after}`;
+}
+
+export function pageOf(escrows: readonly Escrow[], request: ListEscrowsRequest): { escrows: Escrow[]; nextPageToken: string } {
+  const after = afterOf(request);
+  const size = request.pageSize === 0 ? PAGE_DEFAULT : request.pageSize;
+  const rest = after === "" ? escrows : escrows.filter(({ escrowId }) => escrowId > after);
+  return { escrows: rest.slice(0, size), nextPageToken: rest.length > size ? tokenOf(request, rest[size - 1]?.escrowId ?? "") : "" };
 }
 
 /** Tells a retry from an id that is used again for something else. */

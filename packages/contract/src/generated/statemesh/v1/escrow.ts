@@ -104,7 +104,10 @@ export interface SpendEscrowRequest {
 }
 
 export interface SpendEscrowResponse {
-  /** What the escrow has left, after everything that its node has on disk. */
+  /**
+   * What the escrow has left, after everything that its node has on disk; in another node's answer about a spending of before, as far as the
+   * log says; 0 once it is closed.
+   */
   left: number;
   /** It is in the log already, there; unset: it counts, and will be. */
   position:
