@@ -1,17 +1,11 @@
 // Nodes of the mesh over a host of nothing but queues: virtual time, a network that loses what the test says, disks
 // that keep what was written. One seed, no waiting.
 import {
-  type ArbitrateRequest, type ArbitrateResponse, type MaterializeRequest, type MaterializeResponse, MemberState,
-  type Operation,
-
-  type SnapshotMeta,
-  StreamRequest,
-  type TentativeOperation,
+  type ArbitrateRequest, type ArbitrateResponse, type Decision, type MaterializeRequest, type MaterializeResponse, MemberState, MeshError, type Operation, type OperationError, type Region,
+  type SnapshotMeta, StreamRequest, type TentativeOperation,
 } from "@statemesh/contract";
-import type { CommandResult, DirectoryCommand, MembershipCommand } from "@statemesh/contract/log";
+import type { CommandResult, DirectoryCommand, EscrowLogRecord, MembershipCommand } from "@statemesh/contract/log";
 import { resolve } from "@statemesh/conflict";
-import type { MeshError} from "@statemesh/contract";
-import { type Decision, type OperationError, type Region } from "@statemesh/contract";
 import { type Host, MeshNode, type NodeOptions } from "@statemesh/mesh";
 import type { Loss } from "@statemesh/raft";
 import { commandOf, GroupState, SnapshotLoader, type VersionRange, VERSIONS } from "@statemesh/replica";
@@ -39,6 +33,9 @@ export class VirtualCluster {
   readonly groups: number;
   readonly members: number[];
   readonly failures: Error[] = [];
+  /** Nodes whose disks have no room for notes of escrows, and how long a disk takes for one. */
+  readonly fullDisks = new Set<number>();
+  escrowNoteMs = 0.5;
   /** Snapshots that went from node to node. */
   snapshotsSent = 0;
   /** What nodes told their operators. */
@@ -124,8 +121,7 @@ export class VirtualCluster {
           done(options.arbiter === undefined ? byRules() : options.arbiter(request, deadlineMs));
         }),
       saveSnapshot: (heading, chunks, done) => {
-        const saved: Uint8Array[] = [];
-        for (let next = chunks.next(); next.done !== true; next = chunks.next()) saved.push(next.value);
+        const saved = [...{ [Symbol.iterator]: () => chunks }];
         const size = saved.reduce((sum, chunk) => sum + chunk.length, 0);
         const meta: SnapshotMeta = { ...heading, size, crc32c: 0 };
         this.at(5, () => {
@@ -164,12 +160,11 @@ export class VirtualCluster {
           for (const operation of operations) disk.tentative.set(operation.operation?.operationId ?? "", operation);
           done(undefined);
         }),
-      dropTentative: (operationIds) => {
-        for (const operationId of operationIds) disk.tentative.delete(operationId);
-      },
+      dropTentative: (operationIds) => operationIds.forEach((operationId) => disk.tentative.delete(operationId)),
       keepEscrow: (records, done) =>
-        this.at(0.5, () => {
+        this.at(this.escrowNoteMs, () => {
           if (!alive()) return;
+          if (this.fullDisks.has(id)) return done(new MeshError("LOG_FULL", "the disk is full"));
           disk.escrows.push(...records);
           done(undefined);
         }),
@@ -287,6 +282,11 @@ export class VirtualCluster {
   /** Lays an operation on the disk of a node that is down, as if it had kept it. */
   keepOnDisk(id: number, record: TentativeOperation): void {
     this.#disks.get(id)?.tentative.set(record.operation?.operationId ?? "", record);
+  }
+
+  /** What a node that is down has on its disk of escrows. */
+  escrowRecords(id: number): EscrowLogRecord[] {
+    return this.#disks.get(id)?.escrows ?? [];
   }
 
   /** A node's snapshot file is gone; the node does not know. */

@@ -7,10 +7,9 @@ import { type EscrowRow, escrowAccount } from "./escrow-table.ts";
 import { NO_CLEARS } from "./footprint-table.ts";
 import type { GroupState } from "./group-state.ts";
 import { playerAccount } from "./ledger.ts";
-import { accountName } from "./transaction-table.ts";
 
 /** Why a step stopped before its end. The node asks again: nothing of it is refused for good. */
-type Stop = "" | "NOT_FOUND" | "ESCROW_GAP" | "ESCROW_EXHAUSTED" | "TRANSACTION_PENDING" | "BALANCE_OVERFLOW" | "ESCROW_OPEN";
+type Stop = "" | "NOT_FOUND" | "ESCROW_GAP" | "ESCROW_EXHAUSTED" | "BALANCE_OVERFLOW" | "ESCROW_OPEN";
 
 export function applyEscrow(state: GroupState, step: EscrowStep, entry: LogEntry, report: boolean): Applied {
   const decided: DecidedOperation[] = [];
@@ -43,8 +42,7 @@ function spend(state: GroupState, row: EscrowRow, spending: EscrowSpending, entr
   const from = escrowAccount(escrowId);
   if (state.ledger.balance(from, itemKind) < quantity) return "ESCROW_EXHAUSTED";
   const to = toPlayerId === "" ? "" : playerAccount(toPlayerId);
-  const problem = to === "" ? "" : roomProblem(state, to, itemKind, quantity);
-  if (problem !== "") return problem;
+  if (to !== "" && !hasRoom(state, to, itemKind, quantity)) return "BALANCE_OVERFLOW";
   const posting: Posting = { from, to, itemKind, quantity };
   const operation: DecidedOperation = {
     operationId, fingerprint, outcome: Outcome.ACCEPTED, rule: "escrow", winnerOperationId: operationId, conflict: ConflictType.UNSPECIFIED, reason: "", stamp, serverId: spenderServerId, region, epoch: 0,
@@ -64,10 +62,9 @@ function spend(state: GroupState, row: EscrowRow, spending: EscrowSpending, entr
   return "";
 }
 
-/** What is prepared was decided on an account as it stands: until its end the account stays as it is. */
-function roomProblem({ ledger, transactions }: GroupState, account: string, itemKind: string, quantity: number): Stop {
-  if (!transactions.mayWrite([accountName(account)])) return ledger.balance(account, itemKind) > Number.MAX_SAFE_INTEGER - quantity ? "BALANCE_OVERFLOW" : "";
-  return "TRANSACTION_PENDING";
+/** What is prepared and may yet come has its room. Whatever it takes from the account, more in it is no obstacle. */
+function hasRoom({ ledger }: GroupState, account: string, itemKind: string, quantity: number): boolean {
+  return ledger.balance(account, itemKind) + ledger.reserved.credits(account, itemKind) <= Number.MAX_SAFE_INTEGER - quantity;
 }
 
 /** What is left goes back. */
@@ -79,8 +76,7 @@ function end(state: GroupState, { escrowId, openedIndex }: EscrowStep, lastNumbe
   const { itemKind, region } = row;
   const left = state.ledger.balance(from, itemKind);
   const to = playerAccount(row.playerId);
-  const problem = left === 0 ? "" : roomProblem(state, to, itemKind, left);
-  if (problem !== "") return problem;
+  if (!hasRoom(state, to, itemKind, left)) return "BALANCE_OVERFLOW";
   if (left > 0) state.applyPosting({ from, to, itemKind, quantity: left }, region);
   state.escrows.close({ ...row, closedIndex: state.appliedIndex, returned: left, nodeRemoved });
   return "";

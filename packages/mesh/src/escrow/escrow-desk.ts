@@ -109,6 +109,7 @@ export class EscrowDesk {
   }
 
   #take(ask: SpendAsk | CloseAsk | OwnAsk): void {
+    if (this.#stopped) return ask.kind === "spend" || ask.kind === "close" ? ask.done(undefined, goingDown()) : undefined;
     this.#asks.push(ask);
     this.#write();
   }
@@ -284,7 +285,7 @@ export class EscrowDesk {
   /** What is on its way to the disk may get there. */
   stop(): void {
     this.#stopped = true;
-    for (const ask of this.#asks.splice(0)) if (ask.kind === "spend" || ask.kind === "close") ask.done(undefined, new MeshError("SHUTTING_DOWN", "the node is going down"));
+    for (const ask of this.#asks.splice(0)) if (ask.kind === "spend" || ask.kind === "close") ask.done(undefined, goingDown());
     for (const run of (this.#writing?.undo ?? []).reverse()) run(new MeshError("OUTCOME_UNKNOWN", "the node is going down; ask it again with the same id"));
   }
 }
@@ -292,4 +293,8 @@ export class EscrowDesk {
 /** As far as the log says: another node keeps it, and may have promised more of it. */
 function leftInLog(row: EscrowRow | undefined): number {
   return row === undefined || row.closedIndex > 0 ? 0 : row.quantity - row.spent;
+}
+
+function goingDown(): MeshError {
+  return new MeshError("SHUTTING_DOWN", "the node is going down");
 }

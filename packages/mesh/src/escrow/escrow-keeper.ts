@@ -1,7 +1,7 @@
 // Escrows whose spendings this node keeps. All spending goes through here, also while all is connected, and so what is left is known here
 // alone and exactly. A spending is on this node's disk before anybody hears of it, and stays there until this node's own copy of the log has
 // it. What the log does with it cannot be otherwise: it is the next number, and the items are there.
-import { type CloseEscrowResponse, type Escrow, type ListEscrowsRequest, type ListEscrowsResponse, MemberState, MeshError, type SpendEscrowResponse } from "@statemesh/contract";
+import { type CloseEscrowResponse, type Escrow, type ListEscrowsRequest, type ListEscrowsResponse, MeshError, type SpendEscrowResponse } from "@statemesh/contract";
 import { type Command, type CommandResult, type EscrowLogRecord, type EscrowStep } from "@statemesh/contract/log";
 import { commandOf, ESCROW_VERSION, type EscrowRow, type GroupState, type Membership } from "@statemesh/replica";
 import { groupOf, type Policy } from "@statemesh/world";
@@ -278,10 +278,25 @@ export class EscrowKeeper {
         this.#becomeCurrent(groupId);
         continue;
       }
+      // Looked at again: it may not get onto the disk, and until it has, what is damaged is.
       if (isWanted) this.#desk.adopt(groupId);
-      this.#seen.set(groupId, { state, version });
-      if (this.#damaged.delete(groupId) && this.#damaged.size === 0) this.#desk.note([{ record: { $case: "damaged", value: false } }]);
+      else if (!this.#isWriting(groupId)) {
+        this.#seen.set(groupId, { state, version });
+        if (this.#damaged.delete(groupId) && this.#damaged.size === 0) this.#noteWhole();
+      }
     }
+  }
+
+  #isWriting(groupId: number): boolean {
+    for (const held of this.#held.values()) if (held.groupId === groupId && this.#desk.isWriting(held)) return true;
+    return false;
+  }
+
+  /** The file has nothing more to tell: all that the damage may have hit is here, and noted as what keeps no more. */
+  #noteWhole(): void {
+    const records: EscrowLogRecord[] = [];
+    for (const held of this.#held.values()) if (held.isClosing) records.push({ record: { $case: "held", value: held.note } });
+    this.#desk.note([...records, { record: { $case: "damaged", value: false } }]);
   }
 
   #becomeCurrent(groupId: number): void {
@@ -290,10 +305,10 @@ export class EscrowKeeper {
     this.#node.barrier(groupId, this.#node.host.clock.monotonicMs() + STEP_MS, () => this.#asking.delete(groupId));
   }
 
-  /** What is over by the clock keeps no more, and so does a node that goes: what is left comes back. */
+  /** What is over by the clock keeps no more, and so does a node that goes, or is out: what is left comes back. */
   #closeInTime(): void {
     const nowMs = this.#node.host.clock.wallMs();
-    const isLeaving = this.#node.membership.member(this.#node.nodeId)?.state === MemberState.LEAVING;
+    const isLeaving = !this.#node.membership.mayKeep(this.#node.nodeId);
     for (const held of this.#held.values()) if (!held.isClosing && (isLeaving || held.row.expiresMs <= nowMs)) this.#desk.end(held);
   }
 

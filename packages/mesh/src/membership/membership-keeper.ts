@@ -184,6 +184,9 @@ export class MembershipKeeper {
     if (!core.couldDecide({ voters: wanted, learners: [] })) return void waits.set(group.groupId, `too few of the voters to be (${wanted.join()}) are up to decide`);
     if (!wanted.includes(this.#node.nodeId) && this.#handOver(group, wanted)) return void waits.set(group.groupId, "leadership goes to a node that stays");
     if (this.#isNeeded(group, wanted)) return void waits.set(group.groupId, "the directory lets go of a node after all other groups have");
+    const keeper = voters.find((nodeId) => !wanted.includes(nodeId) && group.state.escrows.count("node", nodeId) > 0 && (nodeId === this.#node.nodeId || this.#node.isConnected(nodeId)));
+    // It closes them as it hears that it goes. Of one that does not answer nothing more comes.
+    if (keeper !== undefined) return void waits.set(group.groupId, `node ${keeper} puts into the log first what it has promised of escrows`);
     this.#configure(group, wanted, []);
   }
 
