@@ -177,4 +177,17 @@ describe("where all is decided that comes", () => {
     expect(mesh.delaysMs.length).toBe(before);
     expect(mesh.admission.inFlight).toBeGreaterThan(FREE);
   });
+
+  it("in a group that is slower than can count, no other group of the node is kept waiting for what would be found out", () => {
+    const node = new NodeLoad();
+    const slow = new Mesh(node);
+    const quick = new Mesh(node);
+    slow.perSecond = 30;
+    for (let i = 0; i < 900; i++) {
+      slow.run(0.1, [{ serverId: 1, perSecond: 300 }]);
+      quick.run(0.1, [{ serverId: 1, perSecond: 500 }]);
+    }
+    expect(quick.delaysMs.length).toBe(0);
+    expect(slow.admission.inFlight).toBeLessThanOrEqual(FREE);
+  });
 });

@@ -8,9 +8,10 @@ import { FREE } from "../src/flow/admission.ts";
 import { QuotaKeeper } from "../src/flow/server-quotas.ts";
 import { STAGES, stageTimes } from "../src/flow/stage-times.ts";
 import { Edge, type Waiter } from "../src/index.ts";
-import { claim } from "./operations.ts";
+import { claim, send } from "./operations.ts";
 
 const GROUPS = 2;
+const HERE = { x: 0, y: 0, z: 0 };
 const [SLOW, QUICK] = [1, 2].map((group) => Array.from({ length: 64 }, (_, x): Region => ({ x: 8 * x, y: 0, z: 0 })).find((region) => groupOf(region, GROUPS) === group));
 
 /** A node whose group 1 decides 400 operations a second, one after the other, while group 2 decides at once. */
@@ -46,9 +47,13 @@ class Node {
     this.reasons.set(reason, (this.reasons.get(reason) ?? 0) + 1);
   }
 
+  next(): number {
+    return this.#next++;
+  }
+
   operation(region: Region | undefined, serverId = 7): Operation {
-    const n = this.#next++;
-    return claim(`op-${n}`, serverId, region ?? { x: 0, y: 0, z: 0 }, `r-${n}`, "ada");
+    const n = this.next();
+    return claim(`op-${n}`, serverId, region ?? HERE, `r-${n}`, "ada");
   }
 
   step(ms: number): void {
@@ -116,6 +121,35 @@ describe("operations for a group that is slow", () => {
     expect(node.edge.outstanding).toBe(0);
     const before = node.reasons.get("OVERLOADED");
     node.load(SLOW, 4, 40);
+    expect(node.reasons.get("OVERLOADED")).toBe(before);
+  });
+});
+
+describe("operations whose home is in a group that is quick, and which reach one that is slow", () => {
+  function reaching(node: Node, perStep: number, steps: number): void {
+    for (let step = 0; step < steps; step++) {
+      for (let i = 0; i < perStep; i++) {
+        const n = node.next();
+        node.edge.execute([send(`send-${n}`, 7, QUICK ?? HERE, "ada", SLOW ?? HERE, "bob", "gold", 1)], node.nowMs + 10_000, node.waiter);
+      }
+      node.step(50);
+    }
+  }
+
+  it("are refused when they take too long, as transactions are", () => {
+    const node = new Node();
+    reaching(node, 80, 80);
+    expect(node.reasons.get("OVERLOADED")).toBeGreaterThan(500);
+    expect(node.edge.outstanding).toBeLessThan(1_000);
+  });
+
+  it("keep nobody out who stays in one of the two", () => {
+    const node = new Node();
+    reaching(node, 80, 80);
+    for (let i = 0; i < 200 && node.edge.outstanding > 0; i++) node.step(50);
+    const before = node.reasons.get("OVERLOADED");
+    node.edge.execute(Array.from({ length: 2 * FREE }, () => node.operation(SLOW)), node.nowMs + 10_000, node.waiter);
+    node.edge.execute(Array.from({ length: 2 * FREE }, () => node.operation(QUICK)), node.nowMs + 10_000, node.waiter);
     expect(node.reasons.get("OVERLOADED")).toBe(before);
   });
 });

@@ -36,4 +36,15 @@ describe("a hold for a snapshot", () => {
     expect(heldMs).toBeGreaterThan(HOLD_MAX_MS);
     expect(heldMs).toBeLessThanOrEqual(2_600);
   });
+
+  it("of a reader that is gone makes a group that has nothing to do rest no longer than others", () => {
+    const holds = new Holds();
+    expect(holds.take("gone", ["region_0_0_0"], [], 100, 0)).toBe(true);
+    // Nobody looked meanwhile.
+    expect(holds.take("s", ["region_0_0_0"], [], 100, 60_000)).toBe(true);
+    expect(holds.take("late", ["region_0_0_0"], [], 100, 60_050)).toBe(true);
+    // It says that it is done long after its time.
+    holds.release("s", 120_000);
+    expect(holds.take("t", ["region_0_0_0"], [], 100, 120_000)).toBe(true);
+  });
 });

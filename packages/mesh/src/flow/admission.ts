@@ -157,7 +157,9 @@ export class Admission {
     }
     this.#limit = Math.max(FREE, Math.min(this.#limit, (perSecond * mayTakeMs) / 1_000));
     const node = this.#node;
-    if (this.#limit > FREE || nowMs - Math.max(this.#best.notedAtMs, node.probeUntilMs) < BEST_MS) return;
+    // Where even the most that counts as without load would be too little, nothing that is found changes anything.
+    const isInVain = tookMs > (1 + BEST_TARGETS) * this.#targetMs;
+    if (isInVain || this.#limit > FREE || nowMs - Math.max(this.#best.notedAtMs, node.probeUntilMs) < BEST_MS) return;
     node.probeFromMs = nowMs;
     node.probeUntilMs = nowMs + 4 * tookMs;
     node.probed = 0;

@@ -1,8 +1,13 @@
-// The doors of a node to the groups: one for single operations and one for transactions each, since these take longer.
+// The doors of a node to the groups: one for single operations and one for transactions each, since these take longer. What comes from
+// a home and reaches other groups is counted where it was let in: counted in another group, it would keep out others, and never itself.
 import { MeshError, type Operation, type OperationError } from "@statemesh/contract";
+import type { PendingOperation } from "@statemesh/replica";
 import { groupOf } from "@statemesh/world";
-import { operationError } from "../strong/operation-errors.ts";
+import { meshErrorOf, operationError } from "../strong/operation-errors.ts";
 import { Admission, NodeLoad } from "./admission.ts";
+
+/** Every operation that is checked has a home. */
+const NOWHERE = { x: 0, y: 0, z: 0 };
 
 class Gate {
   readonly admission: Admission;
@@ -44,8 +49,21 @@ export class Gates {
     return gate;
   }
 
-  of(groupId: number, isTransaction: boolean, nowMs: number): Admission {
-    return this.#gate(groupId, isTransaction, nowMs).admission;
+  /** The door that operations are counted at: of the group of the first one's home, which refuses them. */
+  of(operations: readonly PendingOperation[], isTransaction: boolean, nowMs: number): Admission {
+    const [first] = operations;
+    return this.#gate(groupOf(first?.operation.homeRegion ?? NOWHERE, this.#groups), isTransaction || (first !== undefined && this.#reachesOthers(first)), nowMs).admission;
+  }
+
+  /** An operation that other groups decide too takes as long as a transaction, and has room with those. Throws OVERLOADED. */
+  check(pending: PendingOperation, nowMs: number): void {
+    const refusal = this.#reachesOthers(pending) ? this.refusal(pending.operation, 1, true, nowMs) : undefined;
+    if (refusal !== undefined) throw meshErrorOf(refusal);
+  }
+
+  #reachesOthers({ touched: { regions } }: PendingOperation): boolean {
+    const [home] = regions;
+    return home !== undefined && regions.some((region) => groupOf(region, this.#groups) !== groupOf(home, this.#groups));
   }
 
   /** What stands against operations, judged by the first, before anything is done for them. What has no home is refused by those who check it. */

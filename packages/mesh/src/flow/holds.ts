@@ -40,11 +40,19 @@ export class Holds {
   }
 
   release(id: string, nowMs: number): void {
-    if (this.#holds.delete(id) && this.isEmpty) this.#restUntilMs = nowMs + REST * (nowMs - this.#sinceMs);
+    this.expire(nowMs);
+    this.#end(id, nowMs);
   }
 
   expire(nowMs: number): void {
-    for (const [id, { untilMs }] of this.#holds) if (untilMs <= nowMs) this.release(id, nowMs);
+    if (this.isEmpty) return;
+    // In the order of their ends: whenever somebody looks, each ended at its time.
+    const over = [...this.#holds].filter(([, { untilMs }]) => untilMs <= nowMs).sort(([, a], [, b]) => a.untilMs - b.untilMs);
+    for (const [id, { untilMs }] of over) this.#end(id, untilMs);
+  }
+
+  #end(id: string, atMs: number): void {
+    if (this.#holds.delete(id) && this.isEmpty) this.#restUntilMs = atMs + REST * (atMs - this.#sinceMs);
   }
 
   /** True where the operation may write what is held. */

@@ -159,6 +159,7 @@ export class Edge {
     try {
       pending = this.#accept(operation, "operation");
       groupId = this.#groupOf(pending);
+      this.gates.check(pending, this.#node.monotonicMs());
       this.#admit(1);
       this.#node.quotas.take(operation.serverId, 1, this.#node.monotonicMs());
     } catch (error) {
@@ -255,7 +256,7 @@ export class Edge {
 
   #enqueue(groupId: number, operations: readonly PendingOperation[], transactionId: string, deadlineMs: number, caller: Waiter): void {
     const nowMs = this.#node.monotonicMs();
-    const admission = this.gates.of(groupId, transactionId !== "", nowMs);
+    const admission = this.gates.of(operations, transactionId !== "", nowMs);
     const unit = new EdgeUnit(this, groupId, operations, transactionId, caller, admission, nowMs, deadlineMs);
     this.#outstanding += operations.length;
     this.#bytes += unit.bytes;
@@ -461,10 +462,7 @@ export class Edge {
       if (unit.deadlineMs > nowMs) continue;
       const error = unit.sent
         ? new MeshError("OUTCOME_UNKNOWN", "no answer before the deadline; ask again with the same id", { retryDelayMs: RETRY_MS })
-        : new MeshError("NO_QUORUM", `group ${unit.groupId} has no leader that this node can reach`, {
-            metadata: { group_id: String(unit.groupId) },
-            retryDelayMs: RETRY_MS,
-          });
+        : new MeshError("NO_QUORUM", `group ${unit.groupId} has no leader that this node can reach`, { metadata: { group_id: String(unit.groupId) }, retryDelayMs: RETRY_MS });
       this.#give(unit, operationError(error));
     }
     for (const [callId, call] of this.#calls) {
