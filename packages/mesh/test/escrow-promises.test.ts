@@ -3,7 +3,7 @@ import { MemberChangeKind, type MeshError, type SpendEscrowRequest } from "@stat
 import { BeginMemberChange } from "@statemesh/contract/log";
 import { describe, expect, it } from "vitest";
 import { Bench, SERVER } from "./escrow-bench.ts";
-import { open } from "./operations.ts";
+import { give, mint, open } from "./operations.ts";
 
 describe("a node that is to go, and is well", () => {
   it.each([0, 500])("is let go once all that it promised is in the log: none of it is lost (%d ms)", (afterMs) => {
@@ -105,6 +105,46 @@ describe("a node whose disk is full", () => {
     bench.fullDisks.clear();
     bench.run(25_000);
     expect(bench.balance(1, "ann")).toBe(100);
+  });
+});
+
+describe("who asks again about a spending whose answer was lost is not told that nothing was spent", () => {
+  it("where the decision is forgotten, and the escrow is closed", () => {
+    const bench = new Bench({ node: { decisionWindow: 16 } });
+    const nodeId = bench.follower;
+    bench.opened("e", nodeId);
+    const timestampMs = Math.floor(bench.nowMs);
+    bench.spend(nodeId, "s", "e", 5, { timestampMs });
+    for (let i = 0; i < 60; i++) {
+      bench.run(60);
+      bench.ask(give(`g${i}`, SERVER, bench.region, "ann", "cid", "gold", 1, { timestampMs: Math.floor(bench.nowMs) }));
+      if (i === 40) bench.ask(mint("m2", SERVER, bench.region, "ann", "gold", 100));
+    }
+    expect(bench.refused(nodeId, "s", "e", 5, { timestampMs })).toBe("DECISION_FORGOTTEN");
+    bench.close(nodeId, "e");
+    expect(bench.refused(nodeId, "s", "e", 5, { timestampMs })).toBe("DECISION_FORGOTTEN");
+    expect(bench.refused(nodeId, "new", "e", 5)).toBe("ESCROW_CLOSED");
+  });
+
+  it("where the node has just started, does not have the spending in its log again, and keeps no more", () => {
+    const bench = new Bench();
+    const nodeId = bench.follower;
+    bench.opened("e", nodeId);
+    const timestampMs = Math.floor(bench.nowMs);
+    bench.spend(nodeId, "s", "e", 5, { timestampMs });
+    bench.run(1_000);
+    bench.cutOff(nodeId);
+    bench.close(nodeId, "e");
+    bench.kill(nodeId);
+    bench.damage(nodeId, 1, 2, { isEndKnown: true, isVoteKnown: true });
+    bench.start(nodeId);
+    bench.run(2_000);
+    expect(bench.refused(nodeId, "s", "e", 5, { timestampMs })).toBe("ESCROW_NOT_READY");
+    expect(bench.refused(nodeId, "new", "e", 5)).toBe("ESCROW_CLOSED");
+    bench.heal();
+    expect(bench.runUntil(() => bench.balance(1, "ann") === 95)).toBe(true);
+    bench.run(1_000);
+    expect(bench.spend(nodeId, "s", "e", 5, { timestampMs })).toMatchObject({ repeated: true });
   });
 });
 

@@ -153,15 +153,18 @@ export class EscrowDesk {
     const { operationId, serverId, escrowId, quantity, toPlayerId, timestampMs: claimedMs } = request;
     const state = this.#state(groupId);
     if (this.#repeats(ask, state)) return;
-    const held = this.#heldFor(groupId, request, state, writing);
-    const { wallMs, isBehind } = { wallMs: this.#node.host.clock.wallMs(), isBehind: (state.escrows.find(escrowId)?.lastNumber ?? 0) < held.doneNumber };
-    if (held.isClosing) throw closed(escrowId, "closing");
-    if (held.row.expiresMs <= wallMs) throw new MeshError("ESCROW_EXPIRED", `escrow ${escrowId} is over`, { metadata: { escrow_id: escrowId, expires_ms: String(held.row.expiresMs) } });
-    // It may be one that was spent, in a part of the log that this node does not have again since its start.
-    if (isBehind && claimedMs <= held.doneClaimedMs) throw notReady(escrowId);
-    if (claimedMs <= state.forgotten.throughMs(serverId)) {
+    // What may have been spent is not refused for what the escrow is by now: that would say that it was not.
+    const known = this.#held.get(heldKey(groupId, escrowId));
+    const keeperId = known?.row.nodeId ?? state.escrows.find(escrowId)?.nodeId ?? this.#node.nodeId;
+    if (keeperId === this.#node.nodeId && claimedMs <= state.forgotten.throughMs(serverId)) {
       throw new MeshError("DECISION_FORGOTTEN", `operation ${operationId} is stamped before decisions of server ${serverId} that are forgotten`, { metadata: { kept_after_ms: String(state.forgotten.throughMs(serverId)) } });
     }
+    // It may be one of a part of the log that this node does not have again since its start.
+    if (known !== undefined && claimedMs <= known.doneClaimedMs && (state.escrows.find(escrowId)?.lastNumber ?? 0) < known.doneNumber) throw notReady(escrowId);
+    const held = this.#heldFor(groupId, request, state, writing);
+    if (held.isClosing) throw closed(escrowId, "closing");
+    const wallMs = this.#node.host.clock.wallMs();
+    if (held.row.expiresMs <= wallMs) throw new MeshError("ESCROW_EXPIRED", `escrow ${escrowId} is over`, { metadata: { escrow_id: escrowId, expires_ms: String(held.row.expiresMs) } });
     if (quantity > held.left) throw new MeshError("ESCROW_EXHAUSTED", `escrow ${escrowId} has ${held.left} left`, { metadata: { escrow_id: escrowId, left: String(held.left) } });
     if (held.kept.length >= SPENDINGS_OF_ESCROW) throw overloaded(`spendings of escrow ${escrowId} that are not in the log yet`, SPENDINGS_OF_ESCROW);
     if (this.#byOperation.size >= SPENDINGS_OF_NODE) throw overloaded("spendings of this node that are not in the log yet", SPENDINGS_OF_NODE);
