@@ -216,6 +216,27 @@ describe("who asks about an escrow", () => {
     expect(bench.spend(other, "s", "e", 20, { timestampMs })).toMatchObject({ left: 0, repeated: true });
   });
 
+  it("has no turn while it waits for a quorum that is not there", () => {
+    const bench = new Bench();
+    const nodeId = bench.follower;
+    for (const other of bench.members) if (other !== nodeId) bench.loseFrames(nodeId, other, true);
+    const heard: string[] = [];
+    const turn = (run: () => void): void => {
+      heard.push("turn");
+      run();
+    };
+    const list = (stale: boolean): void => {
+      const request = { region: bench.region, escrowId: "", serverId: 0, playerId: "", includeClosed: false, stale, pageSize: 2, pageToken: "" };
+      bench.node(nodeId).escrows.list(request, bench.nowMs + 400, (_, error) => heard.push(error?.reason ?? "answered"), turn);
+    };
+    list(true);
+    list(false);
+    bench.run(1_000);
+    expect(heard.slice(0, 2)).toEqual(["turn", "answered"]);
+    expect(heard.slice(2)).toHaveLength(1);
+    expect(heard[2]).not.toBe("answered");
+  });
+
   it("reads page by page, with tokens that are for these wishes alone", () => {
     const bench = new Bench();
     const nodeId = bench.follower;

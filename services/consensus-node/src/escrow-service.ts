@@ -16,7 +16,8 @@ export function escrowService(mesh: MeshNode, addressOf: (nodeId: number) => str
     spendEscrow: unaryCallback((request, context, respond) => mesh.escrows.spend(request, deadline(context), answer(respond))),
     closeEscrow: unaryCallback((request, context, respond) => mesh.escrows.close(request, deadline(context), answer(respond))),
     listEscrows: unaryCallback((request, context, respond) => {
-      bulk.admit(context, respond, () => mesh.escrows.list(request, deadline(context), answer(respond)));
+      const slices = bulk.slices(context, respond);
+      mesh.escrows.list(request, deadline(context), answer(slices.respond), slices.turn);
     }),
   });
 }

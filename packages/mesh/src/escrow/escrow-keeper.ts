@@ -126,11 +126,12 @@ export class EscrowKeeper {
     }
   }
 
-  list(request: ListEscrowsRequest, deadlineMs: number, done: EscrowDone<ListEscrowsResponse>): void {
+  /** `turn` runs what takes long when it is its turn; it must not be held while the call waits for others. */
+  list(request: ListEscrowsRequest, deadlineMs: number, done: EscrowDone<ListEscrowsResponse>, turn: (run: () => void) => void = (run) => run()): void {
     try {
       const groupId = this.#groupOf(checkList(request));
       this.#checkVersion();
-      const answer = (): void => done(pageOf(this.#listed(groupId, request), request), undefined);
+      const answer = (): void => turn(() => done(pageOf(this.#listed(groupId, request), request), undefined));
       if (request.stale) answer();
       else this.#node.barrier(groupId, deadlineMs, (error) => (error === undefined ? answer() : done(undefined, error)));
     } catch (error) {
