@@ -89,7 +89,7 @@ export function badOperations(world: KnownWorld): BadOperation[] {
   add("with a forged negative priority", "PRIORITY_FORGED", "priority", { priority: -1 });
   add("without a body", "INVALID_FIELD", "body", { body: undefined });
   add("with the body of another type", "INVALID_FIELD", "body", { type: "trade" });
-  add("with a custom body under a built-in type", "INVALID_FIELD", "body", { body: { $case: "custom", value: { entityId: "e", state: new Uint8Array(0), toRegion: undefined } } });
+  add("with a custom body under a built-in type", "INVALID_FIELD", "body", { body: { $case: "custom", value: { entityId: "e", state: new Uint8Array(0), toRegion: undefined, expectation: 0, observedVersion: 0 } } });
   add("under an id that was used with other content", "OPERATION_ID_REUSED", undefined, { operationId: world.usedId });
   add("with 33 keys", "INVALID_FIELD", "footprint.keys", { footprint: { keys: Array.from({ length: 33 }, (_, at) => `key-${at}`), regions: [], bounds: undefined } });
   add("with an empty key", "INVALID_FIELD", "footprint.keys[0]", { footprint: { keys: [""], regions: [], bounds: undefined } });

@@ -65,6 +65,7 @@ test("handoff: a creature over a border, and a region from one game server to an
 test("custom type: a studio's own policy, an entity over a border and merging states", async () => {
   const { status, output } = await example("custom-type");
   expect(output).toContain("the cart: over the border, in region_91_0_0 with 3 ore");
+  expect(output).toContain("a late save: NOT_FOUND");
   expect(output).toContain("the town: 70 in the treasury, ann, ben, eve, by the sea");
   expect(output).toContain("ben moved away: ann, eve");
   expect(output).toContain("the weather: rain 3");

@@ -31,11 +31,14 @@ const run = client.nextId();
 
 try {
   const entityId = `cart-${run}`;
-  await client.execute(client.operations.put(carts, lease, { entityId, state: { driver: "ann", goods: { ore: 4 } } }));
+  await client.execute(client.operations.create(carts, lease, { entityId, state: { driver: "ann", goods: { ore: 4 } } }));
   // One operation takes it over the border: in each moment it is in exactly one of the two regions.
   const moved = await client.execute(client.operations.move(carts, lease, { entityId, state: { driver: "ann", goods: { ore: 3 } }, toRegion }));
   const [cart] = (await client.read({ region: toRegion, entities: [{ kind: carts.name, entityId }] })).entities;
   if (cart?.region === undefined) throw new Error("no cart");
+  // The timer that saves it here every few seconds does not know that it left: a save creates nothing.
+  const late = await client.execute(client.operations.save(carts, lease, { entityId, state: { driver: "ann", goods: { ore: 4 } } }));
+  console.log(`a late save: ${late.reason}`);
   console.log(`the cart: ${moved.outcome === Outcome.ACCEPTED ? "over the border" : moved.reason}, in ${formatRegion(cart.region)} with ${carts.read(cart)?.goods["ore"]} ore`);
   await client.execute(client.operations.remove(carts, { region: toRegion, epoch: 0 }, { entityId }));
 } catch (error) {

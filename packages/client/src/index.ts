@@ -13,7 +13,7 @@ export { RegionFollower, type RegionHandlers, type TakeReason } from "./region-f
 export type { ReopeningStream, StreamLimits } from "./reopening-stream.ts";
 export type { ResumingStream } from "./resuming-stream.ts";
 export type { OnError } from "./game-code.ts";
-export { type Account, type Counterparty, OperationBuilder, type OperationOverrides, type Place, type Whereabouts } from "./operation-builder.ts";
+export { type Account, type Counterparty, type Expected, OperationBuilder, type OperationOverrides, type Place, type Whereabouts } from "./operation-builder.ts";
 export { isInForce, type PlaceActions } from "./place-actions.ts";
 export { OperationIds } from "./operation-id.ts";
 export type { HedgeCounts } from "./hedging.ts";

@@ -1,6 +1,6 @@
 /** Typed builders: one a strong type of the policy table. Each fills in id, server, place, epoch and time. */
 import {
-  type Bounds, type ContainerAction, ContainerAction_Action, type ContainerContents, type ContainerPlace, type Footprint, type ItemStack, MeshError, type Operation, PlayerInventory_Action, type Position, type Region, TerrainModification_Mode,
+  type Bounds, type ContainerAction, ContainerAction_Action, type ContainerContents, type ContainerPlace, CustomAction_Expectation, type Footprint, type ItemStack, MeshError, type Operation, PlayerInventory_Action, type Position, type Region, TerrainModification_Mode,
 } from "@statemesh/contract";
 import { OperationIds } from "./operation-id.ts";
 import type { MergingType, StrongType } from "./studio-types.ts";
@@ -23,6 +23,17 @@ export interface OperationOverrides {
   readonly allowTentative?: boolean;
   /** What is touched beyond the body. */
   readonly footprint?: Footprint;
+}
+
+/** What must be so in the home region for an operation on an entity of a studio's own type to be done. Needs cluster version 5. */
+export interface Expected {
+  /**
+   * `exists`: the entity is in the home region, else `NOT_FOUND`. `absent`: no region of the home region's group has it, else `ALREADY_EXISTS`; not to
+   * move or remove it. Left out: it is written either way, and a save that comes after the entity moved to a region of another group makes a second one.
+   */
+  readonly expect?: "exists" | "absent" | undefined;
+  /** The version that was read (`entity.version`, `decision.version`): where the entity has another one, `VERSION_MISMATCH`. Implies `exists`. Not for types that merge. */
+  readonly observedVersion?: number | undefined;
 }
 
 type Body = NonNullable<Operation["body"]>;
@@ -175,33 +186,50 @@ export class OperationBuilder {
     return this.#make("creature_ownership", place, { $case: "creatureOwnership", value: { creatureId, ownerServerId, toRegion } }, overrides);
   }
 
-  /** An operation of a type that the operator added to the policy table. With `toRegion` the entity goes there, with this state. */
-  custom(type: string, place: Place, it: { entityId: string; state: Uint8Array; toRegion?: Region }, overrides?: OperationOverrides): Operation {
-    const { entityId, state, toRegion } = it;
-    return this.#make(type, place, { $case: "custom", value: { entityId, state, toRegion } }, overrides);
+  /**
+   * An operation of a type that the operator added to the policy table. With `toRegion` the entity goes there, with this state.
+   *
+   * @throws MeshError INVALID_FIELD where `expect` is none
+   */
+  custom(type: string, place: Place, it: { entityId: string; state: Uint8Array; toRegion?: Region } & Expected, overrides?: OperationOverrides): Operation {
+    const { entityId, state, toRegion, expect, observedVersion = 0 } = it;
+    return this.#make(type, place, { $case: "custom", value: { entityId, state, toRegion, expectation: expectationOf(expect), observedVersion } }, overrides);
   }
 
-  /** Writes an entity of a studio's own type; what is there is replaced. */
-  put<State>(type: StrongType<State>, place: Place, it: { entityId: string; state: State }, overrides?: OperationOverrides): Operation {
-    const { entityId, state } = it;
-    return this.custom(type.name, place, { entityId, state: type.codec.encode(state) }, withFootprint(type.footprint?.(entityId, state), overrides));
+  /** Creates an entity of a studio's own type. Refused with `ALREADY_EXISTS` where there is one of that id. */
+  create<State>(type: StrongType<State>, place: Place, it: { entityId: string; state: State }, overrides?: OperationOverrides): Operation {
+    return this.put(type, place, { ...it, expect: "absent" }, overrides);
+  }
+
+  /**
+   * Writes an entity of a studio's own type that is there. Where it is not, or moved away meanwhile, it is refused with `NOT_FOUND`, and nothing is
+   * created; with `observedVersion` also where somebody else wrote it since (`VERSION_MISMATCH`).
+   */
+  save<State>(type: StrongType<State>, place: Place, it: { entityId: string; state: State; observedVersion?: number }, overrides?: OperationOverrides): Operation {
+    return this.put(type, place, { ...it, expect: "exists" }, overrides);
+  }
+
+  /** Writes an entity of a studio's own type: what is there is replaced, what is not is created. Of what moves `save` is for, unless `expect` says the same. */
+  put<State>(type: StrongType<State>, place: Place, it: { entityId: string; state: State } & Expected, overrides?: OperationOverrides): Operation {
+    const { entityId, state, expect, observedVersion } = it;
+    return this.custom(type.name, place, { entityId, state: type.codec.encode(state), expect, observedVersion }, withFootprint(type.footprint?.(entityId, state), overrides));
   }
 
   /** Takes an entity of a studio's own type to another region, with this state. Only where its type's states do not merge. */
-  move<State>(type: StrongType<State>, place: Place, it: { entityId: string; state: State; toRegion: Region }, overrides?: OperationOverrides): Operation {
-    const { entityId, state, toRegion } = it;
-    return this.custom(type.name, place, { entityId, state: type.codec.encode(state), toRegion }, withFootprint(type.footprint?.(entityId, state), overrides));
+  move<State>(type: StrongType<State>, place: Place, it: { entityId: string; state: State; toRegion: Region; observedVersion?: number }, overrides?: OperationOverrides): Operation {
+    const { entityId, state, toRegion, observedVersion } = it;
+    return this.custom(type.name, place, { entityId, state: type.codec.encode(state), toRegion, observedVersion }, withFootprint(type.footprint?.(entityId, state), overrides));
   }
 
   /** Updates an entity of a studio's own type together with whoever else does. */
-  update<Update>(type: MergingType<Update, unknown>, place: Place, it: { entityId: string; update: Update }, overrides?: OperationOverrides): Operation {
-    return this.custom(type.name, place, { entityId: it.entityId, state: new TextEncoder().encode(JSON.stringify(it.update)) }, overrides);
+  update<Update>(type: MergingType<Update, unknown>, place: Place, it: { entityId: string; update: Update; expect?: Expected["expect"] }, overrides?: OperationOverrides): Operation {
+    return this.custom(type.name, place, { entityId: it.entityId, state: new TextEncoder().encode(JSON.stringify(it.update)), expect: it.expect }, overrides);
   }
 
   /** Removes an entity of a studio's own type. */
-  remove<State>(type: StrongType<State> | MergingType<never, unknown>, place: Place, it: { entityId: string }, overrides?: OperationOverrides): Operation {
+  remove<State>(type: StrongType<State> | MergingType<never, unknown>, place: Place, it: { entityId: string; observedVersion?: number }, overrides?: OperationOverrides): Operation {
     const footprint = "footprint" in type ? type.footprint?.(it.entityId, undefined) : undefined;
-    return this.custom(type.name, place, { entityId: it.entityId, state: new Uint8Array(0) }, withFootprint(footprint, overrides));
+    return this.custom(type.name, place, { entityId: it.entityId, state: new Uint8Array(0), observedVersion: it.observedVersion }, withFootprint(footprint, overrides));
   }
 
   /** Sets items of a player apart, for this server to spend through a node: see `client.escrows.open`, which asks with it. */
@@ -253,6 +281,15 @@ export class OperationBuilder {
     };
   }
 }
+
+function expectationOf(expect: Expected["expect"]): CustomAction_Expectation {
+  if (expect === undefined) return CustomAction_Expectation.UNSPECIFIED;
+  // JavaScript lets others pass.
+  if (!Object.hasOwn(EXPECTATIONS, expect)) throw MeshError.field("expect", 'must be "exists", "absent" or left out');
+  return EXPECTATIONS[expect];
+}
+
+const EXPECTATIONS = { exists: CustomAction_Expectation.EXISTS, absent: CustomAction_Expectation.ABSENT } as const;
 
 /** JavaScript lets a region's text or a forgotten argument pass, and the mesh could not say what was meant. */
 function checkPlace(place: Place): void {

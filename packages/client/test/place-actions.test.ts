@@ -30,7 +30,9 @@ describe("what is done at a place", () => {
     const carts = strongType<{ driver: string }>("cart");
     await here.put(carts, { entityId: "cart-3", state: { driver: "ann" } });
     await here.remove(carts, { entityId: "cart-3" });
-    expect(seen.map(({ type, authorityEpoch }) => [type, authorityEpoch])).toEqual([["item_pickup", 3], ["player_inventory", 3], ["cart", 3], ["cart", 3]]);
+    await here.create(carts, { entityId: "cart-4", state: { driver: "ben" } });
+    await here.save(carts, { entityId: "cart-4", state: { driver: "ann" } });
+    expect(seen.map(({ type, authorityEpoch }) => [type, authorityEpoch])).toEqual([["item_pickup", 3], ["player_inventory", 3], ["cart", 3], ["cart", 3], ["cart", 3], ["cart", 3]]);
     expect(seen[1]?.operationId).toBe("chosen");
   });
 

@@ -1,4 +1,4 @@
-import type { DeliveredEvent, Entity, EventualValue, Operation, Region } from "@statemesh/contract";
+import { CustomAction_Expectation, type DeliveredEvent, type Entity, type EventualValue, type Operation, type Region } from "@statemesh/contract";
 import { type Origin, StateMerge } from "@statemesh/merge";
 import { DEFAULT_POLICY, parsePolicy, validateOperation } from "@statemesh/world";
 import { describe, expect, it } from "vitest";
@@ -39,6 +39,19 @@ describe("a studio's own strong type", () => {
     const toRegion = { x: 1, y: 0, z: 0 };
     expect(build.move(carts, place, { entityId: "cart-3", state: { goods: {} }, toRegion }).body).toMatchObject({ value: { entityId: "cart-3", toRegion } });
     expect(stateOf(build.remove(carts, place, { entityId: "cart-3" }))).toHaveLength(0);
+  });
+
+  it("says what it expects: of what is created that it is new, of what is saved that it is there, and which version was read", () => {
+    const it = { entityId: "cart-3", state: { goods: {} } };
+    const expected = (operation: Operation): unknown => (operation.body?.$case === "custom" ? [operation.body.value.expectation, operation.body.value.observedVersion] : undefined);
+    expect(expected(build.put(carts, place, it))).toEqual([CustomAction_Expectation.UNSPECIFIED, 0]);
+    expect(expected(build.create(carts, place, it))).toEqual([CustomAction_Expectation.ABSENT, 0]);
+    expect(expected(build.save(carts, place, it))).toEqual([CustomAction_Expectation.EXISTS, 0]);
+    expect(expected(build.save(carts, place, { ...it, observedVersion: 12 }))).toEqual([CustomAction_Expectation.EXISTS, 12]);
+    expect(expected(build.put(carts, place, { ...it, expect: "exists", observedVersion: 12 }))).toEqual([CustomAction_Expectation.EXISTS, 12]);
+    expect(expected(build.move(carts, place, { ...it, toRegion: { x: 1, y: 0, z: 0 }, observedVersion: 12 }))).toEqual([CustomAction_Expectation.UNSPECIFIED, 12]);
+    expect(expected(build.remove(carts, place, { entityId: "cart-3", observedVersion: 12 }))).toEqual([CustomAction_Expectation.UNSPECIFIED, 12]);
+    expect(() => build.put(carts, place, { ...it, expect: "there" as "exists" })).toThrow('expect: must be "exists", "absent" or left out');
   });
 
   it("is not read from entities of other types, and says so where its state is none", () => {

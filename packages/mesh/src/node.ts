@@ -4,7 +4,7 @@
 import { HybridClock } from "@statemesh/clocks";
 import { MeshError, type RaftMessage, RaftMessageType, type SnapshotMeta, type StreamRequest, type TentativeOperation } from "@statemesh/contract";
 import type { Command, CommandResult, EscrowLogRecord } from "@statemesh/contract/log";
-import { commandOf, CONTAINERS_VERSION, ESCROW_VERSION, type GroupState, GroupState as State, type Membership, type PendingOperation, recordOf, FOOTPRINTS_VERSION, TRANSACTIONS_VERSION, type VersionRange, VERSIONS } from "@statemesh/replica";
+import { commandOf, ESCROW_VERSION, type GroupState, GroupState as State, type Membership, type PendingOperation, recordOf, FOOTPRINTS_VERSION, type VersionRange, VERSIONS } from "@statemesh/replica";
 import { DIRECTORY_GROUP, groupOf } from "@statemesh/world";
 import { Authority } from "./authority/authority.ts";
 import { FlowKeeper } from "./flow-keeper.ts";
@@ -29,6 +29,7 @@ import { delayLimits } from "./strong/group-options.ts";
 import { GroupReplica, type RestoredGroup } from "./strong/group-replica.ts";
 import { Materializer } from "./strong/materializer.ts";
 import { operationError } from "./strong/operation-errors.ts";
+import { knownToAll } from "./strong/version-gates.ts";
 import { Relay } from "./strong/relay.ts";
 import { RemoteCalls } from "./strong/remote-calls.ts";
 import { SubscriptionHub } from "./subscriptions/index.ts";
@@ -125,9 +126,8 @@ export class MeshNode {
       localCommand: (groupId: number, command: Command, done: (result: CommandResult | undefined, error: MeshError | undefined) => void) =>
         this.#command(groupId, command, done),
       localReadIndex: (groupId: number, done: Parameters<GroupReplica["readIndex"]>[0]) => this.group(groupId).readIndex(done),
-      spansGroups: () => this.membership.version >= TRANSACTIONS_VERSION,
+      ...knownToAll(() => this.membership.version),
       spansFootprints: () => this.membership.version >= FOOTPRINTS_VERSION,
-      hasContainers: () => this.membership.version >= CONTAINERS_VERSION,
       hasEscrows: () => this.membership.version >= ESCROW_VERSION,
       knowsServer: (serverId: number) => this.directory.directory.server(serverId) !== undefined,
       addressOf: (serverId: number) => this.directory.directory.server(serverId)?.address ?? "",

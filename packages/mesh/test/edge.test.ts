@@ -35,7 +35,7 @@ class Lonely {
     spansGroups: () => true,
     spansFootprints: () => true,
     hasContainers: () => true,
-    hasEscrows: () => true,
+    hasEscrows: () => true, hasConditions: () => true,
     addressOf: () => "",
     knowsServer: () => this.knows,
     refreshDirectory: (_, done) => void this.refreshes.push(() => done(undefined)),

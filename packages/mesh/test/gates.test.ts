@@ -28,7 +28,7 @@ class Node {
     quotas: new QuotaKeeper({}), stages: this.stages, queueTargetMs: 250,
     wallMs: () => 1_000_000 + this.nowMs, monotonicMs: () => this.nowMs,
     leaderOf: () => 1, isConnected: () => true, losingSide: () => undefined, answerKept: () => false, keep: () => undefined, sendCall: () => undefined,
-    spansGroups: () => true, spansFootprints: () => true, hasContainers: () => true, hasEscrows: () => true, addressOf: () => "", knowsServer: () => true, refreshDirectory: () => undefined,
+    spansGroups: () => true, spansFootprints: () => true, hasContainers: () => true, hasEscrows: () => true, hasConditions: () => true, addressOf: () => "", knowsServer: () => true, refreshDirectory: () => undefined,
     submit: (groupId, operations, _, waiter) => {
       if (groupId === 1) this.#freeAtMs = Math.max(this.#freeAtMs, this.nowMs) + 2.5;
       this.#waiting.push({ dueMs: groupId === 1 ? this.#freeAtMs : this.nowMs, operations, waiter });

@@ -22,7 +22,7 @@ const HEADING = { reportId: "r", healedMs: 2, sides: [] };
 
 function write(type: string, operationId: string, serverId: number, timestampMs: number, entityId: string, update: unknown): Operation {
   const state = new TextEncoder().encode(JSON.stringify(update));
-  return { ...Operations.fromPartial({ operationId, serverId, homeRegion: REGION, type, timestampMs, allowTentative: true }), body: { $case: "custom", value: { entityId, state, toRegion: undefined } } };
+  return { ...Operations.fromPartial({ operationId, serverId, homeRegion: REGION, type, timestampMs, allowTentative: true }), body: { $case: "custom", value: { entityId, state, toRegion: undefined, expectation: 0, observedVersion: 0 } } };
 }
 
 function entriesOf(state: GroupState, operations: readonly Operation[]): (readonly KeptDecision[])[] {

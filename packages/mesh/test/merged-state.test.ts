@@ -17,7 +17,7 @@ types:
 
 function write(type: string, id: string, serverId: number, region: Region, entityId: string, update: unknown, timestampMs = 0): Operation {
   const state = update === undefined ? new Uint8Array(0) : new TextEncoder().encode(JSON.stringify(update));
-  return { ...Operations.fromPartial({ operationId: id, serverId, homeRegion: region, type, timestampMs }), body: { $case: "custom", value: { entityId, state, toRegion: undefined } } };
+  return { ...Operations.fromPartial({ operationId: id, serverId, homeRegion: region, type, timestampMs }), body: { $case: "custom", value: { entityId, state, toRegion: undefined, expectation: 0, observedVersion: 0 } } };
 }
 
 function ready(seed = 1): { cluster: VirtualCluster; region: Region } {

@@ -21,7 +21,7 @@ function ready(): { cluster: VirtualCluster; left: Region; right: Region } {
 
 function put(id: string, serverId: number, homeRegion: Region, bounds: Bounds | undefined, keys: string[] = [], type = "turret", toRegion?: Region): Operation {
   const fields = Operations.fromPartial({ operationId: id, serverId, homeRegion, type, footprint: { keys, regions: [], bounds } });
-  return { ...fields, body: { $case: "custom", value: { entityId: type === "cart" ? "cart" : id, state: Uint8Array.of(1), toRegion } } };
+  return { ...fields, body: { $case: "custom", value: { entityId: type === "cart" ? "cart" : id, state: Uint8Array.of(1), toRegion, expectation: 0, observedVersion: 0 } } };
 }
 
 function outcomes(cluster: VirtualCluster, ...operations: Operation[]): string[] {

@@ -1,5 +1,5 @@
 // What must never get into a log: an entry that no replica can apply ends every node, and again after every restart.
-import { Operation as Operations, type Operation, type Region } from "@statemesh/contract";
+import { CustomAction_Expectation, Operation as Operations, type Operation, type Region } from "@statemesh/contract";
 import type { Command } from "@statemesh/contract/log";
 import { commandOf } from "@statemesh/replica";
 import { parsePolicy } from "@statemesh/world";
@@ -25,7 +25,7 @@ function spanning(options: ConstructorParameters<typeof VirtualCluster>[0] = {})
 const POLICY = parsePolicy("version: 1\ntypes:\n  spell:\n    consistency: strong\n    chain: [timestamp]\n", "policy.yaml");
 
 function spell(operationId: string, serverId: number, homeRegion: Region, entityId: string, state: string): Operation {
-  const body = { $case: "custom" as const, value: { entityId, state: new TextEncoder().encode(state), toRegion: undefined } };
+  const body = { $case: "custom" as const, value: { entityId, state: new TextEncoder().encode(state), toRegion: undefined, expectation: CustomAction_Expectation.UNSPECIFIED, observedVersion: 0 } };
   return { ...Operations.fromPartial({ operationId, serverId, homeRegion, type: "spell" }), body };
 }
 

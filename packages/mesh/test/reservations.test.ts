@@ -26,7 +26,7 @@ function setApart(cluster: VirtualCluster, account: string, quantity: number): v
   const transaction = { key: "t:elsewhere", coordinatorGroup: 3, beginIndex: 1 };
   const decided = [{
     operationId: "elsewhere", fingerprint: 1, outcome: Outcome.ACCEPTED, rule: "uncontested", winnerOperationId: "elsewhere", conflict: ConflictType.UNSPECIFIED, reason: "", stamp: { physicalMs: 1, logical: 0 }, serverId: 1, region: undefined,
-    epoch: 0, effects: [{ effect: { $case: "post" as const, value: { from: `player:${account}`, to: "group:3", itemKind: "ore", quantity } } }], transactionId: "elsewhere", claimedMs: 0, clears: [],
+    epoch: 0, effects: [{ effect: { $case: "post" as const, value: { from: `player:${account}`, to: "group:3", itemKind: "ore", quantity } } }], transactionId: "elsewhere", claimedMs: 0, clears: [], currentVersion: 0,
   }];
   const value = { transaction, stamp: { physicalMs: 1, logical: 0 }, deadlineMs: Math.floor(cluster.nowMs) + 2_000, groups: [GROUP, 3], decided, locks: [{ keys: [], shared: [`account:${account}`], layer: "", bounds: [] }], index: 0 };
   leader.group(GROUP).command(commandOf({ $case: "transaction", value: { nowMs: 0, step: { $case: "prepare", value } } }), () => undefined);

@@ -24,7 +24,7 @@ class Receiver {
       quotas: new QuotaKeeper({}),
       stages: stageTimes(),
       queueTargetMs: 250,
-      wallMs: () => this.wallMs, monotonicMs: () => 0, leaderOf: () => 1, addressOf: () => "", isConnected: () => true, losingSide: () => undefined, answerKept: () => false, keep: () => undefined, sendCall: () => undefined, spansGroups: () => true, spansFootprints: () => true, hasContainers: () => true, hasEscrows: () => true, knowsServer: () => true,
+      wallMs: () => this.wallMs, monotonicMs: () => 0, leaderOf: () => 1, addressOf: () => "", isConnected: () => true, losingSide: () => undefined, answerKept: () => false, keep: () => undefined, sendCall: () => undefined, spansGroups: () => true, spansFootprints: () => true, hasContainers: () => true, hasEscrows: () => true, hasConditions: () => true, knowsServer: () => true,
       refreshDirectory: () => undefined,
       submit: (_, [pending]) => {
         this.#stamp = pending?.stamp;

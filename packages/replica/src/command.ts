@@ -1,6 +1,7 @@
 import type { Command, DecidedOperation, DirectoryCommand, TransactionCommand } from "@statemesh/contract/log";
+import { hasConditions, tellsVersion } from "./conditions.ts";
 import { hasFootprints } from "./footprint-table.ts";
-import { AUTHORITY_VERSION, ESCROW_VERSION, FLOWS_VERSION, FOOTPRINTS_VERSION, HEALING_VERSION, MEMBERSHIP_VERSION, TRANSACTIONS_VERSION, VIEWS_VERSION } from "./versions.ts";
+import { AUTHORITY_VERSION, CONDITIONS_VERSION, ESCROW_VERSION, FLOWS_VERSION, FOOTPRINTS_VERSION, HEALING_VERSION, MEMBERSHIP_VERSION, TRANSACTIONS_VERSION, VIEWS_VERSION } from "./versions.ts";
 
 /** A command with the lowest version that can apply it. Commands are made here and nowhere else. */
 export function commandOf(body: NonNullable<Command["command"]>): Command {
@@ -12,6 +13,7 @@ function formatOf(body: NonNullable<Command["command"]>): number {
   if (body.$case === "view") return VIEWS_VERSION;
   if (body.$case === "countFlows") return FLOWS_VERSION;
   if (body.$case === "escrow" || opensEscrow(body)) return ESCROW_VERSION;
+  if (carriesConditions(body)) return CONDITIONS_VERSION;
   // What one group decides alone leaves no footprint elsewhere.
   if (body.$case === "operations") return body.value.operations.some(({ clears }) => clears.length > 0) ? FOOTPRINTS_VERSION : 0;
   if (body.$case === "transaction") return stepHasFootprints(body.value) ? FOOTPRINTS_VERSION : TRANSACTIONS_VERSION;
@@ -25,6 +27,16 @@ function opensEscrow(body: NonNullable<Command["command"]>): boolean {
   if (body.$case !== "transaction") return false;
   const { step } = body.value;
   return (step?.$case === "begin" || step?.$case === "prepare" || step?.$case === "decide") && putsEscrow(step.value.decided);
+}
+
+/** Of a transaction what it is to do stands in the log; of all else what was decided, and with which version it was refused. */
+function carriesConditions(body: NonNullable<Command["command"]>): boolean {
+  if (body.$case === "operations") return body.value.operations.some(tellsVersion);
+  if (body.$case === "heal") return body.value.operations.some(({ decided }) => decided !== undefined && tellsVersion(decided));
+  if (body.$case !== "transaction") return false;
+  const { step } = body.value;
+  if (step?.$case === "begin" && step.value.operations.some(({ operation }) => operation !== undefined && hasConditions(operation))) return true;
+  return (step?.$case === "begin" || step?.$case === "prepare" || step?.$case === "decide") && step.value.decided.some(tellsVersion);
 }
 
 export function putsEscrow(decided: readonly DecidedOperation[]): boolean {

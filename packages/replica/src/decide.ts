@@ -195,11 +195,12 @@ function decideOne(pending: PendingOperation, verdict: Verdict, overlay: Overlay
   return decided;
 }
 
-function refusedBy({ rule, reason, winnerOperationId }: Refusal, decided: DecidedOperation): DecidedOperation {
+function refusedBy({ rule, reason, winnerOperationId, currentVersion }: Refusal, decided: DecidedOperation): DecidedOperation {
   decided.outcome = Outcome.REJECTED;
   decided.rule = rule;
   decided.reason = reason;
   decided.winnerOperationId = winnerOperationId ?? "";
+  decided.currentVersion = currentVersion ?? 0;
   decided.conflict = ConflictType.UNSPECIFIED;
   return decided;
 }
@@ -223,5 +224,6 @@ function draftOf({ operation, fingerprint, stamp }: PendingOperation, verdict: V
     transactionId,
     claimedMs: operation.timestampMs,
     clears: NO_CLEARS,
+    currentVersion: 0,
   };
 }

@@ -8,9 +8,11 @@ import type { LedgerOverlay } from "./ledger-overlay.ts";
 
 /** Why an operation is refused by the state of the world. */
 export interface Refusal {
-  readonly rule: "existence" | "balance" | "holder" | "merge" | "containment" | "escrow";
+  readonly rule: "existence" | "balance" | "holder" | "merge" | "version" | "containment" | "escrow";
   readonly reason: string;
   readonly winnerOperationId?: string;
+  /** Of `VERSION_MISMATCH`: what stands; 0: what this set has just written. */
+  readonly currentVersion?: number;
 }
 
 /** Which group decides, and how many hold regions. Of an operation that reaches several, each decides its own part. */

@@ -6,6 +6,7 @@ import { MergeLimitError, type StateMerge, StateProblem } from "@statemesh/merge
 import { groupOf, regionOf, sameRegion, STATE_BYTES_MAX } from "@statemesh/world";
 import { escrowEffects } from "./escrow-effects.ts";
 import { containerEffects, noRoomFor } from "./container-effects.ts";
+import { unmetCondition } from "./conditions.ts";
 import { type EffectsOrRefusal, entity, isKeptHere, type Overlay, post, put } from "./effect-parts.ts";
 import type { EntityOverlay } from "./entity-overlay.ts";
 import { clearingOf, groupsOfBounds } from "./footprint-table.ts";
@@ -76,6 +77,8 @@ export function effectsOf(pending: PendingOperation, overlay: Overlay): EffectsO
     }
     case "custom": {
       const { entityId, state: bytes, toRegion } = body.value;
+      const unmet = unmetCondition(overlay, pending);
+      if (unmet !== undefined) return unmet;
       if (toRegion !== undefined) return moveEntity(overlay, operation, entity(operation.type, entityId, { state: bytes, bounds: operation.footprint?.bounds, region: toRegion }));
       if (bytes.length > 0 && pending.type.stateMerge !== undefined) return mergeInto(entities, pending, entityId, bytes, pending.type.stateMerge);
       if (bytes.length > 0) return putHere(entities, pending, entity(operation.type, entityId, { state: bytes, bounds: operation.footprint?.bounds }));

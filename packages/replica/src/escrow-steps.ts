@@ -46,7 +46,7 @@ function spend(state: GroupState, row: EscrowRow, spending: EscrowSpending, entr
   const posting: Posting = { from, to, itemKind, quantity };
   const operation: DecidedOperation = {
     operationId, fingerprint, outcome: Outcome.ACCEPTED, rule: "escrow", winnerOperationId: operationId, conflict: ConflictType.UNSPECIFIED, reason: "", stamp, serverId: spenderServerId, region, epoch: 0,
-    effects: [{ effect: { $case: "post", value: posting } }], transactionId: "", claimedMs, clears: NO_CLEARS,
+    effects: [{ effect: { $case: "post", value: posting } }], transactionId: "", claimedMs, clears: NO_CLEARS, currentVersion: 0,
   };
   // An id that stands for something else changes nothing of what was promised: it only cannot stand for this too.
   if (state.decisions.get(operationId) === undefined) {

@@ -32,6 +32,7 @@ import { Membership } from "./membership.ts";
 import type { Applied, AppliedOperation } from "./applied.ts";
 import { applyHeal } from "./apply-heal.ts";
 import { applyDecided } from "./clearing.ts";
+import { tellsVersion } from "./conditions.ts";
 import { regionText } from "./region-text.ts";
 import { StateHash } from "./state-hash.ts";
 import { TouchLog } from "./touch-log.ts";
@@ -61,6 +62,8 @@ export interface DecisionRow {
   readonly serverId: number;
   /** Where it took effect, if that is another group: of a transaction that this group coordinated. */
   readonly elsewhere?: LogPosition;
+  /** With the reason `VERSION_MISMATCH`: the version that the entity had, where known. */
+  readonly currentVersion?: number;
 }
 
 /** An entity that went, and the operation that took it. */
@@ -265,6 +268,7 @@ export class GroupState {
         transactionId: operation.transactionId,
         claimedMs: operation.claimedMs,
         serverId: operation.serverId,
+        ...(tellsVersion(operation) && { currentVersion: operation.currentVersion }),
       };
       this.contents.add(row);
       this.decisions.add(row.operationId, row);
@@ -381,7 +385,7 @@ export class GroupState {
       outcome: row.outcome,
       rule: row.rule,
       winnerOperationId: row.winnerOperationId,
-      version: row.outcome === Outcome.REJECTED ? 0 : (row.elsewhere?.index ?? row.index),
+      version: row.outcome === Outcome.REJECTED ? (row.currentVersion ?? 0) : (row.elsewhere?.index ?? row.index),
       position: row.elsewhere ?? { groupId: this.groupId, term: row.term, index: row.index },
       conflict: row.conflict,
       reason: row.reason,

@@ -9,6 +9,7 @@ export * from "./lease-table.ts";
 export * from "./placement.ts";
 export { type Containers, contentsOf, treeOf } from "./containers.ts";
 export type { GroupPlace } from "./effect-parts.ts";
+export { hasConditions } from "./conditions.ts";
 export { destinationOf, movesItems, needsContainers, needsEscrows } from "./effects.ts";
 export { ESCROWS_OF_NODE, type EscrowRow, escrowAccount, escrowRow } from "./escrow-table.ts";
 export * from "./entity-table.ts";

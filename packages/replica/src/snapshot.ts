@@ -3,11 +3,12 @@ import { BinaryReader, BinaryWriter, SnapshotRecord } from "@statemesh/contract/
 import { GroupState, type GroupStateOptions, type StateCapture } from "./group-state.ts";
 import { entityKey } from "./entity-table.ts";
 import { NO_FLOW } from "./item-flow.ts";
+import { tellsVersion } from "./conditions.ts";
 import { begunRecord, coordinatedRow, decisionRecord, decisionRow, preparedRecord, preparedRow } from "./transaction-records.ts";
 import { putsEscrow } from "./command.ts";
 import { escrowRow } from "./escrow-table.ts";
 import { hasFootprints } from "./footprint-table.ts";
-import { AUTHORITY_VERSION, ESCROW_VERSION, FLOWS_VERSION, FOOTPRINTS_VERSION, HEALING_VERSION, MEMBERSHIP_VERSION, NewerVersionError, TRANSACTIONS_VERSION, VIEWS_VERSION } from "./versions.ts";
+import { AUTHORITY_VERSION, CONDITIONS_VERSION, ESCROW_VERSION, FLOWS_VERSION, FOOTPRINTS_VERSION, HEALING_VERSION, MEMBERSHIP_VERSION, NewerVersionError, TRANSACTIONS_VERSION, VIEWS_VERSION } from "./versions.ts";
 
 
 /** A chunk is closed when it has reached this size; one record may push it beyond. */
@@ -40,6 +41,7 @@ function* records(capture: StateCapture): Generator<RecordBody> {
     hasTransactions ? TRANSACTIONS_VERSION : 1,
     capture.flowsSince > 0 ? FLOWS_VERSION : 1,
     capture.escrows.length > 0 || capture.prepared.some(({ decided }) => putsEscrow(decided)) ? ESCROW_VERSION : 1,
+    capture.decisions.some(({ value }) => value.currentVersion !== undefined) || capture.prepared.some(({ decided }) => decided.some(tellsVersion)) ? CONDITIONS_VERSION : 1,
     capture.footprints.length > 0 || capture.coordinated.some(({ clears }) => clears.length > 0) || capture.prepared.some(({ decided }) => hasFootprints(decided)) ? FOOTPRINTS_VERSION : 1,
   ];
   const format = Math.max(...needed);

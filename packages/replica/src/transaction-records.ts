@@ -5,12 +5,12 @@ import { type CoordinatedRow, type PreparedRow, TransactionState } from "./trans
 
 const NO_STAMP = { physicalMs: 0, logical: 0 };
 
-export function decisionRecord({ elsewhere, ...row }: DecisionRow, recent: boolean): DecisionRecord {
-  return { ...row, recent, elsewhereGroup: elsewhere?.groupId ?? 0, elsewhereIndex: elsewhere?.index ?? 0, elsewhereTerm: elsewhere?.term ?? 0 };
+export function decisionRecord({ elsewhere, currentVersion = 0, ...row }: DecisionRow, recent: boolean): DecisionRecord {
+  return { ...row, recent, currentVersion, elsewhereGroup: elsewhere?.groupId ?? 0, elsewhereIndex: elsewhere?.index ?? 0, elsewhereTerm: elsewhere?.term ?? 0 };
 }
 
-export function decisionRow({ recent: _, stamp, elsewhereGroup, elsewhereIndex, elsewhereTerm, ...row }: DecisionRecord): DecisionRow {
-  const known = { ...row, stamp: stamp ?? NO_STAMP };
+export function decisionRow({ recent: _, stamp, elsewhereGroup, elsewhereIndex, elsewhereTerm, currentVersion, ...row }: DecisionRecord): DecisionRow {
+  const known = { ...row, stamp: stamp ?? NO_STAMP, ...(currentVersion > 0 && { currentVersion }) };
   return elsewhereGroup === 0 ? known : { ...known, elsewhere: { groupId: elsewhereGroup, index: elsewhereIndex, term: elsewhereTerm } };
 }
 

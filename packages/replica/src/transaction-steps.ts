@@ -158,7 +158,7 @@ function aborted({ key, operations, homeGroups }: CoordinatedRow, failed: readon
     all.push({
       operationId: operation.operationId, fingerprint: stamped.fingerprint, outcome: Outcome.REJECTED, rule: own?.rule ?? why, winnerOperationId: own?.winnerOperationId ?? "",
       conflict: own?.conflict ?? ConflictType.UNSPECIFIED, reason: own?.reason ?? "TRANSACTION_ABORTED", stamp: stamped.stamp, serverId: operation.serverId, region: undefined,
-      epoch: operation.authorityEpoch, effects: [], transactionId: transactionIdOf(key), claimedMs: operation.timestampMs, clears: [],
+      epoch: operation.authorityEpoch, effects: [], transactionId: transactionIdOf(key), claimedMs: operation.timestampMs, clears: [], currentVersion: own?.currentVersion ?? 0,
     });
   }
   return all;

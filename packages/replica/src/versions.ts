@@ -16,7 +16,7 @@ export interface VersionRange {
  * - 3: views, handoffs, backups that take over, what game servers say of their load; eventual values are repaired in parts; transactions
  *   across groups; who sends a snapshot says who it is; operations that were kept on the losing side of a partition are healed.
  * - 4: footprints that reach into other groups; containers; groups count by account what is minted, burned, received and given.
- * - 5: escrows.
+ * - 5: escrows; what operations expect of entities of an operator's own types.
  */
 export const VERSIONS: VersionRange = { min: 1, max: 5 };
 
@@ -52,6 +52,9 @@ export const FLOWS_VERSION = 4;
 
 /** From this version on items can be set apart, and spent through a node that is cut off. */
 export const ESCROW_VERSION = 5;
+
+/** From this version on an operation may say what it expects of its entity. */
+export const CONDITIONS_VERSION = 5;
 
 /** What is to be read was written by a newer version. The node has to stop: guessing would make its state another one than the others'. */
 export class NewerVersionError extends Error {

@@ -43,6 +43,7 @@ function decided(operationId: string, effects: Effect[], fields: Partial<Decided
     transactionId: "",
     claimedMs: 0,
     clears: [],
+    currentVersion: 0,
     ...fields,
   };
 }
@@ -125,6 +126,20 @@ describe("the state of a group", () => {
     const forged = new SnapshotLoader(OPTIONS);
     for (const chunk of encodeSnapshot({ ...capture, balances: [] })) forged.push(chunk);
     expect(() => forged.finish()).toThrow(/its header says/);
+  });
+
+  it("remembers which version stood against an operation that had read another one, for nodes that know of versions only", () => {
+    const state = new GroupState(OPTIONS);
+    const refused = decided("late", [], { outcome: Outcome.REJECTED, rule: "version", reason: "VERSION_MISMATCH", winnerOperationId: "writer", currentVersion: 7 });
+    expect([commandOf({ $case: "operations", value: { operations: [refused] } }).format, commandOf({ $case: "operations", value: { operations: [decided("a", [])] } }).format]).toEqual([5, 0]);
+    apply(state, [refused]);
+    const loader = new SnapshotLoader(OPTIONS);
+    for (const chunk of encodeSnapshot(state.capture())) loader.push(chunk);
+    const loaded = loader.finish();
+    const again = apply(loaded, [refused]).operations[0]?.decision;
+    expect(again).toMatchObject({ outcome: Outcome.REJECTED, reason: "VERSION_MISMATCH", winnerOperationId: "writer", version: 7, repeated: true });
+    const older = new SnapshotLoader({ ...OPTIONS, versions: { min: 1, max: 4 } });
+    expect(() => [...encodeSnapshot(state.capture())].forEach((chunk) => older.push(chunk))).toThrow("needs version 5");
   });
 
   it("applies an operation id once, whatever the log holds", () => {

@@ -22,7 +22,7 @@ function step(state: GroupState, value: Step): CommandResult {
 function received(operationId: string): DecidedOperation {
   return {
     operationId, fingerprint: 7, outcome: Outcome.ACCEPTED, rule: "uncontested", winnerOperationId: operationId, conflict: 0, reason: "", stamp: STAMP, serverId: 1, region: undefined, epoch: 0,
-    effects: [{ effect: { $case: "post", value: { from: "", to: "player:bob", itemKind: "gold", quantity: 10 } } }], transactionId: "same", claimedMs: 0, clears: [],
+    effects: [{ effect: { $case: "post", value: { from: "", to: "player:bob", itemKind: "gold", quantity: 10 } } }], transactionId: "same", claimedMs: 0, clears: [], currentVersion: 0,
   };
 }
 

@@ -2,12 +2,15 @@
  * Fingerprint of an operation's content: tells a retry from an operation id that is used again for something else.
  * Not cryptographic: who looks for a collision only deceives himself about his own operation.
  */
-import type { Bounds, ContainerPlace, Footprint, Operation, Position, Region } from "@statemesh/contract";
+import { type Bounds, type ContainerPlace, CustomAction_Expectation, type Footprint, type Operation, type Position, type Region } from "@statemesh/contract";
 
 // Two lanes of 32 bits, each a multiply-xor chain with its own odd multiplier, finalised together. Stored in logs:
 // a change of anything here makes every retry across it look like a reused id.
 let laneA = 0;
 let laneB = 0;
+
+/** Begins what an operation expects of its entity; no coordinate of a region, which may stand before it. */
+const CONDITIONS = 0x7fffffff;
 
 const float = new Float64Array(1);
 const floatWords = new Uint32Array(float.buffer);
@@ -248,6 +251,11 @@ function body(value: NonNullable<Operation["body"]>): void {
       text(value.value.entityId);
       bytes(value.value.state);
       if (value.value.toRegion !== undefined) region(value.value.toRegion);
+      if (value.value.expectation !== CustomAction_Expectation.UNSPECIFIED || value.value.observedVersion !== 0) {
+        word(CONDITIONS);
+        word(value.value.expectation);
+        number(value.value.observedVersion);
+      }
       return;
   }
 }

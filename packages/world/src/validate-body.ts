@@ -1,6 +1,6 @@
 /** Rules of the operations' bodies, as the contract's comments state them. */
-import { MeshError, type Operation, type PlayerInventory, PlayerInventory_Action, type Region, type StructurePlacement, type TerrainModification, TerrainModification_Mode, type Trade } from "@statemesh/contract";
-import type { Bounds, CreatureOwnership, EscrowOpening, ItemStack } from "@statemesh/contract";
+import { CustomAction_Expectation, MeshError, type Operation, type PlayerInventory, PlayerInventory_Action, type Region, type StructurePlacement, type TerrainModification, TerrainModification_Mode, type Trade } from "@statemesh/contract";
+import type { Bounds, CreatureOwnership, CustomAction, EscrowOpening, ItemStack } from "@statemesh/contract";
 import { quantizeBounds, reachesRegion, SIDE_MAX_CM } from "./bounds.ts";
 import { checkBounds, checkBytes, checkInteger, checkList, checkName, checkPosition, checkRegion, checkText, ID_BYTES_MAX, isMessage, QUANTITY_MAX } from "./field-check.ts";
 import { regionOf, sameRegion } from "./region.ts";
@@ -164,6 +164,28 @@ function checkCreatureOwnership(it: CreatureOwnership, home: Region, path: strin
   if (it.ownerServerId === 0) throw MeshError.field(`${path}.owner_server_id`, "must be a server where to_region is set");
 }
 
+function checkCustom(it: CustomAction, home: Region, path: string): void {
+  checkName(it.entityId, 1, ID_BYTES_MAX, path, "entity_id");
+  checkBytes(it.state, STATE_BYTES_MAX, path, "state");
+  if (it.toRegion !== undefined) {
+    checkDestination(it.toRegion, home, path);
+    if (it.state.length === 0) throw MeshError.field(`${path}.state`, "must not be empty where to_region is set");
+  }
+  checkInteger(it.observedVersion, 0, Number.MAX_SAFE_INTEGER, path, "observed_version");
+  switch (it.expectation) {
+    case CustomAction_Expectation.UNSPECIFIED:
+    case CustomAction_Expectation.EXISTS:
+      return;
+    case CustomAction_Expectation.ABSENT:
+      if (it.toRegion !== undefined) throw MeshError.field(`${path}.expectation`, "must not be EXPECTATION_ABSENT where to_region is set: what moves is there");
+      if (it.state.length === 0) throw MeshError.field(`${path}.expectation`, "must not be EXPECTATION_ABSENT where state is empty: what is removed is there");
+      if (it.observedVersion !== 0) throw MeshError.field(`${path}.observed_version`, "must be 0 with EXPECTATION_ABSENT: what is not there has no version");
+      return;
+    default:
+      throw MeshError.field(`${path}.expectation`, "must be unset, EXPECTATION_EXISTS or EXPECTATION_ABSENT");
+  }
+}
+
 function checkEscrowOpening(it: EscrowOpening, path: string): void {
   checkName(it.escrowId, 1, ID_BYTES_MAX, path, "escrow_id");
   checkName(it.playerId, 1, ID_BYTES_MAX, path, "player_id");
@@ -207,11 +229,6 @@ export function validateBody(body: Body, home: Region, path: string): void {
     case "escrowOpening":
       return checkEscrowOpening(body.value, `${path}.escrow_opening`);
     case "custom":
-      checkName(body.value.entityId, 1, ID_BYTES_MAX, `${path}.custom`, "entity_id");
-      checkBytes(body.value.state, STATE_BYTES_MAX, `${path}.custom`, "state");
-      if (body.value.toRegion === undefined) return;
-      checkDestination(body.value.toRegion, home, `${path}.custom`);
-      if (body.value.state.length === 0) throw MeshError.field(`${path}.custom.state`, "must not be empty where to_region is set");
-      return;
+      return checkCustom(body.value, home, `${path}.custom`);
   }
 }

@@ -40,6 +40,9 @@ function checkBodyOfType(op: Operation, type: OperationType, home: Region, path:
   if (type.stateMerge !== undefined && body.$case === "custom" && body.value.toRegion !== undefined) {
     throw MeshError.field(`${path}.body.custom.to_region`, `must be unset: entities of ${type.name} merge, and stay where they are`);
   }
+  if (type.stateMerge !== undefined && body.$case === "custom" && body.value.observedVersion !== 0) {
+    throw MeshError.field(`${path}.body.custom.observed_version`, `must be 0: updates of ${type.name} merge with what others wrote meanwhile`);
+  }
   if (type.stateMerge !== undefined && body.$case === "custom") checkUpdate(body.value.state, type.stateMerge, `${path}.body.custom.state`);
 }
 

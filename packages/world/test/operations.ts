@@ -32,7 +32,7 @@ export const fill = (): Operation =>
   operation("terrain_modification", { $case: "terrainModification", value: { mode: TerrainModification_Mode.FILL, bounds: { ...BOX }, material: "stone", playerId: "ada", observedVersion: 0, brush: Buffer.alloc(0) } });
 export const creature = (): Operation => operation("creature_ownership", { $case: "creatureOwnership", value: { creatureId: "wolf-1", ownerServerId: 7, toRegion: undefined } });
 export const custom = (changes: Partial<Operation> = {}): Operation =>
-  operation("spell", { $case: "custom", value: { entityId: "spell-1", state: Buffer.from("fire"), toRegion: undefined } }, changes);
+  operation("spell", { $case: "custom", value: { entityId: "spell-1", state: Buffer.from("fire"), toRegion: undefined, expectation: 0, observedVersion: 0 } }, changes);
 
 /** One of every built-in strong type, and every action that has rules of its own. */
 export const BUILT_IN_OPERATIONS: readonly (() => Operation)[] = [placement, removal, claim, pickup, transfer, drop, spawn, trade, dig, fill, creature];

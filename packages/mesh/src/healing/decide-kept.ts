@@ -113,6 +113,6 @@ function draftOf({ record, operationId }: KeptOperation): DecidedOperation {
   const { operation, stamp, fingerprint } = record;
   return {
     operationId, fingerprint, outcome: Outcome.REJECTED, rule: "", winnerOperationId: "", conflict: ConflictType.UNSPECIFIED, reason: "", stamp,
-    serverId: operation?.serverId ?? 0, region: operation?.homeRegion, epoch: operation?.authorityEpoch ?? 0, effects: [], transactionId: "", claimedMs: operation?.timestampMs ?? 0, clears: [],
+    serverId: operation?.serverId ?? 0, region: operation?.homeRegion, epoch: operation?.authorityEpoch ?? 0, effects: [], transactionId: "", claimedMs: operation?.timestampMs ?? 0, clears: [], currentVersion: 0,
   };
 }

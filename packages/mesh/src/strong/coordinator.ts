@@ -262,6 +262,6 @@ function failureOf({ key, operations }: CoordinatedRow, first: string | undefine
   if (operation === undefined) return [];
   return [{
     operationId: operation.operationId, fingerprint: stamped?.fingerprint ?? 0, outcome: Outcome.REJECTED, rule: "transaction", winnerOperationId: "", conflict: ConflictType.UNSPECIFIED, reason,
-    stamp: stamped?.stamp, serverId: operation.serverId, region: undefined, epoch: operation.authorityEpoch, effects: [], transactionId: transactionIdOf(key), claimedMs: operation.timestampMs, clears: [],
+    stamp: stamped?.stamp, serverId: operation.serverId, region: undefined, epoch: operation.authorityEpoch, effects: [], transactionId: transactionIdOf(key), claimedMs: operation.timestampMs, clears: [], currentVersion: 0,
   }];
 }

@@ -4,20 +4,21 @@
 import type { Decision, ForwardedAnswer, ForwardedCall, HybridTimestamp, Operation, OperationError, StampedOperation } from "@statemesh/contract";
 import { MeshError } from "@statemesh/contract";
 import type { HybridClock } from "@statemesh/clocks";
-import { destinationOf, movesItems, needsContainers, type PendingOperation } from "@statemesh/replica";
+import { destinationOf, movesItems, type PendingOperation } from "@statemesh/replica";
 import { DIRECTORY_GROUP, type OperationType, type Policy, fingerprintOf, footprintOf, formatRegion, groupOf, validateOperation } from "@statemesh/world";
 import { withKeeper } from "../escrow/opening.ts";
 import { type LosingSide, minorityPartition } from "../healing/losing-side.ts";
 import type { Waiter } from "./decision-queue.ts";
 import { groupsOf } from "./group-transactions.ts";
 import { bytesOf, EdgeUnit } from "./edge-unit.ts";
+import { checkVersion, type KnownToAll } from "./version-gates.ts";
 import { isPassing, meshErrorOf, operationError, overloaded, unknownAfter } from "./operation-errors.ts";
 import { Gates } from "../flow/gates.ts";
 import type { QuotaKeeper } from "../flow/server-quotas.ts";
 import type { StageTimes } from "../flow/stage-times.ts";
 
 /** What the edge needs of its node. */
-export interface EdgeNode {
+export interface EdgeNode extends KnownToAll {
   readonly nodeId: number;
   /** Of this start of the node. */
   readonly incarnation: number;
@@ -42,12 +43,8 @@ export interface EdgeNode {
   /** Hands operations to this node's own replica. */
   submit(groupId: number, operations: readonly PendingOperation[], transactionId: string, waiter: Waiter, deadlineMs: number): void;
   sendCall(peer: number, call: ForwardedCall, bytes: number): void;
-  /** True where every member knows transactions across groups. */
-  spansGroups(): boolean;
   /** True where every member knows footprints of other groups. */
   spansFootprints(): boolean;
-  /** Every node knows of containers. */
-  hasContainers(): boolean;
   /** Every node knows of escrows. */
   hasEscrows(): boolean;
   /** True where this node's copy of the directory knows the server. */
@@ -231,9 +228,8 @@ export class Edge {
 
   /** The group that decides, or coordinates: the lowest that is reached. */
   #groupOf(pending: PendingOperation): number {
-    if (needsContainers(pending.operation) && !this.#node.hasContainers()) throw new MeshError("VERSION_TOO_LOW", "containers: there are some once every node runs a build that knows them");
+    checkVersion(pending, this.#node);
     const movesEntity = destinationOf(pending.operation) !== undefined;
-    if (movesEntity && !this.#node.spansGroups()) throw new MeshError("VERSION_TOO_LOW", "to_region: entities go to other regions once every node runs a build that knows how");
     if ((movesEntity || movesItems(pending.operation)) && this.#node.spansGroups()) return groupsOf([pending], this.#node.groups)[0] ?? 0;
     let groupId: number | undefined;
     for (const region of pending.touched.regions) {

@@ -188,7 +188,7 @@ export class GroupTransactions {
     return (part?.all ?? operations).map(({ operation, fingerprint, stamp }) =>
       mine.get(operation.operationId) ?? {
         operationId: operation.operationId, fingerprint, outcome: Outcome.REJECTED, rule: failed?.rule ?? "", winnerOperationId: "", conflict: ConflictType.UNSPECIFIED, reason: "TRANSACTION_ABORTED",
-        stamp, serverId: operation.serverId, region: undefined, epoch: operation.authorityEpoch, effects: [], transactionId, claimedMs: operation.timestampMs, clears: [],
+        stamp, serverId: operation.serverId, region: undefined, epoch: operation.authorityEpoch, effects: [], transactionId, claimedMs: operation.timestampMs, clears: [], currentVersion: 0,
       });
   }
 

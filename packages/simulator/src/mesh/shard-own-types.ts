@@ -52,7 +52,7 @@ export class ShardOwnTypes {
     const isRemoval = this.#random.chance(isMerging ? 0.03 : 0.15);
     const state = isRemoval ? NOTHING : this.#state(type, `${type.name}/${entityId}`, operationId);
     const footprint = this.#random.chance(isMerging ? 0.1 : 0.5) ? this.#footprint(region) : undefined;
-    return { type: type.name, body: { $case: "custom", value: { entityId, state, toRegion: undefined } }, footprint };
+    return { type: type.name, body: { $case: "custom", value: { entityId, state, toRegion: undefined, expectation: 0, observedVersion: 0 } }, footprint };
   }
 
   /** The type of a value to publish. */

@@ -9,6 +9,8 @@ import { isTraveller, travelOf } from "./shard-travellers.ts";
 interface Place {
   readonly operationId: string;
   readonly region: string;
+  /** The log index that put it there. */
+  readonly index: number;
 }
 
 interface Traveller {
@@ -57,8 +59,11 @@ export class TravellerBook {
         if (before !== undefined) this.#fail("no entity in two places", `${operationId} brought ${name} ${where}, where it stood by ${before.operationId}`);
       } else if (before !== undefined) this.#taken(traveller, before, { name, operationId, home: formatRegion(asked.home), where });
       else if (asked.moves || effect.$case === "remove") this.#fail("moves", `${operationId} took ${name} away ${where}, where it was not`);
+      else if (asked.saves) this.#fail("saves create nothing", `${operationId} saved ${name} ${where}, where it was not`);
+      if (region !== undefined && before !== undefined && asked.creates) this.#fail("what is created is new", `${operationId} created ${name} ${where}, where it stood by ${before.operationId}`);
+      if (asked.observedVersion > 0 && region !== undefined && before !== undefined && before.index !== asked.observedVersion) this.#fail("versions", `${operationId} had read ${name} at version ${asked.observedVersion}, and wrote it ${where}, where it stood at ${before.index} by ${before.operationId}`);
       if (effect.$case === "remove") traveller.places.delete(state.groupId);
-      else traveller.places.set(state.groupId, { operationId, region: to });
+      else traveller.places.set(state.groupId, { operationId, region: to, index });
       if (effect.$case === "put") this.#stands(state.entities.get(effect.value.kind, effect.value.entityId), { name, operationId, index, region: to });
       this.#checkPlaces(name, traveller, index);
     }

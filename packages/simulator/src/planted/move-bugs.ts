@@ -1,6 +1,7 @@
 import type { PlantedBug } from "./planted-bug.ts";
 import { SMALL_MESH } from "./small-mesh.ts";
 
+const CONDITIONS = "packages/replica/src/conditions.ts";
 const EFFECTS = "packages/replica/src/effects.ts";
 
 /** A small mesh whose shards send little else than creatures and carts from region to region. */
@@ -46,5 +47,21 @@ export const MOVE_BUGS: readonly PlantedBug[] = [
     breaks: "a cache cannot tell older entities of a region from newer ones: Redis that did not hear of a change answers those from before, after the newer were shown",
     hints: { ...TRAVELLED, hasStore: true, hasRedis: true, faults: "redis answers old values,redis messages lost,redis down" },
     edits: [{ file: "packages/store/src/tiered-cache.ts", find: "  return value.record?.version ?? 0;\n", replace: "  return value.record?.region === undefined ? 0 : value.record.version;\n" }],
+  },
+];
+
+/** Mistakes about what an operation expects of an entity. */
+export const SAVE_BUGS: readonly PlantedBug[] = [
+  {
+    number: 105, name: "saved-where-it-left", tier: "mesh",
+    breaks: "a save that says that its entity is there creates it where it is not: what moved to another group is in both",
+    hints: TRAVELLED,
+    edits: [{ file: CONDITIONS, find: "  if (found === undefined) return { rule: \"existence\", reason: \"NOT_FOUND\" };\n", replace: "  if (found === undefined) return undefined;\n" }],
+  },
+  {
+    number: 106, name: "saved-over-what-was-not-read", tier: "mesh",
+    breaks: "a save with the version that was read replaces what somebody else wrote since",
+    hints: TRAVELLED,
+    edits: [{ file: CONDITIONS, find: "if (observedVersion === 0 || found.version === observedVersion)", replace: "if (observedVersion === 0 || found.version >= observedVersion)" }],
   },
 ];

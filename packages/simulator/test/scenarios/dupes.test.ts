@@ -1,11 +1,18 @@
 // How players doubled their things elsewhere, or lost them: each trick step by step, with the fault at many moments of it. Whoever tries it
 // finds the things once.
+import { CustomAction_Expectation } from "@statemesh/contract";
 import { describe, expect, test } from "vitest";
-import { drop, give, mint, pickup, Script } from "./script.ts";
+import type { PlainRecord } from "../../src/index.ts";
+import { drop, give, mint, pickup, Script, write } from "./script.ts";
 
 /** How long after a server sent it the fault comes, milliseconds: before it is decided, in the midst of it, after it. */
 const MOMENTS = [0.2, 0.5, 1, 1.5, 2, 3, 4, 6, 10, 30] as const;
 const momentOf = (seed: number): number => MOMENTS[(seed - 1) % MOMENTS.length] ?? 1;
+/** What goes wrong while a wagon is on its way: of the nodes, of their disks, of the servers. */
+const FAULTS: readonly (readonly [string, PlainRecord])[] = [
+  ["kill of the leader", {}], ["pause of the leader", { ms: 900 }], ["isolate", { node: 1, ms: 900 }], ["isolate", { node: 3, ms: 900 }], ["lossy", { ms: 900 }], ["power cut for all", {}],
+  ["leadership transfer", { node: 2, group: 1 }], ["leadership transfer", { node: 3, group: 2 }], ["shard killed", { shard: 1, ms: 900 }], ["clock jump", { node: 1, ms: 30_000 }],
+];
 const SEEDS = MOMENTS.map((_, at) => at + 1);
 
 describe("things are not doubled", () => {
@@ -102,6 +109,35 @@ describe("things are not doubled", () => {
       expect(Object.values(script.diamonds).reduce((sum, each) => sum + each, 0)).toBe(1_000);
     });
     expect([...ends]).toContain("done");
+  });
+
+  test.each(FAULTS)("by a server that goes on saving the wagon that it sent away, whose saves come late: %s", async (fault, args) => {
+    const [EXISTS, ABSENT] = [CustomAction_Expectation.EXISTS, CustomAction_Expectation.ABSENT];
+    const ends = new Set<string>();
+    await Script.play({ shards: 2, hasStore: true }, SEEDS.filter((seed) => seed % 2 === 1), async (script, seed) => {
+      const [one, two] = [script.region(1), script.region(2)];
+      expect(await script.ask(write("new", 1, one, "tr-wagon", { expectation: ABSENT }))).toBe("done");
+      // The timer of the first server runs on: each save is sent once, through whichever node, before the move is decided and after it.
+      const saves = [script.send(write("save-0", 1, one, "tr-wagon", { expectation: EXISTS }), 2)];
+      const move = script.send(write("move", 1, one, "tr-wagon", { toRegion: two }), 1 + (seed % 3));
+      for (let n = 1; n <= 3; n++) {
+        saves.push(script.send(write(`save-${n}`, 1, one, "tr-wagon", { expectation: EXISTS }), 1 + ((seed + n) % 3)));
+        await script.run(momentOf(seed) / 2);
+        if (n === 2) script.fault(fault, args);
+      }
+      expect(await script.ask(move, 2)).toBe("done");
+      saves.push(script.send(write("late", 1, one, "tr-wagon", { expectation: EXISTS }), 3));
+      expect(await script.ask(write("there", 2, two, "tr-wagon", { expectation: EXISTS }), 3)).toBe("done");
+      // What nobody heard of is asked for again, long after.
+      for (const [n, save] of saves.entries()) {
+        await script.until(() => save.answer !== undefined);
+        ends.add(await script.ask(save, 1 + (n % 3)));
+      }
+      expect(await script.ask(write("later", 1, one, "tr-wagon", { expectation: EXISTS }))).toBe("NOT_FOUND");
+      await script.rest();
+      expect(script.standing("tr-wagon")).toEqual(["there in group 2"]);
+    });
+    expect([...ends].toSorted()).toEqual(["NOT_FOUND", "done"]);
   });
 
   test("by two servers with one name: the second is refused while the first lives, and gets a later epoch when it does not", async () => {

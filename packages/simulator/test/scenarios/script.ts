@@ -1,6 +1,6 @@
 // A mesh whose game servers do nothing but what a test says, step by step, under every invariant of the simulator.
 import { acquire, register } from "@statemesh/node";
-import { type Decision, Operation, Outcome, PlayerInventory_Action, type Region } from "@statemesh/contract";
+import { CustomAction_Expectation, type Decision, Operation, Outcome, PlayerInventory_Action, type Region } from "@statemesh/contract";
 import { groupOf } from "@statemesh/world";
 import { expect } from "vitest";
 import { comeToRest, type MeshSettings, type PlainRecord, Recorder, Simulation } from "../../src/index.ts";
@@ -83,6 +83,11 @@ export class Script {
     const found: Record<string, number> = {};
     for (const { state } of this.world.references) for (const { account, quantity } of state.ledger.rows()) if (!account.startsWith("group:")) found[`${state.groupId} ${account}`] = quantity;
     return found;
+  }
+
+  /** Where entities of a studio's own type stand, in the committed log: `operation in group N`. */
+  standing(entityId: string): string[] {
+    return this.world.references.flatMap(({ state }) => [...state.entities.values()].filter((one) => one.entityId === entityId).map(({ operationId }) => `${operationId} in group ${state.groupId}`));
   }
 
   /** Sends it and goes on at once; `via` is the node, else the first. It is not asked again. */
@@ -179,4 +184,12 @@ export function drop(id: string, serverId: number, region: Region, playerId: str
 
 export function pickup(operationId: string, serverId: number, homeRegion: Region, itemId: string, playerId: string): Operation {
   return { ...Operation.fromPartial({ operationId, serverId, homeRegion, type: "item_pickup" }), body: { $case: "itemPickup", value: { itemId, playerId } } };
+}
+
+/** An entity of a studio's own type, with the operation's id as its state. */
+export function write(operationId: string, serverId: number, homeRegion: Region, entityId: string, { expectation = CustomAction_Expectation.UNSPECIFIED, observedVersion = 0, toRegion, under = 0 }: {
+  readonly expectation?: CustomAction_Expectation; readonly observedVersion?: number; readonly toRegion?: Region; readonly under?: number;
+} = {}): Operation {
+  const value = { entityId, state: new TextEncoder().encode(operationId), toRegion, expectation, observedVersion };
+  return { ...Operation.fromPartial({ operationId, serverId, homeRegion, type: "spell", authorityEpoch: under }), body: { $case: "custom", value } };
 }

@@ -678,7 +678,71 @@ export interface CustomAction {
    * The entity goes from the home region, where it must be, to this region, with this state, not empty. In each moment
    * it is in one of the two. Unset: it stays. Not for types that merge. Needs cluster version 3.
    */
-  toRegion: Region | undefined;
+  toRegion:
+    | Region
+    | undefined;
+  /** Needs cluster version 5 where it is set. */
+  expectation: CustomAction_Expectation;
+  /**
+   * The version of the entity that the caller read, in the home region: refused with `VERSION_MISMATCH` where it has another one, and with `NOT_FOUND`
+   * where it is not there. 0: not given. Not with EXPECTATION_ABSENT, nor for types that merge. Needs cluster version 5 where it is set.
+   */
+  observedVersion: number;
+}
+
+/** What must be so in the home region for the operation to be done. The group of the home region decides it, together with all else. */
+export const CustomAction_Expectation = {
+  /** UNSPECIFIED - Nothing is expected: what is not there is created, what is there is replaced. Only to remove it, or to move it, it must be there. */
+  UNSPECIFIED: 0,
+  /**
+   * EXISTS - The entity is in the home region; else `NOT_FOUND`. For every save: one that comes late, after the entity moved, makes no second one.
+   * Of types that merge: in any region of the home region's group.
+   */
+  EXISTS: 1,
+  /** ABSENT - The home region's group has no entity of that type and id, in any of its regions; else `ALREADY_EXISTS`. Not with `to_region`, nor to remove. */
+  ABSENT: 2,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type CustomAction_Expectation = typeof CustomAction_Expectation[keyof typeof CustomAction_Expectation];
+
+export namespace CustomAction_Expectation {
+  export type UNSPECIFIED = typeof CustomAction_Expectation.UNSPECIFIED;
+  export type EXISTS = typeof CustomAction_Expectation.EXISTS;
+  export type ABSENT = typeof CustomAction_Expectation.ABSENT;
+  export type UNRECOGNIZED = typeof CustomAction_Expectation.UNRECOGNIZED;
+}
+
+export function customAction_ExpectationFromJSON(object: any): CustomAction_Expectation {
+  switch (object) {
+    case 0:
+    case "EXPECTATION_UNSPECIFIED":
+      return CustomAction_Expectation.UNSPECIFIED;
+    case 1:
+    case "EXPECTATION_EXISTS":
+      return CustomAction_Expectation.EXISTS;
+    case 2:
+    case "EXPECTATION_ABSENT":
+      return CustomAction_Expectation.ABSENT;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return CustomAction_Expectation.UNRECOGNIZED;
+  }
+}
+
+export function customAction_ExpectationToJSON(object: CustomAction_Expectation): string {
+  switch (object) {
+    case CustomAction_Expectation.UNSPECIFIED:
+      return "EXPECTATION_UNSPECIFIED";
+    case CustomAction_Expectation.EXISTS:
+      return "EXPECTATION_EXISTS";
+    case CustomAction_Expectation.ABSENT:
+      return "EXPECTATION_ABSENT";
+    case CustomAction_Expectation.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
 }
 
 /**
@@ -691,12 +755,15 @@ export interface Decision {
   outcome: Outcome;
   /**
    * The rule that decided: `uncontested`, a rule of the chain (`priority`, `timestamp`, `server_id`,
-   * `operation_id`, `merge`, `last_write_wins`), `incumbent`, or an invariant (`balance`, `existence`, `holder`, `containment`, `escrow`).
+   * `operation_id`, `merge`, `last_write_wins`), `incumbent`, or an invariant (`balance`, `existence`, `version`, `holder`, `containment`, `escrow`).
    */
   rule: string;
   /** Who won what this operation asked for: its own id where it won. */
   winnerOperationId: string;
-  /** Version of the entity after the operation: the log index that wrote it last. 0 where nothing changed. */
+  /**
+   * Version of the entity after the operation: the log index that wrote it last. 0 where nothing changed, but with the reason
+   * `VERSION_MISMATCH` the version that the entity has, where known: `winner_operation_id` is then the operation that wrote it.
+   */
   version: number;
   position:
     | LogPosition
@@ -704,7 +771,7 @@ export interface Decision {
   /** How it met the winner; unspecified where nothing met. */
   conflict: ConflictType;
   /**
-   * For OUTCOME_REJECTED: `CONFLICT`, `NOT_FOUND`, `ALREADY_EXISTS`, `NOT_HOLDER`, `INSUFFICIENT_ITEMS`,
+   * For OUTCOME_REJECTED: `CONFLICT`, `NOT_FOUND`, `ALREADY_EXISTS`, `VERSION_MISMATCH`, `NOT_HOLDER`, `INSUFFICIENT_ITEMS`,
    * `BALANCE_OVERFLOW`, `MERGE_LIMIT`, `NOT_MERGEABLE`, `TRANSACTION_ABORTED`, of containers also `NOT_EMPTY`, `CONTENTS_CHANGED`,
    * `CONTAINER_CYCLE`, `CONTAINER_TOO_DEEP` and `CONTAINER_FULL`, of escrows also `ESCROW_LIMIT` and `UNKNOWN_MEMBER`. Where several groups took part also what another group refused it for: `FENCED`,
    * `OPERATION_ID_REUSED`, `DECISION_FORGOTTEN`, `OVERLOADED`; and with the rule `deadline` it did not come to a decision in time.
@@ -3303,7 +3370,7 @@ export const CreatureOwnership: MessageFns<CreatureOwnership> = {
 };
 
 function createBaseCustomAction(): CustomAction {
-  return { entityId: "", state: NO_BYTES, toRegion: undefined };
+  return { entityId: "", state: NO_BYTES, toRegion: undefined, expectation: 0, observedVersion: 0 };
 }
 
 export const CustomAction: MessageFns<CustomAction> = {
@@ -3316,6 +3383,12 @@ export const CustomAction: MessageFns<CustomAction> = {
     }
     if (message.toRegion !== undefined) {
       Region.encode(message.toRegion, writer.uint32(26).fork()).join();
+    }
+    if (message.expectation !== 0) {
+      writer.uint32(32).int32(message.expectation);
+    }
+    if (message.observedVersion !== 0) {
+      writer.uint32(40).uint64Number(message.observedVersion);
     }
     return writer;
   },
@@ -3357,6 +3430,22 @@ export const CustomAction: MessageFns<CustomAction> = {
             message.toRegion = Region.decode(reader, reader.uint32());
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.expectation = reader.int32() as any;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.observedVersion = reader.uint64Number();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3382,6 +3471,12 @@ export const CustomAction: MessageFns<CustomAction> = {
         : isSet(object.to_region)
         ? Region.fromJSON(object.to_region)
         : undefined,
+      expectation: isSet(object.expectation) ? customAction_ExpectationFromJSON(object.expectation) : 0,
+      observedVersion: isSet(object.observedVersion)
+        ? globalThis.Number(object.observedVersion)
+        : isSet(object.observed_version)
+        ? globalThis.Number(object.observed_version)
+        : 0,
     };
   },
 
@@ -3396,6 +3491,12 @@ export const CustomAction: MessageFns<CustomAction> = {
     if (message.toRegion !== undefined) {
       obj.toRegion = Region.toJSON(message.toRegion);
     }
+    if (message.expectation !== 0) {
+      obj.expectation = customAction_ExpectationToJSON(message.expectation);
+    }
+    if (message.observedVersion !== 0) {
+      obj.observedVersion = Math.round(message.observedVersion);
+    }
     return obj;
   },
 
@@ -3409,6 +3510,8 @@ export const CustomAction: MessageFns<CustomAction> = {
     message.toRegion = (object.toRegion !== undefined && object.toRegion !== null)
       ? Region.fromPartial(object.toRegion)
       : undefined;
+    message.expectation = object.expectation ?? 0;
+    message.observedVersion = object.observedVersion ?? 0;
     return message;
   },
 };

@@ -189,6 +189,8 @@ export interface DecidedOperation {
   claimedMs: number;
   /** Footprints that other groups keep of what this operation removes. Needs version 4. */
   clears: FootprintClearing[];
+  /** With the reason `VERSION_MISMATCH`: the version that the entity had, 0 where an operation of the same entry wrote it. Needs version 5. */
+  currentVersion: number;
 }
 
 /** What a group keeps of an entity of another group whose box reaches its regions. Needs version 4. */
@@ -783,6 +785,8 @@ export interface DecisionRecord {
   elsewhereTerm: number;
   /** 0: not known. */
   serverId: number;
+  /** As in DecidedOperation. */
+  currentVersion: number;
 }
 
 /** An entity that went, and the operation that took it: the incumbent of those who come too late. */
@@ -2352,6 +2356,7 @@ function createBaseDecidedOperation(): DecidedOperation {
     transactionId: "",
     claimedMs: 0,
     clears: [],
+    currentVersion: 0,
   };
 }
 
@@ -2401,6 +2406,9 @@ export const DecidedOperation: MessageFns<DecidedOperation> = {
     }
     for (const v of message.clears) {
       FootprintClearing.encode(v!, writer.uint32(122).fork()).join();
+    }
+    if (message.currentVersion !== 0) {
+      writer.uint32(128).uint64Number(message.currentVersion);
     }
     return writer;
   },
@@ -2538,6 +2546,14 @@ export const DecidedOperation: MessageFns<DecidedOperation> = {
             message.clears.push(FootprintClearing.decode(reader, reader.uint32()));
             continue;
           }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.currentVersion = reader.uint64Number();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2591,6 +2607,11 @@ export const DecidedOperation: MessageFns<DecidedOperation> = {
       clears: globalThis.Array.isArray(object?.clears)
         ? object.clears.map((e: any) => FootprintClearing.fromJSON(e))
         : [],
+      currentVersion: isSet(object.currentVersion)
+        ? globalThis.Number(object.currentVersion)
+        : isSet(object.current_version)
+        ? globalThis.Number(object.current_version)
+        : 0,
     };
   },
 
@@ -2641,6 +2662,9 @@ export const DecidedOperation: MessageFns<DecidedOperation> = {
     if (message.clears?.length) {
       obj.clears = message.clears.map((e) => FootprintClearing.toJSON(e));
     }
+    if (message.currentVersion !== 0) {
+      obj.currentVersion = Math.round(message.currentVersion);
+    }
     return obj;
   },
 
@@ -2668,6 +2692,7 @@ export const DecidedOperation: MessageFns<DecidedOperation> = {
     message.transactionId = object.transactionId ?? "";
     message.claimedMs = object.claimedMs ?? 0;
     message.clears = object.clears?.map((e) => FootprintClearing.fromPartial(e)) || [];
+    message.currentVersion = object.currentVersion ?? 0;
     return message;
   },
 };
@@ -10360,6 +10385,7 @@ function createBaseDecisionRecord(): DecisionRecord {
     elsewhereIndex: 0,
     elsewhereTerm: 0,
     serverId: 0,
+    currentVersion: 0,
   };
 }
 
@@ -10415,6 +10441,9 @@ export const DecisionRecord: MessageFns<DecisionRecord> = {
     }
     if (message.serverId !== 0) {
       writer.uint32(192).uint32(message.serverId);
+    }
+    if (message.currentVersion !== 0) {
+      writer.uint32(200).uint64Number(message.currentVersion);
     }
     return writer;
   },
@@ -10568,6 +10597,14 @@ export const DecisionRecord: MessageFns<DecisionRecord> = {
             message.serverId = reader.uint32();
             continue;
           }
+          case 25: {
+            if (tag !== 200) {
+              break;
+            }
+
+            message.currentVersion = reader.uint64Number();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -10631,6 +10668,11 @@ export const DecisionRecord: MessageFns<DecisionRecord> = {
         : isSet(object.server_id)
         ? globalThis.Number(object.server_id)
         : 0,
+      currentVersion: isSet(object.currentVersion)
+        ? globalThis.Number(object.currentVersion)
+        : isSet(object.current_version)
+        ? globalThis.Number(object.current_version)
+        : 0,
     };
   },
 
@@ -10687,6 +10729,9 @@ export const DecisionRecord: MessageFns<DecisionRecord> = {
     if (message.serverId !== 0) {
       obj.serverId = Math.round(message.serverId);
     }
+    if (message.currentVersion !== 0) {
+      obj.currentVersion = Math.round(message.currentVersion);
+    }
     return obj;
   },
 
@@ -10714,6 +10759,7 @@ export const DecisionRecord: MessageFns<DecisionRecord> = {
     message.elsewhereIndex = object.elsewhereIndex ?? 0;
     message.elsewhereTerm = object.elsewhereTerm ?? 0;
     message.serverId = object.serverId ?? 0;
+    message.currentVersion = object.currentVersion ?? 0;
     return message;
   },
 };
