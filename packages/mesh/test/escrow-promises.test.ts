@@ -108,6 +108,26 @@ describe("a node whose disk is full", () => {
   });
 });
 
+it("a node whose disk hangs does not fill its queue with what it wants itself", () => {
+  const bench = new Bench();
+  const players = Array.from({ length: 8 }, (_, i) => `p${i}`);
+  for (const player of players) {
+    bench.ask(mint(`mint-${player}`, SERVER, bench.region, player, "gold", 16));
+    for (let i = 0; i < 16; i++) bench.ask(open(`${player}-${i}`, SERVER, bench.region, `${player}-e${i}`, player, "gold", 1, 2, bench.nowMs + 15_000));
+  }
+  expect(bench.runUntil(() => bench.node(2).escrows.size === 128)).toBe(true);
+  bench.run(1_000);
+  bench.escrowNoteMs = 50_000;
+  bench.run(48_000);
+  const answers: string[] = [];
+  const request = { operationId: "s", serverId: SERVER, region: bench.region, escrowId: "p0-e0", quantity: 1, toPlayerId: "bob", timestampMs: Math.floor(bench.nowMs) };
+  bench.node(2).escrows.spend(request, bench.nowMs + 900, (response, error) => answers.push(error?.reason ?? (response === undefined ? "nothing" : "spent")));
+  expect(answers).toEqual([]);
+  bench.escrowNoteMs = 0.5;
+  expect(bench.runUntil(() => players.every((player) => bench.balance(1, player) === 16), 60_000)).toBe(true);
+  expect(answers).toEqual(["ESCROW_CLOSED"]);
+});
+
 describe("who asks again about a spending whose answer was lost is not told that nothing was spent", () => {
   it("where the decision is forgotten, and the escrow is closed", () => {
     const bench = new Bench({ node: { decisionWindow: 16 } });

@@ -58,6 +58,8 @@ export class EscrowDesk {
   readonly #held: Map<string, HeldEscrow>;
   readonly #host: DeskHost;
   #asks: (SpendAsk | CloseAsk | OwnAsk)[] = [];
+  /** Those that are to be ended already: a slow disk is not asked once more with every look. */
+  readonly #ending = new Set<HeldEscrow>();
   readonly #byOperation = new Map<string, { readonly held: HeldEscrow; readonly kept: KeptSpending }>();
   #writing: Writing | undefined;
   #judging = false;
@@ -95,11 +97,13 @@ export class EscrowDesk {
 
   /** Takes on the escrows of this node that it does not hold yet. */
   adopt(groupId: number): void {
-    this.#take({ kind: "adopt", groupId });
+    if (!this.#asks.some((ask) => ask.kind === "adopt" && ask.groupId === groupId)) this.#take({ kind: "adopt", groupId });
   }
 
   /** Keeps no more spendings of an escrow. */
   end(held: HeldEscrow): void {
+    if (this.#ending.has(held)) return;
+    this.#ending.add(held);
     this.#take({ kind: "end", held });
   }
 
@@ -139,7 +143,10 @@ export class EscrowDesk {
 
   #judge(ask: SpendAsk | CloseAsk | OwnAsk, writing: Writing): void {
     if (ask.kind === "adopt") return this.#adoptAll(ask.groupId, writing);
-    if (ask.kind === "end") return this.#end(ask.held, writing, () => undefined);
+    if (ask.kind === "end") {
+      this.#ending.delete(ask.held);
+      return this.#end(ask.held, writing, () => undefined);
+    }
     try {
       if (ask.kind === "spend") this.#spend(ask, writing);
       else this.#close(ask, writing);
