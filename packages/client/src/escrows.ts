@@ -4,7 +4,8 @@ import { MeshError, Outcome } from "@statemesh/contract";
 import type { NodeConnection, NodePool } from "./node-pool.ts";
 import type { OperationBuilder, OperationOverrides, Place } from "./operation-builder.ts";
 import type { OperationIds } from "./operation-id.ts";
-import { type CallLimits, OPERATION, READ_CALL, REPEATABLE_WRITE, type StartCall, type UnaryCaller } from "./unary-caller.ts";
+import { unknownAfter } from "./retry.ts";
+import { type CallKind, type CallLimits, OPERATION, READ_CALL, REPEATABLE_WRITE, type StartCall, type UnaryCaller } from "./unary-caller.ts";
 
 /** What is set apart. */
 export interface EscrowSpec {
@@ -102,16 +103,26 @@ export class HeldEscrow {
     return (this.#address === undefined ? undefined : this.#parts.pool.at(this.#address)) ?? node;
   }
 
-  /** Asks the node that keeps it, and looks for it among those that the client knows where it is another. */
-  async #call<Response>(start: StartCall<Response>, kind: typeof OPERATION, limits: CallLimits | undefined): Promise<Response> {
+  /** Asks the node that keeps it, and looks for it among those that the client knows where it is another, all within the deadline of the call. */
+  async #call<Response>(start: StartCall<Response>, kind: CallKind, limits: CallLimits = {}): Promise<Response> {
     const { caller, pool } = this.#parts;
+    const endMs = limits.deadlineMs === undefined ? undefined : performance.now() + limits.deadlineMs;
+    let isOpen = false;
     for (let looks = 0; ; looks++) {
+      const left = endMs === undefined ? limits : { ...limits, deadlineMs: Math.max(1, endMs - performance.now()) };
       try {
-        return await caller.call<Response>((node, metadata, options, done) => start(this.#keeper(node), metadata, options, done), kind, limits);
+        return await caller.call<Response>((node, metadata, options, done) => start(this.#keeper(node), metadata, options, done), kind, left);
       } catch (error) {
-        if (!(error instanceof MeshError) || error.reason !== "ESCROW_ELSEWHERE" || looks >= pool.size) throw error;
-        const told = error.metadata["node_address"];
-        this.#address = looks === 0 && told !== undefined && pool.at(told) !== undefined ? told : pool.nth(looks).address;
+        if (!(error instanceof MeshError)) throw error;
+        // The keeper did not answer the first attempt, and another node said after it where it is.
+        const isElsewhere = error.reason === "OUTCOME_UNKNOWN" && error.cause instanceof MeshError && error.cause.reason === "ESCROW_ELSEWHERE";
+        const told = isElsewhere ? (error.cause as MeshError) : error;
+        isOpen ||= error.reason === "OUTCOME_UNKNOWN";
+        if (told.reason !== "ESCROW_ELSEWHERE" || looks >= pool.size || (endMs !== undefined && performance.now() >= endMs)) {
+          throw isOpen && kind.decidedOnce === true && error.reason !== "OUTCOME_UNKNOWN" ? unknownAfter(error) : error;
+        }
+        const address = told.metadata["node_address"];
+        this.#address = looks === 0 && address !== undefined && pool.at(address) !== undefined ? address : pool.nth(looks).address;
       }
     }
   }

@@ -79,6 +79,31 @@ describe("escrows", () => {
     expect(await escrow.state()).toMatchObject({ escrowId: "shop", spentAside: 2 });
   });
 
+  test("are asked for again at their node also where that let the first attempt run out and another one said that it keeps nothing", async () => {
+    const ids: string[] = [];
+    let at = "";
+    const keeper: Answers = {
+      unary: {
+        spendEscrow: ({ operationId, timestampMs }: SpendEscrowRequest) => {
+          ids.push(`${operationId} ${timestampMs}`);
+          if (ids.length === 1) throw new MeshError("OUTCOME_UNKNOWN", "it hung");
+          return { left: 1, position: undefined, repeated: true };
+        },
+      },
+    };
+    const other: Answers = {
+      unary: {
+        spendEscrow: () => {
+          throw new MeshError("ESCROW_ELSEWHERE", "node 1 keeps it", { metadata: { node_id: "1", node_address: at } });
+        },
+      },
+    };
+    const mesh = await start(keeper, other);
+    at = nodes[0]?.address ?? "";
+    expect(await mesh.escrows.at(REGION, "shop").spend({ quantity: 1 })).toMatchObject({ left: 1, repeated: true });
+    expect(ids).toEqual([ids[0], ids[0]]);
+  });
+
   test("that have not enough left say so, and are not asked again", async () => {
     let asked = 0;
     const mesh = await start({

@@ -5,7 +5,7 @@ export * from "./host.ts";
 export { bestSuccessor } from "./leadership.ts";
 export * from "./node.ts";
 export type { NodeOptions } from "./node-options.ts";
-export { openPageToken } from "./read-page.ts";
+export { placeOfPage } from "./read-page.ts";
 export * from "./reads.ts";
 export { listContainers, startOfContainerList } from "./container-list.ts";
 export { readSnapshot, type SnapshotHold, type SnapshotPart } from "./snapshot-read.ts";

@@ -21,7 +21,7 @@ export interface PagePlace {
 /** Before what a token with values says, in its checksum. */
 const VALUES = "values\n";
 
-export const START: PagePlace = { entity: undefined, value: undefined };
+const START: PagePlace = { entity: undefined, value: undefined };
 
 export function compareTexts(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
@@ -49,6 +49,13 @@ export function sealPageToken({ entity, value }: PagePlace, region: Region): str
   if (value === DONE && typeof entity === "string") return `${checksum(region, entity)}.${encodeURIComponent(entity)}`;
   const body = JSON.stringify([typeof entity === "string" ? entity : null, ...(typeof value === "object" ? [value.key, value.type] : [])]);
   return `${checksum(region, `${VALUES}${body}`)}.${encodeURIComponent(body)}`;
+}
+
+/** Where the page after a request's token begins. Throws INVALID_PAGE_TOKEN, also where the token goes on with values and the request wants none: nothing would be said of them. */
+export function placeOfPage({ pageToken, includeEventual }: { readonly pageToken: string; readonly includeEventual: boolean }, region: Region): PagePlace {
+  const place = pageToken === "" ? START : openPageToken(pageToken, region);
+  if (typeof place.value === "object" && !includeEventual) throw foreignPageToken();
+  return place;
 }
 
 /** Throws INVALID_PAGE_TOKEN. */

@@ -3,7 +3,7 @@ import { type ContainerContents, MeshError, ReadLevel, type ReadRequest, type Re
 import { accountName, containerAccount, contentsOf, entityName, type GroupState, playerAccount, regionName, treeOf } from "@statemesh/replica";
 import { formatRegion } from "@statemesh/world";
 import { transactionPending } from "./strong/operation-errors.ts";
-import { compareTexts, DONE, leastOf, openPageToken, sealPageToken, START, type ValueName } from "./read-page.ts";
+import { compareTexts, DONE, leastOf, placeOfPage, sealPageToken, type ValueName } from "./read-page.ts";
 import { sizeOfEntity, sizeOfValue } from "./subscriptions/message-size.ts";
 
 /** What reading needs of its node. */
@@ -119,7 +119,7 @@ function answerFrom(node: ReadNode, state: GroupState, region: Region, request: 
       response.balances.push({ accountId: account, itemKind: row.itemKind, quantity: row.quantity, version: row.version });
     }
   }
-  const after = request.pageToken === "" ? START : openPageToken(request.pageToken, region);
+  const after = placeOfPage(request, region);
   const names = request.entities.length + request.accounts.length + request.containers.length === 0 && after.entity !== DONE ? addEntities(state, region, request.pageSize, after.entity, response) : DONE;
   const values = request.includeEventual && after.value !== DONE ? addValues(node, region, after.value, response) : DONE;
   if (names !== DONE || values !== DONE) response.nextPageToken = sealPageToken({ entity: names, value: values }, region);

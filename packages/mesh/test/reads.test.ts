@@ -4,7 +4,7 @@ import { read as readRegion } from "@statemesh/mesh";
 import type { GroupState } from "@statemesh/replica";
 import { describe, expect, it } from "vitest";
 import { mint } from "./operations.ts";
-import { DONE, openPageToken, sealPageToken } from "../src/read-page.ts";
+import { DONE, openPageToken, placeOfPage, sealPageToken } from "../src/read-page.ts";
 import { VirtualCluster, isDecision } from "./virtual-cluster.ts";
 
 const PATIENCE_MS = 5_000;
@@ -161,5 +161,8 @@ describe("pages of a region", () => {
     expect(openPageToken(token, home)).toEqual({ entity: DONE, value: { key: "k\u0000.%", type: "a" } });
     for (const bad of [`${token}x`, token.slice(1), "v1.%5B%5D", "v.", "."]) expect(() => openPageToken(bad, home)).toThrow(/page_token/);
     expect(() => openPageToken(token, { x: 1, y: 0, z: 0 })).toThrow(/page_token/);
+    // A read without values would end with it as if there were no more.
+    expect(placeOfPage({ pageToken: token, includeEventual: true }, home).value).toEqual({ key: "k\u0000.%", type: "a" });
+    expect(() => placeOfPage({ pageToken: token, includeEventual: false }, home)).toThrow(/page_token/);
   });
 });

@@ -1,6 +1,6 @@
 // What a shard may publish to and read from a node.
 import { type ListContainersRequest, type ListContainersResponse, MeshError, type PublishRequest, type PublishResponse, ReadLevel, type ReadRequest, type ReadResponse, type ReadSnapshotRequest, type ReadSnapshotResponse } from "@statemesh/contract";
-import { commandOf, listContainers, type MeshNode, openPageToken, read, readSnapshot, type SnapshotHold, type SnapshotPart, startOfContainerList } from "@statemesh/mesh";
+import { commandOf, listContainers, type MeshNode, placeOfPage, read, readSnapshot, type SnapshotHold, type SnapshotPart, startOfContainerList } from "@statemesh/mesh";
 import type { Timers } from "@statemesh/ports";
 import { ID_BYTES_MAX, checkInteger, checkList, checkName, checkRegion, formatRegion, groupOf } from "@statemesh/world";
 
@@ -95,7 +95,7 @@ export function readFrom(mesh: MeshNode, request: ReadRequest, deadlineMs: numbe
   checkList(request.sessionPositions, POSITIONS, "", "session_positions");
   if (!LEVELS.has(request.level)) throw MeshError.field("level", "one of LINEARIZABLE, SESSION, BOUNDED_STALENESS, EVENTUAL");
   if (request.level === ReadLevel.BOUNDED_STALENESS) checkInteger(request.maxStalenessMs, 1, STALENESS_MAX_MS, "", "max_staleness_ms");
-  if (request.pageToken !== "") openPageToken(request.pageToken, region);
+  placeOfPage(request, region);
   const groupId = groupOf(region, mesh.options.groups);
   const node = {
     state: (id: number) => mesh.group(id).state,

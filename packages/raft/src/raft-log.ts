@@ -8,6 +8,21 @@ export const UNKNOWN_TERM = -1;
 
 const NO_ENTRIES: LogEntry[] = [];
 
+/** Bytes of a larger buffer that an entry may keep from being freed, beside as many as it has itself. */
+const PINNED_BYTES = 256;
+
+/**
+ * An entry stays for long. Its data is often a small piece of what it came in with, a pool of 64 KiB or what was read off a connection at once, and would keep
+ * all of that: the log's limits, which count its own bytes, would say nothing.
+ */
+function withOwnData(entry: LogEntry): LogEntry {
+  const { data } = entry;
+  if (data.buffer.byteLength <= 2 * data.byteLength + PINNED_BYTES) return entry;
+  const own = Buffer.allocUnsafeSlow(data.byteLength);
+  own.set(data);
+  return { ...entry, data: own };
+}
+
 interface Write {
   sequence: number;
   /** Highest index that this write makes durable and that is still part of the log. */
@@ -125,7 +140,7 @@ export class RaftLog {
   /** Adds the leader's own entry. */
   push(entry: LogEntry): void {
     invariant(entry.index === this.last + 1, "a new entry follows the last");
-    this.#entries.push(entry);
+    this.#entries.push(withOwnData(entry));
   }
 
   /**

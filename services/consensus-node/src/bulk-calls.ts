@@ -2,7 +2,7 @@
 // wait, and the rest is told when to come again. What they do goes in slices, of which the event loop runs one a turn, with the node's
 // other work in between: operations that are decided wait for a slice at most, and for no call.
 import type { Clock, Timers } from "@statemesh/ports";
-import { type CallContext, CallPlaces, type KindLoad, type Respond, unaryCallback, type UnaryMethod } from "@statemesh/service";
+import { type CallContext, CallPlaces, type KindLoad, type Release, type Respond, unaryCallback, type UnaryMethod } from "@statemesh/service";
 
 export interface BulkLimits {
   readonly clock: Clock;
@@ -11,7 +11,7 @@ export interface BulkLimits {
   readonly calls: number;
   /** Calls that wait. */
   readonly waiting: number;
-  /** How long one waits, milliseconds. */
+  /** How long one waits, milliseconds; and how long one has its place whose answer is not read. */
   readonly waitMaxMs: number;
   /** Runs a task after the events that are at hand. */
   readonly defer: (task: () => void) => void;
@@ -19,12 +19,16 @@ export interface BulkLimits {
 
 export class BulkCalls {
   readonly #places: CallPlaces<"bulk">;
+  readonly #timers: Timers;
+  readonly #unreadMaxMs: number;
   readonly #defer: (task: () => void) => void;
   readonly #slices: (() => void)[] = [];
   #isDeferred = false;
 
   constructor({ calls, waiting, waitMaxMs, clock, timers, defer }: BulkLimits) {
     this.#places = new CallPlaces(calls, { bulk: { placesMax: calls, waitingMax: waiting, waitMaxMs } }, clock, timers);
+    this.#timers = timers;
+    this.#unreadMaxMs = waitMaxMs;
     this.#defer = defer;
   }
 
@@ -54,22 +58,35 @@ export class BulkCalls {
     await new Promise<void>((resolve) => this.turn(resolve));
   }
 
-  /** Runs a call in a place that it has until the call has ended: until its answer is sent, not only made. */
-  admit<Response>(context: CallContext, respond: Respond<Response>, run: () => void): void {
+  /**
+   * Runs a call in a place that it has until the call has ended: until its answer is sent, not only made. Who does not read its answer has the place for as
+   * long after it was made as others wait for one, and keeps nobody out for longer.
+   */
+  admit<Response>(context: CallContext, respond: Respond<Response>, run: (respond: Respond<Response>) => void): void {
     this.#places.take("bulk", context).then(
       (release) => {
         context.onEnd(release);
         if (context.cancelled) return;
+        const answer = answering(respond, () => this.#giveBack(context, release));
         this.turn(() => {
           try {
-            run();
+            run(answer);
           } catch (error) {
-            respond.fail(error);
+            answer.fail(error);
           }
         });
       },
       (error: unknown) => respond.fail(error),
     );
+  }
+
+  /** The place of a call that is answered: until the answer is sent, and not for long where it is not read. */
+  #giveBack(context: CallContext, release: Release): void {
+    const stop = this.#timers.after(this.#unreadMaxMs, release);
+    context.onEnd(() => {
+      stop();
+      release();
+    });
   }
 
   /**
@@ -78,19 +95,13 @@ export class BulkCalls {
    */
   slices<Response>(context: CallContext, respond: Respond<Response>): { readonly turn: (slice: () => void) => void; readonly respond: Respond<Response> } {
     let isAnswered = false;
-    const answer = Object.assign((response: Response) => {
-      isAnswered = true;
-      respond(response);
-    }, { fail: (error: unknown) => {
-      isAnswered = true;
-      respond.fail(error);
-    } });
+    const answer = answering(respond, () => (isAnswered = true));
     const turn = (slice: () => void): void => {
       this.#places.take("bulk", context).then(
         (release) =>
           this.turn(() => {
             if (!context.cancelled) slice();
-            if (isAnswered) context.onEnd(release);
+            if (isAnswered) this.#giveBack(context, release);
             else release();
           }),
         (error: unknown) => answer.fail(error),
@@ -102,9 +113,25 @@ export class BulkCalls {
   /** A unary method whose calls have places. */
   unary<Request, Response>(handler: (request: Request, context: CallContext) => Promise<Response> | Response): UnaryMethod<Request, Response> {
     return unaryCallback((request, context, respond) =>
-      this.admit(context, respond, () => {
-        Promise.resolve(handler(request, context)).then(respond, respond.fail);
+      this.admit(context, respond, (answer) => {
+        Promise.resolve(handler(request, context)).then(answer, answer.fail);
       }),
     );
   }
+}
+
+/** Tells that an answer was made, right before it goes. */
+function answering<Response>(respond: Respond<Response>, answered: () => void): Respond<Response> {
+  return Object.assign(
+    (response: Response) => {
+      answered();
+      respond(response);
+    },
+    {
+      fail: (error: unknown) => {
+        answered();
+        respond.fail(error);
+      },
+    },
+  );
 }

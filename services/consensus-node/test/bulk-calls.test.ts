@@ -11,8 +11,8 @@ afterEach(async () => {
   for (const close of closing.splice(0)) await close();
 });
 
-function places(calls: number, waiting: number): BulkCalls {
-  return new BulkCalls({ calls, waiting, waitMaxMs: 10_000, clock: new SystemClock(), timers: new SystemTimers(), defer: (task) => setImmediate(task) });
+function places(calls: number, waiting: number, waitMaxMs = 10_000): BulkCalls {
+  return new BulkCalls({ calls, waiting, waitMaxMs, clock: new SystemClock(), timers: new SystemTimers(), defer: (task) => setImmediate(task) });
 }
 
 const NOTHING: ReadSnapshotResponse = { parts: [], positions: [] };
@@ -90,6 +90,21 @@ describe("bulk calls", () => {
     await vi.waitFor(() => expect(answers).toEqual(["second", "first"]));
     for (const end of ends.splice(0)) end();
     expect(bulk.load.busy).toBe(0);
+  });
+
+  it("whose answers nobody reads give their places back after as long as others wait for one", async () => {
+    const bulk = places(2, 2, 50);
+    const context = { peer: "a", cancelled: false, remainingMs: Infinity, onEnd: () => undefined } as unknown as CallContext;
+    const respond = Object.assign(() => undefined, { fail: () => undefined });
+    const sliced = bulk.slices(context, respond);
+    sliced.turn(() => sliced.respond(undefined));
+    let made: (() => void) | undefined;
+    bulk.admit(context, respond, (answer) => (made = () => answer(undefined)));
+    await vi.waitFor(() => expect(bulk.load.busy).toBe(1));
+    // One at work has its place for as long as it takes.
+    expect(made).toBeDefined();
+    made?.();
+    await vi.waitFor(() => expect(bulk.load.busy).toBe(0));
   });
 
   it("run a slice each time round the event loop: what else comes is served in between", async () => {
