@@ -154,7 +154,7 @@ class MeshThread {
 
   static bool Retryable(const std::string& reason) {
     static const std::vector<std::string> reasons = {
-        "NO_QUORUM", "MINORITY_PARTITION", "NOT_LEADER", "SHUTTING_DOWN", "OVERLOADED", "QUOTA_EXCEEDED", "LOG_FULL", "STORE_UNAVAILABLE", "TOKEN_AHEAD", "TRANSACTION_PENDING", "OUTCOME_UNKNOWN",
+        "NO_QUORUM", "MINORITY_PARTITION", "NOT_LEADER", "SHUTTING_DOWN", "OVERLOADED", "QUOTA_EXCEEDED", "LOG_FULL", "STORE_UNAVAILABLE", "TOKEN_AHEAD", "TRANSACTION_PENDING", "ESCROW_NOT_READY", "OUTCOME_UNKNOWN",
     };
     return std::find(reasons.begin(), reasons.end(), reason) != reasons.end();
   }

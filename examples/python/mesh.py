@@ -13,7 +13,7 @@ from google.rpc import error_details_pb2, status_pb2
 from statemesh.v1 import authority_pb2, authority_pb2_grpc, consistency_pb2, consistency_pb2_grpc
 
 # Refused before anything was done: any call may ask again.
-REFUSED_FOR_NOW = {"NO_QUORUM", "MINORITY_PARTITION", "NOT_LEADER", "SHUTTING_DOWN", "OVERLOADED", "QUOTA_EXCEEDED", "LOG_FULL", "STORE_UNAVAILABLE", "TOKEN_AHEAD", "TRANSACTION_PENDING"}
+REFUSED_FOR_NOW = {"NO_QUORUM", "MINORITY_PARTITION", "NOT_LEADER", "SHUTTING_DOWN", "OVERLOADED", "QUOTA_EXCEEDED", "LOG_FULL", "STORE_UNAVAILABLE", "TOKEN_AHEAD", "TRANSACTION_PENDING", "ESCROW_NOT_READY"}
 # Nobody knows what was done: only a call that may be repeated asks again, with the same ids.
 OPEN = {"OUTCOME_UNKNOWN", "UNREACHABLE", "DEADLINE_EXCEEDED"}
 # Another node may do better.

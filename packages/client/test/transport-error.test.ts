@@ -1,6 +1,7 @@
 import { createServer, type Server } from "node:net";
 import { createServer as createHttp } from "node:http";
 import type { AddressInfo } from "node:net";
+import { Server as GrpcServer, ServerCredentials } from "@grpc/grpc-js";
 import { MeshError } from "@statemesh/contract";
 import { afterEach, describe, expect, it } from "vitest";
 import { connect, type MeshClient } from "../src/index.ts";
@@ -77,10 +78,10 @@ describe("an error says that nothing was sent, and what to look at", () => {
   });
 
   it("where another gRPC server is", async () => {
-    const node = await FakeNode.start({});
-    closing.push(() => node.kill());
-    // The fake node has no such service.
-    await expect(clientOf(node.address).status()).rejects.toMatchObject({ reason: "PEER_REFUSED", message: expect.stringContaining("is it the client port of a consensus node") as string });
+    const other = new GrpcServer();
+    const port = await new Promise<number>((resolve, reject) => other.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) => (error === null ? resolve(bound) : reject(error))));
+    closing.push(() => other.forceShutdown());
+    await expect(clientOf(`127.0.0.1:${port}`).status()).rejects.toMatchObject({ reason: "PEER_REFUSED", message: expect.stringContaining("is it the client port of a consensus node") as string });
   });
 
   it("where a field has a type that JavaScript lets pass", async () => {

@@ -88,7 +88,7 @@ test("reflection lists what is served, and calls through it carry maps both ways
     expect(methods).toEqual([
       "grpc.health.v1.Health/Check",
       "grpc.health.v1.Health/Watch",
-      ...["Execute", "ExecuteStream", "Publish", "Read", "ReadSnapshot", "Subscribe", "SubscribeStream", "Transact"].map((name) => `statemesh.v1.ConsistencyService/${name}`),
+      ...["Execute", "ExecuteStream", "ListContainers", "Publish", "Read", "ReadSnapshot", "Subscribe", "SubscribeStream", "Transact"].map((name) => `statemesh.v1.ConsistencyService/${name}`),
     ]);
     const request = JSON.stringify({ operation: { structurePlacement: { structureId: "wall-1", attributes: { colour: protocol } } } });
     await run("node_modules/.bin/buf", [...curl, "-d", request, `${base}/statemesh.v1.ConsistencyService/Execute`]);

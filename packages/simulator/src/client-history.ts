@@ -3,7 +3,7 @@ import { type Call, checkLinearizability, checkStrictSerializability, History, t
 import type { Recorder } from "./recorder.ts";
 
 /** Configurations that the search looks at for one key; beyond, the key counts as undecided, which is a violation too. */
-const BUDGET = 100_000;
+const BUDGET = 1_000_000;
 
 /** One call on one key, or one transaction. Result undefined: not told. */
 export interface RecordedCall {

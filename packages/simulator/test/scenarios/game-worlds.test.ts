@@ -38,6 +38,7 @@ describe("networks", () => {
       { paceMs: 20, subscribers: 2, snapshotLogBytes: 8_192, trailingEntries: 0 },
       [at(2_000, "large frames stuck", { bytes: 300, ms: 2_500 }), at(2_500, "kill", { node: 2 }), at(5_500, "large frames stuck", { bytes: 1_000, ms: 1_000 })],
       ["large frames stuck", "snapshot installed"],
+      [1, 2, 3],
     );
   });
 
