@@ -12,7 +12,7 @@ import { type BalanceRead, expectLinearizable, historyOf } from "./load-history.
 export type Balances = Map<string, number>;
 
 /** Reasons that say that nothing of the operation was done. */
-const NOT_DONE = new Set(["NO_QUORUM", "MINORITY_PARTITION", "NOT_LEADER", "SHUTTING_DOWN", "OVERLOADED", "QUOTA_EXCEEDED", "DEADLINE_EXCEEDED"]);
+const NOT_DONE = new Set(["NO_QUORUM", "MINORITY_PARTITION", "NOT_LEADER", "SHUTTING_DOWN", "OVERLOADED", "QUOTA_EXCEEDED", "DEADLINE_EXCEEDED", "UNREACHABLE"]);
 
 const PLAYERS = 12;
 const RESEND_WORKERS = 1_024;

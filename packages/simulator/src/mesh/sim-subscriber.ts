@@ -174,7 +174,8 @@ export class SimSubscriber {
     if (this.#due) return;
     this.#due = true;
     const runtime = this.#runtime;
-    this.#parts.simulation.after(this.#parts.paceMs, () => {
+    // Once it stands it reads as it can: what is judged then is what it was told, not how slow it was.
+    this.#parts.simulation.after(this.#stands ? 1 : this.#parts.paceMs, () => {
       this.#due = false;
       if (runtime === undefined || runtime !== this.#runtime) {
         if (this.#runtime !== undefined) this.#pull();
