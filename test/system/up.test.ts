@@ -25,7 +25,15 @@ function up(...args: string[]): Run {
   };
   child.stdout.on("data", keep);
   child.stderr.on("data", keep);
-  const ended = new Promise<number | NodeJS.Signals | null>((done) => child.once("close", (code, signal) => done(code ?? signal)));
+  const ended = new Promise<number | NodeJS.Signals | null>((done, fail) => {
+    const late = setTimeout(() => fail(new Error(`up ${args.join(" ")} did not end in ${LIMIT_MS} ms; output:\n${text}\n${processes().join("\n")}`)), LIMIT_MS);
+    child.once("close", (code, signal) => {
+      clearTimeout(late);
+      done(code ?? signal);
+    });
+  });
+  // Who waits for it hears of it.
+  ended.catch(() => undefined);
   return { child, ended, text: () => text };
 }
 
