@@ -32,8 +32,9 @@ function up(...args: string[]): Run {
       done(code ?? signal);
     });
   });
-  // Who waits for it hears of it.
-  ended.catch(() => undefined);
+  ended.catch(() => {
+    // Who waits for it hears of it.
+  });
   return { child, ended, text: () => text };
 }
 
